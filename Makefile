@@ -1,0 +1,75 @@
+# Every target sets up what it needs: make demo, make test.
+# PYTHON=python3.12 chooses the interpreter. TORCH_INDEX=URL takes torch from that package index.
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+COMPAT := .venv-compat
+
+# A thread that waits gives its core away; by default it spins, which on a busy machine takes longer
+# than the work itself.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit gpu bench docs golden compat clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+define require_python
+	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(1) is $$($(1) --version 2>&1 || true); curate needs Python 3.11 or newer;" \
+	       "$(2)" >&2; exit 1; }
+endef
+
+# torch alone and first, pinned: nothing that is installed after it can bring another build of it.
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	$(call require_python,$(PYTHON),name one: make PYTHON=python3.12)
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(call require_python,$(RUN),remove the folder $(VENV) and run make again)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt torch \
+	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,encoder,dev]"
+	@touch $@
+
+demo: $(VENV)/.stamp  ## pool, tiny model, scores, three methods and what each kept
+	$(VENV)/bin/curate demo
+
+test: lint types unit  ## lint, types, then every test that needs no GPU
+
+# Lint comes first: rule A005 finds a module that shadows the standard library without importing it.
+lint: $(VENV)/.stamp  ## ruff, rules and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/.stamp  ## mypy --strict
+	$(RUN) -m mypy
+
+unit: $(VENV)/.stamp  ## the tests alone
+	$(RUN) -m pytest -m "not gpu" -n auto --dist worksteal
+
+gpu: $(VENV)/.stamp  ## the tests that need a CUDA device
+	$(RUN) -m pytest -m gpu
+
+bench: $(VENV)/.stamp  ## speed and memory, as ratios
+	$(RUN) jobs/bench
+
+docs: $(VENV)/.stamp  ## write the generated parts of the documentation
+	$(RUN) jobs/docs.py
+
+golden: $(VENV)/.stamp  ## accept the present human-facing texts; review the diff
+	$(RUN) jobs/docs.py
+	CURATE_GOLDEN=write $(RUN) -m pytest -q -k golden
+
+$(COMPAT)/.stamp: constraints.txt
+	$(call require_python,$(PYTHON),name one: make PYTHON=python3.12)
+	@test -x $(COMPAT)/bin/python || $(PYTHON) -m venv $(COMPAT)
+	$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check "duckdb>=1.4,<1.5"
+	@touch $@
+
+compat: $(VENV)/.stamp $(COMPAT)/.stamp  ## a store goes from DuckDB 2 to 1.4 and back
+	$(RUN) jobs/compat.py $(COMPAT)/bin/python
+
+clean:  ## remove the environments and every cache
+	rm -rf $(VENV) $(COMPAT) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
