@@ -1,0 +1,86 @@
+"""Every error a user can cause: one root, one class per kind of mistake, one exit code each."""
+
+from typing import ClassVar
+
+
+class CurateError(Exception):
+    """Root of all errors `curate` raises on purpose; the command line shows them as one line."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(CurateError, ValueError):
+    """A flag, field or recipe key is wrong."""
+
+    exit_code = 2
+
+
+class BudgetError(ConfigError):
+    """The budget is malformed, or larger than what is eligible."""
+
+
+class ExpressionError(ConfigError):
+    """An expression does not parse, or names a column or function that does not exist."""
+
+
+class MissingColumnError(ConfigError, KeyError):
+    """A score is needed that nobody has computed."""
+
+
+class MissingPackageError(ConfigError, ImportError):
+    """An optional package is needed; the message has the line that installs it."""
+
+
+class DataError(CurateError, ValueError):
+    """An input file or row is wrong; the message names the file and the row."""
+
+    exit_code = 2
+
+
+class ModelError(CurateError, ValueError):
+    """A model or tokenizer is missing, incomplete or does not fit its tokenizer."""
+
+    exit_code = 2
+
+
+class ScoreError(CurateError, RuntimeError):
+    """A scorer broke its contract; nothing of that shard was written."""
+
+
+class ProcedureError(CurateError, RuntimeError):
+    """A procedure broke its contract; steps that finished are kept in its journal."""
+
+
+class TrainError(CurateError, RuntimeError):
+    """Training cannot go on; checkpoints that were saved are kept."""
+
+
+class WorkerError(CurateError, RuntimeError):
+    """A worker process died; finished parts are kept."""
+
+
+class StoreError(CurateError, RuntimeError):
+    """The store cannot be opened or written; the message says which of the known reasons it is."""
+
+
+class TooManyFailuresError(CurateError, RuntimeError):
+    """The job finished, with more failed examples than `--max-failures` allows."""
+
+    exit_code = 3
+
+
+class InterruptedRunError(CurateError, RuntimeError):
+    """The user stopped the run; what was finished is saved."""
+
+    exit_code = 130
+
+
+class ExampleFailure(Exception):  # noqa: N818 - recorded per example, never shown as an error
+    """Raised by a scorer for one example it cannot score; `reason` is stored, the job goes on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

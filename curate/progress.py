@@ -1,0 +1,36 @@
+"""How long work reports itself: the library calls a `Progress`, the command line or notebook draws it."""
+
+from typing import Protocol, final
+
+
+class Progress(Protocol):
+    """Receiver of progress; every method returns at once."""
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Begin a stage of ``total`` units (None: unknown)."""
+
+    def advance(self, stage: str, amount: int) -> None:
+        """Report ``amount`` more units of a stage as done."""
+
+    def finish(self, stage: str) -> None:
+        """End a stage."""
+
+    def note(self, text: str) -> None:
+        """Say one line to the user: what was detected, decided or skipped."""
+
+
+@final
+class SilentProgress:
+    """A `Progress` that says nothing, for library use."""
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Ignore the stage."""
+
+    def advance(self, stage: str, amount: int) -> None:
+        """Ignore the units."""
+
+    def finish(self, stage: str) -> None:
+        """Ignore the end."""
+
+    def note(self, text: str) -> None:
+        """Ignore the line."""

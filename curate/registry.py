@@ -1,0 +1,184 @@
+"""Every scorer, selector and procedure by name, found by importing their packages once.
+
+A class enters by the `register` decorator: in a module of `curate.scorers` or `curate_selectors`,
+or in any installed package by the entry point groups ``curate.scorers``, ``curate.selectors`` and
+``curate.procedures``. There is no list to edit.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
+from typing import Any, Final, Literal, TypeVar, cast
+
+from curate.contracts import Expression, Need, Procedure, Scorer, Selector
+from curate.describing import (
+    Description,
+    FieldDescription,
+    Kind,
+    Registrable,
+    describe,
+    describe_fields,
+    kind_of,
+)
+from curate.errors import ConfigError
+from curate.settings import build, spell_value
+
+__all__ = [
+    "Description", "FieldDescription", "Kind", "Registrable", "build", "describe",
+    "describe_fields", "get", "get_method", "get_procedure", "get_scorer", "get_selector",
+    "kind_of", "methods_table", "names", "register",
+]  # fmt: skip
+
+C = TypeVar("C", bound=type)
+
+_PACKAGES: Final = ("curate.scorers", "curate_selectors")
+_GROUPS: Final = ("curate.scorers", "curate.selectors", "curate.procedures")
+_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_classes: Final[dict[Kind, dict[str, type]]] = {"scorer": {}, "selector": {}, "procedure": {}}
+
+
+def register(cls: C) -> C:
+    """Add a scorer, selector or procedure under its ``name``; use it as the outermost decorator.
+
+    Raises `ConfigError` when the class is none of the three, is abstract, is a scorer without
+    ``version``, ``outputs`` or ``role``, is not a frozen dataclass, has no kebab-case name, or its name is taken. Selectors and procedures share one set
+    of names, because ``--method`` may name either.
+    """
+    kind = kind_of(cls)
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(f"{where} has name {name!r}; give it a kebab-case name, such as 'top-k'")
+    if isabstract(cls):
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        raise ConfigError(f"{kind} {name!r} ({where}) is abstract; it must define {missing}")
+    lacking = [one for one in ("version", "outputs", "role") if not hasattr(cls, one)]
+    if kind == "scorer" and lacking:
+        raise ConfigError(
+            f"scorer {name!r} ({where}) does not declare {', '.join(lacking)}; give it as a ClassVar"
+        )
+    if not is_dataclass(cls) or not cast(Any, cls).__dataclass_params__.frozen:
+        raise ConfigError(
+            f"{kind} {name!r} ({where}) is not a frozen dataclass; "
+            "put @dataclass(frozen=True) under @register"
+        )
+    for other in _rivals(kind):
+        known = _classes[other].get(name)
+        if known is not None and f"{known.__module__}.{known.__qualname__}" != where:
+            raise ConfigError(
+                f"{kind} name {name!r} of {where} is taken by "
+                f"{known.__module__}.{known.__qualname__}; rename one of them"
+            )
+    _classes[kind][name] = cls
+    return cls
+
+
+def names(kind: Kind | Literal["method"]) -> list[str]:
+    """Return the sorted names of one kind; ``method`` is selectors and procedures together."""
+    _discover()
+    return sorted(name for one in _kinds(kind) for name in _classes[one])
+
+
+def get(kind: Kind | Literal["method"], name: str) -> Registrable:
+    """Return a class by name; raise `ConfigError` with the nearest spelling and the list."""
+    _discover()
+    for one in _kinds(kind):
+        if name in _classes[one]:
+            return cast(Registrable, _classes[one][name])
+    known = names(kind)
+    near = get_close_matches(str(name).lower().replace("_", "-"), known, n=1)
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    raise ConfigError(f"no {kind} {name!r}{hint}; choose one of: {', '.join(known) or 'none'}")
+
+
+def get_scorer(name: str) -> type[Scorer]:
+    """Return a scorer's class by name."""
+    return cast(type[Scorer], get("scorer", name))
+
+
+def get_selector(name: str) -> type[Selector]:
+    """Return a selector's class by name."""
+    return cast(type[Selector], get("selector", name))
+
+
+def get_procedure(name: str) -> type[Procedure]:
+    """Return a procedure's class by name."""
+    return cast(type[Procedure], get("procedure", name))
+
+
+def get_method(name: str) -> type[Selector | Procedure]:
+    """Return what ``--method`` names: the class of a selector or a procedure."""
+    return cast(type[Selector | Procedure], get("method", name))
+
+
+def methods_table() -> str:
+    """Return the table of all methods as Markdown, one row each, in order of name."""
+    rows = ["| method | what it chooses | reads | settings | reference |", "|---|---|---|---|---|"]
+    for name in names("method"):
+        about = describe(get_method(name))
+        note = f" Experimental: {about.experimental}." if about.experimental else ""
+        cells = (
+            f"`{name}`",
+            about.summary + note,
+            _reads(about.needs) if about.kind == "selector" else "what its stages read",
+            ", ".join(f"`{_setting(item)}`" for item in about.fields) or "none",
+            "; ".join(about.references) or "none",
+        )
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _reads(needs: Mapping[str, Need | Expression] | None) -> str:
+    if needs is None:
+        return "an expression"
+    texts = [
+        f"`{need.text}`" if isinstance(need, Expression) else f"`{need.scorer or alias}`"
+        for alias, need in needs.items()
+    ]
+    return ", ".join(texts) or "nothing"
+
+
+def _setting(item: FieldDescription) -> str:
+    return item.name if item.required else f"{item.name}={spell_value(item.default)}"
+
+
+def _kinds(kind: Kind | Literal["method"]) -> tuple[Kind, ...]:
+    if kind == "method":
+        return ("selector", "procedure")
+    if kind not in _classes:
+        raise ConfigError(f"no kind {kind!r}; choose one of: {', '.join(_classes)}, method")
+    return (kind,)
+
+
+def _rivals(kind: Kind) -> tuple[Kind, ...]:
+    return ("scorer",) if kind == "scorer" else ("selector", "procedure")
+
+
+@cache
+def _discover() -> None:
+    for package_name in _PACKAGES:
+        package = importlib.import_module(package_name)
+        for module in pkgutil.walk_packages(package.__path__, package_name + "."):
+            importlib.import_module(module.name)
+    for group in _GROUPS:
+        for point in entry_points(group=group):
+            _load(point)
+
+
+def _load(point: EntryPoint) -> None:
+    owner = point.dist.name if point.dist is not None else "an unknown package"
+    try:
+        loaded = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"entry point {point.name!r} ({point.value}) of package {owner!r} cannot be loaded: "
+            f"{error}; repair the package, or remove it: pip uninstall {owner}"
+        ) from error
+    if isinstance(loaded, type):
+        register(loaded)

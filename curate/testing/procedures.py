@@ -1,0 +1,145 @@
+"""The contract of procedures."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from curate.contracts import Budget, Outcome, Procedure, Result, Select, Step
+from curate.errors import CurateError, ProcedureError
+from curate.procedures import run_procedure, step_to_json
+from curate.registry import get_method, get_scorer
+from curate.testing.common import check_config, name_of, require
+
+Execute: TypeAlias = Callable[[Step], Result]
+
+MAX_STEPS: Final = 1_000
+
+
+class _KilledError(Exception):
+    """Stands for a crash in the middle of a run."""
+
+
+@dataclass
+class _Recorder:
+    """Executes steps by making up their results, and can crash before a given one."""
+
+    execute: Execute
+    crash_at: int | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def __call__(self, step: Step) -> Result:
+        if len(self.steps) == self.crash_at:
+            raise _KilledError
+        require(len(self.steps) < MAX_STEPS, f"a run takes more than {MAX_STEPS} steps")
+        self.steps.append(step)
+        return self.execute(step)
+
+
+def check_procedure(
+    procedure: Procedure, budget: Budget | None = None, execute: Execute | None = None
+) -> None:
+    """Check every promise of a procedure with made-up results, through the real driver.
+
+    Configuration (frozen, hashable, pickles); steps that are steps, name registered methods and
+    scorers, and can be written as JSON; the same steps for the same results; a finished run that
+    executes nothing when repeated; a run broken off before any step that resumes to the same
+    outcome, executing only what was left; an outcome that names a selection it was given.
+
+    Parameters
+    ----------
+    budget
+        What to spend; 10% by default.
+    execute
+        Makes up the result of a step; by default an id and counts that depend on its place alone.
+
+    Raises
+    ------
+    ContractError
+        A promise is broken; the message says which.
+    """
+    check_config(procedure)
+    label = f"procedure {name_of(procedure)}"
+    spent = Budget.parse("10%") if budget is None else budget
+    with tempfile.TemporaryDirectory() as folder:
+        whole = _Recorder(execute or made_up_result)
+        outcome = _drive(procedure, spent, whole, Path(folder) / "whole.jsonl", label)
+        _check_steps(whole.steps, outcome, whole.execute, label)
+        again = _Recorder(whole.execute)
+        repeated = _drive(procedure, spent, again, Path(folder) / "whole.jsonl", label)
+        require(not again.steps, f"{label} executes {len(again.steps)} steps again when repeated")
+        require(repeated == outcome, f"{label} ends differently when its results are replayed")
+        for place in range(len(whole.steps)):
+            journal = Path(folder) / f"crash-{place}.jsonl"
+            _check_resume(procedure, spent, whole, outcome, place, journal, label)
+
+
+def made_up_result(step: Step) -> Result:
+    """Return a plausible result for a step, the same for the same step."""
+    kind = "selection" if isinstance(step, Select) else "scores"
+    name = step.method if isinstance(step, Select) else step.scorer
+    facts = {"n_pool": 1000, "n_eligible": 900, "n_selected": 100, "n_tokens": 12_000}
+    return Result(f"{kind}-of-{name}-{hash_of(step)}", facts)
+
+
+def hash_of(step: Step) -> str:
+    """Return a short name for a step's content."""
+    content = json.dumps(step_to_json(step), sort_keys=True)
+    return blake2b(content.encode(), digest_size=4).hexdigest()
+
+
+def _drive(
+    procedure: Procedure, budget: Budget, recorder: _Recorder, journal: Path, label: str
+) -> Outcome:
+    try:
+        return run_procedure(procedure, budget, 0, recorder, journal)
+    except ProcedureError as error:
+        require(False, f"{label}: {error}")
+        raise
+
+
+def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: str) -> None:
+    require(bool(steps), f"{label} takes no step; a method without steps is a selector")
+    selections = {execute(step).id for step in steps if isinstance(step, Select)}
+    require(
+        outcome.selection_id in selections,
+        f"{label} ends with selection {outcome.selection_id!r}, which no step of it made",
+    )
+    for step in steps:
+        try:
+            if isinstance(step, Select):
+                get_method(step.method)
+            else:
+                get_scorer(step.scorer)
+        except CurateError as error:
+            require(False, f"{label} takes a step nobody can carry out: {error}")
+        if isinstance(step, Select) and step.within is not None:
+            require(
+                step.within in selections,
+                f"{label} selects within {step.within!r}, which no step of it made",
+            )
+
+
+def _check_resume(
+    procedure: Procedure,
+    budget: Budget,
+    whole: _Recorder,
+    outcome: Outcome,
+    place: int,
+    journal: Path,
+    label: str,
+) -> None:
+    broken = _Recorder(whole.execute, crash_at=place)
+    with suppress(_KilledError):
+        _drive(procedure, budget, broken, journal, label)
+    resumed = _Recorder(whole.execute)
+    ended = _drive(procedure, budget, resumed, journal, label)
+    require(
+        broken.steps + resumed.steps == whole.steps,
+        f"{label} takes other steps when it is resumed before step {place + 1}",
+    )
+    require(ended == outcome, f"{label} ends differently when resumed before step {place + 1}")
