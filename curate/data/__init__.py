@@ -1,0 +1,1 @@
+"""Any dataset in, canonical examples with content-hash ids; selected rows back out, unchanged."""

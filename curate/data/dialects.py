@@ -1,0 +1,119 @@
+"""Canonical messages written in the dialects of other tools, and what each of them cannot hold."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from curate.data.messages import Message, RowError, text_of
+
+Row: TypeAlias = dict[str, Any]
+_SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
+
+
+def to_messages(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
+    """Return ``{"messages": [...]}`` with role first, and any ``tools``. Lossless."""
+    row: Row = {"messages": [_role_first(message) for message in messages]}
+    if tools:
+        row["tools"] = list(tools)
+    return row
+
+
+def _role_first(message: Message) -> Row:
+    ordered: Row = {"role": message["role"]}
+    if "content" in message:
+        ordered["content"] = message["content"]
+    return ordered | message
+
+
+def to_sharegpt(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
+    """Return ``{"conversations": [{"from", "value"}]}``; tool calls become ``function_call`` turns.
+
+    Ids of tool calls have no place in the format and are left out. Raises `RowError` for reasoning,
+    names, parts that are not text, and text beside tool calls.
+    """
+    row: Row = {"conversations": [_sharegpt_turn(message) for message in messages]}
+    if tools:
+        row["tools"] = json.dumps(list(tools), ensure_ascii=False)
+    return row
+
+
+def _sharegpt_turn(message: Message) -> Row:
+    _refuse(message, "reasoning_content", "name")
+    if calls := message.get("tool_calls"):
+        if text_of({**message, "tool_calls": []}):
+            raise RowError("text beside a tool call")
+        functions = [call.get("function", call) for call in calls]
+        value = json.dumps(functions[0] if len(functions) == 1 else functions, ensure_ascii=False)
+        return {"from": "function_call", "value": value}
+    return {"from": _SPEAKERS[message["role"]], "value": _plain(message)}
+
+
+def to_alpaca(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
+    """Return ``instruction, input, output``; ``system`` and ``history`` where there are any.
+
+    Raises `RowError` for tools, parts that are not text, and turns that do not alternate.
+    """
+    if tools:
+        raise RowError("tools")
+    before, pairs = _pairs(messages)
+    row: Row = {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1]}
+    if before is not None:
+        row["system"] = before
+    if len(pairs) > 1:
+        row["history"] = pairs[:-1]
+    return row
+
+
+def to_prompt_completion(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
+) -> Row:
+    """Return ``prompt, completion``; raises `RowError` for all but one question and its answer."""
+    if tools:
+        raise RowError("tools")
+    before, pairs = _pairs(messages)
+    if before is not None:
+        raise RowError("a system message")
+    if len(pairs) > 1:
+        raise RowError("more than one turn")
+    return {"prompt": pairs[0][0], "completion": pairs[0][1]}
+
+
+def _pairs(messages: Sequence[Message]) -> tuple[str | None, list[list[str]]]:
+    turns = list(messages)
+    before = _plain(turns.pop(0)) if turns[0]["role"] == "system" else None
+    if before == "":
+        raise RowError("an empty system message")
+    roles = [turn["role"] for turn in turns]
+    if "tool" in roles or any("tool_calls" in turn for turn in turns):
+        raise RowError("tool calls")
+    if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
+        raise RowError("turns that do not alternate between user and assistant")
+    for turn in turns:
+        _refuse(turn, "reasoning_content", "name")
+    texts = [_plain(turn) for turn in turns]
+    return before, [texts[i : i + 2] for i in range(0, len(texts), 2)]
+
+
+def _plain(message: Message) -> str:
+    content = message.get("content", "")
+    if isinstance(content, str):
+        return content
+    if any(set(part) != {"type", "text"} for part in content):
+        raise RowError("content that is not text")
+    return "".join(part["text"] for part in content)
+
+
+def _refuse(message: Message, *keys: str) -> None:
+    for key in keys:
+        if key in message:
+            raise RowError(f"a {key}")
+
+
+DIALECTS: Final[
+    Mapping[str, Callable[[Sequence[Message], Sequence[Mapping[str, Any]] | None], Row]]
+] = {
+    "messages": to_messages,
+    "sharegpt": to_sharegpt,
+    "alpaca": to_alpaca,
+    "prompt-completion": to_prompt_completion,
+}

@@ -1,0 +1,192 @@
+"""The layouts of a row that are understood: the columns each needs, its way to messages."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, final
+
+from curate.data.messages import (
+    Message,
+    RowError,
+    assistant,
+    is_conversation,
+    kind,
+    openai_messages,
+    sharegpt_messages,
+    system,
+    tool_list,
+    turns,
+    user,
+)
+
+Tools: TypeAlias = list[dict[str, Any]] | None
+Conversion: TypeAlias = tuple[list[Message], Tools]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One layout.
+
+    Parameters
+    ----------
+    required
+        Alternatives, each from role to the column that plays it unless ``--column`` says another.
+    optional
+        Further roles: the columns looked for, in order.
+    roles
+        Order of the arguments of ``convert``.
+    convert
+        From one row's values, None where absent, to messages and tools; raises `RowError`.
+    """
+
+    name: str
+    required: tuple[Mapping[str, str], ...]
+    optional: Mapping[str, tuple[str, ...]]
+    roles: tuple[str, ...]
+    convert: Callable[..., Conversion]
+
+
+def _join_input(instruction: str, extra: object) -> str:
+    if extra is None or extra == "":
+        return instruction
+    if not isinstance(extra, str):
+        raise RowError(f"input is {kind(extra)}, not text")
+    return f"{instruction}\n\n{extra}" if instruction else extra
+
+
+def _alpaca(
+    instruction: object, output: object, extra: object, system_text: object, history: object
+) -> Conversion:
+    messages = [] if system_text is None else system(system_text)
+    for pair in turns(history, "history") if history else ():
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise RowError("history is not a list of pairs of instruction and response")
+        messages += [user(pair[0], "history"), assistant(pair[1], "history")]
+    asked = user(instruction, "instruction")
+    if extra:
+        asked["content"] = _join_input(asked["content"], extra)
+    messages += [asked, assistant(output, "output")]
+    return messages, None
+
+
+def _messages(value: object, tools: object) -> Conversion:
+    return openai_messages(value, "messages"), tool_list(tools)
+
+
+def _sharegpt(value: object, system_text: object, tools: object) -> Conversion:
+    messages = sharegpt_messages(value, "conversations")
+    if not (messages and messages[0]["role"] == "system"):
+        messages = system(system_text) + messages
+    return messages, tool_list(tools)
+
+
+def _asked(prompt: object, role: str) -> list[Message]:
+    if is_conversation(prompt):
+        return openai_messages(prompt, role)
+    return [user(prompt, role)]
+
+
+def _answered(response: object, role: str) -> list[Message]:
+    if is_conversation(response):
+        return openai_messages(response, role)
+    return [assistant(response, role)]
+
+
+def _prompt_completion(
+    prompt: object, completion: object, system_text: object, tools: object
+) -> Conversion:
+    messages = system(system_text) + _asked(prompt, "prompt")
+    return messages + _answered(completion, "completion"), tool_list(tools)
+
+
+def _prompt_response(
+    prompt: object, response: object, extra: object, system_text: object
+) -> Conversion:
+    asked = user(prompt, "prompt")
+    if extra:
+        asked["content"] = _join_input(asked["content"], extra)
+    answer = assistant(response, "response")
+    if system_text:
+        return [*system(system_text), asked, answer], None
+    return [asked, answer], None
+
+
+def _preference(
+    chosen: object, rejected: object, prompt: object, system_text: object, tools: object
+) -> Conversion:
+    del rejected  # stays in the raw row
+    before = system(system_text)
+    if not is_conversation(chosen):
+        if prompt is None:
+            raise RowError("chosen is text and there is no prompt to go before it")
+        return [*before, *_asked(prompt, "prompt"), assistant(chosen, "chosen")], tool_list(tools)
+    messages = openai_messages(chosen, "chosen")
+    if prompt is not None:
+        asked = _asked(prompt, "prompt")
+        starts_alone = bool(messages) and messages[0]["role"] == "assistant"
+        if starts_alone or (is_conversation(prompt) and messages[: len(asked)] != asked):
+            messages = asked + messages
+    return before + messages, tool_list(tools)
+
+
+_SYSTEM: Final = ("system",)
+_TOOLS: Final = ("tools",)
+
+FORMATS: Final[Mapping[str, Format]] = {
+    layout.name: layout
+    for layout in (
+        Format(
+            "messages",
+            ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"}),
+            {"tools": _TOOLS},
+            ("messages", "tools"),
+            _messages,
+        ),
+        Format(
+            "sharegpt",
+            ({"messages": "conversations"}, {"messages": "conversation"}, {"messages": "messages"}),
+            {"system": _SYSTEM, "tools": _TOOLS},
+            ("messages", "system", "tools"),
+            _sharegpt,
+        ),
+        Format(
+            "alpaca",
+            ({"instruction": "instruction", "output": "output"},),
+            {"input": ("input",), "system": _SYSTEM, "history": ("history",)},
+            ("instruction", "output", "input", "system", "history"),
+            _alpaca,
+        ),
+        Format(
+            "prompt-completion",
+            ({"prompt": "prompt", "completion": "completion"},),
+            {"system": _SYSTEM, "tools": _TOOLS},
+            ("prompt", "completion", "system", "tools"),
+            _prompt_completion,
+        ),
+        Format(
+            "prompt-response",
+            (
+                {"prompt": "prompt", "response": "response"},
+                {"prompt": "instruction", "response": "response"},
+                {"prompt": "question", "response": "answer"},
+            ),
+            {"input": ("context", "input"), "system": _SYSTEM},
+            ("prompt", "response", "input", "system"),
+            _prompt_response,
+        ),
+        Format(
+            "preference",
+            ({"chosen": "chosen", "rejected": "rejected"},),
+            {"prompt": ("prompt",), "system": _SYSTEM, "tools": _TOOLS},
+            ("chosen", "rejected", "prompt", "system", "tools"),
+            _preference,
+        ),
+    )
+}
+
+# Roles any format may have beside its own: the columns looked for; the others only by --column.
+COMMON_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "id": ("id", "uid", "uuid"),
+    "source": ("source",),
+    "group_id": (),
+}

@@ -1,0 +1,83 @@
+"""Who an example is: canonical JSON of what a model can see, and the hashes over it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from json.encoder import encode_basestring
+from typing import Any, Final, NamedTuple
+
+_ENCODER: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+_ESCAPED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_ENDS: Final[dict[Any, str]] = {
+    role: f',"role":"{role}"}}' for role in ("system", "user", "assistant", "tool")
+}
+
+
+class Identity(NamedTuple):
+    """Hashes of one example, 32 hex digits each, and its messages and tools as JSON."""
+
+    id: str
+    group_id: str
+    messages: str
+    tools: str | None
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, nothing escaped without need.
+
+    Raises ValueError for NaN and infinities, TypeError for what JSON cannot hold.
+    """
+    return _ENCODER.encode(value)
+
+
+def message_json(message: Mapping[str, Any]) -> str:
+    """Return `canonical_json` of a message; a plain role with text takes a short cut."""
+    if len(message) == 2:
+        content = message.get("content")
+        end = _ENDS.get(message.get("role"))
+        if end is not None and type(content) is str:
+            return '{"content":' + encode_basestring(content) + end
+    return _ENCODER.encode(message)
+
+
+def identify(
+    messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None
+) -> Identity:
+    """Hash an example and its group.
+
+    The id is BLAKE2b-128 over the canonical JSON of ``{"messages": ..., "tools": ...}``, without
+    ``tools`` where there are none; the group id is the same without the last message. The JSON
+    returned is ASCII where a lone surrogate keeps the text from being UTF-8, else canonical.
+    """
+    *history, last = map(message_json, messages)
+    before = ",".join(history)
+    tools_json = None if tools is None else _ENCODER.encode(tools)
+    after = "]}" if tools_json is None else f'],"tools":{tools_json}}}'
+    comma = "," if history else ""
+    try:
+        shared = blake2b(f'{{"messages":[{before}'.encode(), digest_size=16)
+        whole = shared.copy()
+        whole.update(f"{comma}{last}{after}".encode())
+        shared.update(after.encode())
+        return Identity(
+            whole.hexdigest(), shared.hexdigest(), f"[{before}{comma}{last}]", tools_json
+        )
+    except UnicodeEncodeError:
+        start = f'{{"messages":[{before}'
+        return Identity(
+            _digest(f"{start}{comma}{last}{after}"),
+            _digest(f"{start}{after}"),
+            _ESCAPED.encode(list(messages)),
+            None if tools is None else _ESCAPED.encode(tools),
+        )
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def column_group_id(value: object) -> str:
+    """Return the group id of rows that share a value of a user's own group column."""
+    return _digest(f"group:{value}")

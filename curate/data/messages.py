@@ -1,0 +1,238 @@
+"""Turns of any dialect as canonical messages, and what an example must have to be one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+Message: TypeAlias = dict[str, Any]
+
+ROLES: Final = {
+    "system": "system", "developer": "system",
+    "user": "user", "human": "user",
+    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
+    "chatbot": "assistant", "function_call": "assistant",
+    "tool": "tool", "observation": "tool", "function": "tool", "ipython": "tool",
+    "function_response": "tool",
+}  # fmt: skip
+_KEPT: Final = ("name", "tool_calls", "tool_call_id", "reasoning_content")
+_KINDS: Final = {
+    "NoneType": "null", "str": "text", "dict": "an object", "list": "a list", "bool": "a boolean",
+    "int": "a number", "float": "a number", "bytes": "bytes",
+}  # fmt: skip
+
+
+class RowError(ValueError):
+    """One row cannot become an example; the message is the reason, without its place."""
+
+
+def kind(value: object) -> str:
+    """Name a JSON value's type in words."""
+    return _KINDS.get(type(value).__name__, type(value).__name__)
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Return everything readable in a message: reasoning, text, and tool calls as JSON.
+
+    Parts that are not text are named in square brackets.
+    """
+    content = message.get("content")
+    if type(content) is str and len(message) == 2:
+        return content
+    blocks = [message["reasoning_content"]] if message.get("reasoning_content") else []
+    if isinstance(content, str):
+        blocks.append(content)
+    elif content:
+        blocks.append("".join(_part_text(part) for part in content))
+    blocks += [
+        json.dumps(call, sort_keys=True, ensure_ascii=False)
+        for call in message.get("tool_calls", ())
+    ]
+    return "\n".join(block for block in blocks if block)
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    text = part.get("text")
+    return text if isinstance(text, str) else f"[{part.get('type', 'part')}]"
+
+
+def history_text(history: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> str:
+    """Render the messages before the last: a lone user's text, else ``role: text`` blocks.
+
+    ``texts`` holds `text_of` of each message, and may be longer.
+    """
+    if len(history) == 1 and history[0]["role"] == "user":
+        return texts[0]
+    blocks = zip(history, texts, strict=False)
+    return "\n\n".join(f"{message['role']}: {text}" for message, text in blocks)
+
+
+def user(text: object, role: str) -> Message:
+    """Return a user message from the column that plays ``role``."""
+    return {"content": _text(text, role), "role": "user"}
+
+
+def assistant(text: object, role: str) -> Message:
+    """Return an assistant message; a null is an empty response, not a wrong type."""
+    if text is None:
+        raise RowError(f"empty response ({role} is null)")
+    return {"content": _text(text, role), "role": "assistant"}
+
+
+def system(text: object) -> list[Message]:
+    """Return a system message as a list, empty for null or blank text."""
+    if text is None or text == "":
+        return []
+    return [{"content": _text(text, "system"), "role": "system"}]
+
+
+def _text(value: object, role: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise RowError(f"{role} is null or missing")
+    raise RowError(f"{role} is {kind(value)}, not text")
+
+
+def turns(value: object, role: str) -> list[Any]:
+    """Return the list of turns a column holds, itself or as JSON text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise RowError(f"{role} is text, not a list of messages") from None
+    if value is None:
+        raise RowError(f"{role} is null or missing")
+    if not isinstance(value, list):
+        raise RowError(f"{role} is {kind(value)}, not a list of messages")
+    return value
+
+
+def is_conversation(value: object) -> bool:
+    """Whether a prompt or response column holds messages rather than text."""
+    return isinstance(value, list)
+
+
+def openai_messages(value: object, role: str) -> list[Message]:
+    """Canonicalise messages of the OpenAI dialect, tool calls and content parts included."""
+    return [_openai_message(turn, i) for i, turn in enumerate(turns(value, role), 1)]
+
+
+def _openai_message(turn: object, i: int) -> Message:
+    if not isinstance(turn, Mapping):
+        raise RowError(f"message {i} is {kind(turn)}, not an object with role and content")
+    role = _role(turn.get("role"), i)
+    message: Message = {}
+    content = turn.get("content")
+    if type(content) is str:
+        message["content"] = content
+    elif content is not None:
+        message["content"] = _parts(content, i, role)
+    message["role"] = role
+    for key in _KEPT:
+        if kept := turn.get(key):
+            message[key] = kept
+    if (call := turn.get("function_call")) and "tool_calls" not in message:
+        message["tool_calls"] = [{"type": "function", "function": call}]
+    if "tool_calls" in message:
+        message["tool_calls"] = _objects(message["tool_calls"], f"message {i}: tool_calls")
+    for key in ("name", "tool_call_id", "reasoning_content"):
+        if key in message and not isinstance(message[key], str):
+            raise RowError(f"message {i}: {key} is {kind(message[key])}, not text")
+    if "content" not in message and "tool_calls" not in message:
+        raise RowError(f"message {i} ({role}) has no content (null or missing)")
+    return message
+
+
+def _parts(content: object, i: int, role: str) -> list[dict[str, Any]]:
+    if not isinstance(content, list):
+        raise RowError(
+            f"message {i} ({role}): content is {kind(content)}, not text or a list of parts"
+        )
+    parts = [{"text": part, "type": "text"} if isinstance(part, str) else part for part in content]
+    return _objects(parts, f"message {i} ({role}): content")
+
+
+def _objects(value: object, what: str) -> list[dict[str, Any]]:
+    if isinstance(value, list):
+        wrong = next((item for item in value if not isinstance(item, dict)), value)
+        if wrong is value:
+            return value
+        raise RowError(f"{what} holds {kind(wrong)}, not only objects")
+    raise RowError(f"{what} is {kind(value)}, not a list of objects")
+
+
+def _role(role: object, i: int) -> str:
+    if role is None:
+        raise RowError(f"message {i} has no role (null or missing)")
+    known = ROLES.get(role.lower()) if isinstance(role, str) else None
+    if known is None:
+        raise RowError(f"message {i} has role {role!r}; known: {', '.join(ROLES)}")
+    return known
+
+
+def sharegpt_messages(value: object, role: str) -> list[Message]:
+    """Canonicalise ``from``/``value`` turns; a ``function_call`` turn becomes tool calls."""
+    return [_sharegpt_message(turn, i) for i, turn in enumerate(turns(value, role), 1)]
+
+
+def _sharegpt_message(turn: object, i: int) -> Message:
+    if not isinstance(turn, Mapping):
+        raise RowError(f"message {i} is {kind(turn)}, not an object with from and value")
+    speaker = turn.get("from")
+    role = _role(speaker, i)
+    value = turn.get("value")
+    if value is None:
+        raise RowError(f"message {i} ({speaker}) has no content (null or missing)")
+    if not isinstance(value, str):
+        raise RowError(f"message {i} ({speaker}): value is {kind(value)}, not text")
+    if speaker == "function_call":
+        return {"role": role, "tool_calls": _function_calls(value, i)}
+    return {"content": value, "role": role}
+
+
+def _function_calls(text: str, i: int) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    calls = value if isinstance(value, list) else [value]
+    if not calls or not all(isinstance(call, dict) and "name" in call for call in calls):
+        raise RowError(f"message {i} (function_call) is not JSON with a name and arguments")
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def tool_list(value: object) -> list[dict[str, Any]] | None:
+    """Return a row's tools, given as a list or as JSON text; None where there are none."""
+    if value is None or value == "" or value == []:
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise RowError("tools is text, not a list of objects or its JSON") from None
+    return _objects(value, "tools") or None
+
+
+def check_example(messages: Sequence[Message]) -> None:
+    """Raise `RowError` unless the last message is a non-empty one from the assistant."""
+    if not messages:
+        raise RowError("no messages")
+    last = messages[-1]
+    if last["role"] != "assistant":
+        if any(message["role"] == "assistant" for message in messages):
+            raise RowError(f"last message is not from the assistant but from the {last['role']}")
+        raise RowError("no assistant turn")
+    content = last.get("content")
+    if type(content) is str:
+        if content and not content.isspace():
+            return
+    elif content and any(_is_filled(part) for part in content):
+        return
+    if not last.get("tool_calls"):
+        raise RowError("empty response")
+
+
+def _is_filled(part: Mapping[str, Any]) -> bool:
+    if "text" in part or part.get("type") == "text":
+        return bool(str(part.get("text") or "").strip())
+    return True

@@ -1,0 +1,243 @@
+"""Files written whole or not at all: the containers of an export, hashed as they are written."""
+
+import csv
+import errno
+import gzip
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import DataError, StoreError
+
+SHARD_BYTES: Final = 256 << 20
+_MANIFEST: Final = ".manifest.json"
+
+
+@final
+class HashedFile(io.RawIOBase):
+    """A file open for writing that knows its size and SHA-256."""
+
+    def __init__(self, path: Path, digest: Any) -> None:
+        super().__init__()
+        self._file = path.open("wb")
+        self._digest = digest
+        self.n_bytes = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of ``data``."""
+        view = memoryview(data).cast("B")
+        self._file.write(view)
+        self._digest.update(view)
+        self.n_bytes += len(view)
+        return len(view)
+
+    def tell(self) -> int:
+        """Return the bytes written."""
+        return self.n_bytes
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        if not self.closed:
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+                super().close()
+
+
+@final
+@dataclass(slots=True)
+class Written:
+    """What was written so far: bytes, and their SHA-256 over all files in order."""
+
+    n_bytes: int = 0
+    digest: Any = field(default_factory=sha256)
+
+
+Write = Callable[[pa.Table], None]
+
+
+@contextmanager
+def whole_or_nothing(output: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``output`` that replaces it at the end, if no error occurs.
+
+    Raises `StoreError` when the disk is full and `DataError` for any other reason the system gives;
+    ``output`` is then as it was.
+    """
+    temporary = output.parent / f".{output.name}.{os.getpid()}.tmp"
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if output.is_dir():
+            shutil.rmtree(output)
+        os.replace(temporary, output)
+        _sync_folder(output.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(
+                f"no space left to write {output}; nothing was kept of it: free some space on "
+                "that disk, or choose another with -o"
+            ) from error
+        reason = error.strerror or error
+        if isinstance(error, FileExistsError):
+            reason = f"{error.filename} is not a folder"
+        raise DataError(f"cannot write {output}: {reason}; choose another place with -o") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        elif temporary.exists():
+            temporary.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_folder(output: Path) -> None:
+    """Raise `DataError` if a folder holds anything but an earlier export."""
+    for child in output.iterdir() if output.is_dir() else ():
+        ours = child.name == "README.md" or child.name.endswith(_MANIFEST)
+        if not ours and not (child.name.startswith("part-") and child.suffix == ".parquet"):
+            raise DataError(
+                f"folder {output} holds {child.name!r}, which is not an export; "
+                "choose an empty or new folder with -o"
+            )
+
+
+@contextmanager
+def open_output(path: Path, compression: str, written: Written) -> Iterator[Any]:
+    """Open one file for writing, compressed if asked; the same rows give the same bytes."""
+    with ExitStack() as stack:
+        plain = stack.enter_context(HashedFile(path, written.digest))
+        if compression == "gz":
+            yield stack.enter_context(gzip.GzipFile("", "wb", fileobj=plain, mtime=0))
+        elif compression == "zst":
+            sink = pa.PythonFile(plain, mode="w")
+            yield stack.enter_context(pa.CompressedOutputStream(sink, "zstd"))
+        else:
+            yield plain
+    written.n_bytes += plain.n_bytes
+
+
+def write_lines(tables: Iterator[pa.Table], file: Any) -> None:
+    r"""Write a ``record`` column, each value and a ``\n``."""
+    for table in tables:
+        records = table["record"].to_pylist()
+        file.write(b"\n".join(records) + b"\n" if records else b"")
+
+
+def write_json_array(tables: Iterator[pa.Table], file: Any) -> None:
+    """Write a ``record`` column of JSON texts as one array, an element a line."""
+    between = b"[\n"
+    for table in tables:
+        for record in table["record"].to_pylist():
+            file.write(between + record)
+            between = b",\n"
+    file.write(b"[]\n" if between == b"[\n" else b"\n]\n")
+
+
+def write_csv(tables: Iterator[pa.Table], file: Any, names: Sequence[str]) -> None:
+    """Write a ``record`` column of JSON objects as CSV; `DataError` for a nested value."""
+    file.write(csv_line(names))
+    for table in tables:
+        lines = []
+        for record in table["record"].to_pylist():
+            row = json.loads(record)
+            lines.append(csv_line([_csv_value(name, row.get(name)) for name in names]))
+        file.write(b"".join(lines))
+
+
+def csv_line(values: Sequence[Any], delimiter: str = ",", end: str = "\n") -> bytes:
+    """Return one CSV record as bytes."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(values)  # quotes \r too
+    return (text.getvalue().removesuffix("\r\n") + end).encode()
+
+
+def _csv_value(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, dict)):
+        raise DataError(
+            f"column {name!r} holds lists or objects, which CSV cannot; write .jsonl or .parquet"
+        )
+    return json.dumps(value)
+
+
+def table_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a ``record`` column of JSON objects as a table of the given schema."""
+    rows = [json.loads(record) for record in table["record"].to_pylist()]
+    arrays = [arrow_column(rows, f.name, f.type) for f in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def arrow_column(
+    rows: Sequence[Mapping[str, Any]], name: str, type_: pa.DataType | None = None
+) -> pa.Array:
+    """Return one key of many JSON objects as an Arrow array; `DataError` where types are mixed."""
+    try:
+        return pa.array([row.get(name) for row in rows], type_)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+        raise DataError(
+            f"column {name!r} cannot be an Arrow column ({error}); write .jsonl"
+        ) from None
+
+
+def write_parquet(tables: Iterator[pa.Table], file: Any, schema: pa.Schema) -> None:
+    """Write tables as one Parquet file, zstd inside."""
+    with _parquet_writer(file, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    # compliant types would rename the items of lists, and the schema would not come back the same
+    return pq.ParquetWriter(file, schema, compression="zstd", use_compliant_nested_type=False)
+
+
+def write_arrow(tables: Iterator[pa.Table], file: Any, schema: pa.Schema) -> None:
+    """Write tables as one Arrow IPC file."""
+    options = pa.ipc.IpcWriteOptions(unify_dictionaries=True)
+    with pa.ipc.new_file(file, schema, options=options) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def write_shards(
+    tables: Iterator[pa.Table], folder: Path, schema: pa.Schema, written: Written
+) -> None:
+    """Write tables as ``part-00000.parquet`` and so on, cut at `SHARD_BYTES`."""
+    folder.mkdir()
+    number = 0
+    table = next(tables, schema.empty_table())
+    while table is not None:
+        path = folder / f"part-{number:05d}.parquet"
+        with (
+            open_output(path, "", written) as file,
+            _parquet_writer(file, schema) as writer,
+        ):
+            while table is not None and file.n_bytes < SHARD_BYTES:
+                writer.write_table(table)
+                table = next(tables, None)
+        number += 1
