@@ -1,0 +1,34 @@
+"""The store: one DuckDB file and a folder of Parquet parts. Nothing here loads DuckDB on import."""
+
+from typing import TYPE_CHECKING, Any
+
+from curate.store.records import (
+    Dataset,
+    Finding,
+    IngestCounts,
+    ScoreKey,
+    ScoreSet,
+    ScoreSetStatus,
+    Shard,
+)
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+    from curate.store.writer import PoolWriter
+
+__all__ = [
+    "Dataset", "Finding", "IngestCounts", "PoolWriter", "ScoreKey", "ScoreSet", "ScoreSetStatus",
+    "Shard", "Store",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:  # workers import `curate.store.parts`, and must not load DuckDB
+    if name == "Store":
+        from curate.store.store import Store
+
+        return Store
+    if name == "PoolWriter":
+        from curate.store.writer import PoolWriter
+
+        return PoolWriter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,201 @@
+"""Short-lived connections to the DuckDB file: waiting for a lock, and one error per known cause."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from curate.errors import StoreError
+from curate.store.parts import full_disk_as_error, owner, sync
+
+STORAGE_VERSION: Final = "v1.4.0"  # read by duckdb 1.4 to 2.x
+MEMORY_LIMIT: Final = "1GiB"  # of DuckDB's own buffers; larger work spills to the cache folder
+
+_FIRST_WAIT_S: Final = 0.02
+_LONGEST_WAIT_S: Final = 0.5
+_LOCKED: Final = "Could not set lock on file"
+_HOLDER: Final = re.compile(r"held in (.*?)\s*\(PID (\d+)\)")
+
+
+@contextmanager
+def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the DuckDB file, waiting for another process to let go of it, and close it afterwards.
+
+    Parameters
+    ----------
+    path
+        The DuckDB file; it must exist.
+    spill
+        Folder for work larger than memory.
+    wait_s
+        Seconds to wait while another process holds the file.
+
+    Raises
+    ------
+    StoreError
+        Held by another process (names its pid), corrupt, newer, read-only, missing or disk full.
+    """
+    connection = _open(path, wait_s)
+    try:
+        with _duckdb_errors(path), full_disk_as_error(path):
+            configure(connection, spill, MEMORY_LIMIT)
+            yield connection
+    finally:
+        connection.close()
+
+
+def configure(connection: duckdb.DuckDBPyConnection, spill: Path, memory_limit: str) -> None:
+    """Set what every connection needs: bounded memory, silence, NaN instead of errors."""
+    connection.execute("set enable_progress_bar = false")
+    connection.execute("set ieee_floating_point_ops = true")
+    connection.execute(f"set memory_limit = '{memory_limit}'")
+    connection.execute(f"set temp_directory = {literal(str(spill))}")
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run a block in one transaction: all of it is stored, or nothing."""
+    connection.execute("begin transaction")
+    try:
+        yield
+    except BaseException:
+        _rollback(connection)
+        raise
+    connection.execute("commit")
+
+
+def create_file(path: Path, statements: tuple[str, ...]) -> None:
+    """Create a DuckDB file with the fixed storage version and run the statements in it.
+
+    The file appears whole or not at all; if another process created it first, theirs stays.
+    """
+    with _duckdb_errors(path), full_disk_as_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp-{owner()}")
+        temporary.unlink(missing_ok=True)
+        try:
+            build_file(temporary, statements)
+            sync(temporary)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def build_file(path: Path, statements: tuple[str, ...]) -> None:
+    """Write a new DuckDB file with the fixed storage version in place, statements run."""
+    connection = duckdb.connect()
+    try:
+        connection.execute(
+            f"attach {literal(str(path))} as store (storage_version '{STORAGE_VERSION}')"
+        )
+        connection.execute("use store")
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("use memory")
+        connection.execute("detach store")
+    finally:
+        connection.close()
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def arrow_reader(relation: duckdb.DuckDBPyRelation, rows: int) -> pa.RecordBatchReader:
+    """Return a result as a stream of batches of at most ``rows``, under any DuckDB version."""
+    stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+    return stream(rows)
+
+
+def _open(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + wait_s
+    pause = _FIRST_WAIT_S
+    while True:
+        if not path.exists():
+            raise StoreError(
+                f"there is no store at {path}; create one with: "
+                f"curate ingest DATA --store {path}, or rebuild it from its parts with: "
+                f"curate doctor --rebuild --store {path}"
+            )
+        try:
+            return duckdb.connect(str(path))
+        except duckdb.Error as error:
+            if _LOCKED not in str(error):
+                raise _explained(error, path) from error
+            if time.monotonic() + pause > deadline:
+                raise _held(error, path, wait_s) from error
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_WAIT_S)
+
+
+@contextmanager
+def _duckdb_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
+        raise _explained(error, path) from error
+    except duckdb.Error as error:
+        if "Corrupt database" not in str(error):
+            raise
+        raise _explained(error, path) from error
+
+
+def _held(error: duckdb.Error, path: Path, wait_s: float) -> StoreError:
+    match = _HOLDER.search(str(error))
+    holder = f"process {match[2]} ({match[1].strip()})" if match else "another process"
+    kill = f"end it (kill {match[2]})" if match else "end that process"
+    return StoreError(
+        f"{path} is held by {holder} and was not released within {wait_s:g} s; "
+        f"wait until it is done, or {kill}, and run the same command again"
+    )
+
+
+def _explained(error: duckdb.Error, path: Path) -> StoreError:
+    text = str(error)
+    if "No space left on device" in text:
+        return StoreError(
+            f"no space left on the disk of {path}; nothing finished was lost; "
+            "free some space and run the same command again"
+        )
+    if "we can only read version" in text or "newer version of DuckDB" in text:
+        return StoreError(
+            f"{path} was written by a newer version of duckdb (this is duckdb "
+            f"{duckdb.__version__}); update it with: pip install --upgrade duckdb"
+        )
+    if "Permission denied" in text or "Read-only file system" in text:
+        return StoreError(
+            f"cannot write {path}: it is read-only here; make the file and its folder writable "
+            "for this user, or copy the store (the file and its .parts folder) to a folder that is"
+        )
+    if _LOCKED in text:
+        return _held(error, path, 0)
+    if path.is_dir():
+        return StoreError(f"{path} is a folder, not a store; give the path of a .duckdb file")
+    first_line = text.splitlines()[0] if text else type(error).__name__
+    return StoreError(
+        f"{path} is corrupt or not a store ({first_line}); "
+        f"rebuild it from the parts beside it with: curate doctor --rebuild --store {path}"
+    )
+
+
+def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.execute("rollback")
+    except duckdb.Error:  # the transaction is already gone: DuckDB ended it itself
+        return

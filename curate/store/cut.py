@@ -1,0 +1,144 @@
+"""Cutting an ingest into new examples and shards, out of core."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, final
+
+import duckdb
+import pyarrow as pa
+
+from curate.store.connection import arrow_reader, configure, literal
+from curate.store.parts import write_parquet
+from curate.store.schema import scalar
+
+MAX_SHARD: Final = 16_384
+MIN_SHARD: Final = 256
+SHARDS_WANTED: Final = 64
+MEMORY_LIMIT: Final = "512MiB"
+
+SHARD_SCHEMA: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("group_id", pa.string()),
+        ("source", pa.string()),
+        ("messages", pa.string()),
+        ("tools", pa.string()),
+        ("prompt", pa.string()),
+        ("response", pa.string()),
+        ("n_chars", pa.int64()),
+    ]
+)
+
+_STEPS: Final = (
+    """create or replace table firsts as
+        select id, min(position) as position, count(*) as n_rows from slim group by id""",
+    """create or replace table fresh as
+        select s.id, s.position, s.group_id, s.source, s.n_chars, f.n_rows
+        from firsts f join slim s on s.position = f.position
+        where f.id not in (select id from read_parquet({known}))""",
+    """create or replace table seen as
+        select id, n_rows from firsts where id in (select id from read_parquet({known}))""",
+)
+_ASSIGN: Final = """create or replace table assigned as
+    with sizes as (
+        select group_id, min(position) as first, count(*) as n from fresh group by group_id
+    ), starts as (
+        select group_id, first,
+            (sum(n) over (order by first rows unbounded preceding) - n) // {size} as slot
+        from sizes
+    ), numbered as (
+        select group_id, first, dense_rank() over (order by slot) - 1 as number from starts
+    )
+    select f.*, n.number, n.first from fresh f join numbered n on n.group_id = f.group_id"""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What an ingest adds: ``index`` lists new examples, ``seen`` those the pool had already."""
+
+    index: Path
+    seen: Path
+    n_new: int
+    n_shards: int
+
+
+def shard_size(n_new: int) -> int:
+    """Return how many examples a shard of an ingest of ``n_new`` new examples is to have."""
+    return min(MAX_SHARD, max(MIN_SHARD, n_new // SHARDS_WANTED))
+
+
+def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
+    """Find the examples the pool does not have yet and write them in shards.
+
+    Groups are kept whole and in the order of their first row. Sorting and joining spill into
+    ``folder``, so memory does not grow with the number of rows.
+
+    Parameters
+    ----------
+    folder
+        Staging folder; shards go to ``examples/`` in it.
+    staged
+        Parquet file of all rows read.
+    known
+        Parquet file with the ids of the pool.
+    dataset_id
+        Shards are named after it.
+    """
+    index, seen = folder / "index.parquet", folder / "seen.parquet"
+    con = duckdb.connect(str(folder / "work.duckdb"))
+    try:
+        configure(con, folder / "spill", MEMORY_LIMIT)
+        con.execute(
+            "create or replace table slim as select position, id, group_id, source, n_chars "
+            f"from read_parquet({literal(str(staged))})"
+        )
+        for step in _STEPS:
+            con.execute(step.format(known=literal(str(known))))
+        n_new = scalar(con, "select count(*) from fresh")
+        con.execute(_ASSIGN.format(size=shard_size(n_new)))
+        n_shards = scalar(con, "select count(distinct number) from assigned")
+        names = f"{literal(dataset_id + '-')} || format('{{:05d}}', number)"
+        con.execute(
+            f"""copy (select id, {names} as shard, source, group_id, n_rows, n_chars, number
+            from assigned order by first, position) to {literal(str(index))} (format parquet)"""
+        )
+        con.execute(
+            f"copy (select * from seen order by id) to {literal(str(seen))} (format parquet)"
+        )
+        _write_shards(con, folder / "examples", staged)
+    finally:
+        con.close()
+    return Cut(index, seen, n_new, n_shards)
+
+
+def _write_shards(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path) -> None:
+    columns = ", ".join(f"p.{name}" for name in SHARD_SCHEMA.names)
+    ordered = con.sql(
+        f"""select a.number, {columns}
+        from assigned a join read_parquet({literal(str(staged))}) p on p.position = a.position
+        order by a.first, a.position"""
+    )
+    for number, table in _by_number(arrow_reader(ordered, 2_048)):
+        write_parquet(folder / f"shard-{number:05d}.parquet", table.cast(SHARD_SCHEMA))
+
+
+def _by_number(reader: pa.RecordBatchReader) -> Iterator[tuple[int, pa.Table]]:
+    """Split a stream that is ordered by its first column into one table per value of it."""
+    current = -1
+    pieces: list[pa.RecordBatch] = []
+    for batch in reader:
+        numbers = batch.column(0).to_numpy(zero_copy_only=False)
+        edges = [0, *(numbers[1:] != numbers[:-1]).nonzero()[0] + 1, len(numbers)]
+        for low, high in pairwise(edges):
+            if low == high:
+                continue
+            if numbers[low] != current and pieces:
+                yield current, pa.Table.from_batches(pieces).drop_columns("number")
+                pieces = []
+            current = int(numbers[low])
+            pieces.append(batch.slice(low, high - low))
+    if pieces:
+        yield current, pa.Table.from_batches(pieces).drop_columns("number")

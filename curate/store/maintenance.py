@@ -1,0 +1,169 @@
+"""Looking after a store: what is in it, what is wrong with it, what can go."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from curate.store.connection import STORAGE_VERSION
+from curate.store.parts import TMP_MARK, owner_is_dead
+from curate.store.records import Finding
+from curate.store.schema import SCHEMA_VERSION, scalar
+from curate.store.selections import n_forgotten
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+
+def status(store: "Store") -> dict[str, Any]:
+    """Return counts, datasets, score sets, selections and sizes in bytes."""
+    with store.connect() as con:
+        n_examples, n_rows, n_groups, n_sources = con.execute(
+            """select count(*), coalesce(sum(n_rows), 0), count(distinct group_id),
+            count(distinct source) from internal.examples"""
+        ).fetchall()[0]
+        n_shards = scalar(con, "select count(*) from internal.shards")
+        chosen = con.execute(
+            """select s.selection_id, s.method, s.budget, s.seed, s.created_at, count(r.id)
+            from selections s left join selection_rows r on r.selection_id = s.selection_id
+            group by all order by s.created_at, s.selection_id"""
+        ).fetchall()
+        names = ("selection_id", "method", "budget", "seed", "created_at", "n_selected")
+        selections = [
+            {**dict(zip(names, row, strict=True)), "n_forgotten": n_forgotten(con, row[0])}
+            for row in chosen
+        ]
+        counts: dict[str, int] = dict(
+            con.execute("select dataset, count(*) from internal.examples group by all").fetchall()
+        )
+    return {
+        "store": str(store.path),
+        "parts": str(store.parts),
+        "schema_version": SCHEMA_VERSION,
+        "storage_version": STORAGE_VERSION,
+        "n_examples": n_examples,
+        "n_rows": int(n_rows),
+        "n_groups": n_groups,
+        "n_sources": n_sources,
+        "n_shards": n_shards,
+        "datasets": [
+            {**asdict(d), "n_added": counts.get(d.dataset_id, 0)} for d in store.datasets()
+        ],
+        "score_sets": [asdict(s) for s in store.score_sets()],
+        "selections": selections,
+        "bytes": {
+            "database": store.path.stat().st_size,
+            **{
+                name: _size(store.parts / name)
+                for name in ("examples", "rows", "raw", "scores", "selections", "cache")
+            },
+        },
+    }
+
+
+def check(store: "Store") -> list[Finding]:
+    """Return what is wrong with the store, or one finding that all is well."""
+    with store.connect() as con:
+        orphans = _unreferenced(store, con)
+    findings = [
+        *_missing_parts(store),
+        *(
+            Finding("warning", "orphan", f"{path} belongs to nothing in the store", "curate gc")
+            for path in orphans
+        ),
+    ]
+    shards = store.shards()
+    for status_ in store.score_sets():
+        found = store.find_score_set(status_.set_id)
+        assert found is not None
+        _, written = store.pending_shards(found, shards)
+        if written:
+            findings.append(
+                Finding(
+                    "warning",
+                    "uncommitted",
+                    f"{len(written)} parts of score set {found.set_id} ({found.alias}) are written "
+                    "and not in the database yet",
+                    f"run the same command again: curate score --scorer {found.key.scorer}",
+                )
+            )
+    if not findings:
+        findings.append(Finding("ok", "store", f"{store.path} and its parts are complete"))
+    return findings
+
+
+def gc(store: "Store", *, dry_run: bool) -> dict[str, Any]:
+    """Delete files nothing refers to: leftovers of killed processes, and caches."""
+    with store.write() as con:  # nobody can add a dataset between the look and the deletion
+        paths = [*_unreferenced(store, con), *_derived(store)]
+        n_bytes = sum(_size(path) for path in paths)
+        for path in paths if not dry_run else ():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    return {
+        "n_paths": len(paths),
+        "bytes": n_bytes,
+        "paths": [str(path) for path in paths],
+        "dry_run": dry_run,
+    }
+
+
+def _missing_parts(store: "Store") -> Iterator[Finding]:
+    wanted: list[Path] = [shard.path for shard in store.shards()]
+    for dataset in store.datasets():
+        wanted.append(store.parts / "rows" / f"{dataset.dataset_id}.parquet")
+        wanted.append(store.parts / "raw" / dataset.dataset_id)
+    with store.connect() as con:
+        committed = con.execute("select set_id, shard from internal.set_shards").fetchall()
+    wanted += [store.parts / "scores" / s / f"{shard}.parquet" for s, shard in committed]
+    for path in wanted:
+        if not path.exists():
+            yield Finding(
+                "error", "missing", f"{path} is missing", "restore it from a backup of the store"
+            )
+
+
+def _unreferenced(store: "Store", con: duckdb.DuckDBPyConnection) -> list[Path]:
+    """Return what belongs to no dataset, score set or selection, and to no living process."""
+    datasets = _names(con, "select dataset_id from internal.datasets")
+    sets = _names(con, "select set_id from internal.score_sets")
+    owners = {
+        "datasets": datasets,
+        "rows": datasets,
+        "raw": datasets,
+        "skipped": datasets,
+        "examples": datasets,
+        "scores": sets,
+        "selections": _names(con, "select selection_id from selections"),
+    }
+    found: list[Path] = []
+    for folder, known in owners.items():
+        for path in sorted((store.parts / folder).iterdir()):
+            name = path.name if path.is_dir() else path.stem
+            if not path.name.startswith(".") and name not in known:
+                found.append(path)
+    shard_ids = _names(con, "select shard_id from internal.shards")
+    for path in sorted((store.parts / "scores").glob("*/*.parquet")):
+        if path.parent.name in sets and path.stem not in shard_ids:
+            found.append(path)
+    temporary = sorted(store.parts.rglob(f".*{TMP_MARK}*"))
+    return found + [path for path in temporary if owner_is_dead(path)]
+
+
+def _names(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
+    return {name for (name,) in con.execute(sql).fetchall()}
+
+
+def _derived(store: "Store") -> list[Path]:
+    return [p for p in sorted((store.parts / "cache").glob("*.npy")) if not p.name.startswith(".")]
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -1,0 +1,109 @@
+"""Opening a store: creating it, checking it, finishing what a killed process began."""
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from curate.errors import StoreError
+from curate.store import forget, schema
+from curate.store.connection import create_file
+from curate.store.parts import full_disk_as_error, owner_is_dead, write_json
+from curate.store.records import utc_now
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+FOLDERS = (
+    "datasets",
+    "rows",
+    "raw",
+    "skipped",
+    "examples",
+    "scores",
+    "selections",
+    "trials",
+    "cache/spill",
+)
+
+
+def open_store(store: "Store", *, create: bool) -> None:
+    """Make sure the store exists, is whole and is readable by this version."""
+    if not store.path.exists():
+        _refuse_orphaned_parts(store)
+        if not create:
+            raise StoreError(
+                f"there is no store at {store.path}; create one with: "
+                f"curate ingest DATA --store {store.path}"
+            )
+        make_folders(store)
+        create_file(store.path, schema.initial_statements(store.parts, utc_now()))
+    with store.connect() as con:
+        facts = _facts(store, con)
+        moved = facts.get("parts") != str(store.parts)
+        known = con.execute("select dataset_id, manifest from internal.datasets").fetchall()
+    if known and not store.parts.is_dir():
+        raise StoreError(
+            f"the folder of parts {store.parts} is missing; it holds the texts, the input rows and "
+            f"the vectors; move it back beside {store.path.name}"
+        )
+    make_folders(store)
+    if moved:
+        with store.write() as con:
+            schema.refresh_views(con, store.parts)
+            schema.set_meta(con, "parts", str(store.parts))
+    for dataset_id, manifest in known:
+        path = store.parts / "datasets" / f"{dataset_id}.json"
+        if not path.exists():  # killed between the transaction and the manifest
+            write_json(path, json.loads(manifest))
+    remove_dead_staging(store)
+    forget.finish_pending(store)
+
+
+def make_folders(store: "Store") -> None:
+    """Create the folders of the parts that do not exist."""
+    with full_disk_as_error(store.parts):
+        try:
+            for name in FOLDERS:
+                (store.parts / name).mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+            raise StoreError(
+                f"cannot make the folder {error.filename}: {error.strerror}; "
+                "choose another place with --store"
+            ) from error
+
+
+def remove_dead_staging(store: "Store") -> int:
+    """Delete staging folders whose process is gone; return how many."""
+    removed = 0
+    for folder in store.parts.glob(".staging-*.tmp-*"):
+        if owner_is_dead(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _facts(store: "Store", con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    try:
+        facts = dict(con.execute("select key, value from internal.meta").fetchall())
+    except duckdb.CatalogException as error:
+        raise StoreError(
+            f"{store.path} is a DuckDB file, but not a store; give another path with --store"
+        ) from error
+    version = int(facts["schema_version"])
+    if version > schema.SCHEMA_VERSION:
+        raise StoreError(
+            f"{store.path} was written by a newer version of curate (its schema is {version}, this "
+            f"one reads up to {schema.SCHEMA_VERSION}); update with: "
+            "pip install --upgrade curate-sft"
+        )
+    return facts
+
+
+def _refuse_orphaned_parts(store: "Store") -> None:
+    if any((store.parts / "datasets").glob("*.json")):
+        raise StoreError(
+            f"there is no store at {store.path}, but {store.parts} holds the parts of one; "
+            f"rebuild it with: curate doctor --rebuild --store {store.path}"
+        )

@@ -1,0 +1,185 @@
+"""Files of the store, written so that a reader sees the whole file or none. No database here."""
+
+import errno
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import StoreError
+
+METADATA_KEY: Final = b"curate"
+TMP_MARK: Final = ".tmp-"
+FOREIGN_TMP_S: Final = 86_400
+
+ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
+    "float": pa.float64(),
+    "int": pa.int64(),
+    "bool": pa.bool_(),
+    "text": pa.string(),
+    "floats": pa.list_(pa.float32()),
+    "ints": pa.list_(pa.int32()),
+    "vector": pa.list_(pa.float32()),
+}
+"""Type of a part's column by the dtype its scorer declares."""
+
+DTYPE_KEY: Final = b"dtype"  # field metadata: tells a vector from a list of floats
+
+
+def part_schema(outputs: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of a part: ``id``, one column per output, ``failure``.
+
+    ``outputs`` maps column names to dtypes of `curate.contracts.Column`.
+    """
+    fields = [
+        pa.field(name, ARROW_TYPES[dtype], metadata={DTYPE_KEY: dtype.encode()})
+        for name, dtype in outputs.items()
+    ]
+    return pa.schema([pa.field("id", pa.string()), *fields, pa.field("failure", pa.string())])
+
+
+@contextmanager
+def full_disk_as_error(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "read-only" into one clear `StoreError` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        translated = _disk_error(error, path)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def write_part(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
+    """Write one scored shard; the file appears whole, under its final name, or not at all.
+
+    Parameters
+    ----------
+    path
+        ``ScoreSet.part(shard_id)``.
+    table
+        Columns as in `part_schema`, one row per example of the shard.
+    metadata
+        Facts of the run: tokens, wall_s, device, n_oom_split.
+    """
+    schema_metadata = dict(table.schema.metadata or {})
+    schema_metadata[METADATA_KEY] = json.dumps(dict(metadata), sort_keys=True).encode()
+    write_parquet(path, table.replace_schema_metadata(schema_metadata))
+
+
+def read_part(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a part and the metadata it was written with."""
+    table = pq.ParquetFile(path).read()
+    return table, part_metadata(table.schema)
+
+
+def part_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Return the metadata `write_part` stored; empty for a file without."""
+    stored = (schema.metadata or {}).get(METADATA_KEY, b"{}")
+    return dict(json.loads(stored))
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet (zstd), atomically and durably."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, atomically and durably."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success sync it and rename it into place."""
+    with full_disk_as_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
+        try:
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below and including ``folder`` to the disk."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(root, name))
+        sync(Path(root))
+
+
+def owner() -> str:
+    """Return ``host-pid``, the end of the name of every temporary file of this process."""
+    host = "".join(c if c.isalnum() else "_" for c in platform.node())
+    return f"{host}-{os.getpid()}"
+
+
+def owner_is_dead(path: Path) -> bool:
+    """Return whether the process that made a temporary file or folder is gone.
+
+    A file of another machine counts as abandoned when nobody touched it for a day.
+    """
+    host, _, pid = path.name.partition(TMP_MARK)[2].rpartition("-")
+    if host != owner().rpartition("-")[0] or not pid.isdigit():
+        return time.time() - path.stat().st_mtime > FOREIGN_TMP_S
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def remove_stale_temporaries(folder: Path) -> int:
+    """Delete temporary files directly in ``folder`` whose process is gone; return how many."""
+    removed = 0
+    if not folder.is_dir():
+        return 0
+    for path in folder.glob(f".*{TMP_MARK}*"):
+        if path.is_file() and owner_is_dead(path):
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _disk_error(error: OSError, path: Path) -> StoreError | None:
+    if error.errno == errno.ENOSPC or "No space left on device" in str(error):
+        return StoreError(
+            f"no space left on the disk of {path.parent}; nothing finished was lost; "
+            "free some space and run the same command again"
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(
+            f"cannot write {path}: it is read-only here; make its folder writable for this user, "
+            "or copy the store to a folder that is"
+        )
+    return None

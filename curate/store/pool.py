@@ -1,0 +1,274 @@
+"""Reading the pool: datasets, shards, single examples, and the input rows behind them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import DataError
+from curate.store.connection import arrow_reader, literal
+from curate.store.ids import id_bytes
+from curate.store.records import Dataset, Shard
+from curate.store.schema import meta, refresh_score_views, scalar, set_meta
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+MIN_PREFIX = 6
+
+
+def datasets(store: "Store") -> list[Dataset]:
+    """Return the ingested datasets in the order of ingestion."""
+    with store.connect() as con:
+        rows = con.execute("select manifest from internal.datasets order by ordinal").fetchall()
+    return [Dataset.from_json(manifest) for (manifest,) in rows]
+
+
+def membership(names: Sequence[str] | None) -> str:
+    """Return an SQL condition on ``internal.examples e``: it occurs in one of these datasets."""
+    if names is None:
+        return "true"
+    listed = ", ".join(literal(name) for name in names) or "null"
+    return (
+        f"(e.dataset in ({listed}) or e.id in "
+        f"(select id from internal.also_in where dataset in ({listed})))"
+    )
+
+
+def shards(store: "Store", names: Sequence[str] | None) -> list[Shard]:
+    """Return the shards in order: all, or those with an example of the named datasets."""
+    narrowed = (
+        ""
+        if names is None
+        else "where shard_id in "
+        f"(select e.shard from internal.examples e where {membership(names)})"
+    )
+    with store.connect() as con:
+        check_datasets(con, names)
+        rows = con.execute(
+            f"""select shard_id, dataset, n_examples from internal.shards {narrowed}
+            order by dataset_ordinal, ordinal"""
+        ).fetchall()
+    return [Shard(i, d, shard_path(store.parts, d, i), n) for i, d, n in rows]
+
+
+def shard_path(parts: Path, dataset: str, shard_id: str) -> Path:
+    """Return the Parquet file of a shard of the pool."""
+    return parts / "examples" / dataset / f"shard-{shard_id.rpartition('-')[2]}.parquet"
+
+
+def check_datasets(con: duckdb.DuckDBPyConnection, names: Sequence[str] | None) -> None:
+    """Raise `DataError` when one of the names is not an ingested dataset."""
+    if names is None:
+        return
+    known = [d for (d,) in con.execute("select dataset_id from internal.datasets").fetchall()]
+    for name in names:
+        if name not in known:
+            raise DataError(
+                f"no dataset {name!r} in the store; it has: {', '.join(known) or 'none'}"
+            )
+
+
+def n_examples(store: "Store", names: Sequence[str] | None) -> int:
+    """Return the number of distinct examples of the pool or of some datasets."""
+    with store.connect() as con:
+        check_datasets(con, names)
+        return scalar(con, f"select count(*) from internal.examples e where {membership(names)}")
+
+
+def pool_hash(store: "Store") -> str:
+    """Return the hash of all example ids, in order of id."""
+    with store.connect() as con:
+        known = meta(con, "pool_hash")
+        version = meta(con, "pool_version")
+        if known is not None:
+            return known
+        hasher = hashlib.blake2b(digest_size=16)
+        ids = con.sql("select id from internal.examples order by id")
+        for batch in arrow_reader(ids, 262_144):
+            hasher.update(id_bytes(batch.column(0)).tobytes())
+    with store.write() as con:
+        if meta(con, "pool_version") != version:
+            return pool_hash(store)
+        set_meta(con, "pool_hash", hasher.hexdigest())
+        refresh_score_views(con, store.parts)
+    return hasher.hexdigest()
+
+
+def resolve_ids(store: "Store", names: Sequence[str]) -> list[str]:
+    """Return the example id of each name (see `Store.example`), in the same order."""
+    if not names:
+        return []
+    table = pa.table({"name": pa.array(list(names), pa.string())})
+    with store.connect() as con:
+        con.register("asked", table)
+        exact = {
+            i
+            for (i,) in con.execute(
+                "select distinct e.id from internal.examples e join asked a on a.name = e.id"
+            ).fetchall()
+        }
+        others = [name for name in dict.fromkeys(names) if name not in exact]
+        found = {name: _resolve(con, name) for name in others}
+    return [found.get(name, name) for name in names]
+
+
+def _resolve(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    by_external = con.execute(
+        "select distinct id from rows where external_id = ? order by id limit 4", [name]
+    ).fetchall()
+    found = [i for (i,) in by_external]
+    kind = "input id"
+    if not found and len(name) >= MIN_PREFIX:
+        kind = "beginning of an id"
+        found = [
+            i
+            for (i,) in con.execute(
+                "select id from internal.examples where starts_with(id, ?) order by id limit 4",
+                [name.lower()],
+            ).fetchall()
+        ]
+    if not found:
+        raise DataError(
+            f"no example {name!r} in the store; give an id, at least {MIN_PREFIX} characters of "
+            "its beginning, or the id the input data gave it"
+        )
+    if len(found) > 1:
+        shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        raise DataError(f"{kind} {name!r} names several examples ({shown}); give one of these ids")
+    return str(found[0])
+
+
+def example(store: "Store", name: str) -> dict[str, Any]:
+    """Return everything about one example."""
+    exact = _exists(store, name)
+    example_id = name if exact else resolve_ids(store, [name])[0]
+    with store.connect() as con:
+        shard, dataset, n_rows = con.execute(
+            "select shard, dataset, n_rows from internal.examples where id = ?", [example_id]
+        ).fetchall()[0]
+        rows = con.execute(
+            """select r.dataset, r.position, r.external_id, r.source from rows r
+            join internal.datasets d on d.dataset_id = r.dataset
+            where r.id = ? order by d.ordinal, r.position""",
+            [example_id],
+        ).fetchall()
+        score_row = (
+            con.sql(
+                f"select * exclude (id) from scores where id = {literal(example_id)}"
+            ).to_arrow_table()
+            if _has_scores(con)
+            else None
+        )
+        failed = con.execute(
+            """select f.set_id, s.alias, f.reason from failures f
+            join internal.score_sets s on s.set_id = f.set_id where f.id = ? order by s.ordinal""",
+            [example_id],
+        ).fetchall()
+        chosen = con.execute(
+            """select r.selection_id, s.method, r.rank, r.gain, r.weight, r.reason
+            from selection_rows r join selections s using (selection_id) where r.id = ?
+            order by r.selection_id""",
+            [example_id],
+        ).fetchall()
+    path = shard_path(store.parts, dataset, shard)
+    text = pq.read_table(path, filters=[("id", "=", example_id)]).to_pylist()[0]
+    return {
+        **text,
+        "messages": json.loads(text["messages"]),
+        "tools": None if text["tools"] is None else json.loads(text["tools"]),
+        "n_rows": n_rows,
+        "dataset": dataset,
+        "shard_id": shard,
+        "shard_path": str(path),
+        "rows": [
+            dict(zip(("dataset", "position", "external_id", "source"), r, strict=True))
+            for r in rows
+        ],
+        "scores": {}
+        if score_row is None
+        else {k: v for k, v in score_row.to_pylist()[0].items() if v is not None},
+        "failures": [dict(zip(("set_id", "alias", "reason"), f, strict=True)) for f in failed],
+        "selections": [
+            dict(
+                zip(("selection_id", "method", "rank", "gain", "weight", "reason"), s, strict=True)
+            )
+            for s in chosen
+        ],
+    }
+
+
+def _exists(store: "Store", example_id: str) -> bool:
+    with store.connect() as con:
+        return scalar(con, "select count(*) from internal.examples where id = ?", [example_id]) > 0
+
+
+def _has_scores(con: duckdb.DuckDBPyConnection) -> bool:
+    return len(con.sql("select * from scores limit 0").columns) > 1
+
+
+def first_rows(store: "Store", ids: Sequence[str], *, duplicates: bool) -> pa.Table:
+    """Return the rows of examples, in the order asked for."""
+    asked = pa.table({"id": pa.array(list(ids), pa.string()), "asked": np.arange(len(ids))})
+    kept = (
+        ""
+        if duplicates
+        else "qualify row_number() over (partition by a.asked order by d.ordinal, r.position) = 1"
+    )
+    with store.connect() as con:
+        con.register("asked", asked)
+        found: pa.Table = con.sql(
+            f"""select r.id, r.dataset, r.position from rows r
+            join asked a on a.id = r.id join internal.datasets d on d.dataset_id = r.dataset
+            {kept} order by a.asked, d.ordinal, r.position"""
+        ).to_arrow_table()
+    missing = pc.is_in(asked["id"], value_set=found["id"].combine_chunks())
+    if not pc.all(missing).as_py() and len(ids):
+        first = asked.filter(pc.invert(missing))["id"][0].as_py()
+        raise DataError(f"no example {first!r} in the store; it may have been forgotten")
+    return found
+
+
+def raw_records(store: "Store", dataset: str, positions: Sequence[int]) -> pa.Table:
+    """Return input rows unchanged, reading only the row groups they lie in."""
+    with store.connect() as con:
+        check_datasets(con, [dataset])
+    known = pq.read_table(store.parts / "rows" / f"{dataset}.parquet", columns=["position"])
+    kept = known["position"].to_numpy()
+    asked = np.asarray(positions, dtype=np.int64)
+    row = np.searchsorted(kept, asked)  # the raw parts hold the same rows in the same order
+    inside = row < len(kept)
+    if not inside.all() or not (kept[row] == asked).all():
+        wrong = asked[~inside] if not inside.all() else asked[kept[row] != asked]
+        raise DataError(f"dataset {dataset!r} has no row at position {int(wrong[0])}")
+    order = np.argsort(row, kind="stable")
+    taken = _take_rows(store.parts / "raw" / dataset, row[order])
+    back = np.empty(len(order), dtype=np.int64)
+    back[order] = np.arange(len(order))
+    return taken.take(pa.array(back))
+
+
+def _take_rows(folder: Path, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> pa.Table:
+    """Read rows, in ascending order, of a folder of Parquet files taken as one table."""
+    start = 0
+    pieces: list[pa.Table] = []
+    schema: pa.Schema | None = None
+    for path in sorted(folder.glob("part-*.parquet")):
+        with pq.ParquetFile(path) as file:
+            schema = schema or file.schema_arrow
+            for group in range(file.metadata.num_row_groups):
+                n = file.metadata.row_group(group).num_rows
+                low, high = np.searchsorted(rows, [start, start + n])
+                if high > low:
+                    piece = file.read_row_group(group)
+                    pieces.append(piece.take(pa.array(rows[low:high] - start)))
+                start += n
+    assert schema is not None
+    return pa.concat_tables(pieces) if pieces else schema.empty_table()

@@ -1,0 +1,137 @@
+"""Writing the DuckDB file anew from the folder of parts alone."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from curate.errors import StoreError
+from curate.store import schema, scores, selections, trials
+from curate.store.connection import build_file, connect, literal, transaction
+from curate.store.parts import owner, read_json, sync
+from curate.store.records import ScoreKey, ScoreSet, canonical_json, utc_now
+
+
+def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
+    """Replace the DuckDB file of a store by one made from its parts, and return what was found.
+
+    The file may be missing or corrupt. Content hashes are those of before. Atomic: the new file
+    takes the old one's place when it is whole.
+
+    Raises
+    ------
+    StoreError
+        The folder of parts is missing, or another process holds the file.
+    """
+    from curate.store.store import Store
+
+    target = Path(path).absolute()
+    parts = target.with_name(target.stem + ".parts")
+    if not (parts / "datasets").is_dir():
+        raise StoreError(
+            f"cannot rebuild {target}: the folder of parts {parts} is missing; move it back beside "
+            "where the store is to be"
+        )
+    _refuse_held(target, parts, wait_s)
+    temporary = target.with_name(f".{target.name}.tmp-{owner()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        build_file(temporary, schema.initial_statements(parts, utc_now()))
+        with connect(temporary, parts / "cache" / "spill", wait_s) as con, transaction(con):
+            n_datasets = _add_datasets(con, parts)
+            set_ids = _add_score_sets(con, parts)
+            n_selections = _add_selections(con, parts)
+            for trial in sorted((parts / "trials").glob("*.json")):
+                trials.insert(con, read_json(trial))
+            schema.refresh_views(con, parts)
+        sync(temporary)
+        target.with_name(target.name + ".wal").unlink(missing_ok=True)
+        os.replace(temporary, target)
+        sync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    store = Store(target, create=False, wait_s=wait_s)
+    for set_id in set_ids:
+        found = store.find_score_set(set_id)
+        if found is not None:
+            store.finish(found)
+    return {"n_datasets": n_datasets, "n_examples": store.n_examples(),
+            "n_score_sets": len(set_ids), "n_selections": n_selections}  # fmt: skip
+
+
+def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:
+    if not target.exists():
+        return
+    try:
+        with connect(target, parts / "cache" / "spill", wait_s):
+            return
+    except StoreError as error:
+        if "is held by" in str(error):
+            raise
+
+
+def _add_datasets(con: duckdb.DuckDBPyConnection, parts: Path) -> int:
+    manifests = [read_json(path) for path in (parts / "datasets").glob("*.json")]
+    manifests.sort(key=lambda m: (m["ordinal"], m["dataset_id"]))
+    last_row = "select coalesce(max(row), 0) from internal.examples"
+    for manifest in manifests:
+        name, ordinal = manifest["dataset_id"], manifest["ordinal"]
+        con.execute(
+            "insert into internal.datasets values (?, ?, ?, ?)",
+            [name, ordinal, manifest["content_hash"], canonical_json(manifest)],
+        )
+        for number, path in _numbered(parts / "examples" / name):
+            shard_id = f"{name}-{number:05d}"
+            con.execute(
+                f"""insert into internal.examples
+                select ? + row_number() over () as row, id, ?, ?, source, group_id, 1, n_chars
+                from read_parquet({literal(str(path))})""",
+                [schema.scalar(con, last_row), shard_id, name],
+            )
+            con.execute(
+                """insert into internal.shards select ?, ?, ?, ?, count(*)
+                from internal.examples where shard = ?""",
+                [shard_id, name, ordinal, number, shard_id],
+            )
+    schema.refresh_views(con, parts)
+    con.execute(
+        """update internal.examples e set n_rows = r.n
+        from (select id, count(*) as n from rows group by id having count(*) > 1) r
+        where r.id = e.id"""
+    )
+    con.execute(
+        """insert into internal.also_in select distinct r.id, r.dataset from rows r
+        join internal.examples e on e.id = r.id where e.dataset <> r.dataset order by all"""
+    )
+    return len(manifests)
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    return [
+        (int(path.stem.rpartition("-")[2]), path) for path in sorted(folder.glob("shard-*.parquet"))
+    ]
+
+
+def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path) -> list[str]:
+    records = [read_json(path) for path in (parts / "scores").glob("*/set.json")]
+    records.sort(key=lambda r: (r["created_at"], r["set_id"]))
+    known = {s for (s,) in con.execute("select shard_id from internal.shards").fetchall()}
+    for record in records:
+        scores.register(con, record)
+        folder = parts / "scores" / record["set_id"]
+        key = ScoreKey.from_json(canonical_json(record["key"]))
+        aliases = tuple(record["aliases"])
+        score_set = ScoreSet(
+            key.set_id, aliases[0], key, record["run"], folder, record["created_at"], aliases
+        )
+        written = sorted(p.stem for p in folder.glob("*.parquet") if p.stem in known)
+        scores.commit_in(con, parts, score_set, written)
+    return [record["set_id"] for record in records]
+
+
+def _add_selections(con: duckdb.DuckDBPyConnection, parts: Path) -> int:
+    paths = sorted((parts / "selections").glob("*.json"))
+    for path in paths:
+        selections.insert(con, read_json(path), path.with_suffix(".parquet"))
+    return len(paths)

@@ -1,0 +1,236 @@
+"""The tables inside the DuckDB file, and the documented relations over them and the parts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from curate.store.connection import identifier, literal
+
+SCHEMA_VERSION: Final = 1
+
+TABLES: Final[tuple[str, ...]] = (
+    "create schema internal",
+    "create table internal.meta (key varchar primary key, value varchar)",
+    """create table internal.datasets (
+        dataset_id varchar primary key, ordinal bigint, content_hash varchar, manifest varchar)""",
+    """create table internal.shards (
+        shard_id varchar, dataset varchar, dataset_ordinal bigint, ordinal bigint,
+        n_examples bigint)""",
+    # row: a number for joins; the scalar columns of score sets are stored under it
+    """create table internal.examples (
+        row bigint, id varchar, shard varchar, dataset varchar, source varchar, group_id varchar,
+        n_rows bigint, n_chars bigint)""",
+    # an example that also occurs in a dataset other than the one it came with
+    "create table internal.also_in (id varchar, dataset varchar)",
+    """create table internal.score_sets (
+        set_id varchar primary key, ordinal bigint, alias varchar, aliases varchar[],
+        scorer varchar, version bigint, config varchar, model varchar, spec varchar,
+        key varchar, run varchar, created_at varchar, columns varchar,
+        n_examples bigint, n_failed bigint, tokens bigint, wall_s double,
+        device varchar, content_hash varchar)""",
+    """create table internal.set_shards (
+        set_id varchar, shard varchar, n_examples bigint, n_failed bigint, tokens bigint,
+        wall_s double, device varchar)""",
+    "create table failures (id varchar, set_id varchar, reason varchar)",
+    """create table selections (
+        selection_id varchar, method varchar, config varchar, budget varchar, seed bigint,
+        counts varchar, created_at varchar, manifest varchar)""",
+    """create table selection_rows (
+        selection_id varchar, id varchar, rank bigint, gain double, weight double,
+        reason varchar)""",
+    """create table revisions (
+        id varchar, parent_id varchar, selection_id varchar, confidence double)""",
+    """create table trials (
+        trial_id varchar, selection_id varchar, method varchar, budget varchar, seed bigint,
+        model varchar, config varchar, status varchar, created_at varchar, tokens bigint,
+        wall_s double, manifest varchar)""",
+    """create table trial_evals (
+        trial_id varchar, step bigint, tokens bigint, target varchar, metric varchar,
+        value double)""",
+    """create view score_sets as
+        select set_id, alias, scorer, version, config, model, spec, created_at, n_examples,
+            n_failed, tokens, wall_s, device, content_hash
+        from internal.score_sets order by ordinal""",
+    "create macro score_set(set_id) as table select * from query_table('internal.set_' || set_id)",
+)  # fmt: skip
+
+ROW_COLUMNS: Final = ("position bigint", "id varchar", "external_id varchar", "source varchar")
+EXAMPLE_COLUMNS: Final = (
+    "id", "group_id", "source", "messages", "tools", "prompt", "response", "n_chars",
+)  # fmt: skip
+
+
+def initial_statements(parts: Path, created_at: str) -> tuple[str, ...]:
+    """Return the statements that make an empty store."""
+    facts = {
+        "schema_version": str(SCHEMA_VERSION),
+        "created_at": created_at,
+        "parts": str(parts),
+        "pool_version": "0",
+    }
+    inserts = [
+        f"insert into internal.meta values ({literal(key)}, {literal(value)})"
+        for key, value in facts.items()
+    ]
+    return (*TABLES, *inserts, *_pool_views(parts, (), ()), *_score_views(parts, (), ()))
+
+
+@dataclass(frozen=True, slots=True)
+class SetShape:
+    """What the views need to know of a score set; ``columns`` maps names to scorer dtypes."""
+
+    set_id: str
+    aliases: tuple[str, ...]
+    columns: Mapping[str, str]
+    complete: bool
+
+    @property
+    def table(self) -> str:
+        """Name of the table of its scalar columns by ``row``: the examples without a failure."""
+        return f"internal.scalars_{self.set_id}"
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of the columns that stay in Parquet."""
+        return tuple(name for name, dtype in self.columns.items() if dtype == "vector")
+
+
+def refresh_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
+    """Define the documented relations anew: datasets, score sets or the folder changed."""
+    datasets = _names(connection, "select dataset_id from internal.datasets order by ordinal")
+    sharded = _names(connection, "select distinct dataset from internal.shards order by dataset")
+    for statement in _pool_views(parts, datasets, sharded):
+        connection.execute(statement)
+    refresh_score_views(connection, parts)
+
+
+def refresh_score_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
+    """Define ``scores``, ``vectors`` and the relation of each score set anew."""
+    shapes = set_shapes(connection)
+    newest: dict[str, SetShape] = {}
+    for shape in shapes:  # oldest first, so that the newest one stays
+        if shape.complete:
+            newest.update(dict.fromkeys(shape.aliases, shape))
+    for statement in _score_views(parts, shapes, tuple(newest.items())):
+        connection.execute(statement)
+
+
+def set_shapes(connection: duckdb.DuckDBPyConnection) -> tuple[SetShape, ...]:
+    """Return every score set that has committed parts, oldest first."""
+    rows = connection.execute(
+        """select s.set_id, s.aliases, s.columns, s.key, count(c.shard)
+        from internal.score_sets s join internal.set_shards c on c.set_id = s.set_id
+        group by all order by any_value(s.ordinal)"""
+    ).fetchall()
+    n_shards = scalar(connection, "select count(*) from internal.shards")
+    pool_hash = meta(connection, "pool_hash")
+    shapes = []
+    for set_id, aliases, columns, key, n_committed in rows:
+        seen = json.loads(key)["inputs"].get("pool")
+        fresh = seen is None or seen == pool_hash
+        shapes.append(
+            SetShape(set_id, tuple(aliases), json.loads(columns), fresh and n_committed == n_shards)
+        )
+    return tuple(shapes)
+
+
+def meta(connection: duckdb.DuckDBPyConnection, key: str) -> str | None:
+    """Return one fact about the store, or None."""
+    rows = connection.execute("select value from internal.meta where key = ?", [key]).fetchall()
+    return str(rows[0][0]) if rows else None
+
+
+def set_meta(connection: duckdb.DuckDBPyConnection, key: str, value: str | None) -> None:
+    """Write one fact about the store; None removes it."""
+    connection.execute("delete from internal.meta where key = ?", [key])
+    if value is not None:
+        connection.execute("insert into internal.meta values (?, ?)", [key, value])
+
+
+def scalar(connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[object] = ()) -> int:
+    """Return the one whole number a query yields; 0 for null."""
+    rows = connection.execute(sql, list(values)).fetchall()
+    return 0 if not rows or rows[0][0] is None else int(rows[0][0])
+
+
+def text_source(parts: Path, datasets: Sequence[str]) -> str:
+    """Return SQL for the Parquet shards of some datasets, with all their columns."""
+    if not datasets:
+        columns = ", ".join(
+            f"null::{'bigint' if name == 'n_chars' else 'varchar'} as {name}"
+            for name in EXAMPLE_COLUMNS
+        )
+        return f"(select {columns} where false)"
+    globs = ", ".join(literal(str(parts / "examples" / d / "*.parquet")) for d in datasets)
+    return f"read_parquet([{globs}])"
+
+
+def part_source(parts: Path, set_id: str) -> str:
+    """Return SQL for all parts of a score set."""
+    return f"read_parquet({literal(str(parts / 'scores' / set_id / '*.parquet'))})"
+
+
+def _names(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    return [name for (name,) in connection.execute(sql).fetchall()]
+
+
+def _pool_views(parts: Path, datasets: Sequence[str], sharded: Sequence[str]) -> list[str]:
+    examples = f"""create or replace view examples as
+        select e.id, e.n_rows, e.source, e.group_id, p.messages, p.prompt, p.response, e.n_chars
+        from internal.examples e join {text_source(parts, sharded)} p on p.id = e.id"""
+    columns = "position, id, external_id, source"
+    selects = [
+        f"select {literal(d)} as dataset, {columns} "
+        f"from read_parquet({literal(str(parts / 'rows' / f'{d}.parquet'))})"
+        for d in datasets
+    ]
+    none = (
+        "select null::varchar as dataset, null::bigint as position, null::varchar as id, "
+        "null::varchar as external_id, null::varchar as source where false"
+    )
+    return [examples, f"create or replace view rows as {' union all '.join(selects or [none])}"]
+
+
+def _score_views(
+    parts: Path, shapes: Sequence[SetShape], newest: Sequence[tuple[str, SetShape]]
+) -> list[str]:
+    statements = [_set_view(parts, shape) for shape in shapes]
+    vectors = [
+        f"select {literal(shape.set_id)} as set_id, v.id, v.{identifier(name)} as vector "
+        f"from internal.set_{shape.set_id} v"
+        for shape in shapes
+        for name in shape.vectors
+    ] or [
+        "select null::varchar as set_id, null::varchar as id, null::float[] as vector where false"
+    ]
+    structs, joins = [], []
+    for number, (alias, shape) in enumerate(newest):
+        fields = ", ".join(f"{identifier(c)} := s{number}.{identifier(c)}" for c in shape.columns)
+        structs.append(
+            f", case when s{number}.id is not null then struct_pack({fields}) end "
+            f"as {identifier(alias)}"
+        )
+        joins.append(f" left join internal.set_{shape.set_id} s{number} on s{number}.id = e.id")
+    statements.append(f"create or replace view vectors as {' union all '.join(vectors)}")
+    statements.append(
+        f"create or replace view scores as select e.id{''.join(structs)} "
+        f"from internal.examples e{''.join(joins)}"
+    )
+    return statements
+
+
+def _set_view(parts: Path, shape: SetShape) -> str:
+    columns = "".join(
+        f", {'p' if name in shape.vectors else 't'}.{identifier(name)}" for name in shape.columns
+    )
+    join = (
+        f" left join {part_source(parts, shape.set_id)} p on p.id = e.id" if shape.vectors else ""
+    )
+    return (
+        f"create or replace view internal.set_{shape.set_id} as "
+        f"select e.id{columns} from {shape.table} t join internal.examples e on e.row = t.row{join}"
+    )

@@ -1,0 +1,376 @@
+"""Score sets: creating them, taking parts in, and proving what they hold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import ScoreError, StoreError
+from curate.store import hashing, schema
+from curate.store.connection import identifier
+from curate.store.parts import DTYPE_KEY, part_metadata, read_json, write_json
+from curate.store.records import (
+    POOL_INPUT,
+    ScoreKey,
+    ScoreSet,
+    ScoreSetStatus,
+    Shard,
+    canonical_json,
+    utc_now,
+)
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
+
+_SQL_TYPES = {
+    "float": "double", "int": "bigint", "bool": "boolean", "text": "varchar",
+    "floats": "float[]", "ints": "integer[]",
+}  # fmt: skip
+_COLUMNS = (
+    "set_id, alias, aliases, scorer, version, config, model, spec, key, run, created_at, columns, "
+    "n_examples, n_failed, tokens, wall_s, device, content_hash"
+)
+
+
+def score_set(store: "Store", key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
+    """Find the score set with this key, or create it."""
+    found = find_score_set(store, key.set_id)
+    if found is not None and alias in found.aliases:
+        return found
+    with store.write() as con:
+        found = _find(store, con, key.set_id)
+        if found is None:
+            record = _new_record(key, alias, run)
+        else:
+            record = _record(found, (*found.aliases, alias))
+        register(con, record)
+        if found is not None:
+            schema.refresh_score_views(con, store.parts)
+        write_json(store.parts / "scores" / key.set_id / "set.json", record)
+        created = _find(store, con, key.set_id)
+    assert created is not None
+    return created
+
+
+def register(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> None:
+    """Write a score set's record (the content of its ``set.json``) into the database."""
+    key = ScoreKey.from_json(canonical_json(record["key"]))
+    set_id = key.set_id
+    aliases = list(record["aliases"])
+    if schema.scalar(con, "select count(*) from internal.score_sets where set_id = ?", [set_id]):
+        con.execute(
+            "update internal.score_sets set aliases = ? where set_id = ?", [aliases, set_id]
+        )
+        return
+    ordinal = schema.scalar(con, "select coalesce(max(ordinal), 0) + 1 from internal.score_sets")
+    model = key.model if isinstance(key.model, str | None) else canonical_json(key.model)
+    spec = canonical_json({"key": record["key"], "run": record["run"]})
+    con.execute(
+        """insert into internal.score_sets values
+        (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{}', 0, 0, 0, 0, '', null)""",
+        [
+            set_id, ordinal, aliases[0], aliases, key.scorer, key.version,
+            canonical_json(key.config), model, spec, key.to_json(),
+            canonical_json(record["run"]), record["created_at"],
+        ],
+    )  # fmt: skip
+
+
+def find_score_set(store: "Store", set_id: str) -> ScoreSet | None:
+    """Return a score set by id, or None."""
+    with store.connect() as con:
+        return _find(store, con, set_id)
+
+
+def statuses(store: "Store") -> list[ScoreSetStatus]:
+    """Return every score set, oldest first."""
+    with store.connect() as con:
+        rows = con.execute(
+            f"select {_COLUMNS} from internal.score_sets order by ordinal"
+        ).fetchall()
+        pooled = any(json.loads(row[8])["inputs"].get(POOL_INPUT) for row in rows)
+    pool_hash = store.pool_hash() if pooled else None
+    with store.connect() as con:
+        n_shards = schema.scalar(con, "select count(*) from internal.shards")
+        committed: dict[str, int] = dict(
+            con.execute("select set_id, count(*) from internal.set_shards group by all").fetchall()
+        )
+    return [_status(row, pool_hash, committed.get(row[0], 0) == n_shards) for row in rows]
+
+
+def pending_shards(
+    store: "Store", score_set: ScoreSet, shards: Sequence[Shard]
+) -> tuple[list[Shard], list[Shard]]:
+    """Return the shards not committed yet: (without a part file, with one)."""
+    with store.connect() as con:
+        done = _committed(con, score_set.set_id)
+    missing = [s for s in shards if s.shard_id not in done]
+    written = {path.stem for path in score_set.folder.glob("*.parquet")}
+    without = [s for s in missing if s.shard_id not in written]
+    return without, [s for s in missing if s.shard_id in written]
+
+
+def commit_parts(store: "Store", score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
+    """Take finished parts into the database, in one transaction."""
+    if not shard_ids:
+        return
+    with store.write() as con:
+        commit_in(con, store.parts, score_set, shard_ids)
+
+
+def commit_in(
+    con: duckdb.DuckDBPyConnection, parts: Path, score_set: ScoreSet, shard_ids: Sequence[str]
+) -> None:
+    """Take parts in, inside the caller's transaction."""
+    done = _committed(con, score_set.set_id)
+    new = [shard_id for shard_id in dict.fromkeys(shard_ids) if shard_id not in done]
+    for start in range(0, len(new), SHARDS_AT_ONCE):
+        _commit_batch(con, score_set, new[start : start + SHARDS_AT_ONCE])
+    if new and (not done or _is_complete(con, score_set.set_id)):
+        schema.refresh_score_views(con, parts)
+
+
+def finish(store: "Store", score_set: ScoreSet) -> ScoreSetStatus:
+    """Recompute the counts and the content hash of a score set from what is committed."""
+    content_hash = hashing.content_hash(store, score_set)
+    with store.write() as con:
+        con.execute(
+            """update internal.score_sets s set
+                n_examples = t.n_examples, n_failed = t.n_failed, tokens = t.tokens,
+                wall_s = t.wall_s, device = t.device, content_hash = ?
+            from (select coalesce(sum(n_examples), 0) as n_examples,
+                    coalesce(sum(n_failed), 0) as n_failed, coalesce(sum(tokens), 0) as tokens,
+                    coalesce(sum(wall_s), 0) as wall_s,
+                    coalesce(string_agg(distinct device, ',' order by device), '') as device
+                from internal.set_shards where set_id = ?) t
+            where s.set_id = ?""",
+            [content_hash, score_set.set_id, score_set.set_id],
+        )
+    return next(s for s in statuses(store) if s.set_id == score_set.set_id)
+
+
+def column_dtypes(part: pa.Schema) -> dict[str, str]:
+    """Return the scorer dtype of each output column of a part.
+
+    A part written with `curate.store.parts.part_schema` says so itself; elsewhere a list of
+    32-bit floats named ``vector`` is a vector, and any other is a list of floats.
+    """
+    return {column.name: _dtype(column) for column in part if column.name not in ("id", "failure")}
+
+
+def _dtype(column: pa.Field) -> str:
+    declared = (column.metadata or {}).get(DTYPE_KEY)
+    if declared is not None:
+        return str(declared.decode())
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+        if pa.types.is_integer(kind.value_type):
+            return "ints"
+        return "vector" if column.name == "vector" else "floats"
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_integer(kind):
+        return "int"
+    return "bool" if pa.types.is_boolean(kind) else "text"
+
+
+def _commit_batch(
+    con: duckdb.DuckDBPyConnection, score_set: ScoreSet, shard_ids: Sequence[str]
+) -> None:
+    tables, facts = [], []
+    dtypes: dict[str, str] = {}
+    for number, shard_id in enumerate(shard_ids):
+        with _open_part(score_set, shard_id) as file:
+            dtypes = column_dtypes(file.schema_arrow)
+            names = [name for name, dtype in dtypes.items() if dtype != "vector"]
+            table = file.read(columns=["id", *names, "failure"]).replace_schema_metadata()
+            facts.append(part_metadata(file.schema_arrow))
+        _check_finite(table, score_set, shard_id, dtypes)
+        numbers = pa.repeat(pa.scalar(number, pa.int32()), table.num_rows)
+        tables.append(table.append_column("part_number", numbers))
+    con.register("part", pa.concat_tables(tables, promote_options="permissive"))
+    asked = pa.array(list(shard_ids), pa.string())
+    con.register("asked", pa.table({"shard": asked, "part_number": range(len(shard_ids))}))
+    con.execute(
+        """create or replace temp table matched as select e.row, part.* from part
+        join (select row, id, a.part_number from internal.examples
+            join asked a on a.shard = examples.shard) e
+        on e.id = part.id and e.part_number = part.part_number"""
+    )
+    _check_ids(con, score_set)
+    _insert(con, score_set, dtypes)
+    for name in ("part", "asked"):
+        con.unregister(name)
+    for shard_id, table, fact in zip(shard_ids, tables, facts, strict=True):
+        con.execute(
+            "insert into internal.set_shards values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                score_set.set_id, shard_id, table.num_rows,
+                table.num_rows - table["failure"].null_count, int(fact.get("tokens", 0)),
+                float(fact.get("wall_s", 0.0)), str(fact.get("device", "")),
+            ],
+        )  # fmt: skip
+
+
+def _open_part(score_set: ScoreSet, shard_id: str) -> pq.ParquetFile:
+    path = score_set.part(shard_id)
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"shard {shard_id} of score set {score_set.set_id} has no part at {path}; "
+            "run the same scoring command again"
+        ) from error
+    except pa.ArrowInvalid as error:
+        raise StoreError(
+            f"part {path} is damaged ({error}); delete it and run the same scoring command again"
+        ) from error
+
+
+def _insert(con: duckdb.DuckDBPyConnection, score_set: ScoreSet, dtypes: Mapping[str, str]) -> None:
+    stored = {name: dtype for name, dtype in dtypes.items() if dtype != "vector"}
+    table = f"internal.scalars_{score_set.set_id}"
+    known = con.execute(
+        "select columns from internal.score_sets where set_id = ?", [score_set.set_id]
+    ).fetchall()[0]
+    if known[0] == "{}":
+        declared = "".join(f", {identifier(n)} {_SQL_TYPES[d]}" for n, d in stored.items())
+        con.execute(f"create table {table} (row bigint{declared})")
+        con.execute(
+            "update internal.score_sets set columns = ? where set_id = ?",
+            [json.dumps(dict(dtypes)), score_set.set_id],
+        )
+    elif json.loads(known[0]) != dict(dtypes):
+        raise ScoreError(
+            f"scorer {score_set.key.scorer!r} returned the columns {dict(dtypes)}, but its score "
+            f"set {score_set.set_id} has {json.loads(known[0])}; nothing was written; "
+            "raise the scorer's version"
+        )
+    columns = "".join(f", {identifier(name)}" for name in stored)
+    con.execute(
+        f"insert into {table} (row{columns}) select row{columns} from matched where failure is null"
+    )
+    con.execute(
+        "insert into failures select id, ?, failure from matched where failure is not null",
+        [score_set.set_id],
+    )
+
+
+def _check_ids(con: duckdb.DuckDBPyConnection, score_set: ScoreSet) -> None:
+    wrong = con.execute(
+        """select a.shard, coalesce(p.n, 0), coalesce(m.n, 0), coalesce(m.n_distinct, 0),
+            s.n_examples
+        from asked a
+        left join internal.shards s on s.shard_id = a.shard
+        left join (select part_number, count(*) as n from part group by all) p
+            on p.part_number = a.part_number
+        left join (select part_number, count(*) as n, count(distinct row) as n_distinct
+            from matched group by all) m on m.part_number = a.part_number
+        where s.n_examples is null or coalesce(p.n, 0) <> s.n_examples
+            or coalesce(m.n_distinct, 0) <> s.n_examples
+        order by a.shard limit 1"""
+    ).fetchall()
+    if not wrong:
+        return
+    shard_id, n, n_known, n_distinct, expected = wrong[0]
+    scorer = f"shard {shard_id}: scorer {score_set.key.scorer!r} returned"
+    if expected is None:
+        raise ScoreError(f"shard {shard_id} is not in the pool; nothing was written")
+    if n != expected:
+        raise ScoreError(f"{scorer} {n} rows for {expected} examples; nothing was written")
+    raise ScoreError(
+        f"{scorer} {n} rows, of which {n_known - n_distinct} repeat an id and {n - n_known} have "
+        f"an id that is not in the shard; nothing was written"
+    )
+
+
+def _check_finite(
+    table: pa.Table, score_set: ScoreSet, shard_id: str, dtypes: Mapping[str, str]
+) -> None:
+    for name, dtype in dtypes.items():
+        if dtype != "float":
+            continue
+        bad = pc.and_(
+            pc.is_null(table["failure"]),
+            pc.fill_null(pc.invert(pc.is_finite(table[name])), False),
+        )
+        n_bad = pc.sum(bad).as_py() or 0
+        if n_bad:
+            first = table["id"].filter(bad)[0].as_py()
+            raise ScoreError(
+                f"shard {shard_id}: scorer {score_set.key.scorer!r} returned {n_bad} values of "
+                f"{name!r} that are not finite and not marked as failures, the first for example "
+                f"{first}; nothing was written"
+            )
+
+
+def _committed(con: duckdb.DuckDBPyConnection, set_id: str) -> set[str]:
+    return {
+        shard
+        for (shard,) in con.execute(
+            "select shard from internal.set_shards where set_id = ?", [set_id]
+        ).fetchall()
+    }
+
+
+def _is_complete(con: duckdb.DuckDBPyConnection, set_id: str) -> bool:
+    n_shards = schema.scalar(con, "select count(*) from internal.shards")
+    return len(_committed(con, set_id)) == n_shards
+
+
+def _new_record(key: ScoreKey, alias: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "set_id": key.set_id,
+        "aliases": [alias],
+        "key": json.loads(key.to_json()),
+        "run": dict(run),
+        "created_at": utc_now(),
+    }
+
+
+def _record(found: ScoreSet, aliases: Sequence[str]) -> dict[str, Any]:
+    record = dict(read_json(found.folder / "set.json"))
+    record["aliases"] = list(aliases)
+    return record
+
+
+def _find(store: "Store", con: duckdb.DuckDBPyConnection, set_id: str) -> ScoreSet | None:
+    rows = con.execute(
+        "select alias, key, run, created_at, aliases from internal.score_sets where set_id = ?",
+        [set_id],
+    ).fetchall()
+    if not rows:
+        return None
+    row = rows[0]
+    folder = store.parts / "scores" / set_id
+    return ScoreSet(
+        set_id, row[0], ScoreKey.from_json(row[1]), json.loads(row[2]), folder, row[3],
+        tuple(row[4]),
+    )  # fmt: skip
+
+
+def _status(row: Sequence[Any], pool_hash: str | None, covers_all: bool) -> ScoreSetStatus:
+    values = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    key = ScoreKey.from_json(values.pop("key"))
+    values.pop("run")
+    seen = key.inputs.get(POOL_INPUT)
+    stale = seen is not None and seen != pool_hash
+    return ScoreSetStatus(
+        **{
+            **values,
+            "aliases": tuple(values["aliases"]),
+            "config": key.config,
+            "model": key.model,
+            "spec": json.loads(values["spec"]),
+            "columns": json.loads(values["columns"]),
+            "complete": covers_all and not stale,
+            "stale": stale,
+        }
+    )

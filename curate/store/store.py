@@ -1,0 +1,283 @@
+"""The store of one pool: the only door to its DuckDB file and to the folder of parts beside it."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+import duckdb
+import pyarrow as pa
+
+from curate.errors import ConfigError
+from curate.store import (
+    connection,
+    forget,
+    maintenance,
+    opening,
+    pool,
+    rebuild,
+    scores,
+    selections,
+    viewing,
+)
+from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
+from curate.store.writer import PoolWriter
+from curate.view import View
+
+
+@final
+class Store:
+    """A pool, its scores and its selections: ``curate.duckdb`` and ``curate.parts/`` beside it.
+
+    No connection outlives one method call, and what is returned are copies, so any number of
+    processes can use one store in turn.
+
+    Parameters
+    ----------
+    path
+        The DuckDB file. The folder of parts has its name with the ending ``.parts``.
+    create
+        Whether to make an empty store where there is none.
+    wait_s
+        Seconds to wait while another process holds the file.
+
+    Raises
+    ------
+    StoreError
+        Held by another process, read-only, corrupt, newer than this version, or half missing.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = True, wait_s: float = 30.0) -> None:
+        self.path = Path(path).absolute()
+        self.parts = self.path.with_name(self.path.stem + ".parts")
+        self.wait_s = wait_s
+        self._writing = threading.RLock()
+        opening.open_store(self, create=create)
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file for one query; waits for other processes. For this package only."""
+        with connection.connect(self.path, self.parts / "cache" / "spill", self.wait_s) as con:
+            yield con
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file for one transaction. No other process can open it meanwhile."""
+        with self._writing, self.connect() as con, connection.transaction(con):
+            yield con
+
+    def query(self, sql: str) -> pa.Table:
+        """Run one read-only SQL statement over the documented relations; return a copy in Arrow.
+
+        Raises `ConfigError` for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN).
+        """
+        with self.connect() as con:
+            try:
+                statements = con.extract_statements(sql)
+                kinds = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+                if len(statements) != 1 or statements[0].type not in kinds:
+                    raise ConfigError(
+                        f"only one read-only statement is allowed, got {sql!r}; write a SELECT"
+                    )
+                return con.sql(sql).to_arrow_table()
+            except (duckdb.ProgrammingError, duckdb.DataError) as error:
+                raise ConfigError(f"cannot run {sql!r}: {error}") from error
+
+    # Pool ------------------------------------------------------------------------------------
+
+    def datasets(self) -> list[Dataset]:
+        """Return the ingested datasets in the order of ingestion."""
+        return pool.datasets(self)
+
+    def dataset_by_hash(self, content_hash: str) -> Dataset | None:
+        """Return the dataset with this content hash, or None."""
+        return next((d for d in self.datasets() if d.content_hash == content_hash), None)
+
+    def pool_writer(self, dataset: Dataset, raw_schema: pa.Schema) -> PoolWriter:
+        """Return a writer for a new dataset; nothing is visible until its ``commit``."""
+        return PoolWriter(self, dataset, raw_schema)
+
+    def shards(self, datasets: Sequence[str] | None = None) -> list[Shard]:
+        """Return the shards in order: all, or those with an example of the named datasets."""
+        return pool.shards(self, datasets)
+
+    def pool_hash(self) -> str:
+        """Return the hash of all example ids; computed once after each change of the pool."""
+        return pool.pool_hash(self)
+
+    def n_examples(self, datasets: Sequence[str] | None = None) -> int:
+        """Return the number of distinct examples: of the pool, or of the named datasets."""
+        return pool.n_examples(self, datasets)
+
+    def example(self, example_id_or_external: str) -> dict[str, Any]:
+        """Return everything about one example, its rows, scores and selections included.
+
+        Parameters
+        ----------
+        example_id_or_external
+            An id, the beginning of one (at least 6 characters), or an id of the input data.
+
+        Raises
+        ------
+        DataError
+            Unknown, or it names several examples.
+        """
+        return pool.example(self, example_id_or_external)
+
+    def resolve_ids(self, names: Sequence[str]) -> list[str]:
+        """Return the example id of each name, in the same order; names as in `example`."""
+        return pool.resolve_ids(self, names)
+
+    def raw_records(self, dataset: str, positions: Sequence[int]) -> pa.Table:
+        """Return input rows of a dataset unchanged, in the order asked for."""
+        return pool.raw_records(self, dataset, positions)
+
+    def first_rows(self, ids: Sequence[str], *, duplicates: bool = False) -> pa.Table:
+        """Return ``id, dataset, position`` of the first row of each id, in the order asked for.
+
+        ``duplicates``: every row of each id instead of the first.
+        """
+        return pool.first_rows(self, ids, duplicates=duplicates)
+
+    # Scores ----------------------------------------------------------------------------------
+
+    def score_set(self, key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
+        """Find the score set with this key, or create it.
+
+        The ``run`` parameters given at its creation win over those given later. A new alias of
+        an old set is added to its names.
+        """
+        return scores.score_set(self, key, alias, run)
+
+    def find_score_set(self, set_id: str) -> ScoreSet | None:
+        """Return a score set by id, or None."""
+        return scores.find_score_set(self, set_id)
+
+    def score_sets(self) -> list[ScoreSetStatus]:
+        """Return the score sets, oldest first."""
+        return scores.statuses(self)
+
+    def pending_shards(
+        self, score_set: ScoreSet, shards: Sequence[Shard]
+    ) -> tuple[list[Shard], list[Shard]]:
+        """Return the shards not committed yet: (without a part file, with one)."""
+        return scores.pending_shards(self, score_set, shards)
+
+    def commit_parts(self, score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
+        """Take finished parts into the database, in one transaction.
+
+        Parts committed before are left alone. Vectors stay in Parquet.
+
+        Raises
+        ------
+        ScoreError
+            A part does not hold exactly its shard's examples, or holds a value that is not
+            finite; nothing was written.
+        """
+        scores.commit_parts(self, score_set, shard_ids)
+
+    def finish(self, score_set: ScoreSet) -> ScoreSetStatus:
+        """Recompute the counts and the content hash of a score set from what is committed."""
+        return scores.finish(self, score_set)
+
+    # Views and selections --------------------------------------------------------------------
+
+    def view(
+        self,
+        *,
+        bind: Mapping[str, str],
+        expressions: Mapping[str, str] | None = None,
+        where: str | None = None,
+        datasets: Sequence[str] | None = None,
+        within: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        tokens_set: str | None = None,
+        max_examples: int | None = None,
+    ) -> View:
+        """Return the eligible examples as arrays, sorted by id.
+
+        Parameters
+        ----------
+        bind
+            Score set id by alias: its columns become ``alias.column``.
+        expressions
+            Further columns by alias, in the grammar of `curate.expressions`.
+        where
+            Condition in the same grammar; an undefined value does not pass.
+        datasets
+            Look at the examples of these datasets only; shares are then shares of them.
+        within
+            Id of a selection to stay inside.
+        include, exclude
+            Examples (ids or input ids) that pass ``where`` and ``within`` anyway, or never.
+        tokens_set
+            Set of the ``length`` scorer: tokens are prompt_tokens + response_tokens.
+        max_examples
+            Keep only the first so many, in order of id.
+
+        Raises
+        ------
+        MissingColumnError
+            A bound set lacks some of the examples.
+        ExpressionError
+            A condition or expression is wrong.
+        """
+        request = viewing.Request(
+            bind=dict(bind),
+            expressions=dict(expressions or {}),
+            where=where,
+            datasets=datasets,
+            within=within,
+            include=tuple(include),
+            exclude=tuple(exclude),
+            tokens_set=tokens_set,
+            max_examples=max_examples,
+        )
+        return viewing.view(self, request)
+
+    def save_selection(self, record: Mapping[str, Any], rows: pa.Table) -> None:
+        """Store a selection; one with the same id is replaced.
+
+        Parameters
+        ----------
+        record
+            At least ``selection_id`` and ``method``; also config, budget, seed, counts, manifest.
+        rows
+            ``id, rank, gain, weight, reason``.
+        """
+        selections.save(self, record, rows)
+
+    def selection(self, selection_id: str) -> dict[str, Any]:
+        """Return a selection's record, by id or by an unambiguous beginning of it."""
+        return selections.load(self, selection_id)
+
+    def selection_rows(self, selection_id: str) -> pa.Table:
+        """Return ``id, rank, gain, weight, reason`` of a selection, best first."""
+        return selections.rows(self, selection_id)
+
+    # Maintenance -----------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return counts, datasets, score sets, selections and sizes in bytes."""
+        return maintenance.status(self)
+
+    def check(self) -> list[Finding]:
+        """Return what is wrong with the store: missing parts, orphans, parts not committed."""
+        return maintenance.check(self)
+
+    def gc(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """Delete files nothing refers to; ``dry_run`` only counts them."""
+        return maintenance.gc(self, dry_run=dry_run)
+
+    def forget(self, where: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Remove the examples that satisfy a condition, with their rows, texts and scores."""
+        return forget.forget(self, where, dry_run=dry_run)
+
+    def rebuild(self) -> dict[str, Any]:
+        """Write the DuckDB file anew from the folder of parts; return what was found."""
+        return rebuild.rebuild(self.path, wait_s=self.wait_s)

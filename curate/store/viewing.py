@@ -1,0 +1,325 @@
+"""Building a view: which examples are eligible, and their columns as arrays in order of id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import ExpressionError, MissingColumnError
+from curate.expressions import Column, Kind, Parsed, parse
+from curate.store import pool, selections, vectors
+from curate.store.connection import identifier, literal
+from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
+from curate.store.schema import SetShape, scalar, set_shapes, text_source
+from curate.view import Vectors, View
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+NO_VALUE: Final = "no value"
+NON_FINITE: Final = "non_finite"
+EXAMPLE_KINDS: Final[Mapping[str, Kind]] = {
+    "id": "text", "n_rows": "number", "source": "text", "group_id": "text", "n_chars": "number",
+    "dataset": "text",
+}  # fmt: skip
+TEXT_COLUMNS: Final = ("messages", "prompt", "response")  # in Parquet: joined only when used
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "float": "number", "int": "number", "bool": "bool", "text": "text",
+}  # fmt: skip
+_TOKENS: Final = "tokens"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The arguments of `Store.view`."""
+
+    bind: Mapping[str, str]
+    expressions: Mapping[str, str]
+    where: str | None
+    datasets: Sequence[str] | None
+    within: str | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    tokens_set: str | None
+    max_examples: int | None
+
+
+def view(store: "Store", request: Request) -> View:
+    """Return the eligible examples as arrays, sorted by id."""
+    parsed = {alias: parse(text) for alias, text in request.expressions.items()}
+    where = None if request.where is None else parse(request.where)
+    listed = {
+        "included": pool.resolve_ids(store, request.include),
+        "excluded": pool.resolve_ids(store, request.exclude),
+    }
+    with store.connect() as con:
+        pool.check_datasets(con, request.datasets)
+        query = _Query(store, con, request, [*parsed.values(), *([where] if where else [])])
+        for name, ids in listed.items():
+            con.register(name, pa.table({"id": pa.array(ids, pa.string())}))
+        within = None if request.within is None else selections.resolve(con, request.within)
+        query.materialise(parsed, where, within)
+        excluded = dict(
+            con.execute(
+                """select excluded, count(*) from result where excluded is not null
+                group by all order by all"""
+            ).fetchall()
+        )
+        table = con.sql(
+            "select * exclude (excluded) from result where excluded is null"
+        ).to_arrow_table()
+        n_pool = scalar(con, "select count(*) from result")
+        pool_tokens = scalar(con, f"select sum({_TOKENS}) from result")
+    rows = order(id_bytes(table["id"]))[: request.max_examples]
+    if len(rows) < table.num_rows:
+        excluded["over max_examples"] = table.num_rows - len(rows)
+    arrays = _Arrays(store, table.combine_chunks(), rows)
+    return arrays.view(request, query.bound, parsed, n_pool, pool_tokens, excluded)
+
+
+@final
+class _Query:
+    """Builds the one SQL statement behind a view."""
+
+    def __init__(
+        self,
+        store: "Store",
+        con: duckdb.DuckDBPyConnection,
+        request: Request,
+        parsed: Sequence[Parsed],
+    ) -> None:
+        self._store = store
+        self._con = con
+        self._request = request
+        shapes = {shape.set_id: shape for shape in set_shapes(con)}
+        self.bound = {alias: self._bound(alias, i, shapes) for alias, i in request.bind.items()}
+        self._length = (
+            None
+            if request.tokens_set is None
+            else self._bound("length", request.tokens_set, shapes)
+        )
+        known = {alias: s for s in shapes.values() for alias in s.aliases if self._covered(s)}
+        self._aliases: dict[str, SetShape] = {**known, **self.bound}
+        self._joined: dict[str, str] = {}  # set id -> its name in the statement
+        used = {name for p in parsed for name in p.columns}
+        self._with_text = bool(used & set(TEXT_COLUMNS))
+        required = [*self.bound.values(), *([self._length] if self._length else [])]
+        self._required = list({shape.set_id: shape for shape in required}.values())
+        for shape in self._required:
+            self._joined.setdefault(shape.set_id, f"b{len(self._joined)}")
+        for alias in sorted({name.rpartition(".")[0] for name in used if "." in name}):
+            if alias in self._aliases:
+                shape = self._aliases[alias]
+                self._joined.setdefault(shape.set_id, f"b{len(self._joined)}")
+        self._available = self._columns()
+
+    def materialise(
+        self, parsed: Mapping[str, Parsed], where: Parsed | None, within: str | None
+    ) -> None:
+        """Create the temporary table ``result``: every example, its columns, why it is excluded."""
+        columns = ["e.id", "e.group_id", "e.source"]
+        reasons = [f"when f{i}.reason is not null then f{i}.reason" for i in self._failure_names()]
+        for alias, shape in self.bound.items():
+            name = self._joined[shape.set_id]
+            for column, dtype in shape.columns.items():
+                if dtype != "vector":
+                    sql = f"{name}.{identifier(column)}"
+                    columns.append(f"{sql} as {identifier(f'{alias}.{column}')}")
+                    if dtype != "text":
+                        reasons.append(f"when {sql} is null then {literal(NO_VALUE)}")
+        columns.append(f"{self._token_sql()} as {_TOKENS}")
+        reasons += self._filters(where, within)
+        for alias, expression in parsed.items():
+            compiled = expression.to_sql(self._available)
+            columns.append(f"{compiled.sql} as {identifier(alias)}")
+            reasons.append(f"when {compiled.sql} is null then {literal(NO_VALUE)}")
+        case = f"case {' '.join(reasons)} end" if reasons else "null::varchar"
+        self._con.execute(
+            f"create or replace temp table result as select {', '.join(columns)}, "
+            f"{case} as excluded {self._from()}"
+        )
+
+    def _filters(self, where: Parsed | None, within: str | None) -> list[str]:
+        kept = "e.id not in (select id from included)" if self._request.include else "true"
+        reasons = []
+        if self._request.exclude:
+            reasons.append("when e.id in (select id from excluded) then 'exclude'")
+        if within is not None:
+            chosen = f"select id from selection_rows where selection_id = {literal(within)}"
+            reasons.append(f"when e.id not in ({chosen}) and {kept} then 'not in selection'")
+        if where is not None:
+            condition = where.to_sql(self._available)
+            if condition.kind not in ("bool", "null"):
+                raise ExpressionError(
+                    f"--where {where.text!r} is {condition.kind}, and a condition is needed; "
+                    "compare it with something, as in: n_chars > 100"
+                )
+            holds = f"coalesce({condition.sql}, false)"
+            reasons.append(f"when not {holds} and {kept} then 'where'")
+        return reasons
+
+    def _token_sql(self) -> str:
+        if self._length is None:
+            return "null::bigint"
+        name = self._joined[self._length.set_id]
+        return f"{name}.prompt_tokens + {name}.response_tokens"
+
+    def _failure_names(self) -> range:
+        return range(len(self._required))
+
+    def _from(self) -> str:
+        joins = [
+            f" left join internal.scalars_{set_id} {name} on {name}.row = e.row"
+            for set_id, name in self._joined.items()
+        ]
+        joins += [
+            f" left join (select id, reason from failures where set_id = {literal(shape.set_id)}) "
+            f"f{i} on f{i}.id = e.id"
+            for i, shape in enumerate(self._required)
+        ]
+        if self._with_text:
+            datasets = [
+                d
+                for (d,) in self._con.execute(
+                    "select distinct dataset from internal.shards order by all"
+                ).fetchall()
+            ]
+            source = text_source(self._store.parts, datasets)
+            joins.append(
+                f" join (select id, {', '.join(TEXT_COLUMNS)} from {source}) t on t.id = e.id"
+            )
+        condition = pool.membership(self._request.datasets)
+        return f"from internal.examples e{''.join(joins)} where {condition}"
+
+    def _columns(self) -> dict[str, Column]:
+        available = {name: Column(f"e.{name}", kind) for name, kind in EXAMPLE_KINDS.items()}
+        available |= {name: Column(f"t.{name}", "text") for name in TEXT_COLUMNS}
+        for alias, shape in self._aliases.items():
+            name = self._joined.get(shape.set_id, "")
+            for column, dtype in shape.columns.items():
+                if dtype in _KINDS:
+                    sql = f"{name}.{identifier(column)}"
+                    available[f"{alias}.{column}"] = Column(sql, _KINDS[dtype])
+        return available
+
+    def _bound(self, alias: str, set_id: str, shapes: Mapping[str, SetShape]) -> SetShape:
+        shape = shapes.get(set_id)
+        missing = self._uncovered(set_id)
+        if shape is None or missing:
+            n = missing or "all"
+            raise MissingColumnError(
+                f"score set {set_id} ({alias}) lacks {n} of the examples; score them first: "
+                f"curate score --scorer {alias}"
+            )
+        return shape
+
+    def _covered(self, shape: SetShape) -> bool:
+        return self._uncovered(shape.set_id) == 0
+
+    def _uncovered(self, set_id: str) -> int:
+        return scalar(
+            self._con,
+            f"""select count(*) from internal.examples e
+            where {pool.membership(self._request.datasets)} and e.shard not in
+                (select shard from internal.set_shards where set_id = ?)""",
+            [set_id],
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """Turns the result of a query into a view; ``rows`` orders ``table`` by id."""
+
+    store: "Store"
+    table: pa.Table
+    rows: Rows
+
+    def view(
+        self,
+        request: Request,
+        bound: Mapping[str, SetShape],
+        parsed: Mapping[str, Parsed],
+        n_pool: int,
+        pool_tokens: int,
+        excluded: Mapping[str, int],
+    ) -> View:
+        ids = id_bytes(self.table["id"])[self.rows]
+        columns: dict[str, Any] = {}
+        by_vector: dict[str, Vectors] = {}
+        for alias, shape in bound.items():
+            for column, dtype in shape.columns.items():
+                name = f"{alias}.{column}"
+                if dtype == "vector":
+                    by_vector[name] = self._vectors(shape.set_id, column, ids)
+                elif dtype in ("floats", "ints"):
+                    self._add_lists(columns, by_vector, name)
+                else:
+                    columns[name] = self._array(name)
+        columns |= {alias: self._array(alias) for alias in parsed}
+        sources, source_names = self._codes("source")
+        groups, _ = self._codes("group_id")
+        has_tokens = request.tokens_set is not None
+        return View(
+            ids=ids,
+            columns=columns,
+            groups=groups,
+            sources=sources,
+            source_names=source_names.to_pylist(),
+            tokens=self._array(_TOKENS) if has_tokens else None,
+            vectors_by_column=by_vector,
+            n_pool=n_pool,
+            pool_tokens=pool_tokens if has_tokens else None,
+            excluded=excluded,
+        )
+
+    def _column(self, name: str) -> pa.Array:
+        column = self.table[name]
+        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+    def _array(self, name: str) -> np.ndarray[Any, Any]:
+        return np.asarray(self._column(name).to_numpy(zero_copy_only=False)[self.rows])
+
+    def _codes(self, name: str) -> tuple[Rows, pa.Array]:
+        """Return dense codes in the order of the values, and the values."""
+        cut = len(self.rows) < len(self.table)  # codes are dense over the rows that are kept
+        column = self._column(name)
+        encoded = (column.take(pa.array(self.rows)) if cut else column).dictionary_encode()
+        by_value = pc.sort_indices(encoded.dictionary).to_numpy()
+        rank = np.empty(len(by_value), dtype=np.int64)
+        rank[by_value] = np.arange(len(by_value))
+        codes = rank[encoded.indices.to_numpy()]
+        return codes if cut else codes[self.rows], encoded.dictionary.take(pa.array(by_value))
+
+    def _add_lists(self, columns: dict[str, Any], by_vector: dict[str, Vectors], name: str) -> None:
+        """Add lists of one length as a matrix, lists of different lengths as an array of arrays."""
+        column = self._column(name)
+        lengths = pc.list_value_length(column).to_numpy()
+        if len(lengths) and (lengths == lengths[0]).all():
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            by_vector[name] = Vectors(flat.reshape(len(column), int(lengths[0]))[self.rows])
+        else:
+            columns[name] = self._array(name)
+
+    def _vectors(self, set_id: str, column: str, ids: Ids) -> Vectors:
+        stored = vectors.cached(self.store, set_id, column)
+        if len(stored.ids) == len(ids):
+            return Vectors(stored.array)
+        return Vectors(stored.array, Lookup(stored.ids)(ids))
+
+
+def matching(store: "Store", con: duckdb.DuckDBPyConnection, where: str) -> pa.Table:
+    """Return the ids of the examples of the pool that satisfy a condition, in order."""
+    parsed = parse(where)
+    request = Request({}, {}, where, None, None, (), (), None, None)
+    _Query(store, con, request, [parsed]).materialise({}, parsed, None)
+    found: pa.Table = con.sql(
+        "select id from result where excluded is null order by id"
+    ).to_arrow_table()
+    return found
