@@ -1,0 +1,129 @@
+"""What one worker does: load a pass once, run shards, write their parts."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol, final
+
+from curate.errors import CurateError
+
+PARENT_POLL_S = 1.0
+
+
+class Runner(Protocol):
+    """A loaded pass: turns one shard file into one part per score set."""
+
+    def run(self, shard: Path) -> Mapping[str, tuple[Any, Mapping[str, str]]]:
+        """Return, by score set id, the part table and its metadata."""
+
+
+class PassSpec(Protocol):
+    """A pass as it travels to a worker: small and picklable; `load` builds the heavy part."""
+
+    def load(self, device: str) -> Runner:
+        """Load the models of this pass onto a device."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard to run through one pass, and where the parts go (score set id -> path)."""
+
+    pass_index: int
+    shard_id: str
+    shard: Path
+    n_examples: int
+    parts: Mapping[str, Path]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """What a worker says about a finished task: failures and tokens summed over its score sets."""
+
+    task: ShardTask
+    n_failed: int
+    tokens: int
+    wall_s: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """A task that ended in an error; ``error`` is shown as it is when it is one of ours."""
+
+    task: ShardTask
+    error: CurateError | None
+    traceback: str
+
+
+@final
+@dataclass
+class TaskRunner:
+    """Runs tasks in this process, keeping the pass of the last task loaded."""
+
+    passes: tuple[PassSpec, ...]
+    device: str
+    _loaded: tuple[int, Runner] | None = field(default=None, init=False)
+
+    def run(self, task: ShardTask) -> TaskReport:
+        """Run one task and write its parts atomically; a part that fails to write leaves nothing."""
+        from curate.store.parts import write_part
+
+        if self._loaded is None or self._loaded[0] != task.pass_index:
+            self._loaded = None  # release the previous model before loading the next
+            self._loaded = (task.pass_index, self.passes[task.pass_index].load(self.device))
+            limit_threads()
+        began = time.perf_counter()
+        outputs = self._loaded[1].run(task.shard)
+        wall_s = time.perf_counter() - began
+        n_failed = tokens = 0
+        for set_id, path in task.parts.items():
+            table, metadata = outputs[set_id]
+            write_part(path, table, metadata)
+            n_failed += table.num_rows - table.column("failure").null_count
+            tokens += int(metadata.get("tokens", 0))
+        return TaskReport(task, n_failed, tokens, wall_s)
+
+
+def limit_threads() -> None:
+    """Use one compute thread per process, so that scores do not depend on how many workers run."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def work(connection: Connection, passes: tuple[PassSpec, ...], device: str) -> None:
+    """Run tasks from a connection until it closes: the main function of a worker process."""
+    import traceback
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    runner = TaskRunner(passes, device)
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        if task is None:
+            return
+        try:
+            connection.send(runner.run(task))
+        except CurateError as error:
+            connection.send(TaskError(task, error, ""))
+        except Exception:  # noqa: BLE001 - crosses the process boundary and is raised again there
+            connection.send(TaskError(task, None, traceback.format_exc()))
+
+
+def _exit_with_parent(parent: int) -> None:
+    """End this process when its parent is gone, however the parent died."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""One file per scorer; `curate.registry` finds them by importing this package."""

@@ -1,0 +1,63 @@
+"""How long prompt and response are, in a model's tokens."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from curate.contracts import Column, Columns, Example, LoadContext, Rendering, Role, RowScorer
+from curate.errors import ExampleFailure
+from curate.registry import register
+
+
+@register
+@final
+@dataclass(frozen=True)
+class Length(RowScorer):
+    """Tokens of prompt and response under the target's tokenizer, nothing cut off.
+
+    Reads the tokenizer only, no weights. Ends of turns are not counted; whatever else is not part
+    of an assistant turn (BOS, the words of the template) belongs to the prompt. The sum of both is
+    what token budgets spend.
+
+    Parameters
+    ----------
+    template
+        Text template, or ``chat``; ``plain`` counts the texts themselves.
+
+    Examples
+    --------
+    >>> Length().outputs["response_tokens"].dtype
+    'int'
+    """
+
+    name: ClassVar[str] = "length"
+    version: ClassVar[int] = 1
+    role: ClassVar[Role | None] = "target"
+    reads_weights: ClassVar[bool] = False
+    outputs: ClassVar[Mapping[str, Column]] = {
+        "prompt_tokens": Column("int", "tokens in front of and between responses"),
+        "response_tokens": Column("int", "tokens of all assistant turns, without their ends"),
+    }
+    template: str = "plain"
+
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
+        from curate.scoring.files import find_folder
+        from curate.scoring.model import load_tokenizer
+        from curate.scoring.render import Renderer
+
+        assert context.model is not None
+        folder, _ = find_folder(context.model, context.revision)
+        renderer = Renderer(load_tokenizer(str(folder)), None)
+        rendering = Rendering(self.template)
+
+        def count(examples: Sequence[Example]) -> Columns:
+            counts = np.zeros((2, len(examples)), dtype=np.int64)
+            for number, rendered in enumerate(renderer.render(examples, rendering)):
+                if isinstance(rendered, str):
+                    raise ExampleFailure(rendered)
+                counts[:, number] = len(rendered.ids) - rendered.n_scored, rendered.n_scored
+            return {"prompt_tokens": counts[0], "response_tokens": counts[1]}
+
+        return count

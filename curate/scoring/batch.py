@@ -1,0 +1,65 @@
+"""The batch plan: which examples run together. A pure function of lengths and a token budget."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from jaxtyping import Int
+
+from curate.errors import ConfigError
+
+CPU_BATCH_TOKENS: Final = 2_048
+CUDA_BATCH_TOKENS: Final = 65_536
+
+
+def default_batch_tokens(device: str) -> int:
+    """Return the token budget of a batch that suits a device, padding included."""
+    return CUDA_BATCH_TOKENS if device.startswith("cuda") else CPU_BATCH_TOKENS
+
+
+def plan_batches(
+    lengths: Int[np.ndarray, " n"], ids: Sequence[str], batch_tokens: int
+) -> list[Int[np.ndarray, " b"]]:
+    """Cut examples into batches of similar length, the longest first.
+
+    Rows are sorted by length, ties by id, so the plan depends on neither the order of the rows
+    nor anything else. A batch holds as many rows as fit ``batch_tokens`` once all are padded to
+    its longest; a row longer than the budget is a batch of its own. Rows of length 0 are in no
+    batch. O(n log n).
+
+    Parameters
+    ----------
+    lengths
+        Tokens per row.
+    ids
+        Distinct ids of the rows, for the ties.
+    batch_tokens
+        Budget in tokens, padding included, at least 1.
+    """
+    if batch_tokens < 1:
+        raise ConfigError(f"batch tokens must be at least 1, got {batch_tokens}; try 2048")
+    order = sorted(
+        (row for row in range(len(lengths)) if lengths[row] > 0),
+        key=lambda row: (-int(lengths[row]), ids[row]),
+    )
+    batches = []
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        count = max(1, batch_tokens // longest)
+        batches.append(np.array(order[start : start + count], dtype=np.int64))
+        start += count
+    return batches
+
+
+def padded_tokens(lengths: Int[np.ndarray, " n"], batches: Sequence[Int[np.ndarray, " b"]]) -> int:
+    """Return the tokens a plan runs through the model, padding included."""
+    return sum(int(lengths[batch].max()) * len(batch) for batch in batches)
+
+
+def padding_waste(
+    lengths: Int[np.ndarray, " n"], batches: Sequence[Int[np.ndarray, " b"]]
+) -> float:
+    """Return the share of a plan's tokens that is padding, in [0, 1)."""
+    padded = padded_tokens(lengths, batches)
+    return 1 - int(lengths[np.concatenate(batches)].sum()) / padded if padded else 0.0

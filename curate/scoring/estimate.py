@@ -1,0 +1,367 @@
+"""What a scoring run would do and cost: passes, tokens, padding, disk, and a measured time."""
+
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.contracts import PoolScorer, RunScorer
+from curate.execute.local import devices_for
+from curate.progress import Progress
+from curate.scoring.batch import padded_tokens, plan_batches
+from curate.scoring.model import load_tokenizer, resolve_device
+from curate.scoring.planner import Pass, ScoreRequest, plan_passes, unify
+from curate.scoring.render import Renderer
+from curate.scoring.shard import read_examples
+
+if TYPE_CHECKING:
+    from curate.scoring.job import ScoringOptions
+    from curate.selecting import SelectOptions
+    from curate.store import Shard, Store
+
+MAX_SAMPLED: Final = 20_000  # examples tokenised for a plan
+UNIFIED_TEMPLATE: Final = "plain"
+ID_BYTES: Final = 40
+DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64": 8}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PassPlan:
+    """One pass: what rides in it, and its tokens over the examples still to score.
+
+    ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures
+    are scaled up from a sample of the shards. ``truncated`` and ``unscorable`` count examples.
+    """
+
+    name: str
+    scorers: tuple[str, ...]
+    model: str | None
+    template: str
+    segments: int
+    paper_template: bool
+    examples: int
+    tokens: int
+    padding: float
+    truncated: int
+    unscorable: int
+    exact: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """The plan of a scoring run, with a measured time where a sample was run."""
+
+    passes: tuple[PassPlan, ...]
+    pool_scorers: tuple[str, ...]
+    n_reused: int
+    disk_bytes: int
+    weights_mib: float | None
+    workers: int
+    unified: str | None
+    sample: Mapping[str, float] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document `score --dry-run --json` prints."""
+        tokens = sum(one.tokens for one in self.passes)
+        sample = self.sample or {}
+        speed = sample.get("tokens_per_s")
+        return {
+            "plan": {
+                "passes": [
+                    {**asdict(one), "pass": one.name, "scorers": "+".join(one.scorers)}
+                    for one in self.passes
+                ],
+                "n_passes": len(self.passes),
+                "pool_scorers": list(self.pool_scorers),
+                "tokens": tokens,
+                "n_reused": self.n_reused,
+                "disk_mib": round(self.disk_bytes / 2**20, 3),
+                "weights_mib": self.weights_mib,
+                "workers": self.workers,
+                "unified": self.unified,
+                "measured_on": sample.get("n_examples"),
+                "tokens_per_s": speed,
+                "seconds": tokens / speed / self.workers if speed else None,
+            }
+        }
+
+    def raise_for_failures(self) -> None:
+        """Do nothing: a plan scores nothing, so nothing failed."""
+
+
+def plan(
+    store: "Store",
+    requests: Sequence[ScoreRequest],
+    options: "ScoringOptions",
+    limit: int | None,
+    progress: Progress,
+) -> PlanReport:
+    """Plan the passes that would run now; with ``limit``, time them on that many examples.
+
+    Tokenises everything up to 20,000 examples, and a sample of shards beyond. Nothing is stored.
+    """
+    shards = store.shards()
+    missing = _missing(store, requests, shards)
+    passes = _passes(store, requests, missing)
+    plans = tuple(
+        _plan_pass(f"{number}", one, _of_pass(one, missing)) for number, one in enumerate(passes, 1)
+    )
+    device = resolve_device(options.device)
+    n_tasks = sum(len(_of_pass(one, missing)) for one in passes)
+    n_examples = sum(one.examples for one in plans)
+    sample = None
+    if limit is not None and passes:
+        progress.note(f"timing {len(passes)} pass(es) on {limit} examples")
+        sample = _measure(passes, missing, limit, devices_for(device, 1, 1, 0)[0])
+    return PlanReport(
+        passes=plans,
+        pool_scorers=tuple(r.alias for r in requests if isinstance(r.scorer, PoolScorer)),
+        n_reused=sum(s.n_examples for s in shards) * len(requests)
+        - sum(s.n_examples for one in missing.values() for s in one),
+        disk_bytes=_disk(requests, missing),
+        weights_mib=_weights_mib(passes),
+        workers=len(devices_for(device, options.workers, max(1, n_tasks), n_examples)),
+        unified=_unified(requests, passes, plans, missing, options),
+        sample=sample,
+    )
+
+
+def plan_select(
+    store: "Store", options: "SelectOptions", scoring: "ScoringOptions", progress: Progress
+) -> dict[str, Any]:
+    """Say which score sets a selection would use and what is missing; compute nothing."""
+    from curate.binding import scorer_settings
+    from curate.contracts import Need, Selector
+    from curate.scoring.job import make_request, run_scorer
+    from curate.selecting import build_method
+
+    method = build_method(options.method, options.settings)
+    if not isinstance(method, Selector):
+        return {"method": options.method, "text": f"{options.method}: a procedure of several steps"}
+    statuses = {status.set_id: status for status in store.score_sets()}
+    lines, requests = [f"method {options.method}, budget {options.budget or 'its own'}"], []
+    for alias, need in method.requires().items():
+        if not isinstance(need, Need) or need.scorer is None:
+            continue
+        config = {**need.config, **scorer_settings(need.scorer, options.settings)}
+        recorded = run_scorer(need.scorer, config)
+        if recorded is not None:
+            lines.append(run_plan(alias, recorded, scoring))
+            continue
+        request = make_request(store, need.scorer, alias, config, need.role, scoring)
+        if request is None:
+            lines.append(f"{alias}: bound to what is in the store; no model given")
+        elif request.key.set_id in statuses and statuses[request.key.set_id].complete:
+            lines.append(f"{alias}: score set {request.key.set_id} is complete")
+        else:
+            requests.append(request)
+    document: dict[str, Any] = {"method": options.method, "budget": options.budget}
+    if requests and store.shards():
+        report = plan(store, requests, scoring, None, progress)
+        lines += [
+            f"{'+'.join(one.scorers)}: one pass over {one.examples:,} examples, {one.tokens:,} tokens"
+            for one in report.passes
+        ]
+        document |= report.as_dict()
+    return {**document, "text": "\n".join(lines)}
+
+
+def run_plan(alias: str, scorer: RunScorer, scoring: "ScoringOptions") -> str:
+    """Say in a line what a scorer that is measured while its model is trained would do."""
+    model = scoring.models.get(scorer.role or "proxy")
+    if model is None:
+        return f"{alias}: bound to what is in the store; no model given"
+    recipe = scorer.recipe()
+    return (
+        f"{alias}: trains {model} on {recipe.share:.0%} of the pool and measures the pool at "
+        f"{recipe.points} points, unless the store has that run"
+    )
+
+
+def _missing(
+    store: "Store", requests: Sequence[ScoreRequest], shards: Sequence["Shard"]
+) -> dict[str, list["Shard"]]:
+    missing = {}
+    for request in requests:
+        made = store.find_score_set(request.key.set_id)
+        missing[request.key.set_id] = (
+            list(shards) if made is None else store.pending_shards(made, shards)[0]
+        )
+    return missing
+
+
+def _passes(
+    store: "Store", requests: Sequence[ScoreRequest], missing: Mapping[str, Sequence["Shard"]]
+) -> list[Pass]:
+    runs = {}
+    for request in requests:
+        made = store.find_score_set(request.key.set_id)
+        if made is not None:
+            runs[made.set_id] = made.run
+    rows = [r for r in requests if not isinstance(r.scorer, PoolScorer) and missing[r.key.set_id]]
+    return plan_passes(rows, runs)
+
+
+def _of_pass(one: Pass, missing: Mapping[str, Sequence["Shard"]]) -> list["Shard"]:
+    """Return the shards at least one score set of a pass still needs, in order."""
+    found = {s.shard_id: s for set_id in one.set_ids for s in missing[set_id]}
+    return [found[shard_id] for shard_id in sorted(found)]
+
+
+def _plan_pass(name: str, one: Pass, shards: Sequence["Shard"]) -> PassPlan:
+    n_examples = sum(shard.n_examples for shard in shards)
+    sampled = _sample(shards, n_examples)
+    n_sampled = sum(shard.n_examples for shard in sampled)
+    tokens = padded = truncated = unscorable = 0
+    if one.is_forward and one.model is not None:
+        renderer = Renderer(load_tokenizer(one.model.path), one.model.max_length)
+        for shard in sampled:
+            found = _count(one, renderer, shard.path)
+            tokens, padded = tokens + found[0], padded + found[1]
+            truncated, unscorable = truncated + found[2], unscorable + found[3]
+    scale = n_examples / n_sampled if n_sampled else 0.0
+    return PassPlan(
+        name=name,
+        scorers=tuple(ride.alias for ride in one.rides),
+        model=one.model.name if one.model else None,
+        template=one.template,
+        segments=len(one.renderings),
+        paper_template=all(ride.paper_template for ride in one.rides),
+        examples=n_examples,
+        tokens=round(tokens * scale),
+        padding=round(1 - tokens / padded, 4) if padded else 0.0,
+        truncated=round(truncated * scale),
+        unscorable=round(unscorable * scale),
+        exact=len(sampled) == len(shards),
+    )
+
+
+def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:
+    """Return every shard of a small pool, or evenly spaced ones of a large one."""
+    if n_examples <= MAX_SAMPLED:
+        return list(shards)
+    count = max(1, math.floor(len(shards) * MAX_SAMPLED / n_examples))
+    return [shards[i * len(shards) // count] for i in range(count)]
+
+
+def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, int, int, int]:
+    """Return tokens, padded tokens, truncated and unscorable examples of one shard."""
+    lengths: dict[int, list[int]] = {number: [] for number in range(len(one.renderings))}
+    ids: list[str] = []
+    truncated, failed = 0, set()
+    for examples in read_examples(path):
+        for number, rendering in enumerate(one.renderings):
+            for place, row in enumerate(renderer.render(examples, rendering)):
+                if isinstance(row, str):
+                    lengths[number].append(0)
+                    failed.add(len(ids) + place)
+                    continue
+                lengths[number].append(len(row.ids))
+                truncated += row.truncated and number == 0
+        ids += [example.id for example in examples]
+    tokens = padded = 0
+    for found in lengths.values():
+        array = np.array(found)
+        tokens += int(array.sum())
+        padded += padded_tokens(array, plan_batches(array, ids, one.batch_tokens))
+    return tokens, padded, truncated, len(failed)
+
+
+def _unified(
+    requests: Sequence[ScoreRequest],
+    passes: Sequence[Pass],
+    plans: Sequence[PassPlan],
+    missing: Mapping[str, Sequence["Shard"]],
+    options: "ScoringOptions",
+) -> str | None:
+    """Compare with one template for all; None when there is nothing to save."""
+    forward = [plan for one, plan in zip(passes, plans, strict=True) if one.is_forward]
+    if options.template != "method" or len(forward) < 2:
+        return None
+    wanted = [r for r in requests if missing[r.key.set_id] and not isinstance(r.scorer, PoolScorer)]
+    together = [p for p in plan_passes(unify(wanted, UNIFIED_TEMPLATE)) if p.is_forward]
+    tokens = sum(_plan_pass("", one, _of_pass(one, missing)).tokens for one in together)
+    now = sum(plan.tokens for plan in forward)
+    return (
+        f"--template method: {len(forward)} passes, {now:,} tokens; --template {UNIFIED_TEMPLATE}: "
+        f"{len(together)} pass, {tokens:,} tokens ({1 - tokens / max(now, 1):.0%} less, and not the "
+        "papers' own templates)"
+    )
+
+
+def _measure(
+    passes: Sequence[Pass], missing: Mapping[str, Sequence["Shard"]], limit: int, device: str
+) -> dict[str, float]:
+    """Run every pass on an evenly spaced sample; return tokens per second of one worker."""
+    tokens = n_examples = 0
+    seconds = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for one in passes:
+            shards = _of_pass(one, missing)
+            path = Path(folder) / "sample.parquet"
+            n_examples = max(n_examples, _write_sample(shards, limit, path))
+            runner = one.load(device)
+            began = time.perf_counter()
+            runner.run(path)
+            seconds += time.perf_counter() - began
+            tokens += _tokens_of(one, path)
+    return {"n_examples": n_examples, "tokens_per_s": tokens / seconds if seconds else 0.0}
+
+
+def _tokens_of(one: Pass, path: Path) -> int:
+    if not one.is_forward or one.model is None:
+        return 0
+    return _count(one, Renderer(load_tokenizer(one.model.path), one.model.max_length), path)[0]
+
+
+def _write_sample(shards: Sequence["Shard"], limit: int, path: Path) -> int:
+    """Write up to ``limit`` examples, the same number from evenly spaced shards, as one shard."""
+    chosen = [
+        shards[i * len(shards) // min(limit, len(shards))] for i in range(min(limit, len(shards)))
+    ]
+    per_shard = math.ceil(limit / len(chosen))
+    tables = [pq.read_table(shard.path) for shard in chosen]
+    picked = [
+        t.take(np.linspace(0, t.num_rows - 1, min(per_shard, t.num_rows)).astype(int))
+        for t in tables
+    ]
+    table = pa.concat_tables(picked).slice(0, limit)
+    pq.write_table(table, path)
+    return int(table.num_rows)
+
+
+def _disk(requests: Sequence[ScoreRequest], missing: Mapping[str, Sequence["Shard"]]) -> int:
+    total = 0
+    for request in requests:
+        n = sum(shard.n_examples for shard in missing[request.key.set_id])
+        total += n * (
+            ID_BYTES + sum(_column_bytes(request, c.dtype) for c in request.scorer.outputs.values())
+        )
+    return total
+
+
+def _column_bytes(request: ScoreRequest, dtype: str) -> int:
+    if dtype != "vector" or request.model is None:
+        return 8
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(request.model.path, local_files_only=True)
+    return 4 * int(config.get_text_config().hidden_size)
+
+
+def _weights_mib(passes: Sequence[Pass]) -> float | None:
+    sizes = [
+        one.model.n_parameters * DTYPE_BYTES[one.dtype]
+        for one in passes
+        if one.model is not None and one.model.n_parameters is not None
+    ]
+    return round(max(sizes) / 2**20, 1) if sizes else None

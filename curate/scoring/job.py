@@ -1,0 +1,368 @@
+"""`curate score`: plan the passes, run the missing shards, commit their parts, report."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.contracts import ROLES, PoolScorer, Role, RunScorer
+from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
+from curate.execute.local import devices_for, run_tasks
+from curate.execute.worker import ShardTask, TaskReport
+from curate.progress import Progress
+from curate.registry import build
+from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
+
+if TYPE_CHECKING:
+    from curate.scoring.planner import ScoreRequest
+    from curate.store import ScoreSet, ScoreSetStatus, Shard, Store
+
+COMMIT_INTERVAL_S: Final = 2.0
+EXECUTORS: Final = ("local",)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """How to score: models by role, rendering, device and how much to run at once.
+
+    ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
+    ``1%`` of the examples of each score set.
+    """
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    adapter: str | None = None
+    revision: str | None = None
+    template: str = "method"
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_tokens: int | None = None
+    workers: int | None = None
+    executor: str = "local"
+    max_failures: str = "1%"
+    max_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.models) - set(ROLES))
+        if unknown:
+            near = get_close_matches(unknown[0], ROLES, n=1)
+            hint = f"; did you mean {near[0]!r}" if near else ""
+            raise ConfigError(f"no role {unknown[0]!r}{hint}; roles are: {', '.join(ROLES)}")
+        if self.template not in ("method", "chat", "plain"):
+            raise ConfigError(f"--template is method, chat or plain, got {self.template!r}")
+        if self.executor not in EXECUTORS:
+            raise ConfigError(f"--executor is {' or '.join(EXECUTORS)}, got {self.executor!r}")
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise ConfigError(f"--batch-tokens must be positive, got {self.batch_tokens}")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"--workers must be at least 1, got {self.workers}")
+        if self.max_hours is not None and not self.max_hours > 0:
+            raise ConfigError(f"--max-hours must be positive, got {self.max_hours:g}")
+        target = self.models.get("target")
+        if self.revision is not None and target is not None and Path(target).is_dir():
+            raise ConfigError(
+                f"--revision {self.revision!r} is one on the hub, and {target!r} is a folder; "
+                "leave --revision out, or give --model as a hub id"
+            )
+        self.tolerated(100)
+
+    def tolerated(self, n_examples: int) -> int:
+        """Return how many of ``n_examples`` may fail."""
+        text = self.max_failures.strip()
+        try:
+            share = float(text.removesuffix("%"))
+        except ValueError:
+            share = -1.0
+        if share < 0 or (not text.endswith("%") and not share.is_integer()):
+            raise ConfigError(
+                f"--max-failures takes a count or a share, got {self.max_failures!r}; type 10 or 1%"
+            )
+        return int(n_examples * share / 100) if text.endswith("%") else int(share)
+
+
+def make_request(
+    store: "Store",
+    scorer: str,
+    alias: str,
+    config: Mapping[str, Any],
+    role: Role | None,
+    options: ScoringOptions,
+) -> "ScoreRequest | None":
+    """Make the request for one scorer, its model resolved; None if its role has no model here.
+
+    Raises `ConfigError` for an unknown scorer or field, `ModelError` for a model that cannot be
+    used. For a pool scorer the sets it reads must be complete.
+    """
+    from curate.scoring.planner import request_for, resolve_scorer
+
+    cls = resolve_scorer(scorer, options.models)
+    made = build(cls, config)
+    if isinstance(made, RunScorer):
+        raise ConfigError(
+            f"scorer {scorer!r} is measured while its model is trained, not in a pass; record it: "
+            f"curate score --scorer {scorer} --model-for {made.role}=MODEL"
+        )
+    if isinstance(made, PoolScorer):
+        return request_for(made, alias, None, options, inputs=_pool_inputs(store, made, options))
+    wanted = (role if cls.role == "target" else None) or cls.role
+    if wanted is None:
+        return request_for(made, alias, None, options)
+    if wanted not in options.models:
+        return None
+    return request_for(made, alias, options.models[wanted], options)
+
+
+def run_scorer(name: str, config: Mapping[str, Any]) -> RunScorer | None:
+    """Return a scorer that is measured while a model is trained, or None for any other scorer."""
+    from curate.registry import get_scorer, names
+
+    if name not in names("scorer") or not issubclass(get_scorer(name), RunScorer):
+        return None
+    made = build(get_scorer(name), config)
+    assert isinstance(made, RunScorer)
+    return made
+
+
+def with_recorded(
+    store: "Store",
+    report: ScoreReport,
+    runs: Mapping[str, RunScorer],
+    options: ScoringOptions,
+    progress: Progress,
+) -> ScoreReport:
+    """Record what some scorers measure while their model is trained; add it to a report.
+
+    Raises `MissingColumnError` for a scorer without a model for its role.
+    """
+    from curate.train.recording import record
+
+    sets = list(report.sets)
+    for alias, scorer in runs.items():
+        made = record(store, scorer, alias, None, options, progress)
+        if made is None:
+            raise MissingColumnError(missing_model(scorer.name, options))
+        n_reused = made.status.n_examples - made.n_recorded
+        sets.append(ScoredSet(alias, made.status, made.n_recorded, n_reused))
+    tolerated = {s.status.set_id: options.tolerated(s.status.n_examples) for s in sets}
+    return ScoreReport(tuple(sets), tolerated, report.wall_s)
+
+
+def score_one(
+    store: "Store",
+    scorer: str,
+    config: Mapping[str, Any],
+    role: Role | None,
+    options: ScoringOptions,
+    progress: Progress,
+) -> "ScoreSetStatus":
+    """Make sure one score set exists and is complete; return it."""
+    recorded = run_scorer(scorer, config)
+    if recorded is not None:
+        from curate.train.recording import record
+
+        made = record(store, recorded, scorer, role, options, progress)
+        if made is None:
+            raise MissingColumnError(missing_model(scorer, options))
+        return made.status
+    request = make_request(store, scorer, scorer, config, role, options)
+    if request is None:
+        raise MissingColumnError(missing_model(scorer, options))
+    report = score(store, [request], options, progress)
+    report.raise_for_failures()
+    return report.sets[0].status
+
+
+def missing_model(scorer: str, options: ScoringOptions) -> str:
+    """Say which model a scorer lacks and how to pass it."""
+    from curate.scoring.planner import resolve_scorer
+
+    role = resolve_scorer(scorer, options.models).role or "target"
+    flag = "--model MODEL" if role == "target" else f"--model-for {role}=MODEL"
+    return f"scorer {scorer!r} needs a {role} model; pass {flag} (a folder or a Hugging Face id)"
+
+
+def score(
+    store: "Store",
+    requests: Sequence["ScoreRequest"],
+    options: ScoringOptions,
+    progress: Progress,
+) -> ScoreReport:
+    """Score every example of the pool that has no score yet, and commit what finishes.
+
+    Forward scorers of the same model, dtype and template share one pass. Interrupted or killed,
+    the same call continues with the shards that are not finished.
+
+    Raises `InterruptedRunError` on Ctrl-C, SIGTERM or when ``max_hours`` is over.
+    """
+    began = time.perf_counter()
+    job = _Job.prepare(store, requests, options)
+    try:
+        job.run(progress, began)
+    except KeyboardInterrupt:
+        job.commit()
+        raise InterruptedRunError(job.saved("interrupted")) from None
+    except TimeoutError:
+        job.commit()
+        raise InterruptedRunError(job.saved(f"stopped after {options.max_hours} h")) from None
+    job.commit()
+    sets = tuple(job.outcome(request) for request in requests)
+    for one in sets:
+        for warning in one.warnings():
+            progress.note(f"warning: {warning}")
+    tolerated = {s.status.set_id: options.tolerated(s.status.n_examples) for s in sets}
+    return ScoreReport(sets, tolerated, time.perf_counter() - began)
+
+
+@final
+@dataclass
+class _Job:
+    """The state of one scoring run: what is missing, what is finished and not yet committed."""
+
+    store: "Store"
+    options: ScoringOptions
+    requests: Sequence["ScoreRequest"]
+    shards: Sequence["Shard"]
+    sets: dict[str, "ScoreSet"]
+    reused: dict[str, int]
+    uncommitted: dict[str, list[str]]
+    missing: dict[str, list["Shard"]]
+    last_commit: float = 0.0
+
+    @classmethod
+    def prepare(
+        cls, store: "Store", requests: Sequence["ScoreRequest"], options: ScoringOptions
+    ) -> "_Job":
+        shards = store.shards()
+        if not shards:
+            raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+        job = cls(store, options, requests, shards, {}, {}, {}, {})
+        for request in requests:
+            made = store.score_set(request.key, request.alias, request.run_parameters())
+            missing, finished = store.pending_shards(made, shards)
+            job.sets[made.set_id] = made
+            job.missing[made.set_id] = missing
+            job.uncommitted[made.set_id] = [shard.shard_id for shard in finished]
+            job.reused[made.set_id] = sum(s.n_examples for s in shards) - sum(
+                s.n_examples for s in missing
+            )
+        return job
+
+    def run(self, progress: Progress, began: float) -> None:
+        self.commit()
+        for request in self.requests:
+            if isinstance(request.scorer, PoolScorer):
+                self._run_pool_scorer(request, progress)
+        self._run_shards(progress, began)
+
+    def _run_shards(self, progress: Progress, began: float) -> None:
+        from curate.scoring.model import resolve_device
+        from curate.scoring.planner import plan_passes
+
+        rows = [r for r in self.requests if not isinstance(r.scorer, PoolScorer)]
+        runs = {set_id: made.run for set_id, made in self.sets.items()}
+        passes = plan_passes([r for r in rows if self.missing[r.key.set_id]], runs)
+        tasks = [
+            task for index, one in enumerate(passes) for task in self._tasks(index, one.set_ids)
+        ]
+        if not tasks:
+            return
+        n_examples = sum(task.n_examples for task in tasks)
+        device = resolve_device(self.options.device)
+        devices = devices_for(device, self.options.workers, len(tasks), n_examples)
+        stage = "scoring"
+        progress.note(
+            f"{len(passes)} pass(es) over {len({t.shard_id for t in tasks})} shards with "
+            f"{len(devices)} worker(s) on {devices[0]}: "
+            + "; ".join(one.describe() for one in passes)
+        )
+        progress.start(stage, n_examples, "examples")
+
+        def finished(report: TaskReport) -> None:
+            for set_id in report.task.parts:
+                self.uncommitted[set_id].append(report.task.shard_id)
+            progress.advance(stage, report.task.n_examples)
+
+        def idle() -> None:
+            if time.perf_counter() - self.last_commit > COMMIT_INTERVAL_S:
+                self.commit()
+            hours = self.options.max_hours
+            if hours is not None and time.perf_counter() - began > hours * 3600:
+                raise TimeoutError
+
+        run_tasks(tuple(one.spec() for one in passes), tasks, devices, finished, idle)
+        progress.finish(stage)
+
+    def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
+        missing = {set_id: {s.shard_id for s in self.missing[set_id]} for set_id in set_ids}
+        tasks = []
+        for shard in self.shards:
+            parts = {
+                set_id: self.sets[set_id].part(shard.shard_id)
+                for set_id in set_ids
+                if shard.shard_id in missing[set_id]
+            }
+            if parts:
+                tasks.append(ShardTask(index, shard.shard_id, shard.path, shard.n_examples, parts))
+        return tasks
+
+    def _run_pool_scorer(self, request: "ScoreRequest", progress: Progress) -> None:
+        from curate.scoring.pooled import run_pool_scorer
+
+        made = self.sets[request.key.set_id]
+        missing = self.missing[made.set_id]
+        if not missing:
+            return
+        assert isinstance(request.scorer, PoolScorer)
+        progress.note(f"{request.alias}: one run over the whole pool")
+        inputs = {a: i for a, i in request.key.inputs.items() if a in request.scorer.requires()}
+        run_pool_scorer(self.store, request.scorer, inputs, made, missing, self.options.device)
+        self.uncommitted[made.set_id] += [shard.shard_id for shard in missing]
+
+    def commit(self) -> None:
+        """Commit every finished part; safe to repeat."""
+        for set_id, shard_ids in self.uncommitted.items():
+            if shard_ids:
+                self.store.commit_parts(self.sets[set_id], list(shard_ids))
+                shard_ids.clear()
+        self.last_commit = time.perf_counter()
+
+    def saved(self, why: str) -> str:
+        """Say what is saved and how to continue."""
+        total = len(self.sets) * len(self.shards)
+        left = sum(len(self.store.pending_shards(m, self.shards)[0]) for m in self.sets.values())
+        return (
+            f"{why}: {total - left} of {total} shards are saved; run the same command to continue"
+        )
+
+    def outcome(self, request: "ScoreRequest") -> ScoredSet:
+        """Finish one score set and say what it cost."""
+        made = self.sets[request.key.set_id]
+        n_scored = sum(shard.n_examples for shard in self.missing[made.set_id])
+        status = self.store.finish(made)
+        n_reused = self.reused[made.set_id]
+        return ScoredSet(request.alias, status, n_scored, n_reused, *inspect(self.store, status))
+
+
+def _pool_inputs(store: "Store", scorer: PoolScorer, options: ScoringOptions) -> dict[str, str]:
+    """Return the exact sets a pool scorer reads, and the hash of the pool it sees."""
+    from curate.store.records import POOL_INPUT
+
+    statuses = {status.set_id: status for status in store.score_sets()}
+    inputs = {POOL_INPUT: store.pool_hash()}
+    for alias, need in scorer.requires().items():
+        assert need.scorer is not None
+        request = make_request(store, need.scorer, alias, need.config, need.role, options)
+        named = [s for s in statuses.values() if alias in (s.alias, *s.aliases) and s.complete]
+        if request is not None and request.key.set_id in statuses:
+            inputs[alias] = request.key.set_id
+        elif request is None and len(named) == 1:
+            inputs[alias] = named[0].set_id
+        else:
+            raise MissingColumnError(
+                f"scorer {scorer.name!r} reads {alias!r}, which is "
+                + ("not" if len(named) == 0 or request is not None else "more than once")
+                + f" in the store; compute it first: curate score --scorer {need.scorer}"
+            )
+    return inputs

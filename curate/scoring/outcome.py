@@ -1,0 +1,109 @@
+"""What a scoring run left behind: counts per score set, why examples failed, what was cut."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.errors import TooManyFailuresError
+
+if TYPE_CHECKING:
+    from curate.store import ScoreSetStatus, Store
+
+MAX_REASONS: Final = 3
+TRUNCATED: Final = "truncated"  # output of scorers whose text may not fit the context
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ScoredSet:
+    """What one score set cost this time, and what to know before using it.
+
+    ``n_scored`` examples were scored now, ``n_reused`` found already there. ``failures`` counts
+    failed examples by reason, most frequent first; ``failed_id`` is one of them. ``n_truncated``
+    examples did not fit the model's context and were scored on what did.
+    """
+
+    alias: str
+    status: "ScoreSetStatus"
+    n_scored: int
+    n_reused: int
+    failures: Mapping[str, int] = field(default_factory=dict)
+    failed_id: str | None = None
+    n_truncated: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the keys `score --json` prints."""
+        s = self.status
+        return {
+            "set_id": s.set_id, "alias": self.alias, "scorer": s.scorer,
+            "n_scored": self.n_scored, "n_reused": self.n_reused, "n_failed": s.n_failed,
+            "failures": dict(self.failures), "n_truncated": self.n_truncated,
+            "tokens": s.tokens, "wall_s": round(s.wall_s, 3), "content_hash": s.content_hash,
+        }  # fmt: skip
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what a user should hear of at the end of the run."""
+        if self.n_truncated:
+            yield (
+                f"{self.alias}: {self.n_truncated} of {self.status.n_examples} texts are longer than "
+                f"the model's context and were cut; leave them out with --where 'not "
+                f"{self.alias}.{TRUNCATED}'"
+            )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ScoreReport:
+    """The outcome of a scoring run, over all its score sets."""
+
+    sets: tuple[ScoredSet, ...]
+    tolerated: Mapping[str, int]
+    wall_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the document `score --json` prints."""
+        return {"score_sets": [one.as_dict() for one in self.sets], "wall_s": round(self.wall_s, 3)}
+
+    def raise_for_failures(self) -> None:
+        """Raise `TooManyFailuresError` if a score set has more failures than tolerated."""
+        for one in self.sets:
+            allowed = self.tolerated[one.status.set_id]
+            if one.status.n_failed > allowed:
+                raise TooManyFailuresError(
+                    f"{one.alias}: {one.status.n_failed} of {one.status.n_examples} examples failed "
+                    f"({_listed(one.failures)}), at most {allowed} are tolerated; everything else is "
+                    f"saved; look at one: curate explain {one.failed_id}; or accept them: "
+                    "--max-failures 100%"
+                )
+
+
+def inspect(store: "Store", status: "ScoreSetStatus") -> tuple[dict[str, int], str | None, int]:
+    """Return the failures of a score set by reason, the id of one, and how many texts were cut."""
+    failures: dict[str, int] = {}
+    failed_id = None
+    if status.n_failed:
+        found = store.query(
+            f"select reason, count(*) as n, min(id) as id from failures "
+            f"where set_id = '{status.set_id}' group by reason order by n desc, reason"
+        ).to_pylist()
+        failures = {row["reason"]: row["n"] for row in found}
+        failed_id = found[0]["id"] if found else None
+    return failures, failed_id, _n_truncated(store, status)
+
+
+def _n_truncated(store: "Store", status: "ScoreSetStatus") -> int:
+    if TRUNCATED not in _outputs(status.scorer) or status.n_examples == status.n_failed:
+        return 0
+    sql = f"select count(*) as n from score_set('{status.set_id}') where {TRUNCATED}"
+    return int(store.query(sql).to_pylist()[0]["n"])
+
+
+def _outputs(scorer: str) -> Mapping[str, Any]:
+    from curate.registry import get_scorer
+
+    return get_scorer(scorer).outputs
+
+
+def _listed(failures: Mapping[str, int]) -> str:
+    shown = [f"{n} {reason}" for reason, n in list(failures.items())[:MAX_REASONS]]
+    return ", ".join(shown) + (", ..." if len(failures) > MAX_REASONS else "")

@@ -1,0 +1,155 @@
+"""Text templates: how a conversation becomes one string, and where its assistant turns lie in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final, final
+
+from curate.contracts import Example
+from curate.errors import ConfigError, ExampleFailure
+
+CHAT: Final = "chat"
+METHOD: Final = "method"
+
+Span = tuple[int, int]  # [start, end) in characters
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextTemplate:
+    """How each role is written, and what stands between two turns.
+
+    Every turn of a conversation is written in order, so multi-turn histories, system messages and
+    tool results are rendered by all templates. In a pattern ``{}`` stands for the turn's text (see
+    `turn_text`). Only that text of an assistant turn is ever scored, never the words around it.
+
+    Parameters
+    ----------
+    name
+        What ``--template`` and the score key call it.
+    user, assistant, system, tool
+        Pattern per role.
+    joiner
+        Text between two turns.
+    header
+        First block of a conversation without a system message, or "". A system message replaces it.
+    """
+
+    name: str
+    user: str
+    assistant: str
+    joiner: str
+    system: str = "{}"
+    tool: str = "Tool: {}"
+    header: str = ""
+
+    def render(self, example: Example) -> tuple[str, tuple[Span, ...]]:
+        """Return the text of a whole conversation and the span of each assistant turn's own text.
+
+        Raises `ExampleFailure` for content that has no text form.
+        """
+        pieces: list[str] = []
+        spans: list[Span] = []
+        length = 0
+
+        def write(text: str) -> None:
+            nonlocal length
+            pieces.append(text)
+            length += len(text)
+
+        blocks = [*self._opening(example), *((m["role"], turn_text(m)) for m in example.messages)]
+        for number, (role, text) in enumerate(blocks):
+            before, _, after = self._pattern(role).partition("{}")
+            write((self.joiner if number else "") + before)
+            if role == "assistant":
+                spans.append((length, length + len(text)))
+            write(text)
+            write(after)
+        return "".join(pieces), tuple(spans)
+
+    def _opening(self, example: Example) -> list[tuple[str, str]]:
+        opening = []
+        if self.header and all(m["role"] != "system" for m in example.messages):
+            opening.append(("header", self.header))
+        if example.tools:
+            opening.append(("header", f"Tools: {_json(list(example.tools))}"))
+        return opening
+
+    def _pattern(self, role: str) -> str:
+        patterns = {
+            "user": self.user,
+            "assistant": self.assistant,
+            "system": self.system,
+            "tool": self.tool,
+            "header": "{}",
+        }
+        if role not in patterns:
+            raise ExampleFailure("unknown_role")
+        return patterns[role]
+
+
+def turn_text(message: Mapping[str, Any]) -> str:
+    """Return everything a text template shows of one message.
+
+    Reasoning comes first, then the content (text parts concatenated), then tool calls as JSON,
+    one block per line. Raises `ExampleFailure` for parts that are not text, such as images.
+    """
+    content = message.get("content") or ""
+    if not isinstance(content, str):
+        content = "".join(_part_text(part) for part in content)
+    blocks = [message.get("reasoning_content") or "", content]
+    if message.get("tool_calls"):
+        blocks.append(_json(message["tool_calls"]))
+    return "\n".join(block for block in blocks if block)
+
+
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, Mapping) else part
+    if not isinstance(text, str):
+        raise ExampleFailure("content_is_not_text")
+    return text
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+_ALPACA_HEADER: Final = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
+)
+
+TEMPLATES: Final[Mapping[str, TextTemplate]] = {
+    template.name: template
+    for template in (
+        # The scoring prompt as printed in arXiv 2502.04194, with a space on either side of the
+        # line break, and the same without those spaces, which may be an artefact of typesetting.
+        TextTemplate("grape", user="Question: {}", assistant="Answer: {}", joiner=" \n "),
+        TextTemplate("grape-compact", user="Question: {}", assistant="Answer: {}", joiner="\n"),
+        TextTemplate(
+            "alpaca",
+            user="### Instruction:\n{}",
+            assistant="### Response:{}",
+            joiner="\n\n",
+            tool="### Tool:\n{}",
+            header=_ALPACA_HEADER,
+        ),
+        TextTemplate("codeact", user="Question:\n{}", assistant="Answer:\n{}", joiner="\n\n"),
+        TextTemplate("plain", user="{}", assistant="{}", joiner="\n", tool="{}"),
+    )
+}
+
+
+def text_template(name: str) -> TextTemplate:
+    """Return a text template by name; raise `ConfigError` with the known names for any other."""
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    near = get_close_matches(name, [*TEMPLATES, CHAT], n=1)
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    raise ConfigError(f"no template {name!r}{hint}; choose one of: {', '.join([*TEMPLATES, CHAT])}")
+
+
+def scored_spans(spans: Sequence[Span], turns: str) -> tuple[Span, ...]:
+    """Keep the assistant turns that count: ``all`` of them, or the ``last``."""
+    return tuple(spans) if turns == "all" else tuple(spans[-1:])
