@@ -1,0 +1,94 @@
+"""Score a fine-tuning pool once, keep the scores, select subsets with published methods.
+
+Importing this package loads nothing heavy: every public name is fetched at its first use.
+
+Examples
+--------
+>>> import curate
+>>> curate.Budget.parse("10%")
+Budget(amount=0.1, unit='share')
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from curate.contracts import Budget as Budget
+    from curate.contracts import Column as Column
+    from curate.contracts import Columns as Columns
+    from curate.contracts import Example as Example
+    from curate.contracts import Expression as Expression
+    from curate.contracts import ForwardScorer as ForwardScorer
+    from curate.contracts import LoadContext as LoadContext
+    from curate.contracts import Need as Need
+    from curate.contracts import Outcome as Outcome
+    from curate.contracts import PoolScorer as PoolScorer
+    from curate.contracts import Procedure as Procedure
+    from curate.contracts import Rendering as Rendering
+    from curate.contracts import Result as Result
+    from curate.contracts import RowScorer as RowScorer
+    from curate.contracts import RunRecipe as RunRecipe
+    from curate.contracts import RunScorer as RunScorer
+    from curate.contracts import Score as Score
+    from curate.contracts import Scorer as Scorer
+    from curate.contracts import Segment as Segment
+    from curate.contracts import SegmentStats as SegmentStats
+    from curate.contracts import Select as Select
+    from curate.contracts import Selection as Selection
+    from curate.contracts import Selector as Selector
+    from curate.contracts import Stat as Stat
+    from curate.contracts import Step as Step
+    from curate.contracts import Vectors as Vectors
+    from curate.contracts import View as View
+    from curate.contracts import fit_size as fit_size
+    from curate.contracts import keep_within as keep_within
+    from curate.errors import BudgetError as BudgetError
+    from curate.errors import ConfigError as ConfigError
+    from curate.errors import CurateError as CurateError
+    from curate.errors import DataError as DataError
+    from curate.errors import ExampleFailure as ExampleFailure
+    from curate.errors import ExpressionError as ExpressionError
+    from curate.errors import InterruptedRunError as InterruptedRunError
+    from curate.errors import MissingColumnError as MissingColumnError
+    from curate.errors import MissingPackageError as MissingPackageError
+    from curate.errors import ModelError as ModelError
+    from curate.errors import ProcedureError as ProcedureError
+    from curate.errors import ScoreError as ScoreError
+    from curate.errors import StoreError as StoreError
+    from curate.errors import TooManyFailuresError as TooManyFailuresError
+    from curate.errors import TrainError as TrainError
+    from curate.errors import WorkerError as WorkerError
+    from curate.pool import open as open
+    from curate.registry import register as register
+
+__version__ = "0.1.0"
+
+_NAMES: Final[dict[str, str]] = {
+    "curate.contracts": (
+        "Budget Column Columns Example Expression ForwardScorer LoadContext Need Outcome "
+        "PoolScorer Procedure Rendering Result RowScorer RunRecipe RunScorer Score Scorer "
+        "Segment SegmentStats Select Selection Selector Stat Step Vectors View fit_size keep_within"
+    ),
+    "curate.errors": (
+        "BudgetError ConfigError CurateError DataError ExampleFailure ExpressionError "
+        "InterruptedRunError MissingColumnError MissingPackageError ModelError ProcedureError "
+        "ScoreError StoreError TooManyFailuresError TrainError WorkerError"
+    ),
+    "curate.pool": "open",
+    "curate.registry": "register",
+}
+_MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = ["__version__", *_MODULE_OF]  # noqa: PLE0604 - names are fetched by __getattr__
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'curate' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

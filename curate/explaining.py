@@ -1,0 +1,91 @@
+"""Everything known about one example, and exactly what a scorer's pass sees of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from curate.contracts import Example, ForwardScorer
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+
+def explain(
+    store: "Store",
+    example: str,
+    *,
+    scorer: str | None = None,
+    model: str | None = None,
+    model_for: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    template: str = "method",
+) -> dict[str, Any]:
+    """Return an example with its rows, scores, failures and selections.
+
+    With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
+    ``text``, ``token_ids`` and ``response_mask`` (which tokens the score counts), and under
+    ``segments`` the same for each of its segments. Raises `DataError` for an unknown or ambiguous
+    id, `ConfigError` for a scorer that renders nothing.
+    """
+    document = store.example(example)
+    if scorer is None:
+        return document
+    document["rendered"] = _rendered(
+        document, store, scorer, model, model_for or {}, settings or {}, template
+    )
+    return document
+
+
+def _rendered(
+    document: Mapping[str, Any],
+    store: "Store",
+    scorer: str,
+    model: str | None,
+    model_for: Mapping[str, str],
+    settings: Mapping[str, str],
+    template: str,
+) -> dict[str, Any]:
+    from curate.binding import method_settings
+    from curate.scoring.job import ScoringOptions, make_request, missing_model
+    from curate.scoring.model import load_tokenizer
+    from curate.scoring.render import Renderer, show
+
+    models = {**({"target": model} if model else {}), **model_for}
+    options = ScoringOptions(models=models, template=template)
+    request = make_request(store, scorer, scorer, method_settings(scorer, settings), None, options)
+    if request is None:
+        raise ConfigError(missing_model(scorer, options))
+    if not isinstance(request.scorer, ForwardScorer) or request.model is None:
+        raise ConfigError(
+            f"scorer {scorer!r} runs no forward pass, so there is no rendering to show"
+        )
+    tokenizer = load_tokenizer(request.model.path)
+    renderer = Renderer(tokenizer, request.model.max_length)
+    segments = []
+    for one in show(request.scorer, _example(document), renderer):
+        marked = _marked(tokenizer, one.token_ids, one.response_mask)
+        segments.append({**asdict(one), "marked": marked})
+    first = segments[0]
+    return {key: first[key] for key in ("text", "token_ids", "response_mask", "failure")} | {
+        "segments": segments
+    }
+
+
+def _example(document: Mapping[str, Any]) -> Example:
+    tools = document.get("tools")
+    if isinstance(tools, str):
+        tools = json.loads(tools)
+    return Example(document["id"], tuple(document["messages"]), tuple(tools) if tools else None)
+
+
+def _marked(tokenizer: Any, ids: Sequence[int], mask: Sequence[bool]) -> str:
+    """Return the text with runs of scored tokens between brackets."""
+    pieces = []
+    for scored, run in groupby(zip(ids, mask, strict=True), key=itemgetter(1)):
+        text = tokenizer.decode([token for token, _ in run])
+        pieces.append(f"⟦{text}⟧" if scored else text)
+    return "".join(pieces)

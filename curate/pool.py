@@ -1,0 +1,397 @@
+"""The verbs of `curate` as methods of a pool: what the command line calls and notebooks use."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+
+from curate.errors import ConfigError
+from curate.progress import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    import datasets
+    import polars as pl
+    import pyarrow as pa
+
+    from curate.data.ingest import IngestReport
+    from curate.exporting import Order, To
+    from curate.scoring.estimate import PlanReport
+    from curate.scoring.outcome import ScoreReport
+    from curate.train.record import TrainRecord
+
+OnError: TypeAlias = Literal["fail", "skip"]
+
+
+def open(path: str | Path = "curate.duckdb", *, create: bool = True) -> "Pool":
+    """Open a pool, creating an empty one if there is none.
+
+    Nothing is held open between calls: other processes can use the same store.
+    """
+    return Pool(path, create=create)
+
+
+@final
+class Pool:
+    """All candidate examples of one store, with the verbs that work on them.
+
+    Parameters
+    ----------
+    path
+        The DuckDB file; its folder of parts lies beside it.
+    create
+        Whether to make the store if it is not there.
+    progress
+        Receiver of progress; silent by default.
+    """
+
+    def __init__(
+        self, path: str | Path = "curate.duckdb", *, create: bool = True,
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        from curate.store import Store
+
+        self.progress: Progress = progress or SilentProgress()
+        self.store: Store = Store(path, create=create)
+
+    def __len__(self) -> int:
+        return self.store.n_examples()
+
+    def __repr__(self) -> str:
+        sets = sorted({status.alias for status in self.store.score_sets() if status.complete})
+        return f"Pool({str(self.store.path)!r}, {len(self):,} examples, scores: {', '.join(sets) or 'none'})"
+
+    def ingest(
+        self,
+        *data: str,
+        format: str = "auto",
+        split: str = "train",
+        source: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        on_error: OnError = "fail",
+    ) -> "list[IngestReport]":
+        """Read datasets into the pool; a dataset that is already in is not read twice.
+
+        Raises `DataError` naming file and row; the pool is then as before.
+        """
+        from curate.data.ingest import IngestOptions, ingest
+
+        options = IngestOptions(
+            format=format, split=split, source=source, columns=dict(columns or {}), limit=limit,
+            on_error=on_error,
+        )  # fmt: skip
+        reports: list[IngestReport] = []
+        for one in data:
+            stage = f"reading {one}"
+            self.progress.start(stage, None, "rows")
+            found = ingest(self.store, one, options, self._counter(stage))
+            self.progress.finish(stage)
+            for report in found:
+                self._say_detected(report)
+            reports += found
+        return reports
+
+    def ingest_selection(
+        self, selection_id: str, *, source: str | None, limit: int | None, on_error: OnError
+    ) -> "list[IngestReport]":
+        """Read a selection as a dataset of its own: its examples, in rank order."""
+        from curate.data.export import ExportOptions, export_selection
+
+        path = self.store.parts / "selections" / f"{selection_id}.messages.jsonl"
+        export_selection(self.store, selection_id, path, ExportOptions(to="messages"))
+        return self.ingest(
+            str(path), format="messages", source=source or f"selection-{selection_id}",
+            limit=limit, on_error=on_error,
+        )  # fmt: skip
+
+    def score(
+        self,
+        *scorers: str,
+        model: str | None = None,
+        model_for: Mapping[str, str] | None = None,
+        alias: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        dry_run: bool = False,
+        **options: Any,
+    ) -> "ScoreReport | PlanReport":
+        """Score every example that has no score yet; forward scorers share passes.
+
+        ``options`` are the fields of `curate.scoring.job.ScoringOptions`. ``dry_run`` and ``limit``
+        plan and time instead, and store nothing.
+        """
+        from curate.binding import scorer_settings
+        from curate.scoring import estimate, job
+
+        if alias is not None and len(scorers) != 1:
+            raise ConfigError(
+                f"--as names one score set, and {len(scorers)} scorers are given "
+                f"({', '.join(scorers)}); run them one at a time, each with its --as"
+            )
+        if limit is not None and limit < 1:
+            raise ConfigError(f"--limit must be at least 1, got {limit}")
+        chosen = _scoring_options(model, model_for, options)
+        requests, runs = [], {}
+        for name in dict.fromkeys(one.strip() for one in scorers):
+            given = dict(settings or {})
+            own = scorer_settings(name, given)
+            if len(scorers) == 1:
+                own |= {key: value for key, value in given.items() if "." not in key}
+            recorded = job.run_scorer(name, own)
+            if recorded is not None:
+                runs[alias or name] = recorded
+                continue
+            request = job.make_request(self.store, name, alias or name, own, None, chosen)
+            if request is None:
+                raise ConfigError(job.missing_model(name, chosen))
+            requests.append(request)
+        _refuse_unused(settings or {}, scorers)
+        if dry_run or limit is not None:
+            for name, recorded in runs.items():
+                self.progress.note(estimate.run_plan(name, recorded, chosen))
+            return estimate.plan(self.store, requests, chosen, limit, self.progress)
+        report = job.score(self.store, requests, chosen, self.progress)
+        return job.with_recorded(self.store, report, runs, chosen, self.progress)
+
+    def select(
+        self,
+        method: str | None = None,
+        *,
+        budget: str | int | None = None,
+        data: Sequence[str] = (),
+        read: Mapping[str, Any] | None = None,
+        rank: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        where: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        quota: Mapping[str, str] | None = None,
+        seed: int = 0,
+        within: str | None = None,
+        allow_stale: bool = False,
+        model: str | None = None,
+        model_for: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        **options: Any,
+    ) -> "Selected":
+        """Choose a subset with a method, ingesting ``data`` and scoring what is missing first.
+
+        ``method`` may be left out when ``rank`` (an expression, highest first) is given.
+        """
+        from curate.selecting import SelectOptions, build_method, select
+
+        if method is None and rank is None:
+            raise ConfigError(
+                "say how to select: --method NAME (see curate methods) or --rank EXPR"
+            )
+        chosen = SelectOptions(
+            method=method or "top-k",
+            budget=None if budget is None else str(budget),
+            settings={**(settings or {}), **({"rank": rank} if rank is not None else {})},
+            seed=seed,
+            where=where,
+            include=tuple(include),
+            exclude=tuple(exclude),
+            quota=dict(quota or {}),
+            within=within,
+            allow_stale=allow_stale,
+        )
+        build_method(chosen.method, chosen.settings)  # a wrong name fails before anything is read
+        scoring = _scoring_options(model, model_for, options)
+        reports = self.ingest(*data, **dict(read or {}))
+        if reports:
+            ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
+            chosen = _with_datasets(chosen, ids)
+        if dry_run:
+            return Selected(self, self._plan_select(chosen, scoring))
+        return Selected(self, select(self.store, chosen, scoring, self.progress))
+
+    def train(
+        self,
+        output: str | Path,
+        *,
+        model: str,
+        selection: str | None = None,
+        data: str | None = None,
+        evaluate: Sequence[str] = (),
+        record_trajectories: int | None = None,
+        **options: Any,
+    ) -> "TrainRecord | dict[str, Any]":
+        """Fine-tune a model on a selection or a file; see `curate.training.train_on`."""
+        from curate.training import train_on
+
+        return train_on(
+            self.store, Path(output), model=model, selection=selection, data=data,
+            evaluate=tuple(evaluate), record_trajectories=record_trajectories,
+            progress=self.progress, **options,
+        )  # fmt: skip
+
+    def prove(
+        self,
+        *methods: str,
+        budget: str | int | Sequence[str | int],
+        target: str | Sequence[str],
+        model: str,
+        model_for: Mapping[str, str] | None = None,
+        data: Sequence[str] = (),
+        read: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Say whether training on what methods select beats random subsets; see `curate.prove`.
+
+        ``options`` are the fields of `ProveConfig`, `TargetOptions` and `ScoringOptions`.
+        """
+        from curate.prove.run import prove, split_options
+
+        config, wanted, scoring = split_options(methods, budget, target, options)
+        config.arms()  # a wrong name fails before anything is read
+        chosen = _scoring_options(model, model_for, scoring)
+        reports = self.ingest(*data, **dict(read or {}))
+        if reports:
+            ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
+            config = _with_datasets(config, ids)
+        return prove(self.store, config, wanted, chosen, self.progress, dry_run=dry_run)
+
+    def selection(self, selection_id: str) -> "Selected":
+        """Return a stored selection."""
+        return Selected(self, self.store.selection(selection_id))
+
+    def export(
+        self, selection_id: str, output: str | Path, *, to: "To" = "input", order: "Order" = "rank",
+        annotate: bool = False, keep_duplicates: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Write a selection to a file or folder, and its manifest beside it."""
+        from curate.exporting import export
+
+        return export(
+            self.store, selection_id, Path(output), to=to, order=order, annotate=annotate,
+            keep_duplicates=keep_duplicates,
+        )  # fmt: skip
+
+    def explain(self, example: str, **options: Any) -> dict[str, Any]:
+        """Return everything known about one example; see `curate.explaining.explain`."""
+        from curate.explaining import explain
+
+        return explain(self.store, example, **options)
+
+    def sql(self, query: str) -> "pl.DataFrame":
+        """Answer a read-only SQL query over the documented relations, as a polars frame."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.store.query(query))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def status(self) -> dict[str, Any]:
+        """Return what the store holds."""
+        return self.store.status()
+
+    def _counter(self, stage: str) -> Callable[[int], None]:
+        """Return a callback that takes rows so far and reports rows more."""
+        seen = 0
+
+        def count(so_far: int) -> None:
+            nonlocal seen
+            self.progress.advance(stage, so_far - seen)
+            seen = so_far
+
+        return count
+
+    def _say_detected(self, report: "IngestReport") -> None:
+        verb = "already in the store" if report.reused else f"{report.n_read:,} rows"
+        self.progress.note(
+            f"{report.name}: {report.container}, detected format {report.format}, {verb}"
+        )
+        if report.preview and not report.reused:
+            self.progress.note(f"first example, as it will be read:\n{report.preview}")
+        for warning in report.warnings:
+            self.progress.note(f"warning: {warning}")
+
+    def _plan_select(self, chosen: Any, scoring: Any) -> dict[str, Any]:
+        from curate.scoring.estimate import plan_select
+
+        return plan_select(self.store, chosen, scoring, self.progress)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A stored selection: its record, and its examples in any form a notebook wants."""
+
+    pool: Pool
+    document: dict[str, Any]
+
+    def __len__(self) -> int:
+        return int(self.document["n_selected"])
+
+    def __repr__(self) -> str:
+        d = self.document
+        return f"Selected({d['selection_id']!r}, {d['method']}, {d['n_selected']:,} of {d['n_pool']:,})"
+
+    @property
+    def id(self) -> str:
+        """The selection's id."""
+        return str(self.document["selection_id"])
+
+    def rows(self) -> "pa.Table":
+        """Return id, rank, gain, weight and reason in rank order, as an Arrow table."""
+        return self.pool.store.selection_rows(self.id)
+
+    def to_polars(self) -> "pl.DataFrame":
+        """Return the chosen examples in rank order: rank, gain, weight, reason, messages, source."""
+        return self.pool.sql(
+            "select r.rank, r.id, r.gain, r.weight, r.reason, e.source, e.messages, e.prompt, "
+            "e.response from selection_rows r join examples e using (id) "
+            f"where r.selection_id = '{self.id}' order by r.rank"
+        )
+
+    def to_dataset(self) -> "datasets.Dataset":
+        """Return the chosen examples as a `datasets.Dataset` with a ``messages`` column."""
+        import json
+
+        import datasets
+
+        frame = self.to_polars()
+        rows = [{"messages": json.loads(text)} for text in frame["messages"].to_list()]
+        return datasets.Dataset.from_list(rows)
+
+    def to_jsonl(self, path: str | Path) -> Path:
+        """Write the input's own rows as JSON lines in rank order; return the path."""
+        return Path(self.export(path)["output"])
+
+    def export(self, output: str | Path, **options: Any) -> dict[str, Any]:
+        """Write the selection to a file or folder; remember where in ``document``."""
+        report = self.pool.export(self.id, output, **options)
+        self.document.update(output=report["output"], manifest=report["manifest"])
+        return report
+
+    def plan_text(self) -> str:
+        """Return the plan of a dry run as text."""
+        return str(self.document["text"])
+
+
+def _scoring_options(
+    model: str | None, model_for: Mapping[str, str] | None, options: Mapping[str, Any]
+) -> Any:
+    from curate.scoring.job import ScoringOptions
+
+    models = {**({"target": model} if model is not None else {}), **(model_for or {})}
+    return ScoringOptions(models=models, **options)
+
+
+def _with_datasets(options: Any, datasets: tuple[str, ...]) -> Any:
+    from dataclasses import replace
+
+    return replace(options, datasets=datasets)
+
+
+def _refuse_unused(settings: Mapping[str, str], scorers: Sequence[str]) -> None:
+    owners = {one.strip() for one in scorers}
+    for key in settings:
+        owner = key.split(".")[0]
+        if ("." in key and owner not in owners) or ("." not in key and len(owners) > 1):
+            raise ConfigError(
+                f"--set {key}: say which scorer it is for; write SCORER.{key.split('.')[-1]}=VALUE "
+                f"with one of: {', '.join(sorted(owners))}"
+            )
