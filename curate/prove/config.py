@@ -1,0 +1,141 @@
+"""What to prove: which methods, at which budgets, on which target, with how many seeds and tokens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, final
+
+from curate.contracts import Budget
+from curate.errors import ConfigError
+
+RANDOM: Final = "random"
+LONGEST: Final = "longest"
+FULL: Final = "full"
+FULL_EPOCHS: Final = "full-epochs"
+BASELINES: Final = (RANDOM, LONGEST)
+
+Full = Literal["none", "tokens", "epochs", "both"]
+FULL_CHOICES: Final = ("none", "tokens", "epochs", "both")
+
+_LENGTHS: Final = ("length.epochs", "length.max_steps", "length.max_tokens")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One thing that is trained on: a method with its settings, or the whole pool.
+
+    ``label`` is what the user typed; ``method`` is None for the whole pool.
+    """
+
+    label: str
+    method: str | None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ProveConfig:
+    """One proof. Eleven fields, because a proof joins selection, training and evaluation.
+
+    Parameters
+    ----------
+    methods
+        As ``--methods`` takes them: ``ifd``, ``perplexity:which=high``, ``ifd | longest``. Random
+        and longest are always added.
+    budgets
+        One, or several for a curve.
+    seeds
+        Runs of each method: every seed draws its own random subset and training order.
+    max_tokens
+        Trained tokens of each run, the same for all of a budget; None: ``epochs`` of the budget.
+    epochs
+        Used when ``max_tokens`` is not given.
+    full
+        Whether to train on the whole pool as well: for the same ``tokens``, for the same number of
+        ``epochs`` the subsets get, ``both`` or ``none``.
+    train
+        Settings of `TrainConfig` by dotted name, but its length.
+    lora
+        Whether to train an adapter.
+    settings
+        ``--set`` of the methods and scorers.
+    where
+        Only examples for which this holds are selected from; shares stay shares of the pool.
+    datasets
+        Ids of the datasets that are the pool; None for the whole store.
+    """
+
+    methods: tuple[str, ...]
+    budgets: tuple[str, ...]
+    seeds: int = 5
+    max_tokens: int | None = None
+    epochs: int = 3
+    full: Full = "none"
+    train: Mapping[str, Any] = field(default_factory=dict)
+    lora: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    where: str | None = None
+    datasets: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "epochs", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value!r}")
+        if not self.budgets:
+            raise ConfigError("a proof needs a budget; add --budget 10%, 5000 or 2Mtok")
+        for budget in self.budgets:
+            Budget.parse(budget)
+        if self.full not in FULL_CHOICES:
+            raise ConfigError(f"--full is one of {', '.join(FULL_CHOICES)}, got {self.full!r}")
+        for name in self.settings:
+            if "." not in name:
+                raise ConfigError(
+                    f"--set {name}: say which method or scorer it is for; write "
+                    f"NAME.{name}=VALUE, or --methods NAME:{name}=VALUE"
+                )
+        for name in _LENGTHS:
+            if name in self.train:
+                raise ConfigError(
+                    f"{name} is the same for every run of a proof; set --max-tokens or --epochs"
+                )
+
+    def arms(self) -> tuple[Arm, ...]:
+        """Return what is trained on, random first, then the methods, longest, the whole pool.
+
+        Raises `ConfigError` for a method that does not exist, a wrong setting, or one given twice.
+        """
+        from curate.selecting import build_method
+
+        methods = [parse_method(text, self.settings) for text in self.methods]
+        labels = [arm.label for arm in methods]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ConfigError(f"method {label!r} is given {labels.count(label)} times")
+        own = [arm for arm in methods if arm.label not in BASELINES]
+        baselines = [Arm(name, name, self.settings) for name in BASELINES]
+        for arm in own:
+            assert arm.method is not None
+            build_method(arm.method, arm.settings)
+        wanted: Mapping[str, Sequence[str]] = {
+            "none": (), "tokens": (FULL,), "epochs": (FULL_EPOCHS,), "both": (FULL, FULL_EPOCHS),
+        }  # fmt: skip
+        full = [Arm(name, None) for name in wanted[self.full]]
+        return (baselines[0], *own, *baselines[1:], *full)
+
+
+def parse_method(text: str, settings: Mapping[str, str]) -> Arm:
+    """Read ``name`` or ``name:field=value:field=value``; the fields win over ``--set``."""
+    name, *given = (part.strip() for part in text.split(":"))
+    if not name:
+        raise ConfigError(f"cannot read method {text!r}; write --methods ifd,perplexity:which=high")
+    own: dict[str, str] = {}
+    for item in given:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise ConfigError(f"cannot read {item!r} in method {text!r}; write {name}:FIELD=VALUE")
+        own[key.strip()] = value.strip()
+    label = ":".join([name, *given])
+    if "|" in name:
+        return Arm(label, name, own)
+    return Arm(label, name, {**settings, **{f"{name}.{key}": v for key, v in own.items()}})

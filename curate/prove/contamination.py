@@ -1,0 +1,175 @@
+"""Is the target in the pool: the same examples, the same prompts, or 13 words in a row."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from curate.errors import DataError
+
+if TYPE_CHECKING:
+    from curate.prove.targets import Target
+    from curate.store import Store
+
+N_GRAM: Final = 13
+TOLERATED: Final = 0.01
+READ_ROWS: Final = 4_096
+_WORD: Final = re.compile(r"\w+")
+_BASE: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What a target shares with the pool, in examples of the target.
+
+    Parameters
+    ----------
+    target, n_examples
+        Name and size of the target.
+    same_example, same_prompt, same_words
+        Ids of the examples that are in the pool; whose prompt is, up to case and blanks; that
+        share 13 words in a row with an example of the pool. Each includes the one before it.
+    """
+
+    target: str
+    n_examples: int
+    same_example: frozenset[str]
+    same_prompt: frozenset[str]
+    same_words: frozenset[str]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Return every example with an overlap of any kind."""
+        return self.same_example | self.same_prompt | self.same_words
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {
+            "n_examples": self.n_examples,
+            "same_example": len(self.same_example),
+            "same_prompt": len(self.same_prompt),
+            "same_13_words": len(self.same_words),
+            "any": len(self.ids),
+        }
+
+    def describe(self) -> str:
+        """Say the counts in words."""
+        return (
+            f"{len(self.ids)} of {self.n_examples} examples of target {self.target!r} overlap with "
+            f"the pool: {len(self.same_example)} are in it, {len(self.same_prompt)} have a prompt "
+            f"of it, {len(self.same_words)} share {N_GRAM} words in a row with it"
+        )
+
+    @property
+    def is_small(self) -> bool:
+        """Whether nothing but a few runs of 13 words is shared: at most 1% of the target.
+
+        Unrelated texts of one kind share such phrases, so these examples can be left out; shared
+        examples or prompts, or more phrases than that, say that the two sets are not apart.
+        """
+        exact = self.same_example | self.same_prompt
+        return not exact and len(self.ids) <= TOLERATED * self.n_examples
+
+    def refuse(self) -> None:
+        """Raise `DataError` with the counts if more overlaps than can be left out as chance."""
+        if not self.is_small:
+            raise DataError(
+                f"{self.describe()}; training on what is measured proves nothing: leave these "
+                "examples of the target out with --drop-overlap, or accept them with "
+                "--allow-overlap"
+            )
+
+
+def find_overlap(
+    store: "Store", target: "Target", datasets: Sequence[str] | None = None
+) -> Overlap:
+    """Compare a target with every example of the pool.
+
+    O(words) time; memory for the target's words and one block of the pool.
+    """
+    import pyarrow.parquet as pq
+
+    hashes = _WordHashes()
+    ids = [row.id for row in target.rows]
+    by_id = set(ids)
+    by_prompt = _by_text((_plain(prompt), one) for (prompt, _), one in _zip(target.texts, ids))
+    grams, owners = _grams([hashes.of(f"{p}\n{r}") for p, r in target.texts])
+    order = np.argsort(grams, kind="stable")
+    known, owners = grams[order], owners[order]
+    same_example: set[str] = set()
+    same_prompt: set[str] = set()
+    seen = np.zeros(len(known), dtype=bool)
+    for shard in store.shards(datasets):
+        file = pq.ParquetFile(shard.path)
+        for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
+            rows = batch.to_pylist()
+            same_example |= by_id & {row["id"] for row in rows}
+            for row in rows:
+                same_prompt |= by_prompt.get(_plain(row["prompt"] or ""), set())
+            texts = [hashes.of(f"{row['prompt']}\n{row['response']}") for row in rows]
+            found, _ = _grams(texts)
+            seen |= np.isin(known, found)
+    shared = {ids[owner] for owner in np.unique(owners[seen]).tolist()}
+    return Overlap(
+        target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared)
+    )
+
+
+@final
+class _WordHashes:
+    """64-bit hashes of lower-case words, each computed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def of(self, text: str) -> list[int]:
+        """Return the hash of each word of a text."""
+        found = []
+        for word in _WORD.findall(text.lower()):
+            value = self._known.get(word)
+            if value is None:
+                value = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+                self._known[word] = value
+            found.append(value)
+        return found
+
+
+def _grams(
+    texts: Sequence[Sequence[int]],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the hash of every run of 13 words inside a text, and the number of that text."""
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    words = np.fromiter(
+        (word for text in texts for word in text), dtype=np.uint64, count=int(lengths.sum())
+    )
+    owner = np.repeat(np.arange(len(texts)), lengths)
+    n = len(words) - N_GRAM + 1
+    if n <= 0:
+        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+    total = np.zeros(n, dtype=np.uint64)
+    for offset in range(N_GRAM):
+        total = total * _BASE + words[offset : offset + n]  # wraps around: a polynomial mod 2^64
+    whole = owner[:n] == owner[N_GRAM - 1 :]
+    return total[whole], owner[:n][whole]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for text, one in pairs:
+        if text:
+            found.setdefault(text, set()).add(one)
+    return found
+
+
+def _zip(
+    texts: Sequence[tuple[str, str]], ids: Sequence[str]
+) -> Iterator[tuple[tuple[str, str], str]]:
+    return zip(texts, ids, strict=True)

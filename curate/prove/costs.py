@@ -1,0 +1,98 @@
+"""What a method cost: the scores it read, the runs its scores were recorded in, and the training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import ModelError
+
+if TYPE_CHECKING:
+    from curate.prove.trials import TrialResult
+    from curate.store import ScoreSetStatus, Store
+
+FORWARD: int = 2  # floating-point operations per parameter and token
+
+
+def cost_of(
+    store: "Store", results: Sequence["TrialResult"], statuses: Mapping[str, "ScoreSetStatus"]
+) -> dict[str, Any]:
+    """Return the cost of one method at one budget, over its trials.
+
+    Scores count once and in full, whenever they were computed; training counts every trial,
+    evaluation included. ``flops`` is an estimate, ``energy_j`` what the driver reports; None where
+    unknown.
+    """
+    scoring = _scoring(store, results, statuses)
+    training = [result.cost for result in results]
+    energies = [cost.get("energy_j") for cost in training]
+    return {
+        "scoring_s": scoring["seconds"],
+        "scoring_tokens": scoring["tokens"],
+        "scoring_flops": scoring["flops"],
+        "scoring_energy_j": scoring["energy_j"],
+        "training_s": sum(cost["seconds"] for cost in training),
+        "training_tokens": sum(cost["tokens"] for cost in training),
+        "evaluation_tokens": sum(cost["other_tokens"] for cost in training),
+        "training_flops": sum(cost["flops"] for cost in training),
+        "training_energy_j": None if None in energies else sum(energies),
+        "score_sets": scoring["set_ids"],
+    }
+
+
+def _scoring(
+    store: "Store", results: Sequence["TrialResult"], statuses: Mapping[str, "ScoreSetStatus"]
+) -> dict[str, Any]:
+    used = {
+        set_id for result in results for set_id in _score_sets(store, result.selection, statuses)
+    }
+    seconds, tokens, flops, energy = 0.0, 0, 0.0, 0.0
+    known_flops, known_energy = True, not used
+    for set_id in sorted(used):
+        cost = _of_set(store, statuses[set_id])
+        seconds += cost["seconds"]
+        tokens += cost["tokens"]
+        known_flops = known_flops and cost["flops"] is not None
+        flops += cost["flops"] or 0.0
+        if cost["energy_j"] is not None:
+            known_energy, energy = True, energy + cost["energy_j"]
+    return {
+        "seconds": seconds, "tokens": tokens, "flops": flops if known_flops else None,
+        "energy_j": energy if known_energy else None, "set_ids": sorted(used),
+    }  # fmt: skip
+
+
+def _score_sets(
+    store: "Store", selection: Mapping[str, Any], statuses: Mapping[str, "ScoreSetStatus"]
+) -> Iterator[str]:
+    """Yield the sets a selection read, and those of the selections it was made inside of."""
+    for one in selection["score_sets"].values():
+        if one["set_id"] in statuses:
+            yield one["set_id"]
+    if selection.get("within"):
+        yield from _score_sets(store, store.selection(selection["within"]), statuses)
+
+
+def _of_set(store: "Store", status: "ScoreSetStatus") -> dict[str, Any]:
+    from curate.train.recording import run_costs
+
+    if status.scorer == "trajectory":
+        run = run_costs(store, status.set_id)
+        if run is not None:
+            return {**run, "tokens": run["tokens"] + run["other_tokens"]}
+    return {
+        "seconds": status.wall_s, "tokens": status.tokens, "flops": _flops(status), "energy_j": None,
+    }  # fmt: skip
+
+
+def _flops(status: "ScoreSetStatus") -> float | None:
+    from curate.scoring.model import resolve_model
+
+    if status.tokens == 0:
+        return 0.0
+    name = status.spec["run"].get("model")
+    if not name:
+        return None
+    try:
+        parameters = resolve_model(name, revision=status.spec["run"].get("revision")).n_parameters
+    except ModelError:
+        return None  # the model has been moved since
+    return None if parameters is None else float(FORWARD * parameters * status.tokens)

@@ -1,0 +1,349 @@
+"""What a proof will train and what that costs, said before anything is trained."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast, final
+
+import numpy as np
+
+from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
+from curate.errors import ConfigError
+from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
+from curate.train.config import LengthConfig, TrainConfig
+from curate.train.data import TrainRow, prepare, rows_from_records
+
+if TYPE_CHECKING:
+    from curate.prove.targets import Target
+    from curate.scoring.job import ScoringOptions
+    from curate.scoring.model import ResolvedModel
+    from curate.scoring.render import Renderer
+    from curate.store import Store
+
+SAMPLE: Final = 1_000  # examples of the pool whose tokens are counted
+SAMPLED_SHARDS: Final = 16
+SAVE_EVERY: Final = 50
+MEASURED_STEPS: Final = 2
+BACKWARD: Final = 3  # a training token costs about as much as three forward ones
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training run of a proof: what on, from which seed, and the hash of all that decides it."""
+
+    trial_id: str
+    arm: Arm
+    budget: str
+    seed: int
+    config: TrainConfig
+    identity: Mapping[str, Any]
+
+    @property
+    def max_tokens(self) -> int:
+        """Trained tokens of the run, at most."""
+        assert self.config.length.max_tokens is not None
+        return self.config.length.max_tokens
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Tokens of the pool as training sees it: examples, and the mean of a sample."""
+
+    n_examples: int
+    mean_tokens: float
+
+    def selected(self, budget: str) -> float:
+        """Return about how many examples a budget is."""
+        parsed = Budget.parse(budget)
+        if parsed.unit == "examples":
+            return float(parsed.amount)
+        if parsed.unit == "tokens":
+            return parsed.amount / self.mean_tokens
+        return parsed.amount * self.n_examples
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All trials of a proof, those of them that are in the store, and what the others cost.
+
+    Parameters
+    ----------
+    trials
+        Seed by seed, so that every method has the same seeds when a proof is stopped.
+    done
+        Ids of the trials that need no training.
+    eval_tokens
+        Tokens of one evaluation, all targets together.
+    seconds_per_unit
+        Of one token run forward; None where nothing was measured. ``basis`` says how it is known.
+    """
+
+    trials: tuple[Trial, ...]
+    done: frozenset[str]
+    eval_tokens: int
+    seconds_per_unit: float | None
+    basis: str
+
+    @property
+    def missing(self) -> tuple[Trial, ...]:
+        """Trials to run."""
+        return tuple(trial for trial in self.trials if trial.trial_id not in self.done)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to train on."""
+        return sum(trial.max_tokens for trial in self.missing)
+
+    @property
+    def seconds(self) -> float | None:
+        """Estimated time of the training still to do; generation and scoring come on top."""
+        if self.seconds_per_unit is None:
+            return None if self.missing else 0.0
+        units = BACKWARD * self.tokens + self.eval_tokens * len(self.missing)
+        return units * self.seconds_per_unit
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures."""
+        return {
+            "n_trials": len(self.trials), "n_done": len(self.trials) - len(self.missing),
+            "n_missing": len(self.missing), "tokens": self.tokens,
+            "eval_tokens": self.eval_tokens * len(self.missing),
+            "max_tokens": {trial.budget: trial.max_tokens for trial in reversed(self.trials)
+                           if trial.arm.label != FULL_EPOCHS},
+            "batch_tokens": {t.budget: t.config.data.batch_tokens for t in self.trials},
+            "seconds": self.seconds, "basis": self.basis,
+            "trials": [
+                {"trial_id": t.trial_id, "method": t.arm.label, "budget": t.budget,
+                 "seed": t.seed, "max_tokens": t.max_tokens, "done": t.trial_id in self.done}
+                for t in self.trials
+            ],
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """Say the plan in a few lines."""
+        arms = list(dict.fromkeys(trial.arm.label for trial in self.trials))
+        budgets = list(dict.fromkeys(trial.budget for trial in self.trials))
+        seeds = len({trial.seed for trial in self.trials})
+        n_done = len(self.trials) - len(self.missing)
+        lines = [
+            f"{len(self.trials)} trials: {len(arms)} arms ({', '.join(arms)}), {seeds} seeds, budget "
+            + f"{', '.join(budgets)}; {n_done} are in the store",
+            f"{self.tokens:,} tokens to train on, {self.eval_tokens:,} to evaluate on after each "
+            + "trial, and the scores that are missing",
+        ]
+        if self.seconds is None:
+            lines.append("no time estimate: nothing was measured")
+        elif self.missing:
+            lines.append(f"about {self.seconds:,.0f} s of training ({self.basis})")
+        return "\n".join(lines)
+
+
+def make_plan(
+    store: "Store",
+    config: ProveConfig,
+    scoring: "ScoringOptions",
+    targets: Sequence["Target"],
+    *,
+    measure: bool = True,
+) -> Plan:
+    """Plan the trials of a proof; with ``measure``, time two training steps if none is on record.
+
+    Raises `ConfigError` for no target model, a method that does not exist, a wrong setting, and a
+    budget of fewer tokens than one batch.
+    """
+    from curate.scoring.model import load_tokenizer, resolve_model
+    from curate.scoring.render import Renderer
+
+    if "target" not in scoring.models:
+        raise ConfigError("a proof trains a model; pass --model MODEL (a folder or a hub id)")
+    arms = config.arms()
+    resolved = resolve_model(scoring.models["target"], revision=scoring.revision)
+    base = _base(config, scoring, resolved)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+    data = base.data
+    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    sample = sample_rows(store, config.datasets)
+    prepared = prepare(sample, renderer, rendering, "pool")
+    sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
+    common = _common_identity(store, config, targets, resolved, base)
+    scores = {arm.label: _method_identity(store, arm, scoring) for arm in arms}
+    trials = tuple(
+        _trial(arm, budget, seed, base, config, sizes, {**common, "arm": scores[arm.label]})
+        for budget in config.budgets
+        for seed in range(config.seeds)
+        for arm in arms
+    )
+    done = finished(store, [trial.trial_id for trial in trials])
+    eval_tokens = sum(_tokens(target, renderer, rendering) for target in targets)
+    speed, basis = _known_speed(store, resolved.fingerprint)
+    if speed is None and measure and len(done) < len(trials):
+        speed, basis = _measured_speed(trials[0].config, sample)
+    return Plan(trials, done, eval_tokens, speed, basis)
+
+
+def finished(store: "Store", trial_ids: Sequence[str]) -> frozenset[str]:
+    """Return which trials are in the store, with the arrays of their evaluations."""
+    from curate.prove.trials import arrays_path
+
+    known = set(store.query("select trial_id from trials").column("trial_id").to_pylist())
+    return frozenset(i for i in trial_ids if i in known and arrays_path(store, i).is_file())
+
+
+def sample_rows(store: "Store", datasets: Sequence[str] | None) -> list[TrainRow]:
+    """Return up to about 1,000 examples of the pool, evenly spaced; `ConfigError` if it is empty."""
+    import pyarrow.parquet as pq
+
+    shards = store.shards(datasets)
+    if not shards:
+        raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+    count = min(SAMPLED_SHARDS, len(shards))
+    rows: list[TrainRow] = []
+    for shard in [shards[i * len(shards) // count] for i in range(count)]:
+        table = pq.read_table(shard.path, columns=["id", "messages", "tools", "source"])
+        n = min(table.num_rows, -(-SAMPLE // count))
+        picked = table.take(np.linspace(0, table.num_rows - 1, n).astype(int))
+        rows += rows_from_records(picked.to_pylist())
+    return rows
+
+
+def _base(config: ProveConfig, scoring: "ScoringOptions", resolved: "ResolvedModel") -> TrainConfig:
+    from curate.train.recipes import build_config
+
+    settings = {"compute.device": scoring.device, "compute.dtype": scoring.dtype, **config.train}
+    made = build_config(resolved.name, settings, revision=scoring.revision, lora=config.lora)
+    made = made.resolved(has_chat_template=resolved.chat_template_hash is not None)
+    return replace(made, watch=replace(made.watch, save_every=made.watch.save_every or SAVE_EVERY))
+
+
+def _trial(
+    arm: Arm,
+    budget: str,
+    seed: int,
+    base: TrainConfig,
+    config: ProveConfig,
+    sizes: Sizes,
+    identity: Mapping[str, Any],
+) -> Trial:
+    from curate.store.records import canonical_json, digest
+
+    own = sizes.selected(budget) * sizes.mean_tokens
+    tokens = config.max_tokens or round(config.epochs * own)
+    batch = base.data.batch_tokens
+    if "data.batch_tokens" not in config.train:
+        batch = max(1, min(batch, tokens // 50, int(own) // 4))
+    if batch > min(tokens, own):
+        raise ConfigError(
+            f"budget {budget} is about {own:.0f} tokens and a run trains {tokens}, less than one "
+            f"batch of {batch}; set --batch-tokens to {int(min(tokens, own) // 4)} or less, or give "
+            "a larger budget"
+        )
+    if arm.label == FULL_EPOCHS:
+        tokens = round(tokens * sizes.n_examples / sizes.selected(budget))
+    made = replace(
+        base,
+        seed=seed,
+        data=replace(base.data, batch_tokens=batch),
+        length=LengthConfig(max_tokens=tokens),
+    )
+    full = {**identity, "budget": str(Budget.parse(budget)), "recipe": made.identity()}
+    full = cast(dict[str, Any], _plain(full))
+    return Trial(digest(canonical_json(full), 8), arm, budget, seed, made, full)
+
+
+def _common_identity(
+    store: "Store",
+    config: ProveConfig,
+    targets: Sequence["Target"],
+    resolved: "ResolvedModel",
+    base: TrainConfig,
+) -> dict[str, Any]:
+    return {
+        "pool": store.pool_hash(),
+        "datasets": None if config.datasets is None else sorted(config.datasets),
+        "where": config.where,
+        "model": [resolved.fingerprint, resolved.tokenizer_hash, resolved.chat_template_hash],
+        "targets": {target.name: target.fingerprint for target in targets},
+        "evaluation": [base.watch.extractor, base.watch.max_new_tokens],
+    }
+
+
+def _method_identity(store: "Store", arm: Arm, scoring: "ScoringOptions") -> dict[str, Any]:
+    """Return what decides a method's picks: its settings, and the score sets it reads."""
+    from curate.selecting import build_method
+
+    if arm.method is None:
+        return {"label": arm.label}
+    made = build_method(arm.method, arm.settings)
+    found: dict[str, Any] = {"method": made.name, "config": asdict(cast(Any, made))}
+    if not isinstance(made, Selector):
+        return {**found, "models": dict(scoring.models)}
+    found["scores"] = {
+        alias: _need_identity(store, alias, need, arm, scoring)
+        for alias, need in made.requires().items()
+        if isinstance(need, Need)
+    }
+    return found
+
+
+def _need_identity(
+    store: "Store", alias: str, need: Need, arm: Arm, scoring: "ScoringOptions"
+) -> Any:
+    from curate.binding import scorer_settings
+    from curate.registry import build, get_scorer
+    from curate.scoring.job import make_request, run_scorer
+    from curate.scoring.model import resolve_model
+
+    if need.scorer is None:
+        return alias
+    config = {**need.config, **scorer_settings(need.scorer, arm.settings)}
+    recorded = run_scorer(need.scorer, config)
+    if recorded is not None:
+        model = scoring.models.get(need.role or recorded.role or "proxy")
+        fingerprint = None if model is None else resolve_model(model).fingerprint
+        return [asdict(cast(Any, recorded)), fingerprint, scoring.template]
+    cls = get_scorer(need.scorer)
+    if issubclass(cls, PoolScorer):
+        return [cls.name, cls.version, asdict(cast(Any, build(cls, config)))]
+    request = make_request(store, need.scorer, alias, config, need.role, scoring)
+    return [need.scorer, config] if request is None else request.key.set_id
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _tokens(target: "Target", renderer: "Renderer", rendering: Rendering) -> int:
+    return int(prepare(target.rows, renderer, rendering, target.name).lengths.sum())
+
+
+def _known_speed(store: "Store", fingerprint: str) -> tuple[float | None, str]:
+    """Return seconds per forward token of the newest trial with this model."""
+    import json
+
+    rows = store.query("select manifest from trials order by created_at desc limit 50").to_pylist()
+    for row in rows:
+        manifest = json.loads(row["manifest"])
+        if manifest.get("identity", {}).get("model", [None])[0] == fingerprint:
+            cost = manifest["record"]["cost"]
+            units = BACKWARD * cost["tokens"] + cost["other_tokens"]
+            if units:
+                return cost["seconds"] / units, f"as trial {manifest['trial_id']} took"
+    return None, "nothing was measured"
+
+
+def _measured_speed(config: TrainConfig, rows: Sequence[TrainRow]) -> tuple[float | None, str]:
+    """Train two steps in a temporary folder; return seconds per forward token."""
+    from curate.train.api import train
+
+    short = replace(config, length=LengthConfig(max_steps=MEASURED_STEPS))
+    with tempfile.TemporaryDirectory() as folder:
+        cost = train(short, rows, f"{folder}/run").cost
+    units = BACKWARD * cost.tokens + cost.other_tokens
+    return cost.seconds / units, f"measured on {MEASURED_STEPS} steps"

@@ -1,0 +1,234 @@
+"""A whole proof: plan, select, train what is missing, compare."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.errors import ConfigError, InterruptedRunError
+from curate.progress import Progress
+from curate.prove.config import ProveConfig
+from curate.prove.contamination import Overlap, find_overlap
+from curate.prove.plan import Plan, Trial, make_plan
+from curate.prove.results import Outcomes, build_document
+from curate.prove.targets import Target, read_targets
+from curate.prove.trials import NotApplicable, TrialResult, choose, load_result, run_trial
+
+if TYPE_CHECKING:
+    from curate.scoring.job import ScoringOptions
+    from curate.store import Store
+
+STAGE: Final = "trials"
+NONE: Final = "none"
+ALLOWED: Final = "allowed"
+LEFT_OUT: Final = "left out"
+STATEMENTS: Final = (
+    """NLL rewards a matching style: a subset written like the target's references lowers it without
+    teaching anything else. Read it beside exact match.""",
+    """A difference is of an arm minus random, paired by seed. Its interval is the wider of a t interval
+    over seeds and a bootstrap over evaluation examples, 95% each. Verdicts are after Holm's correction
+    over all comparisons of one target and metric; slices are not corrected.""",
+    """Every run of a budget trains on the same number of tokens, repeating examples as needed;
+    full-epochs, where it is there, trains for as many epochs as the subsets get.""",
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """Which target sets, and what to do with examples of them that are in the pool.
+
+    Parameters
+    ----------
+    data
+        Files or hub ids.
+    split
+        Split of a dataset that has several.
+    limit
+        Examples of each to evaluate on, evenly spaced; None for all.
+    allow_overlap, drop_overlap
+        Evaluate on overlapping examples all the same, or leave them out. Otherwise they are an
+        error, unless they are few and share only phrases: then they are left out.
+    """
+
+    data: tuple[str, ...]
+    split: str = "train"
+    limit: int | None = None
+    allow_overlap: bool = False
+    drop_overlap: bool = False
+
+
+def split_options(
+    methods: Sequence[str],
+    budget: str | int | Sequence[str | int],
+    target: str | Sequence[str],
+    options: Mapping[str, Any],
+) -> tuple[ProveConfig, TargetOptions, dict[str, Any]]:
+    """Sort keyword options into those of the proof, of the target, and of scoring.
+
+    ``target_split`` and ``target_limit`` are those of the target. Raises `ConfigError` for an
+    option none of the three has.
+    """
+    from curate.scoring.job import ScoringOptions
+
+    budgets = [budget] if isinstance(budget, str | int) else list(budget)
+    of_proof = {item.name for item in fields(ProveConfig)} - {"methods", "budgets"}
+    of_target = {"target_split": "split", "target_limit": "limit"}
+    of_target |= {name: name for name in ("allow_overlap", "drop_overlap")}
+    of_scoring = {item.name for item in fields(ScoringOptions)} - {"models"}
+    unknown = [name for name in options if name not in {*of_proof, *of_target, *of_scoring}]
+    if unknown:
+        known = ", ".join(sorted({*of_proof, *of_target, *of_scoring}))
+        raise ConfigError(f"a proof has no option {unknown[0]!r}; its options are: {known}")
+    config = ProveConfig(
+        methods=tuple(methods),
+        budgets=tuple(str(one) for one in budgets),
+        **{name: value for name, value in options.items() if name in of_proof},
+    )
+    wanted = TargetOptions(
+        (target,) if isinstance(target, str) else tuple(target),
+        **{own: options[name] for name, own in of_target.items() if name in options},
+    )
+    return config, wanted, {n: value for n, value in options.items() if n in of_scoring}
+
+
+def prove(
+    store: "Store",
+    config: ProveConfig,
+    wanted: TargetOptions,
+    scoring: "ScoringOptions",
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Train on what each method selects and on random subsets, and say which is better.
+
+    Finished trials are in the store and are not run again; a killed one goes on from its last
+    checkpoint. Returns the document ``prove --json`` prints; with ``dry_run`` its plan alone.
+
+    Raises
+    ------
+    ConfigError
+        A method, setting or budget is wrong.
+    DataError
+        A target cannot be read, or overlaps with the pool.
+    InterruptedRunError
+        After the last trial that fits ``max_hours``, or on a signal.
+    """
+    began = time.perf_counter()
+    config.arms()  # a wrong name fails before anything is read
+    targets, overlaps = _targets(store, config, wanted, progress)
+    plan = make_plan(store, config, scoring, targets)
+    progress.note(plan.text())
+    about = {
+        "model": scoring.models["target"],
+        "n_pool": store.n_examples(config.datasets),
+        "budgets": list(config.budgets),
+        "seeds": config.seeds,
+        "targets": overlaps,
+        "plan": plan.as_dict(),
+    }
+    if dry_run:
+        return about
+    outcomes, n_trained = _run(store, config, plan, targets, scoring, progress, began)
+    return {
+        **about,
+        **build_document(store, outcomes, targets),
+        "n_trained": n_trained,
+        "wall_s": round(time.perf_counter() - began, 1),
+        "statements": [" ".join(text.split()) for text in STATEMENTS],
+        "versions": _versions(),
+    }
+
+
+def _targets(
+    store: "Store", config: ProveConfig, wanted: TargetOptions, progress: Progress
+) -> tuple[list[Target], list[dict[str, Any]]]:
+    kept, documents = [], []
+    for read in read_targets(wanted.data, split=wanted.split, limit=wanted.limit):
+        target = read
+        found = find_overlap(store, target, config.datasets)
+        if not (wanted.allow_overlap or wanted.drop_overlap):
+            found.refuse()
+        what = _overlapping(found, wanted)
+        if what == LEFT_OUT:
+            target = target.without(set(found.ids))
+        if found.ids:
+            progress.note(f"warning: {found.describe()}; {what}")
+        kept.append(target)
+        documents.append(
+            {
+                "name": target.name, "data": target.data, "n_examples": len(target.rows),
+                "overlap": found.as_dict(),
+                "overlapping": what,
+            }
+        )  # fmt: skip
+    return kept, documents
+
+
+def _overlapping(found: Overlap, wanted: TargetOptions) -> str:
+    if not found.ids:
+        return NONE
+    return ALLOWED if wanted.allow_overlap else LEFT_OUT
+
+
+def _run(
+    store: "Store",
+    config: ProveConfig,
+    plan: Plan,
+    targets: Sequence[Target],
+    scoring: "ScoringOptions",
+    progress: Progress,
+    began: float,
+) -> tuple[Outcomes, int]:
+    refusals: dict[tuple[str, str], str] = {}
+    chosen: dict[str, dict[str, Any]] = {}
+    for trial in plan.missing:
+        if (trial.budget, trial.arm.label) in refusals:
+            continue
+        selection = choose(store, trial, config, scoring, progress)
+        if isinstance(selection, NotApplicable):
+            refusals[trial.budget, trial.arm.label] = selection.reason
+            progress.note(
+                f"{trial.arm.label} at {trial.budget}: not applicable: {selection.reason}"
+            )
+        else:
+            chosen[trial.trial_id] = selection
+    todo = [trial for trial in plan.missing if (trial.budget, trial.arm.label) not in refusals]
+    progress.start(STAGE, len(todo), "trials")
+    for number, trial in enumerate(todo, 1):
+        _stop_in_time(number, len(todo), scoring.max_hours, began)
+        progress.note(
+            f"trial {number} of {len(todo)}: {trial.arm.label} at {trial.budget}, seed {trial.seed}"
+        )
+        run_trial(store, trial, chosen[trial.trial_id], targets, progress)
+        progress.advance(STAGE, 1)
+    progress.finish(STAGE)
+    return _outcomes(store, config, plan, refusals), len(todo)
+
+
+def _outcomes(
+    store: "Store", config: ProveConfig, plan: Plan, refusals: dict[tuple[str, str], str]
+) -> Outcomes:
+    results: dict[tuple[str, str], list[TrialResult]] = {}
+    ordered: Sequence[Trial] = sorted(plan.trials, key=lambda trial: trial.seed)
+    for trial in ordered:
+        key = (trial.budget, trial.arm.label)
+        if key not in refusals:
+            results.setdefault(key, []).append(load_result(store, trial.trial_id))
+    labels = [arm.label for arm in config.arms()]
+    return Outcomes(config.budgets, labels, results, refusals)
+
+
+def _stop_in_time(number: int, total: int, max_hours: float | None, began: float) -> None:
+    if max_hours is not None and time.perf_counter() - began > max_hours * 3600:
+        raise InterruptedRunError(
+            f"stopped after {max_hours} h: {number - 1} of {total} trials of this run are done and "
+            "saved; run the same command to continue"
+        )
+
+
+def _versions() -> dict[str, str]:
+    from curate.train.record import versions
+
+    return versions()

@@ -1,0 +1,300 @@
+"""`train`: from a configuration and rows to a folder of weights and a record of how they came about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from curate.contracts import Rendering
+from curate.errors import ConfigError, DataError
+from curate.progress import Progress, SilentProgress
+from curate.train.checkpoints import RECORD, RunFolder
+from curate.train.config import TrainConfig
+from curate.train.data import Prepared, TrainRow, prepare
+from curate.train.recorder import NoRecorder, Recorder, RunContext
+
+if TYPE_CHECKING:
+    from curate.scoring.model import ResolvedModel
+    from curate.train.loop import Loop
+    from curate.train.processes import Processes
+    from curate.train.record import TrainRecord
+
+EVALUATIONS: Final = "evaluations.safetensors"
+
+
+def train(
+    config: TrainConfig,
+    rows: Sequence[TrainRow],
+    output: str | Path,
+    *,
+    evaluation: Mapping[str, Sequence[TrainRow]] | None = None,
+    recorder: Recorder | None = None,
+    progress: Progress | None = None,
+) -> "TrainRecord":
+    """Fine-tune a model on some rows and save it where transformers (or peft) loads it.
+
+    The same call on the same folder goes on where it stopped; on a finished run it returns the
+    record at once, after evaluating the saved weights on sets that are new. On a CPU the result is the same bit for bit, also after a kill and a resume.
+    Started by ``torchrun`` or ``accelerate launch``, every process makes the same call.
+
+    Parameters
+    ----------
+    config
+        Every setting.
+    rows
+        What to train on; their order plays no part.
+    output
+        Folder that does not exist yet, or holds this very run.
+    evaluation
+        Held-out rows by name; the first set decides when to stop early.
+    recorder
+        Watches the run, for instance `curate.train.trajectories.TrajectoryRecorder`.
+    progress
+        Receives what happens.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong, the rows are less than one batch, or the folder holds something else.
+    DataError
+        No row can be used.
+    ModelError
+        The model cannot be used.
+    TrainError
+        The loss is not finite, or a checkpoint does not fit.
+    InterruptedRunError
+        SIGINT or SIGTERM, after saving a checkpoint.
+    """
+    from curate.scoring.model import load_tokenizer, resolve_model
+    from curate.scoring.render import Renderer
+    from curate.train.loop import Loop
+    from curate.train.model import load_trained_model
+    from curate.train.processes import Processes, reproducible
+    from curate.train.stream import open_stream
+
+    progress = progress or SilentProgress()
+    recorder = recorder or NoRecorder()
+    folder = RunFolder(Path(output).absolute())
+    resolved = resolve_model(config.model, revision=config.revision)
+    config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
+    data = config.data
+    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+    prepared = prepare(rows, renderer, rendering)
+    progress.note(prepared.describe("training"))
+    held_out = {}
+    for name, listed in (evaluation or {}).items():
+        held_out[name] = prepare(listed, renderer, rendering, f"evaluation set {name!r}")
+        progress.note(held_out[name].describe(name))
+    if config.watch.patience is not None and not held_out:
+        raise ConfigError("patience needs an evaluation set; give one, or leave patience out")
+    identity = run_identity(config, resolved, prepared, held_out)
+    stream = open_stream(prepared, config)
+    processes = Processes.join(config.compute.device, config.watch.report_to, str(folder.path))
+    with processes.accelerator.main_process_first():
+        folder.open(identity, write=processes.is_main)
+    context = RunContext(
+        config, identity, resolved, renderer, rendering, prepared, stream.n_steps, folder.path
+    )
+    recorder.begin(context)
+    if folder.record.exists():
+        if not recorder.is_stored():
+            raise ConfigError(
+                f"the run in {folder.path} is complete, and its trajectory is not in this store; "
+                "give another output folder to train and record again"
+            )
+        progress.note(f"{folder.path} holds this run, complete; nothing is trained")
+        return _with_new_sets(load_record(folder.path), context, held_out, processes)
+    with reproducible(processes.device, config.compute.threads) as threads:
+        model = load_trained_model(resolved, config, processes.device)
+        loop = Loop(
+            config, model, prepared, stream, held_out, folder, processes, recorder, progress
+        )
+        _open_tracker(config, processes)
+        try:
+            loop.run()
+        finally:
+            for tracker in getattr(processes.accelerator, "trackers", []):
+                tracker.finish()
+        trajectory = recorder.finish(processes)
+        return _finish(loop, context, threads, trajectory)
+
+
+def run_identity(
+    config: TrainConfig,
+    resolved: "ResolvedModel",
+    prepared: Prepared,
+    evaluation: Mapping[str, Prepared],
+) -> dict[str, Any]:
+    """Return what decides the trained weights: settings, model, tokenizer, rows and weights.
+
+    The evaluation sets count only where they decide when to stop.
+    """
+    identity = {
+        **config.identity(),
+        "model": resolved.fingerprint,
+        "tokenizer": resolved.tokenizer_hash,
+        "rows": prepared.fingerprint,
+    }
+    if config.data.template == "chat":
+        identity["chat_template"] = resolved.chat_template_hash
+    if config.watch.patience is not None:
+        identity["evaluation"] = {name: rows.fingerprint for name, rows in evaluation.items()}
+    return identity
+
+
+def run_id(identity: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that name a run by its identity."""
+    from curate.store.records import canonical_json, digest
+
+    return digest(canonical_json(identity), 8)
+
+
+def load_record(output: str | Path) -> "TrainRecord":
+    """Return the record of a finished run from its folder; raise `DataError` if there is none."""
+    from safetensors.numpy import load_file
+
+    from curate.store.parts import read_json
+    from curate.train.evaluate import Evaluation
+    from curate.train.record import record_from
+
+    folder = Path(output).absolute()
+    if not (folder / RECORD).is_file():
+        raise DataError(f"{folder} holds no finished training run; run curate train -o {folder}")
+    values = read_json(folder / RECORD)
+    arrays = load_file(folder / EVALUATIONS)
+    found = []
+    for one in values["evaluations"]:
+        key = f"{one['name']}:{one['step']}"
+        correct = arrays.get(f"{key}:correct")
+        found.append(
+            Evaluation(
+                one["name"], one["step"], tuple(values["ids"][one["name"]]), arrays[f"{key}:nll"],
+                arrays[f"{key}:n_tokens"], None if correct is None else correct.astype(bool),
+            )
+        )  # fmt: skip
+    return record_from(values, found, folder)
+
+
+def _open_tracker(config: TrainConfig, processes: "Processes") -> None:
+    from curate.train.config import flatten
+
+    if config.watch.report_to != "none":
+        plain = {name: str(value) for name, value in flatten(config.as_dict()).items()}
+        processes.accelerator.init_trackers("curate", config=plain)
+
+
+def _finish(
+    loop: "Loop", context: RunContext, threads: int, trajectory: str | None
+) -> "TrainRecord":
+    """Save the weights, then the record, whose existence means that the run is complete."""
+    from curate.store.parts import sync_tree
+    from curate.train.generation import evaluation_key
+    from curate.train.record import HISTORY, Cost, TrainRecord, peak_bytes, versions
+
+    counters, prepared = loop.counters, context.prepared
+    trained = 6 if context.config.method.lora is None else 4
+    flops = loop.model.n_parameters * (trained * counters.tokens + 2 * counters.other_tokens)
+    record = TrainRecord(
+        run_id=run_id(context.identity),
+        config={
+            "settings": context.config.as_dict(),
+            "identity": context.identity,
+            "threads": threads,
+            "processes": loop.processes.count,
+            "rows": {
+                "used": len(prepared),
+                "truncated": prepared.n_truncated,
+                "left_out": dict(prepared.failures),
+            },
+            "evaluation": {
+                name: evaluation_key(rows, context.config) for name, rows in loop.evaluation.items()
+            },
+            "parameters": {"all": loop.model.n_parameters, "trained": loop.model.n_trained},
+        },
+        versions=versions(),
+        history=np.array(loop.history, dtype=np.float64).reshape(-1, len(HISTORY)),
+        cost=Cost(
+            tokens=counters.tokens,
+            padding=1 - counters.tokens / counters.padded_tokens if counters.padded_tokens else 0.0,
+            other_tokens=counters.other_tokens,
+            seconds=counters.seconds,
+            peak_bytes=peak_bytes(loop.processes.device),
+            flops=float(flops),
+            energy_j=counters.energy_j,
+        ),
+        evaluations=tuple(loop.evaluations),
+        output=context.folder,
+        outcome={
+            "steps": loop.step,
+            "stopped_early": counters.stopped_early,
+            "final_step": loop.final_step,
+            "trajectory": trajectory,
+        },
+    )
+    if loop.processes.is_main:
+        loop.model.save(context.folder)
+        sync_tree(context.folder)
+        _write(record)
+    loop.processes.wait()
+    return record
+
+
+def _write(record: "TrainRecord") -> None:
+    """Write the arrays of a record, then the record itself."""
+    from safetensors.numpy import save_file
+
+    from curate.store.parts import atomic_path, write_json
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for one in record.evaluations:
+        key = f"{one.name}:{one.step}"
+        arrays |= {f"{key}:nll": one.nll, f"{key}:n_tokens": one.n_tokens}
+        if one.correct is not None:
+            arrays[f"{key}:correct"] = one.correct.astype(np.uint8)
+    with atomic_path(record.output / EVALUATIONS) as temporary:
+        save_file(arrays, temporary)
+    ids = {one.name: list(one.ids) for one in record.evaluations}
+    write_json(record.output / RECORD, {**record.as_dict(), "ids": ids})
+
+
+def _with_new_sets(
+    record: "TrainRecord",
+    context: RunContext,
+    evaluation: Mapping[str, Prepared],
+    processes: "Processes",
+) -> "TrainRecord":
+    """Evaluate the saved weights of a finished run on the sets it has not seen yet."""
+    from curate.scoring.model import resolve_model
+    from curate.train.generation import evaluate_fully, evaluation_key
+    from curate.train.model import load_trained_model
+    from curate.train.processes import reproducible
+
+    keys = {name: evaluation_key(rows, context.config) for name, rows in evaluation.items()}
+    known = record.config["evaluation"]
+    new = [name for name in evaluation if known.get(name) != keys[name]]
+    if not new:
+        return record
+    has_adapter = context.config.method.lora is not None
+    base = context.resolved if has_adapter else resolve_model(str(context.folder))
+    with reproducible(processes.device, context.config.compute.threads):
+        model = load_trained_model(
+            base,
+            context.config,
+            processes.device,
+            adapter=context.folder if has_adapter else None,
+        )
+        step = record.outcome["final_step"]
+        found = [
+            evaluate_fully(model, evaluation[name], processes, context.config, name, step)
+            for name in new
+        ]
+    kept = [one for one in record.evaluations if one.name not in new]
+    config = {**record.config, "evaluation": {**known, **keys}}
+    record = replace(record, config=config, evaluations=(*kept, *found))
+    if processes.is_main:
+        _write(record)
+    processes.wait()
+    return record

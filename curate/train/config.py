@@ -1,0 +1,364 @@
+"""What a training run is: every setting with its default, checked at once, and a hash of what matters."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Final, Literal, final
+
+from curate.errors import ConfigError
+from curate.train.mixtures import Mixture, Uniform
+from curate.train.objectives import NextToken, Objective
+from curate.train.policies import BatchPolicy, KeepAll
+
+Schedule = Literal["cosine", "linear", "constant"]
+Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+
+SCHEDULES: Final = ("cosine", "linear", "constant")
+TRACKERS: Final = ("none", "tensorboard", "wandb", "trackio")
+TRAIN_DTYPES: Final = ("float32", "bfloat16", "float64")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """How examples become tokens, and tokens become batches.
+
+    Parameters
+    ----------
+    template
+        A text template, ``chat`` for the tokenizer's own, or ``auto``: chat where there is one,
+        else plain.
+    turns
+        Which assistant turns are trained on.
+    max_length
+        Cap in tokens below the model's context; longer rows are cut on the right and counted.
+    batch_tokens
+        Tokens of one optimiser step, all processes together, padding not counted.
+    micro_tokens
+        Tokens of one forward pass, padding included: what must fit in memory. It changes speed
+        and rounding, not which examples share a step. None: what suits the device.
+    """
+
+    template: str = "auto"
+    turns: Literal["all", "last"] = "all"
+    max_length: int | None = None
+    batch_tokens: int = 16_384
+    micro_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        _choice("turns", self.turns, ("all", "last"))
+        _positive("batch_tokens", self.batch_tokens)
+        for name in ("max_length", "micro_tokens"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LengthConfig:
+    """How long to train; at most one of the three, none means one epoch.
+
+    Parameters
+    ----------
+    epochs
+        Times each row is seen.
+    max_steps
+        Optimiser steps.
+    max_tokens
+        Trained tokens: those of the rows fed, prompt and response, without padding. The run stops
+        before the row that would exceed it.
+    """
+
+    epochs: int | None = None
+    max_steps: int | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        given = {name: value for name, value in given.items() if value is not None}
+        if len(given) > 1:
+            shown = ", ".join(f"{name}={value}" for name, value in given.items())
+            raise ConfigError(f"a run has one length, got {shown}; keep one of them")
+        for name, value in given.items():
+            _positive(name, value)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """AdamW and its learning rate.
+
+    Parameters
+    ----------
+    lr
+        Peak learning rate; 2e-5 suits full fine-tuning, 2e-4 LoRA.
+    schedule
+        After the warm-up: ``cosine`` or ``linear`` down to 0 at the last step, or ``constant``.
+    warmup_ratio
+        Share of all steps in which the rate rises linearly from 0.
+    weight_decay
+        Decoupled; not applied to biases and norms.
+    betas, eps
+        Of Adam.
+    clip
+        Largest global norm of the gradient, or None for no clipping.
+    """
+
+    lr: float = 2e-5
+    schedule: Schedule = "cosine"
+    warmup_ratio: float = 0.03
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    clip: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        _choice("schedule", self.schedule, SCHEDULES)
+        _positive("lr", self.lr)
+        _positive("eps", self.eps)
+        if self.clip is not None:
+            _positive("clip", self.clip)
+        if not 0 <= self.warmup_ratio <= 1:
+            raise ConfigError(f"warmup_ratio is a share of the steps, got {self.warmup_ratio!r}")
+        if not self.weight_decay >= 0:
+            raise ConfigError(f"weight_decay must not be negative, got {self.weight_decay!r}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas are two numbers in [0, 1), got {self.betas!r}; try 0.9,0.999")
+
+    def rate(self, step: int, n_steps: int) -> float:
+        """Return the learning rate of a step, counted from 0, in a run of ``n_steps``."""
+        warmup = math.ceil(self.warmup_ratio * n_steps)
+        if step < warmup:
+            return self.lr * (step + 1) / warmup
+        if self.schedule == "constant":
+            return self.lr
+        left = (n_steps - step) / max(1, n_steps - warmup)
+        return self.lr * (
+            left if self.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left)
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LoraConfig:
+    """A low-rank adapter in place of full fine-tuning.
+
+    Parameters
+    ----------
+    r, alpha, dropout
+        Rank, scale (alpha / r) and dropout in front of the adapter.
+    targets
+        Names, or ends of names, of the linear layers it sits in; ``all-linear`` for all of them
+        but the LM head.
+    """
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("all-linear",)
+
+    def __post_init__(self) -> None:
+        _positive("r", self.r)
+        _positive("alpha", self.alpha)
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout!r}")
+        if not self.targets:
+            raise ConfigError("lora needs targets; pass layer names, or all-linear")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class MethodConfig:
+    """What is trained and how a step is made: an adapter or all weights, and the three seams.
+
+    Parameters
+    ----------
+    lora
+        Adapter, or None for full fine-tuning.
+    objective
+        Loss of the scored positions.
+    policy
+        Which rows of a candidate batch are trained on.
+    mixture
+        How often each source is drawn.
+    """
+
+    lora: LoraConfig | None = None
+    objective: Objective = field(default_factory=NextToken)
+    policy: BatchPolicy = field(default_factory=KeepAll)
+    mixture: Mixture = field(default_factory=Uniform)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ComputeConfig:
+    """Numbers and hardware.
+
+    Parameters
+    ----------
+    dtype
+        ``float32``, ``float64``, or ``bfloat16``: computed in bfloat16 under autocast, with the
+        trained weights and the optimiser in float32 (a frozen base under LoRA is in bfloat16).
+        ``auto``: bfloat16 on a GPU that has it, else float32.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    threads
+        CPU threads; the same number gives the same bits. None: torch's own number.
+    gradient_checkpointing
+        Recompute activations in the backward pass: less memory, about a third more time.
+    """
+
+    dtype: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        _choice("dtype", self.dtype, ("auto", *TRAIN_DTYPES))
+        if self.threads is not None:
+            _positive("threads", self.threads)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """What happens beside the training itself.
+
+    Parameters
+    ----------
+    eval_every
+        Steps between evaluations; None: at the end only.
+    patience
+        Stop after so many evaluations of the first set without a lower mean NLL, and keep the
+        weights of the best one. None: never.
+    extractor
+        Also generate, and compare what this extractor finds in the answers; see
+        `curate.train.answers`. None: NLL only.
+    max_new_tokens
+        Tokens generated at most per example.
+    save_every
+        Steps between checkpoints; None: at the end only.
+    keep
+        Checkpoints kept, the newest ones.
+    report_to
+        Tracker to send the numbers to.
+    """
+
+    eval_every: int | None = None
+    patience: int | None = None
+    extractor: str | None = None
+    max_new_tokens: int = 256
+    save_every: int | None = None
+    keep: int = 2
+    report_to: Tracker = "none"
+
+    def __post_init__(self) -> None:
+        _choice("report_to", self.report_to, TRACKERS)
+        for name in ("eval_every", "patience", "max_new_tokens", "save_every", "keep"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
+        if self.patience is not None and self.eval_every is None:
+            raise ConfigError(f"patience={self.patience} counts evaluations; set eval_every too")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run. Nine fields, because six of them are groups of settings.
+
+    Parameters
+    ----------
+    model, revision
+        Folder or hub id to start from, and its revision.
+    seed
+        Decides the order of the rows, dropout and the adapter's first weights.
+    data, length, optimiser, method, compute, watch
+        See the classes.
+    """
+
+    model: str
+    revision: str | None = None
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    length: LengthConfig = field(default_factory=LengthConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+
+    def resolved(self, *, has_chat_template: bool) -> "TrainConfig":
+        """Replace every ``auto`` and every None with a default by what it stands for here.
+
+        Raises `ConfigError` for a device or template that does not exist.
+        """
+        from curate.scoring.batch import default_batch_tokens
+        from curate.scoring.model import resolve_device, resolve_dtype
+        from curate.scoring.templates import CHAT, text_template
+
+        device = resolve_device(self.compute.device)
+        template = self.data.template
+        if template == "auto":
+            template = CHAT if has_chat_template else "plain"
+        if template != CHAT:
+            text_template(template)
+        length = self.length
+        if length == LengthConfig():
+            length = LengthConfig(epochs=1)
+        micro = self.data.micro_tokens or default_batch_tokens(device)
+        return replace(
+            self,
+            data=replace(self.data, template=template, micro_tokens=micro),
+            length=length,
+            compute=replace(
+                self.compute, device=device, dtype=resolve_dtype(self.compute.dtype, device)
+            ),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every setting as plain values, seams by name and fields."""
+        values = asdict(self)
+        for seam in ("objective", "policy", "mixture"):
+            chosen = getattr(self.method, seam)
+            values["method"][seam] = {"name": chosen.name, **asdict(chosen)}
+        values["optimiser"]["betas"] = list(self.optimiser.betas)
+        if self.method.lora is not None:
+            values["method"]["lora"]["targets"] = list(self.method.lora.targets)
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the trained weights, up to rounding.
+
+        Left out: the model's name (its content is hashed instead), the size of a forward pass,
+        device, threads, gradient checkpointing, trackers and how often to save; and how to
+        evaluate, unless that decides when to stop.
+        """
+        values = self.as_dict()
+        for name in ("model", "revision"):
+            values.pop(name)
+        values["data"].pop("micro_tokens")
+        values["compute"] = {"dtype": self.compute.dtype}
+        watch = values.pop("watch")
+        if self.watch.patience is not None:
+            values["watch"] = {name: watch[name] for name in ("eval_every", "patience")}
+        return values
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} must be a positive number, got {value!r}")
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is one of {', '.join(choices)}, got {value!r}")

@@ -1,0 +1,226 @@
+"""The rows of a run: out of a store, a selection or a file, rendered once and counted."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from curate.contracts import Example
+from curate.errors import DataError
+from curate.scoring.files import text_hash
+from curate.scoring.render import Rendered
+
+if TYPE_CHECKING:
+    from curate.contracts import Rendering
+    from curate.scoring.render import Renderer
+    from curate.store import Store
+
+RENDER_BLOCK: Final = 512
+ZERO_WEIGHT: Final = "zero_weight"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrainRow:
+    """One example to train on or to evaluate on.
+
+    Parameters
+    ----------
+    id
+        Of the example.
+    example
+        Its messages.
+    weight
+        Factor on its loss, not negative; only ratios between rows matter.
+    source
+        Dataset it came from; what a mixture draws from.
+    """
+
+    id: str
+    example: Example
+    weight: float = 1.0
+    source: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Rows as the model sees them, sorted by id so that their given order plays no part.
+
+    Parameters
+    ----------
+    rows, rendered
+        Usable rows, and their tokens.
+    failures
+        Rows left out, by reason.
+    """
+
+    rows: Sequence[TrainRow]
+    rendered: Sequence[Rendered]
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " n"]:
+        """Tokens fed per row, prompt and response."""
+        return np.array([len(one.ids) for one in self.rendered], dtype=np.int64)
+
+    @property
+    def n_targets(self) -> Int[np.ndarray, " n"]:
+        """Response tokens per row, ends of turns included."""
+        return np.array([len(one.targets) for one in self.rendered], dtype=np.int64)
+
+    @property
+    def weights(self) -> Float[np.ndarray, " n"]:
+        """Training weight per row."""
+        return np.array([row.weight for row in self.rows], dtype=np.float64)
+
+    @property
+    def n_truncated(self) -> int:
+        """Rows that were cut to fit."""
+        return sum(one.truncated for one in self.rendered)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the ids and weights, whatever the order."""
+        return text_hash("\n".join(f"{row.id} {row.weight!r}" for row in self.rows))
+
+    def describe(self, what: str) -> str:
+        """Say in one line what is there and what was left out."""
+        text = f"{what}: {len(self)} rows, {int(self.lengths.sum())} tokens"
+        if self.n_truncated:
+            text += f", {self.n_truncated} cut to fit"
+        if self.failures:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.failures.items())
+            text += f"; {sum(self.failures.values())} left out ({reasons})"
+        return text
+
+
+def prepare(
+    rows: Sequence[TrainRow], renderer: "Renderer", rendering: "Rendering", what: str = "training"
+) -> Prepared:
+    """Render all rows once.
+
+    A row that cannot be rendered, or has weight 0, is left out and counted by reason. Raises
+    `DataError` for no rows, a negative or non-finite weight, and when nothing is left.
+    """
+    if not rows:
+        raise DataError(f"there are no {what} rows; select or name some examples first")
+    for row in rows:
+        if not (np.isfinite(row.weight) and row.weight >= 0):
+            raise DataError(
+                f"the weight of example {row.id} is {row.weight!r}; give a number from 0 upwards"
+            )
+    failures: Counter[str] = Counter()
+    kept: list[TrainRow] = []
+    rendered: list[Rendered] = []
+    ordered = sorted(rows, key=lambda row: row.id)
+    for start in range(0, len(ordered), RENDER_BLOCK):
+        block = ordered[start : start + RENDER_BLOCK]
+        made = renderer.render([row.example for row in block], rendering)
+        for row, one in zip(block, made, strict=True):
+            if isinstance(one, str):
+                failures[one] += 1
+            elif row.weight == 0:
+                failures[ZERO_WEIGHT] += 1
+            else:
+                kept.append(row)
+                rendered.append(one)
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in failures.items())
+        raise DataError(
+            f"none of the {len(rows)} {what} rows can be used ({reasons}); "
+            "check the template and max_length"
+        )
+    return Prepared(kept, rendered, dict(failures))
+
+
+def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
+    """Return the rows of a selection with their weights (1 where it has none), best first.
+
+    Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
+    """
+    table = store.selection_rows(selection_id)
+    ids = table.column("id").to_pylist()
+    if not ids:
+        raise DataError(f"selection {selection_id} is empty; select again with a larger budget")
+    weights = [
+        1.0 if weight is None else float(weight) for weight in table.column("weight").to_pylist()
+    ]
+    found = {row.id: row for row in _read(store, set(ids))}
+    missing = [i for i in ids if i not in found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(ids)} examples of selection {selection_id} are no longer in "
+            f"the pool (first: {missing[0]}); select again"
+        )
+    return [
+        TrainRow(i, found[i].example, weight, found[i].source)
+        for i, weight in zip(ids, weights, strict=True)
+    ]
+
+
+def rows_of_pool(store: "Store") -> list[TrainRow]:
+    """Return every example of the pool, with weight 1."""
+    return list(_read(store, None))
+
+
+def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
+    """Read a file, folder or hub dataset without a store; equal rows are kept as often as they occur.
+
+    Raises `DataError` that names the file and the row for anything that cannot be used.
+    """
+    from curate.data.canonical import canonicalise, example_batch
+    from curate.data.detection import detect
+    from curate.data.readers import open_reader
+    from curate.data.sources import resolve
+
+    source = resolve(data, split)
+    chunks = open_reader(source).chunks()
+    first = next(chunks, None)
+    if first is None:
+        raise DataError(f"{source.name} holds no rows; check that it is the file you meant")
+    layout = detect(source.name, first.names(), first.sample(200).values, "auto", {})
+    rows: list[TrainRow] = []
+    for chunk in chain([first], chunks):
+        converted = canonicalise(chunk, layout)
+        bad = sorted([*chunk.bad, *converted.bad], key=lambda record: record.position)
+        if bad:
+            raise DataError(f"{bad[0].place}: {bad[0].reason}")
+        batch = example_batch(chunk, layout, converted, None, source.label)
+        rows += rows_from_records(batch.to_pylist())
+    return rows
+
+
+def _read(store: "Store", ids: set[str] | None) -> Iterator[TrainRow]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted = None if ids is None else pa.array(sorted(ids), pa.string())
+    for shard in store.shards():
+        for batch in pq.ParquetFile(shard.path).iter_batches(
+            RENDER_BLOCK, columns=["id", "messages", "tools", "source"]
+        ):
+            if wanted is not None:
+                batch = batch.filter(pc.is_in(batch.column("id"), wanted))
+            yield from rows_from_records(batch.to_pylist())
+
+
+def rows_from_records(records: Sequence[Mapping[str, Any]]) -> Iterator[TrainRow]:
+    """Yield a row per record with ``id, messages, tools, source``, the JSON columns of a shard."""
+    for record in records:
+        example_id, messages = record["id"], record["messages"]
+        assert example_id is not None and messages is not None
+        tools = record["tools"]
+        example = Example(
+            example_id, tuple(json.loads(messages)), tuple(json.loads(tools)) if tools else None
+        )
+        yield TrainRow(example_id, example, source=record["source"] or "")
