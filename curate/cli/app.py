@@ -1,0 +1,102 @@
+"""Assembles the subcommands and turns errors into exit codes."""
+
+import errno
+import sys
+from importlib import import_module
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+import curate
+from curate.errors import CurateError
+
+COMMANDS: Final = (
+    "demo", "ingest", "score", "select", "export", "train", "prove", "status", "methods", "explain",
+    "reproduce", "run", "doctor", "gc", "forget",
+)  # fmt: skip
+
+INTERRUPTED: Final = 130
+
+app = typer.Typer(
+    name="curate",
+    help="Select the subset of your SFT data worth training on: score once, select forever.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"curate {curate.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+    ),
+]
+
+
+@app.callback()
+def _root(version: Version = False) -> None:
+    del version  # its callback has printed it
+
+
+for _name in COMMANDS:
+    _module = import_module(f"curate.cli.{_name}")
+    app.command(_name, help=_module.__doc__)(_module.command)
+
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that this typer brings or needs
+_DISK_ERRORS: Final = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 too many failures, 130 interrupted."""
+    try:
+        code = app(prog_name="curate", standalone_mode=False)
+    except CurateError as error:
+        _stop(f"{type(error).__name__}: {error}", error.exit_code)
+    except _UsageError as error:
+        if len(sys.argv) == 1:  # no arguments: click raises the help
+            error.show()
+            sys.exit(2)
+        _stop(_usage_line(error), 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        _stop(_disk_line(error), 1)
+    if code == INTERRUPTED:
+        _stop("interrupted; what was finished is saved; run the same command to continue", code)
+    sys.exit(code or 0)
+
+
+def _stop(line: str, code: int) -> NoReturn:
+    typer.echo(line, err=True)
+    sys.exit(code)
+
+
+def _usage_line(error: Any) -> str:
+    """Return a parser's complaint in one line, with where to read on."""
+    command = error.ctx.command_path if error.ctx is not None else "curate"
+    text = " ".join(error.format_message().split()).replace("Value error, ", "")
+    text = text.replace(". Did you mean", "; did you mean").rstrip(".?")
+    return f"UsageError: {text[0].lower()}{text[1:]}; see {command} --help"
+
+
+def _disk_line(error: OSError) -> str:
+    """Say which file the system refused, and that the command can be run again."""
+    where = f" {error.filename!r}" if error.filename else ""
+    reason = (error.strerror or "input or output failed").lower()
+    return (
+        f"StoreError: {reason}:{where}; nothing finished was lost; free some space or make it "
+        "writable, and run the same command again"
+    )

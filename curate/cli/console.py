@@ -1,0 +1,159 @@
+"""What commands print: results on stdout, progress and notes on stderr."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import typer
+
+from curate.progress import Progress
+
+LINE_INTERVAL_S: Final = 10.0
+
+
+def emit(document: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """Print the result of a command: one JSON document, or text for a person."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text)
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None
+) -> str:
+    """Render rows as a table as wide as the terminal allows, as text."""
+    from io import StringIO
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    numeric = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        for i in range(len(columns))
+    ]
+    for column, is_numeric in zip(columns, numeric, strict=True):
+        drawn.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(_cell(value)) for value in row))
+    out = StringIO()
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120"))
+    Console(file=out, width=width, no_color="NO_COLOR" in os.environ).print(drawn)
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").splitlines())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return str(value)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Show progress on stderr: bars on a terminal, otherwise one line every ten seconds."""
+    if not quiet and sys.stderr.isatty():
+        with _Bars() as bars:
+            yield bars
+    else:
+        yield _Lines(quiet)
+
+
+@final
+class _Bars:
+    """Rich progress bars on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as RichProgress
+
+        self._progress = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._progress.stop()
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        self._tasks[stage] = self._progress.add_task(f"{stage} ({unit})", total=total)
+
+    def advance(self, stage: str, amount: int) -> None:
+        self._progress.advance(self._tasks[stage], amount)
+
+    def finish(self, stage: str) -> None:
+        task = self._tasks[stage]
+        self._progress.update(task, total=self._progress.tasks[task].completed)
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@final
+@dataclass
+class _Lines:
+    """One line per interval, for logs and pipes; notes at once. Silent when quiet."""
+
+    quiet: bool
+    done: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, tuple[int | None, str]] = field(default_factory=dict)
+    began: dict[str, float] = field(default_factory=dict)
+    said: dict[str, float] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        now = time.monotonic()
+        self.done[stage], self.shown[stage], self.totals[stage] = 0, 0, (total, unit)
+        self.began[stage] = self.said[stage] = now
+
+    def advance(self, stage: str, amount: int) -> None:
+        self.done[stage] += amount
+        if time.monotonic() - self.said[stage] >= LINE_INTERVAL_S:
+            self._say(stage)
+
+    def finish(self, stage: str) -> None:
+        if self.done[stage] != self.shown.get(stage, 0):
+            self._say(stage)
+
+    def note(self, text: str) -> None:
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def _say(self, stage: str) -> None:
+        self.said[stage], self.shown[stage] = time.monotonic(), self.done[stage]
+        elapsed = max(self.said[stage] - self.began[stage], 1e-9)
+        total, unit = self.totals[stage]
+        of = f" of {total:,}" if total is not None else ""
+        rate = self.done[stage] / elapsed
+        left = f", {(total - self.done[stage]) / rate:,.0f} s left" if total and rate else ""
+        self.note(
+            f"{stage}: {self.done[stage]:,}{of} {unit}, {rate:,.0f}/s, {elapsed:,.0f} s{left}"
+        )

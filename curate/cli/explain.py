@@ -1,0 +1,84 @@
+"""Show one example: its text, its scores, its selections, and exactly what a scorer's pass sees."""
+
+from typing import Annotated, Any
+
+import typer
+
+from curate.cli.console import emit, table
+from curate.cli.options import (
+    DEFAULT_STORE,
+    Json,
+    Model,
+    ModelFor,
+    Setting,
+    Store,
+    Template,
+    Verbose,
+    configure_logging,
+    pairs,
+)
+
+
+def command(
+    example: Annotated[
+        str, typer.Argument(help="An example id, a unique prefix of one, or an external id.")
+    ],
+    model: Model = None,
+    model_for: ModelFor = None,
+    scorer: Annotated[
+        str | None, typer.Option("--scorer", help="Show the rendering of this scorer.")
+    ] = None,
+    setting: Setting = None,
+    template: Template = "method",
+    store: Store = DEFAULT_STORE,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show one example: its text, its scores, its selections, and exactly what a scorer's pass sees."""
+    configure_logging(verbose)
+    from curate.pool import Pool
+
+    document = Pool(store, create=False).explain(
+        example,
+        scorer=scorer,
+        model=model,
+        model_for=pairs(model_for, "--model-for"),
+        settings=pairs(setting, "--set"),
+        template=template,
+    )
+    emit(document, as_json, _text(document))
+
+
+def _text(d: dict[str, Any]) -> str:
+    parts = [
+        (
+            f"{d['id']}  source {d['source']}, {d['n_rows']} row(s), "
+            f"{d['n_chars']:,} characters, instruction group {d['group_id']}"
+        )
+    ]
+    parts += [f"[{m['role']}] {_content(m)}" for m in d["messages"]]
+    scores = [
+        (alias, column, value)
+        for alias, row in d["scores"].items()
+        for column, value in row.items()
+    ]
+    if scores:
+        parts.append(table(("alias", "column", "value"), scores, "scores"))
+    if d["failures"]:
+        failed = [(f["set_id"], f["reason"]) for f in d["failures"]]
+        parts.append(table(("score set", "reason"), failed, "not scored"))
+    if d["selections"]:
+        taken = [(s["selection_id"], s["method"], s["rank"], s["reason"]) for s in d["selections"]]
+        parts.append(table(("selection", "method", "rank", "reason"), taken, "selected"))
+    if "rendered" in d:
+        parts += [
+            f"{r['segment']}: {sum(r['response_mask'])} of {len(r['token_ids'])} tokens scored, "
+            f"between the brackets\n{r['marked']}"
+            for r in d["rendered"]["segments"]
+        ]
+    return "\n\n".join(parts)
+
+
+def _content(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else repr(content or message.get("tool_calls"))

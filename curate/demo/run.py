@@ -1,0 +1,86 @@
+"""The demo: the whole product on a generated pool, and what each method kept of it."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from curate.demo.model import ensure_model
+from curate.demo.pool import PoolRow, write_pool, write_test_split
+from curate.demo.table import POOL, kept_table
+from curate.errors import ConfigError
+from curate.pool import Pool, Selected
+from curate.progress import Progress
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+METHODS: Final = ("grape", "ifd", "random")
+SCORERS: Final = ("likelihood", "ifd", "length")
+_OURS: Final = ("pool.jsonl", "test.jsonl", "curate.duckdb", "curate.parts", "model")
+
+
+def run_demo(folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
+    """Build the pool, train (or reuse) the tiny model, score, select three times, export, compare.
+
+    Everything goes into ``folder``, which may hold an earlier demo and nothing else. Every method
+    gets as many examples as GRAPE keeps by itself: one per instruction.
+    """
+    began = time.perf_counter()
+    _prepare(folder)
+    rows = write_pool(folder / "pool.jsonl", seed)
+    write_test_split(folder / "test.jsonl", seed)
+    model = folder / "model"
+    shutil.copytree(ensure_model(progress), model, dirs_exist_ok=True)
+    pool = Pool(folder / "curate.duckdb", progress=progress)
+    pool.ingest(str(folder / "pool.jsonl"))
+    scores = pool.score(*SCORERS, model=str(model))
+    scores.raise_for_failures()
+    selections: dict[str, Selected] = {}
+    for method in METHODS:
+        budget = len(selections["grape"]) if selections else None
+        selections[method] = pool.select(method, budget=budget, model=str(model), seed=seed)
+        selections[method].export(folder / f"{method}.jsonl")
+    return {
+        "store": str(folder / "curate.duckdb"),
+        "model": str(model),
+        "n_examples": len(pool),
+        "score_sets": scores.as_dict()["score_sets"],
+        "outputs": {name: chosen.document["output"] for name, chosen in selections.items()},
+        "kept": _kept(pool, rows, selections),
+        "wall_s": round(time.perf_counter() - began, 1),
+    }
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder; refuse one with other people's files, remove the store of an earlier demo."""
+    if folder.exists():
+        exports = {f"{method}.jsonl" for method in METHODS}
+        known = {*_OURS, *exports, *(f"{name}.manifest.json" for name in exports)}
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in known)
+        if foreign:
+            raise ConfigError(
+                f"{str(folder)!r} holds {foreign[0]!r}, which is not the demo's; "
+                "give an empty or new folder: --dir FOLDER"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "curate.duckdb").unlink(missing_ok=True)
+    shutil.rmtree(folder / "curate.parts", ignore_errors=True)
+
+
+def _kept(
+    pool: Pool, rows: Sequence[PoolRow], selections: dict[str, Selected]
+) -> list[dict[str, Any]]:
+    kept = {method: _row_ids(pool.store, rows, chosen) for method, chosen in selections.items()}
+    everything = pool.sql(
+        "select sum(length.prompt_tokens + length.response_tokens) as n from scores"
+    )
+    tokens = {method: int(chosen.document["n_tokens"]) for method, chosen in selections.items()}
+    return kept_table(rows, kept, {POOL: int(everything["n"][0]), **tokens})
+
+
+def _row_ids(store: "Store", rows: Sequence[PoolRow], chosen: Selected) -> list[str]:
+    ids = chosen.rows().column("id").to_pylist()
+    positions = store.first_rows(ids).column("position").to_pylist()
+    return [rows[position].id for position in positions]
