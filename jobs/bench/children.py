@@ -1,0 +1,97 @@
+"""Steps in a process of their own, so that their peak memory is their own."""
+
+import cProfile
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, final
+
+from jobs.bench.profiling import Profiler, text_of
+
+_STATUS: Final = Path("/proc/self/status")
+MIB: Final = 1024**2
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a child hands back: the step's result and its peak resident memory."""
+
+    value: Any
+    peak_bytes: int
+
+
+@final
+@dataclass(slots=True)
+class Spent:
+    """Seconds on the clock, and of the processor: far apart where others use the machine too."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@contextmanager
+def stopwatch() -> Iterator[Spent]:
+    """Measure the body; the seconds are there when it has ended."""
+    spent = Spent()
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield spent
+    spent.wall_s, spent.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+
+
+def in_child(
+    step: Callable[..., Any], *arguments: Any, profiler: Profiler | None = None
+) -> Finished:
+    """Run a module-level function in a fresh interpreter and wait for it.
+
+    Its profile goes to the profiler, if there is one.
+
+    Raises `RuntimeError` when the child ends without a result; its traceback is on stderr.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(theirs, step, arguments, profiler is not None))
+    process.start()
+    theirs.close()
+    try:
+        received: tuple[Finished, str] = ours.recv()
+    except EOFError:
+        process.join()
+        name = step.__name__
+        raise RuntimeError(f"step {name!r} ended with exit code {process.exitcode}") from None
+    process.join()
+    if profiler is not None:
+        profiler.add(received[1])
+    return received[0]
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process has held resident.
+
+    On Linux from the kernel's account of this program alone: ``ru_maxrss`` of a child starts at
+    what its parent held when it forked.
+    """
+    if _STATUS.is_file():
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _run(
+    connection: Connection, step: Callable[..., Any], arguments: tuple[Any, ...], profile: bool
+) -> None:
+    if not profile:
+        value = step(*arguments)
+        connection.send((Finished(value, peak_bytes()), ""))
+        return
+    profiler = cProfile.Profile()
+    value = profiler.runcall(step, *arguments)
+    connection.send((Finished(value, peak_bytes()), text_of(profiler)))
