@@ -1,0 +1,136 @@
+"""Fixtures for every test: where real data lies, which tests need a GPU, golden texts."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would need the network fails, wherever it runs
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # worker processes are forked and spawned in tests
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads leave the core to others
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where there is no CUDA device, with that reason."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Folder of real datasets; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("CURATE_REALDATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set CURATE_REALDATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def realmodel(realdata: Path) -> Path:
+    """Folder of a small English language model; the test is skipped where it is absent."""
+    folder = realdata.parent / "models" / "tiny-english-6m"
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no real model at {folder}")
+    return folder
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a human-facing text with ``tests/golden/NAME``; ``make golden`` writes it anew."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get("CURATE_GOLDEN") == "write":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"{path} does not exist; make golden writes it"
+        assert text == path.read_text(encoding="utf-8"), f"{name} differs; make golden accepts it"
+
+    return check
+
+
+TINY_TEXT = (
+    "the cat sat on the mat",
+    "what is two plus two",
+    "two plus two is four",
+    "write a short poem about the sea",
+    "Question: name a colour \n Answer: blue",
+    "below is an instruction that describes a task",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a byte-level BPE tokenizer trained on a few sentences; BOS in front, chat template."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    special = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(TINY_TEXT, trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        extra_special_tokens=special[2:],
+    )
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    folder = tmp_path_factory.mktemp("tiny-tokenizer")
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random two-layer Llama with the tiny tokenizer: 320 tokens, context 64."""
+    import shutil
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=1,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+        with torch.no_grad():
+            model.lm_head.weight.mul_(20)  # predictions that are neither flat nor certain
+        model.save_pretrained(folder)
+    for path in tiny_tokenizer.iterdir():
+        shutil.copy(path, folder / path.name)
+    return folder

@@ -1,0 +1,394 @@
+"""Requests that cannot be met: one clear error line each, and nothing on stdout."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+BUDGETS = "write 10% (of the examples), 5000 (examples), 2Mtok (tokens) or 10%tok (of the tokens)"
+RANDOM = ("select", "--method", "random")
+SCORE = ("score", "--scorer", "likelihood")
+
+
+@pytest.fixture
+def pool(curate, pool_file: Path) -> None:
+    """A store of 26 examples, which no request of this file may change."""
+    assert curate("ingest", pool_file).code == 0
+
+
+def fails(curate, error: str, *arguments: object, code: int = 2) -> None:
+    """Assert the exit code and that stderr is this one line; also with --json."""
+    for more in ((), ("--json",)):
+        ran = curate(*arguments, *more)
+        assert (ran.code, ran.out, ran.err) == (code, "", error + "\n")
+
+
+def begins(curate, start: str, end: str, *arguments: object) -> None:
+    """Assert that stderr is one line with this start and this end."""
+    ran = curate(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith(start)
+    assert ran.err.endswith(end + "\n")
+
+
+@pytest.mark.usefixtures("pool")
+class TestBudget:
+    @pytest.mark.parametrize(
+        ("budget", "error"),
+        [
+            ("0", f"budget must be positive, got 0; {BUDGETS}"),
+            ("0%", f"budget must be positive, got 0%; {BUDGETS}"),
+            ("-5", f"budget must be positive, got -5; {BUDGETS}"),
+            ("101%", "budget 101% is more than the whole pool; give at most 100%"),
+            ("27", "budget 27 asks for 27 examples, but only 26 are eligible; give at most --budget 26"),
+            ("2.5", f"budget of examples must be a whole number, got 2.5; {BUDGETS}"),
+            ("many", f"cannot read budget 'many'; {BUDGETS}"),
+        ],
+    )  # fmt: skip
+    def test_amounts(self, curate, budget: str, error: str) -> None:
+        fails(curate, f"BudgetError: {error}", *RANDOM, "--budget", budget)
+
+    def test_larger_than_what_a_filter_leaves(self, curate) -> None:
+        fails(
+            curate,
+            "BudgetError: budget 5 asks for 5 examples, but only 2 are eligible "
+            "(26 in the pool; excluded: 24 where); give at most --budget 2",
+            *RANDOM, "--budget", "5", "--where", "starts_with(prompt, 'Count')",
+        )  # fmt: skip
+
+    def test_a_filter_that_leaves_nothing(self, curate) -> None:
+        fails(
+            curate,
+            "ConfigError: no example is eligible for 'random': 26 in the pool, excluded: 26 where; "
+            "relax what excludes them",
+            *RANDOM, "--budget", "5", "--where", "n_chars > 99999",
+        )  # fmt: skip
+
+    def test_tokens_without_a_tokenizer(self, curate) -> None:
+        fails(
+            curate,
+            "MissingColumnError: score 'length' (scorer length) is not in the store; pass --model "
+            "MODEL to compute it here, or run: curate score --scorer length --model MODEL",
+            *RANDOM, "--budget", "100tok",
+        )  # fmt: skip
+
+    def test_none_where_the_method_needs_one(self, curate) -> None:
+        error = "ConfigError: method 'random' needs a budget; add --budget 10%, 5000 or 2Mtok"
+        fails(curate, error, *RANDOM)
+
+
+@pytest.mark.usefixtures("pool")
+class TestNames:
+    def test_a_method_with_the_nearest_spelling(self, curate) -> None:
+        start = "ConfigError: no method 'randon'; did you mean 'random'; choose one of: "
+        begins(curate, start, "", "select", "--method", "randon", "--budget", "3")
+        begins(curate, start, "", "methods", "randon")
+
+    def test_a_scorer_with_the_nearest_spelling(self, curate, tiny_model: Path) -> None:
+        start = "ConfigError: no scorer 'likelyhood'; did you mean 'likelihood'; choose one of: "
+        begins(curate, start, "", "score", "--scorer", "likelyhood", "-m", tiny_model)
+
+    def test_a_role_with_the_nearest_spelling(self, curate) -> None:
+        roles = "target, proxy, encoder, reward, nli, judge, reference"
+        error = f"ConfigError: no role 'proxi'; did you mean 'proxy'; roles are: {roles}"
+        fails(curate, error, *SCORE, "--model-for", "proxi=here")
+
+    @pytest.mark.parametrize(
+        ("flags", "error"),
+        [
+            (("--set", "turns"), "--set takes KEY=VALUE, got 'turns'; type --set key=value"),
+            (
+                ("--set", "trns=last"),
+                ("likelihood has no field 'trns'; did you mean 'turns'; its fields are: template=grape, "
+                "turns=all, boundary=offsets, score_tokens=response, score_end=false"),
+            ),
+            (
+                ("--set", "turns=lst"),
+                ("likelihood.turns='lst' is not one of all, last, did you mean 'last'; "
+                "pass --set likelihood.turns=VALUE"),
+            ),
+            (
+                ("--set", "ifd.turns=last"),
+                ("--set ifd.turns: say which scorer it is for; write SCORER.turns=VALUE with one of: "
+                "likelihood"),
+            ),
+            (("--workers", "0"), "--workers must be at least 1, got 0"),
+            (("--batch-tokens", "0"), "--batch-tokens must be positive, got 0"),
+            (("--max-hours", "-1"), "--max-hours must be positive, got -1"),
+            (("--limit", "0"), "--limit must be at least 1, got 0"),
+            (("--max-failures", "few"), "--max-failures takes a count or a share, got 'few'; type 10 or 1%"),
+            (("--dtype", "float8"), "no dtype 'float8'; choose auto, float32, bfloat16, float64"),
+            (("--device", "gpu"), "no device 'gpu'; choose auto, cpu, cuda or cuda:0"),
+            (("--template", "chatt"), "--template is method, chat or plain, got 'chatt'"),
+        ],
+    )  # fmt: skip
+    def test_options_of_score(
+        self, curate, tiny_model: Path, flags: tuple[str, str], error: str
+    ) -> None:
+        fails(curate, f"ConfigError: {error}", *SCORE, "-m", tiny_model, *flags)
+        assert curate("status", "--json").json["score_sets"] == []
+
+    def test_one_alias_for_two_scorers(self, curate, tiny_model: Path) -> None:
+        fails(
+            curate,
+            "ConfigError: --as names one score set, and 2 scorers are given (ifd, length); run them "
+            "one at a time, each with its --as",
+            "score", "--scorer", "ifd,length", "-m", tiny_model, "--as", "x",
+        )  # fmt: skip
+
+    def test_a_setting_that_nothing_reads(self, curate, tiny_model: Path) -> None:
+        fails(
+            curate,
+            "ConfigError: --set likelihod.turns: this selection does not use 'likelihod'; did you "
+            "mean 'likelihood.turns'? fields here belong to: grape, length, likelihood",
+            "select", "--method", "grape", "-m", tiny_model, "--set", "likelihod.turns=last",
+        )  # fmt: skip
+
+    def test_a_revision_of_a_folder(self, curate, tiny_model: Path) -> None:
+        fails(
+            curate,
+            f"ConfigError: --revision 'main' is one on the hub, and {str(tiny_model)!r} is a folder; "
+            "leave --revision out, or give --model as a hub id",
+            *SCORE, "-m", tiny_model, "--revision", "main",
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("arguments", "error"),
+        [
+            (("selct",), "no such command 'selct'; did you mean 'select'; see curate --help"),
+            (("score",), "missing option '--scorer'; see curate score --help"),
+            (
+                ("ingest", "pool.jsonl", "--on-error", "ignore"),
+                (
+                    "invalid value for '--on-error': 'ignore' is not one of 'fail', 'skip'; "
+                    "see curate ingest --help"
+                ),
+            ),
+        ],
+    )
+    def test_usage(self, curate, arguments: tuple[str, ...], error: str) -> None:
+        ran = curate(*arguments)
+        assert (ran.code, ran.out, ran.err) == (2, "", f"UsageError: {error}\n")
+
+
+@pytest.mark.usefixtures("pool")
+class TestExpressions:
+    """The error is one line; two more show the place in the expression."""
+
+    KNOWN = "dataset, group_id, id, messages, n_chars, n_rows, prompt, response, source"
+    FUNCTIONS = (
+        "abs, ceil, coalesce, contains, ends_with, exp, floor, greatest, if, least, length, log, "
+        "log10, lower, pow, round, sqrt, starts_with, upper"
+    )
+
+    @pytest.mark.parametrize("flag", ["--where", "--rank"])
+    @pytest.mark.parametrize(
+        ("expression", "error", "at"),
+        [
+            (
+                "1 + nchars > 3",
+                f"unknown column 'nchars' at character 5 of the expression; did you mean 'n_chars'? there are: {KNOWN}",
+                4,
+            ),
+            ("read_csv('x')", f"unknown function 'read_csv' at character 1 of the expression; there are: {FUNCTIONS}", 0),
+            ("sqrrt(n_chars)", f"unknown function 'sqrrt' at character 1 of the expression; did you mean 'sqrt'? there are: {FUNCTIONS}", 0),
+            (
+                "n_chars; drop table x",
+                "unexpected ';' at character 8 of the expression; write columns, numbers, 'text', operators and functions",
+                7,
+            ),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_read(
+        self, curate, flag: str, expression: str, error: str, at: int
+    ) -> None:
+        method = () if flag == "--rank" else ("--method", "random")
+        fails(
+            curate,
+            f"ExpressionError: {error}\n  {expression}\n  {' ' * at}^",
+            "select", *method, "-b", "3", flag, expression,
+        )  # fmt: skip
+        assert curate("status", "--json").json["n_examples"] == 26
+
+    def test_text_where_a_condition_or_a_number_is_needed(self, curate) -> None:
+        fails(
+            curate,
+            "ExpressionError: --where 'prompt' is text, and a condition is needed; compare it with "
+            "something, as in: n_chars > 100",
+            *RANDOM, "-b", "3", "--where", "prompt",
+        )  # fmt: skip
+        fails(
+            curate,
+            "ExpressionError: column 'rank' is text, and a number is needed; give one, as in: n_chars",
+            "select", "--rank", "prompt", "-b", "3",
+        )  # fmt: skip
+
+
+@pytest.fixture
+def exported(curate, pool: None) -> str:
+    """Id of a stored selection of three examples."""
+    return str(curate(*RANDOM, "-b", "3", "--json").json["selection_id"])
+
+
+class TestOutputs:
+    def test_a_selection_that_does_not_exist(self, curate, exported: str) -> None:
+        error = f"DataError: no selection 'nosuch' in the store; the newest are: {exported}"
+        fails(curate, error, "export", "--selection", "nosuch", "-o", "x.jsonl")
+        fails(curate, error, "ingest", "--from-selection", "nosuch")
+        assert not Path("x.jsonl").exists()
+
+    def test_an_extension_nobody_writes(self, curate, exported: str) -> None:
+        error = (
+            "DataError: cannot write x.xyz: unknown file type '.xyz'; write .jsonl, .json, .csv, "
+            ".parquet or .arrow, each also with .gz or .zst"
+        )
+        fails(curate, error, "export", "--selection", exported, "-o", "x.xyz")
+        before = len(curate("status", "--json").json["selections"])
+        fails(curate, error, *RANDOM, "-b", "4", "-o", "x.xyz")
+        assert len(curate("status", "--json").json["selections"]) == before
+
+    def test_a_folder_that_cannot_be_written(self, curate, exported: str) -> None:
+        Path("file").touch()
+        fails(
+            curate,
+            "DataError: cannot write file/x.jsonl: file is not a folder; choose another place with -o",
+            "export", "--selection", exported, "-o", "file/x.jsonl",
+        )  # fmt: skip
+        fails(
+            curate,
+            "DataError: cannot write /proc/none/x.jsonl: No such file or directory; choose another "
+            "place with -o",
+            "export", "--selection", exported, "-o", "/proc/none/x.jsonl",
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("text", ['{"tool": "other"}', '{"manifest_version": 1}', "[]"])
+    def test_a_manifest_of_another_tool(self, curate, text: str) -> None:
+        Path("m.json").write_text(text)
+        error = "'m.json' is not a manifest of curate; give the *.manifest.json beside an export"
+        fails(curate, f"DataError: {error}", "reproduce", "m.json")
+
+    @pytest.mark.parametrize(
+        ("text", "error"),
+        [
+            (
+                "pool: {data: [a], fromat: x}",
+                (
+                    "unknown key 'pool.fromat'; did you mean 'format'? known here: "
+                    "data, format, split, source, columns, limit, on_error"
+                ),
+            ),
+            (
+                "pol: {data: [a]}",
+                (
+                    "unknown key 'pol'; did you mean 'pool'? known here: "
+                    "store, pool, models, score, select, export"
+                ),
+            ),
+            ("store: a.duckdb", "pool is missing; add it"),
+        ],
+    )
+    def test_a_recipe_with_a_wrong_key(self, curate, text: str, error: str) -> None:
+        Path("r.yaml").write_text(text)
+        fails(curate, f"ConfigError: recipe 'r.yaml': {error}", "run", "r.yaml")
+
+    def test_a_recipe_that_is_no_yaml(self, curate) -> None:
+        Path("r.yaml").write_text("pool: [\n")
+        fails(
+            curate,
+            "ConfigError: recipe 'r.yaml' is not valid YAML: expected the node content, but found "
+            "'<stream end>' at line 2 column 1",
+            "run", "r.yaml",
+        )  # fmt: skip
+
+
+def edit_config(**changes: object) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return edit
+
+
+def cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:50_000])
+
+
+def drop(*names: str) -> Callable[[Path], None]:
+    return lambda folder: [(folder / name).unlink() for name in names] and None
+
+
+@pytest.mark.usefixtures("pool")
+class TestModels:
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            (
+                drop("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+                "model 'm' has no tokenizer in {m}; save it there with tokenizer.save_pretrained(folder)",
+            ),
+            (drop("config.json"), "model 'm' has no config.json in {m}; give the folder save_pretrained wrote"),
+            (
+                drop("model.safetensors"),
+                "model 'm' has no weights: no *.safetensors in {m}; save them with model.save_pretrained(folder)",
+            ),
+            (
+                edit_config(vocab_size=100),
+                ("the tokenizer of model 'm' does not fit it: token 'ĠAns' has id 319, and the model "
+                "has 100 embeddings; use the tokenizer it was trained with"),
+            ),
+            (
+                edit_config(model_type="foo", architectures=["Foo"]),
+                ("the config.json of model 'm' cannot be used: The checkpoint you are trying to load has "
+                "model type `foo` but Transformers does not recognize this architecture"),
+            ),
+            (
+                cut_weights,
+                ("weights file {m}/model.safetensors is cut off: it has 50000 of 158424 bytes; copy the "
+                "model again"),
+            ),
+        ],
+    )  # fmt: skip
+    def test_folders(
+        self, curate, tiny_model: Path, change: Callable[[Path], None], error: str
+    ) -> None:
+        shutil.copytree(tiny_model, "m")
+        change(Path("m"))
+        fails(curate, f"ModelError: {error.format(m=Path('m').resolve())}", *SCORE, "-m", "m")
+        assert curate("status", "--json").json["score_sets"] == []
+
+    def test_an_id_that_is_not_cached_while_offline(self, curate) -> None:
+        fails(
+            curate,
+            "ModelError: model 'org/none' is not a folder here, is not in the local cache, and "
+            "HF_HUB_OFFLINE is set; on a machine with network type: hf download org/none, or pass a "
+            "folder",
+            *SCORE, "-m", "org/none",
+        )  # fmt: skip
+
+    def test_no_model_where_one_is_needed(self, curate) -> None:
+        fails(
+            curate,
+            "ConfigError: scorer 'likelihood' needs a target model; pass --model MODEL (a folder or "
+            "a Hugging Face id)",
+            *SCORE,
+        )  # fmt: skip
+        fails(
+            curate,
+            "MissingColumnError: score 'likelihood' (scorer likelihood) is not in the store; pass "
+            "--model MODEL to compute it here, or run: curate score --scorer likelihood --model MODEL",
+            "select", "--method", "grape",
+        )  # fmt: skip
+
+    def test_a_model_without_the_chat_template_asked_for(self, curate, tiny_model: Path) -> None:
+        shutil.copytree(tiny_model, "m")
+        Path("m/chat_template.jinja").unlink()
+        ran = curate(*SCORE, "-m", "m", "--template", "chat", "--json")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.splitlines()[-1] == (
+            f"ModelError: the tokenizer of {str(Path('m').resolve())!r} has no chat template, and "
+            "template 'chat' needs one; use an instruction-tuned model, or pass --template plain"
+        )

@@ -1,0 +1,175 @@
+"""Scoring survives Ctrl-C and kill -9: the same command ends with the hashes of an unbroken run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(1200)  # a dozen processes, each of which imports torch
+
+SCORERS = "likelihood,embedding"
+N_ROWS, N_SHARDS = 1500, 6
+COMMAND = (sys.executable, "-c", "from curate.cli import main; main()")
+
+
+def command(store: Path, model: Path, workers: int) -> list[str]:
+    return [
+        *COMMAND, "score", "--scorer", SCORERS, "--template", "plain", "-m", str(model), "--json",
+        "--workers", str(workers), "--store", str(store), "--quiet",
+    ]  # fmt: skip
+
+
+def start(store: Path, model: Path, workers: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(store, model, workers),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=interruptible,  # noqa: PLW1509
+    )  # fmt: skip
+
+
+def interruptible() -> None:
+    """Give a child its Ctrl-C back, which the tests' own shell may have taken away."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def wait_for_parts(job: subprocess.Popen[str], store: Path, n_parts: int) -> None:
+    """Return as soon as this many parts are written; fail if the job ends before."""
+    folder = store.with_name("curate.parts") / "scores"
+    deadline = time.monotonic() + 200
+    while len(list(folder.glob("*/*-0*.parquet"))) < n_parts:
+        assert job.poll() is None, job.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def hashes(document: Any) -> dict[str, str]:
+    return {one["alias"]: one["content_hash"] for one in document["score_sets"]}
+
+
+def finish(store: Path, model: Path, workers: int) -> Any:
+    ran = subprocess.run(
+        command(store, model, workers), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 1,500 short examples in several shards, nothing scored."""
+    from curate.data.ingest import ingest
+    from curate.store import Store
+
+    folder = tmp_path_factory.mktemp("ingested")
+    rows = ({"prompt": f"What is {n // 3}?", "response": f"It is {n}."} for n in range(N_ROWS))
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    store = Store(folder / "curate.duckdb")
+    ingest(store, str(folder / "pool.jsonl"))
+    assert len(store.shards()) == N_SHARDS
+    return store.path
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    ingested: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The hashes of a run nobody disturbs."""
+    return hashes(finish(copied(ingested, tmp_path_factory.mktemp("unbroken")), tiny_model, 1))
+
+
+def copied(store: Path, folder: Path) -> Path:
+    shutil.copytree(store.parent, folder, dirs_exist_ok=True)
+    return folder / "curate.duckdb"
+
+
+@pytest.fixture
+def store(ingested: Path, tmp_path: Path) -> Path:
+    return copied(ingested, tmp_path)
+
+
+def a_worker(job: subprocess.Popen[str]) -> psutil.Process:
+    """One of a job's worker processes."""
+    children = psutil.Process(job.pid).children()
+    return next(one for one in children if "spawn_main" in " ".join(one.cmdline()))
+
+
+def test_killed_three_times_with_other_workers_after_each(
+    store: Path, tiny_model: Path, unbroken: dict[str, str]
+) -> None:
+    for workers, n_parts in ((1, 1), (2, 3), (1, 5)):
+        job = start(store, tiny_model, workers)
+        wait_for_parts(job, store, n_parts)
+        os.kill(job.pid, signal.SIGKILL)
+        assert job.communicate(timeout=60)[0] == ""
+        assert job.returncode == -signal.SIGKILL
+    document = finish(store, tiny_model, 2)
+    assert hashes(document) == unbroken
+    for one in document["score_sets"]:
+        assert one["n_scored"] + one["n_reused"] == N_ROWS
+        assert one["n_reused"] >= 2 * (N_ROWS - 5 * 256)
+    assert not list(store.with_name("curate.parts").rglob(".*.tmp-*"))
+
+
+def test_a_worker_that_is_killed_is_replaced(
+    store: Path, tiny_model: Path, unbroken: dict[str, str]
+) -> None:
+    job = start(store, tiny_model, 2)
+    wait_for_parts(job, store, 2)
+    a_worker(job).kill()
+    out, err = job.communicate(timeout=250)
+    assert job.returncode == 0, err
+    assert hashes(json.loads(out)) == unbroken
+
+
+@pytest.mark.parametrize(
+    ("workers", "send"), [(1, os.kill), (2, os.killpg)], ids=["one worker", "two workers"]
+)
+def test_an_interrupt_says_what_is_saved_and_the_rerun_continues(
+    store: Path,
+    tiny_model: Path,
+    unbroken: dict[str, str],
+    workers: int,
+    send: Callable[[int, int], None],
+) -> None:
+    job = start(store, tiny_model, workers)
+    wait_for_parts(job, store, 2)
+    send(job.pid, signal.SIGINT)  # a terminal sends it to the workers as well
+    out, err = job.communicate(timeout=200)
+    assert (job.returncode, out) == (130, "")
+    beginning, _, rest = err.partition(f" of {2 * N_SHARDS} shards are saved; ")
+    assert beginning.startswith("InterruptedRunError: interrupted: ")
+    n_saved = int(beginning.rpartition(" ")[2])
+    assert 2 <= n_saved < 2 * N_SHARDS
+    assert rest == "run the same command to continue\n"
+    document = finish(store, tiny_model, 1)
+    assert hashes(document) == unbroken
+    assert sum(one["n_reused"] for one in document["score_sets"]) >= n_saved * (N_ROWS - 5 * 256)
+
+
+def test_an_interrupt_while_workers_start_ends_them_without_a_traceback(
+    store: Path, tiny_model: Path
+) -> None:
+    job = start(store, tiny_model, 2)
+    deadline = time.monotonic() + 200
+    while "spawn_main" not in " ".join(
+        word for one in psutil.Process(job.pid).children() for word in one.cmdline()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.2)  # the workers are importing now
+    os.killpg(job.pid, signal.SIGINT)
+    out, err = job.communicate(timeout=200)
+    assert (job.returncode, out) == (130, "")
+    assert err == (
+        f"InterruptedRunError: interrupted: 0 of {2 * N_SHARDS} shards are saved; "
+        "run the same command to continue\n"
+    )

@@ -1,0 +1,190 @@
+"""Shard tasks survive dying workers, interrupts and errors; finished parts stay."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from curate.errors import ConfigError
+from curate.execute.local import devices_for
+
+SCRIPT = """
+import os, signal, sys, time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from curate.errors import ScoreError
+from curate.execute.local import run_tasks
+from curate.execute.worker import ShardTask
+
+FOLDER = Path(sys.argv[1])
+WORKERS = int(sys.argv[2])
+BEHAVIOUR = sys.argv[3]
+
+
+@dataclass(frozen=True)
+class Spec:
+    behaviour: str
+    folder: Path
+
+    def load(self, device):
+        (self.folder / f"loaded-{os.getpid()}").touch()
+        return self
+
+    def run(self, shard):
+        marker = self.folder / "died"
+        if self.behaviour == "die-once" and shard.name == "s2" and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.behaviour == "die-always" and shard.name == "s2":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.behaviour == "refuse" and shard.name == "s2":
+            raise ScoreError("shard s2: scorer 'x' returned 511 rows for 512 examples")
+        if self.behaviour == "slow":
+            time.sleep(0.2)
+        table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
+        return {"set": (table, {"tokens": "3"})}
+
+
+def main():
+    tasks = [
+        ShardTask(0, f"s{i}", Path(f"s{i}"), 1, {"set": FOLDER / f"s{i}.parquet"}) for i in range(6)
+    ]
+    done = []
+    try:
+        run_tasks((Spec(BEHAVIOUR, FOLDER),), tasks, ["cpu"] * WORKERS, done.append, lambda: None)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.exit(130)
+    except Exception as error:
+        print(type(error).__name__, error)
+        sys.exit(1)
+    print(sorted(report.task.shard_id for report in done), sum(r.tokens for r in done))
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def start(folder: Path, workers: int, behaviour: str) -> subprocess.Popen[str]:
+    script = folder / "job.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder), str(workers), behaviour],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=interruptible,  # noqa: PLW1509
+    )
+
+
+def interruptible() -> None:
+    """Give a child its Ctrl-C back, which the tests' own shell may have taken away."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def finished_parts(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("s*.parquet"))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_task_is_reported_once_whatever_the_workers(tmp_path: Path, workers: int) -> None:
+    job = start(tmp_path, workers, "fine")
+    output = job.communicate(timeout=120)[0]
+    assert output.strip() == "['s0', 's1', 's2', 's3', 's4', 's5'] 18"
+    assert finished_parts(tmp_path) == [f"s{i}" for i in range(6)]
+
+
+def test_each_worker_loads_a_pass_once(tmp_path: Path) -> None:
+    start(tmp_path, 2, "slow").communicate(timeout=120)
+    assert len(list(tmp_path.glob("loaded-*"))) == 2
+
+
+def test_a_killed_worker_is_replaced_and_its_shard_run_again(tmp_path: Path) -> None:
+    output = start(tmp_path, 2, "die-once").communicate(timeout=120)[0]
+    assert output.strip() == "['s0', 's1', 's2', 's3', 's4', 's5'] 18"
+
+
+def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> None:
+    job = start(tmp_path, 2, "die-always")
+    output = job.communicate(timeout=120)[0]
+    assert job.returncode == 1
+    assert "WorkerError 2 workers died on shard s2 (SIGKILL, often the system's" in output
+    assert "lower --batch-tokens or --workers, and run the same command again" in output
+    assert "s2" not in finished_parts(tmp_path)
+    assert "s0" in finished_parts(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_our_own_errors_cross_the_process_boundary(tmp_path: Path, workers: int) -> None:
+    output = start(tmp_path, workers, "refuse").communicate(timeout=120)[0]
+    assert output.startswith("ScoreError shard s2: scorer 'x' returned 511 rows for 512 examples")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_keeps_finished_parts_and_leaves_no_process(
+    tmp_path: Path, workers: int, sent: signal.Signals
+) -> None:
+    job = start(tmp_path, workers, "slow")
+    while not finished_parts(tmp_path):
+        time.sleep(0.02)
+        assert job.poll() is None
+    job.send_signal(sent)
+    output = job.communicate(timeout=60)[0]
+    assert (job.returncode, output.strip()) == (130, "interrupted")
+    assert 0 < len(finished_parts(tmp_path)) < 6
+    for part in finished_parts(tmp_path):
+        assert pq.read_table(tmp_path / f"{part}.parquet").num_rows == 1
+    assert_no_process_left(tmp_path)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    job = start(tmp_path, 2, "slow")
+    while not finished_parts(tmp_path):
+        time.sleep(0.02)
+    os.kill(job.pid, signal.SIGKILL)
+    job.communicate(timeout=60)
+    assert_no_process_left(tmp_path)
+
+
+def assert_no_process_left(folder: Path) -> None:
+    pids = [int(path.name.split("-")[1]) for path in folder.glob("loaded-*")]
+    deadline = time.monotonic() + 15
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_workers_are_one_per_core_and_never_more_than_tasks() -> None:
+    assert devices_for("cpu", None, 1, 50_000) == ["cpu"]
+    assert devices_for("cpu", 3, 100, 50_000) == ["cpu"] * 3
+    assert devices_for("cpu", 8, 2, 50_000) == ["cpu"] * 2
+    assert len(devices_for("cpu", None, 10_000, 50_000)) == len(os.sched_getaffinity(0))
+
+
+def test_a_small_job_runs_in_this_process_unless_told_otherwise() -> None:
+    assert devices_for("cpu", None, 10, 999) == ["cpu"]
+    assert devices_for("cpu", 2, 10, 999) == ["cpu"] * 2
+
+
+def test_zero_workers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--workers must be at least 1, got 0"):
+        devices_for("cpu", 0, 4, 10)

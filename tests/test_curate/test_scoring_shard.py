@@ -1,0 +1,289 @@
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.contracts import Column, Example, ForwardScorer, Rendering, RowScorer, Segment, Stat
+from curate.errors import ExampleFailure, ScoreError
+from curate.scorers.donod import DONOD
+from curate.scorers.embedding import Embedding
+from curate.scorers.ifd import IFD
+from curate.scorers.length import Length
+from curate.scorers.likelihood import Likelihood
+from curate.scoring.model import resolve_model
+from curate.scoring.planner import Pass, Ride
+from curate.scoring.shard import read_examples
+
+TEXTS = [
+    ("name a colour", "blue"),
+    ("what is two plus two", "two plus two is four"),
+    ("write a poem", "the sea the sea"),
+    ("long " * 60, "never seen"),
+    ("x", "the cat sat on the mat " * 20),
+    ("y", "two"),
+]
+
+
+def write_shard(path: Path, texts, ids=None) -> Path:
+    messages = [
+        json.dumps([{"role": "user", "content": q}, {"role": "assistant", "content": a}])
+        for q, a in texts
+    ]
+    ids = ids or [f"{n:032x}" for n in range(len(texts))]
+    pq.write_table(
+        pa.table({"id": ids, "messages": messages, "tools": pa.nulls(len(texts), pa.string())}),
+        path,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def resolved(tiny_model):
+    return resolve_model(str(tiny_model))
+
+
+@pytest.fixture
+def shard(tmp_path):
+    return write_shard(tmp_path / "pool-00000.parquet", TEXTS)
+
+
+def spec(resolved, *scorers, batch_tokens=128, dtype="float32") -> Pass:
+    return Pass(tuple(Ride(s.name, s.name, s) for s in scorers), resolved, dtype, batch_tokens)
+
+
+def run(resolved, shard, *scorers, **settings):
+    return spec(resolved, *scorers, **settings).load("cpu").run(shard)
+
+
+def rows_of(part):
+    return {row["id"]: row for row in part[0].to_pylist()}
+
+
+def test_a_part_has_every_example_with_its_values_or_its_failure(resolved, shard):
+    parts = run(resolved, shard, Likelihood(), IFD(template="plain"), Embedding())
+    table, facts = parts["likelihood"]
+    assert table.column("id").to_pylist() == [f"{n:032x}" for n in range(6)]
+    assert table.column_names == ["id", *Likelihood.outputs, "failure"]
+    assert (
+        table.column("failure").to_pylist() == [None] * 3 + ["prompt_exceeds_context"] + [None] * 2
+    )
+    assert table.column("mean_logp").null_count == 1
+    assert table.column("truncated").to_pylist() == [False, False, False, None, True, False]
+    assert facts["device"] == "cpu" and facts["n_oom_split"] == 0 and facts["tokens"] > 100
+    assert rows_of(parts["ifd"])[f"{4:032x}"]["truncated"]
+    vectors = parts["embedding"][0].column("vector")
+    assert vectors.type == pa.list_(pa.float32()) and len(vectors[0]) == 32
+
+
+def test_company_and_row_order_change_no_bit(resolved, shard, tmp_path):
+    alone = run(resolved, shard, Likelihood())["likelihood"][0]
+    company = run(resolved, shard, IFD(), DONOD(template="grape"), Likelihood(), Embedding())
+    assert company["likelihood"][0].equals(alone)
+    order = [3, 0, 5, 1, 4, 2]
+    shuffled = write_shard(
+        tmp_path / "shuffled.parquet", [TEXTS[i] for i in order], [f"{i:032x}" for i in order]
+    )
+    again = rows_of(run(resolved, shuffled, Likelihood())["likelihood"])
+    assert again == {row["id"]: row for row in alone.to_pylist()}
+
+
+def test_a_shard_runs_the_same_twice_and_after_another(resolved, shard, tmp_path):
+    loaded = spec(resolved, Likelihood(), DONOD(template="grape")).load("cpu")
+    first = loaded.run(shard)
+    loaded.run(write_shard(tmp_path / "other.parquet", TEXTS[:2]))
+    second = loaded.run(shard)
+    for set_id, (table, _) in first.items():
+        assert second[set_id][0].equals(table)
+
+
+def test_the_token_budget_moves_scores_by_rounding_only(resolved, shard):
+    one = run(resolved, shard, Likelihood(), batch_tokens=1)["likelihood"][0]
+    two = run(resolved, shard, Likelihood(), batch_tokens=4096)["likelihood"][0]
+    for name in ("mean_logp", "mean_entropy", "sum_logp"):
+        pairs = zip(one.column(name).to_pylist(), two.column(name).to_pylist(), strict=True)
+        assert all(a is b is None or a == pytest.approx(b, abs=1e-4) for a, b in pairs)
+
+
+def test_examples_are_streamed_in_blocks(shard):
+    assert [len(block) for block in read_examples(shard, 4)] == [4, 2]
+    first = next(read_examples(shard, 4))[0]
+    assert first == Example(f"{0:032x}", first.messages) and first.messages[1]["content"] == "blue"
+
+
+@dataclass(frozen=True)
+class Odd(ForwardScorer):
+    """Misbehaves on the example with one scored token more or less, as told."""
+
+    name: ClassVar[str] = "odd"
+    version: ClassVar[int] = 1
+    role: ClassVar[str] = "target"
+    outputs: ClassVar[dict] = {"x": Column("float", "a number"), "v": Column("vector", "a vector")}
+    behaviour: str = "fine"
+    template: str = "plain"
+    score_end: bool = False
+
+    @property
+    def emits(self):
+        return frozenset({Stat.NLL})
+
+    def segments(self):
+        return (Segment("full", Rendering("plain")),)
+
+    def reduce(self, stats):
+        value = {"x": 1.0, "v": np.ones(2, np.float32)}
+        if len(stats["full"].nll) > 9:
+            return value
+        return {
+            "fine": lambda: value,
+            "nan": lambda: {**value, "x": float("nan")},
+            "inf vector": lambda: {**value, "v": np.array([1, np.inf], np.float32)},
+            "failure": lambda: (_ for _ in ()).throw(ExampleFailure("too_odd")),
+            "bug": lambda: 1 / 0,
+            "columns": lambda: {"x": 1.0, "w": 2.0},
+        }[self.behaviour]()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("nan", "non_finite"),
+        ("inf vector", "non_finite"),
+        ("failure", "too_odd"),
+        ("bug", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_poison_example_fails_alone(resolved, shard, behaviour, reason):
+    table = run(resolved, shard, Odd(behaviour))["odd"][0]
+    failures = table.column("failure").to_pylist()
+    assert reason in failures and None in failures
+    for failure, x in zip(failures, table.column("x").to_pylist(), strict=True):
+        assert (failure is None) == (x == 1.0)
+
+
+def test_wrong_columns_fail_the_job(resolved, shard):
+    with pytest.raises(ScoreError) as error:
+        run(resolved, shard, Odd("columns"))
+    assert str(error.value) == (
+        "shard pool-00000: scorer 'odd' returned the columns x, w, and declares x, v; "
+        "nothing was written"
+    )
+
+
+def test_an_example_without_room_in_memory_fails_with_that_reason(resolved, shard, monkeypatch):
+    loaded = spec(resolved, Likelihood(), Embedding(template="grape")).load("cpu")
+    hidden = type(loaded.model).hidden
+
+    def small(self, ids):
+        if ids.shape[1] > 40 or len(ids) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return hidden(self, ids)
+
+    monkeypatch.setattr(type(loaded.model), "hidden", small)
+    parts = loaded.run(shard)
+    for set_id in ("likelihood", "embedding"):
+        failures = parts[set_id][0].column("failure").to_pylist()
+        assert failures.count("out_of_memory") >= 1 and failures.count(None) >= 2
+        assert parts[set_id][1]["n_oom_split"] > 0
+
+
+@dataclass(frozen=True)
+class Rows(RowScorer):
+    name: ClassVar[str] = "rows"
+    version: ClassVar[int] = 1
+    role: ClassVar[None] = None
+    outputs: ClassVar[dict] = {"n": Column("int", "characters"), "x": Column("float", "a number")}
+    behaviour: str = "fine"
+
+    def load(self, context):
+        def score(examples):
+            lengths = np.array([len(e.messages[1]["content"]) for e in examples])
+            x = np.where((lengths == 4) & (self.behaviour == "nan"), np.nan, 1.0)
+            if self.behaviour == "failure" and 4 in lengths:
+                raise ExampleFailure("four")
+            if self.behaviour == "bug" and 4 in lengths:
+                raise ValueError("four")
+            return {"n": lengths[: 3 if self.behaviour == "short" else None], "x": x}
+
+        return score
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [("nan", "non_finite"), ("failure", "four"), ("bug", "ValueError: four")],
+)
+def test_a_row_scorer_fails_one_example_alone(shard, behaviour, reason):
+    table, facts = run(None, shard, Rows(behaviour))["rows"]
+    assert table.column("failure").to_pylist() == [reason] + [None] * 5
+    assert table.column("n").to_pylist()[0] is None
+    assert table.schema.field("n").type == pa.int64() and facts["tokens"] == 0
+
+
+def test_a_row_scorer_that_loses_rows_fails_the_job(shard):
+    with pytest.raises(ScoreError) as error:
+        run(None, shard, Rows("short"))
+    assert str(error.value) == (
+        "shard pool-00000: scorer 'rows' returned 3 rows of 'n' for 6 examples; nothing was written"
+    )
+
+
+def test_lengths_count_the_whole_text_without_ends(resolved, shard):
+    rows = list(rows_of(run(resolved, shard, Length())["length"]).values())
+    from curate.scoring.model import load_tokenizer
+
+    tokenizer = load_tokenizer(resolved.path)
+    for row, (q, a) in zip(rows, TEXTS, strict=True):
+        total = len(tokenizer(f"{q}\n{a}").input_ids)
+        assert row["prompt_tokens"] + row["response_tokens"] == total
+        assert row["failure"] is None
+    assert rows[5]["response_tokens"] == len(tokenizer("two", add_special_tokens=False).input_ids)
+
+
+def test_float64_runs_through_the_whole_pass(resolved, shard):
+    fine = run(resolved, shard, Likelihood(), dtype="float64")["likelihood"][0]
+    coarse = run(resolved, shard, Likelihood())["likelihood"][0]
+    for a, b in zip(
+        fine.column("mean_logp").to_pylist(), coarse.column("mean_logp").to_pylist(), strict=True
+    ):
+        assert a is b is None or (a != b and a == pytest.approx(b, abs=1e-4))
+
+
+def test_what_a_worker_imports_has_no_database():
+    code = (
+        "import sys, curate.scoring.shard, curate.scoring.planner; "
+        "print([m for m in ('duckdb', 'ray', 'faiss', 'datasets') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_two_segments_of_one_rendering_run_once(resolved, shard):
+    class_ = replace(Odd())
+
+    @dataclass(frozen=True)
+    class Twice(ForwardScorer):
+        name: ClassVar[str] = "twice"
+        version: ClassVar[int] = 1
+        role: ClassVar[str] = "target"
+        outputs: ClassVar[dict] = {"same": Column("bool", "whether both are one")}
+        template: str = "plain"
+        score_end: bool = False
+
+        @property
+        def emits(self):
+            return class_.emits
+
+        def segments(self):
+            return (Segment("a", Rendering("plain")), Segment("b", Rendering("plain")))
+
+        def reduce(self, stats):
+            return {"same": stats["a"] is stats["b"]}
+
+    table = run(resolved, shard, Twice())["twice"][0]
+    assert table.column("same").to_pylist().count(True) == 5

@@ -1,0 +1,297 @@
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from curate.contracts import (
+    Column,
+    ForwardScorer,
+    LoadContext,
+    Need,
+    PoolScorer,
+    Rendering,
+    RowScorer,
+    Scorer,
+    Segment,
+    Stat,
+)
+from curate.errors import ExampleFailure
+from curate.registry import get_scorer, names
+from curate.testing import (
+    ContractError,
+    check_scorer,
+    variants,
+)
+
+# Every registered scorer -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def byte_tokenizer():
+    """A tokenizer with one token per byte."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: code for code, token in enumerate(["<s>", "</s>", *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
+        model_max_length=512,
+    )
+
+
+def save_tiny(folder: Path, tokenizer: Any, config_class: type, model_class: type) -> Path:
+    """Save a model of two layers over bytes, its weights drawn with a seed."""
+    import torch
+
+    config = config_class(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model_class(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_target(tmp_path_factory, byte_tokenizer) -> Path:
+    """Folder of a small causal language model."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-target")
+    return save_tiny(folder, byte_tokenizer, LlamaConfig, LlamaForCausalLM)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory, byte_tokenizer) -> Path:
+    """Folder of a small encoder; without modules.json it is pooled by the mean."""
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    return save_tiny(folder, byte_tokenizer, BertConfig, BertModel)
+
+
+@pytest.fixture(scope="session")
+def context(tiny_target, tiny_encoder) -> Callable[[Scorer], LoadContext]:
+    """Where a scorer finds a small model for its role."""
+    folders = {None: None, "target": tiny_target, "proxy": tiny_target, "encoder": tiny_encoder}
+
+    def of(scorer: Scorer) -> LoadContext:
+        assert scorer.role in folders, f"give the tests a small model for role {scorer.role!r}"
+        folder = folders[scorer.role]
+        return LoadContext("cpu", "float32", None if folder is None else str(folder))
+
+    return of
+
+
+SCORERS = [one for name in names("scorer") for one in variants(get_scorer(name))]
+
+
+@pytest.mark.parametrize("scorer", SCORERS, ids=str)
+def test_registered_scorer_keeps_the_contract(scorer, context):
+    check_scorer(scorer, context)
+
+
+def test_no_scorer_is_left_out():
+    assert {scorer.name for scorer in SCORERS} == set(names("scorer"))
+
+
+# What check_scorer finds -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surprise(ForwardScorer):
+    """Mean negative log-likelihood."""
+
+    name: ClassVar[str] = "surprise"
+    version: ClassVar[int] = 1
+    role: ClassVar[Any] = "target"
+    outputs: ClassVar[Mapping[str, Column]] = {"nll": Column("float", "nats; higher is rarer")}
+    template: str = "plain"
+    score_end: bool = False
+
+    @property
+    def emits(self) -> frozenset[Stat]:
+        return frozenset({Stat.NLL})
+
+    def segments(self) -> tuple[Segment, ...]:
+        return (Segment("full", Rendering(self.template)),)
+
+    def reduce(self, stats) -> Mapping[str, Any]:
+        nll = stats["full"].nll
+        if len(nll) == 0:
+            raise ExampleFailure("no_scored_tokens")
+        return {"nll": float(nll.mean())}
+
+
+def test_good_forward_scorer_passes():
+    check_scorer(Surprise())
+
+
+DOUBLE = Column("float", "nats")
+object.__setattr__(DOUBLE, "dtype", "double")  # past the type checks tests run under
+
+
+def nan_for_nothing(self, stats):
+    nll = stats["full"].nll
+    return {"nll": float(nll.mean()) if len(nll) else float("nan")}
+
+
+def changing(self, stats):
+    nll = stats["full"].nll
+    nll.setflags(write=True)
+    nll += 1
+    return {"nll": float(nll.sum())}
+
+
+def always_failing(self, stats):
+    raise ExampleFailure("never")
+
+
+@pytest.mark.parametrize(
+    ("reduce", "message"),
+    [
+        (nan_for_nothing, "reduce\\(\\) with 0 scored tokens, column 'nll': nan is not finite"),
+        (changing, "changes the statistics of 'full'"),
+        (always_failing, "fails an ordinary example"),
+        (lambda self, stats: {"nll": 1.0, "more": 2.0}, "returns \\['more', 'nll'\\] and declares"),
+        (lambda self, stats: {}, "returns \\[\\] and declares \\['nll'\\]"),
+        (lambda self, stats: {"nll": 1}, "1 is not a float"),
+        (lambda self, stats: {"nll": np.float32(1)}, "float32 is not float64"),
+        (lambda self, stats: {"nll": float(np.random.rand())}, "two answers for one input"),
+    ],
+)
+def test_broken_reduction_is_found(reduce, message, monkeypatch):
+    monkeypatch.setattr(Surprise, "reduce", reduce)
+    with pytest.raises(ContractError, match=message):
+        check_scorer(Surprise())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("version", 0, "has version 0; give a whole number from 1"),
+        ("version", True, "has version True"),
+        ("outputs", {}, "declares no output columns"),
+        ("outputs", {"n l l": Column("float", "nats")}, "declares column 'n l l'"),
+        ("outputs", {"nll": "float"}, "not a Column"),
+        ("outputs", {"nll": Column("float", " ")}, "does not say what 'nll' means"),
+        ("outputs", {"nll": DOUBLE}, "type 'double'"),
+        ("role", "teacher", "has role 'teacher'; one of target, proxy"),
+        ("emits", [Stat.NLL], "make it a frozenset of Stat"),
+        ("segments", lambda self: (), "a tuple of Segment, at least one"),
+        ("segments", lambda self: (Segment("a", Rendering("plain")),) * 2, "have one name"),
+    ],
+)
+def test_broken_declaration_is_found(attribute, value, message, monkeypatch):
+    monkeypatch.setattr(Surprise, attribute, value)
+    with pytest.raises(ContractError, match=message):
+        check_scorer(Surprise())
+
+
+@dataclass(frozen=True)
+class NoEnd(ForwardScorer):
+    """Lacks score_end."""
+
+    name: ClassVar[str] = "no-end"
+    version: ClassVar[int] = 1
+    role: ClassVar[Any] = "target"
+    outputs: ClassVar[Mapping[str, Column]] = Surprise.outputs
+    template: str = "plain"
+    emits = Surprise.emits
+    segments = Surprise.segments
+    reduce = Surprise.reduce
+
+
+def test_forward_scorer_without_the_common_fields_is_found():
+    with pytest.raises(ContractError, match="has no field 'score_end'"):
+        check_scorer(NoEnd())
+
+
+@dataclass(frozen=True)
+class Characters(RowScorer):
+    """Characters of the response."""
+
+    name: ClassVar[str] = "characters"
+    version: ClassVar[int] = 1
+    role: ClassVar[Any] = None
+    outputs: ClassVar[Mapping[str, Column]] = {"n": Column("int", "characters")}
+
+    def load(self, context):
+        return lambda batch: {"n": np.array([len(e.messages[-1]["content"]) for e in batch])}
+
+
+def test_good_row_scorer_passes_without_a_model():
+    check_scorer(Characters())
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda batch: {"n": np.ones(len(batch) + 1, int)}, "returns 4 rows of 'n' for 3 examples"),
+        (lambda batch: {"n": np.ones(3, int)}, "returns 3 rows of 'n' for 1 examples"),
+        (lambda batch: {"m": np.ones(len(batch), int)}, "returns columns \\['m'\\] and declares"),
+        (lambda batch: {"n": np.arange(len(batch))}, "does not follow the order|alone"),
+        (lambda batch: {"n": np.full(len(batch), len(batch))}, "in a batch and .* alone"),
+        (lambda batch: {"n": ["x"] * len(batch)}, "'x' is not an int"),
+        (lambda batch: {"n": np.full(len(batch), 0.5)}, "is not an int"),
+    ],
+)
+def test_broken_row_scorer_is_found(score, message, monkeypatch):
+    monkeypatch.setattr(Characters, "load", lambda self, context: score)
+    with pytest.raises(ContractError, match=message):
+        check_scorer(Characters())
+
+
+def test_row_scorer_with_a_model_needs_a_context(monkeypatch):
+    monkeypatch.setattr(Characters, "role", "judge")
+    with pytest.raises(ContractError, match="runs a model; pass check_scorer a context"):
+        check_scorer(Characters())
+    check_scorer(Characters(), lambda scorer: LoadContext("cpu", "float32", "a folder"))
+
+
+@dataclass(frozen=True)
+class Rank(PoolScorer):
+    """Rank of a score in the pool."""
+
+    name: ClassVar[str] = "rank"
+    version: ClassVar[int] = 1
+    role: ClassVar[Any] = None
+    outputs: ClassVar[Mapping[str, Column]] = {"rank": Column("int", "from 0, smallest first")}
+
+    def requires(self):
+        return {"mine": Need(None)}
+
+    def run(self, view, device):
+        return {"rank": np.argsort(np.argsort(view.scores("mine.score"), kind="stable"))}
+
+
+def test_pool_scorer_is_checked_for_rows_and_repeatability(monkeypatch):
+    columns = {"mine.score": Column("float", "anything")}
+    check_scorer(Rank(), columns=columns)
+    monkeypatch.setattr(Rank, "run", lambda self, view, device: {"rank": np.arange(3)})
+    with pytest.raises(ContractError, match="returns 3 rows of 'rank' for 90 examples"):
+        check_scorer(Rank(), columns=columns)
+    generator = np.random.default_rng(0)
+    monkeypatch.setattr(
+        Rank, "run", lambda self, view, device: {"rank": generator.permutation(len(view))}
+    )
+    with pytest.raises(ContractError, match="two answers for 'rank' of one pool"):
+        check_scorer(Rank(), columns=columns)

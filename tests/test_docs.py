@@ -1,0 +1,66 @@
+"""The documentation is executed, and nothing a user can name is left out of it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate import registry
+from curate.cli.app import COMMANDS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.timeout(900)
+def test_the_readme_tour_runs_block_by_block(tmp_path: Path) -> None:
+    tour = README.split("## A tour in 60 seconds")[1].split("## Methods")[0]
+    blocks = BLOCK.findall(tour)
+    assert [kind for kind, _ in blocks].count("bash") >= 4
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "120",
+    }
+    folder = tmp_path
+    for kind, text in blocks:
+        command = (
+            ["bash", "-ec", text + "pwd\n"] if kind == "bash" else [sys.executable, "-c", text]
+        )
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        if kind == "bash":
+            folder = Path(done.stdout.splitlines()[-1])
+    assert len((folder / "grape.jsonl").read_text().splitlines()) > 100
+
+
+def test_the_readme_names_the_two_commands_and_make_has_them() -> None:
+    assert "make demo\nmake test\n" in README
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}:" in makefile for target in ("demo", "test"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_generated_help(command: str) -> None:
+    assert f"curate {command}" in (ROOT / "reports" / "cli-help.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", registry.names("method"))
+def test_every_method_is_in_the_tables(name: str) -> None:
+    for page in ("README.md", "selectors/README.md"):
+        assert f"| `{name}` |" in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_generated_documentation_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "docs.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,89 @@
+import pytest
+
+from curate.contracts import Budget, Outcome, Result, Select
+from curate.errors import BudgetError, ConfigError
+from curate.registry import build, get_procedure
+
+Pipeline = get_procedure("pipeline")
+
+
+def steps_of(pipeline, budget: str | None, seed: int = 0) -> tuple[list[Select], Outcome]:
+    run = pipeline.run(None if budget is None else Budget.parse(budget), seed)
+    steps = [next(run)]
+    while True:
+        try:
+            steps.append(run.send(Result(f"selection-{len(steps)}")))
+        except StopIteration as finished:
+            return steps, finished.value
+
+
+def test_each_stage_selects_inside_the_one_before():
+    steps, outcome = steps_of(build(Pipeline, {"keep": "50%"}), "5%", seed=3)
+    assert steps == [
+        Select("perplexity", "50%", {}, None, 3),
+        Select("longest", "5%", {}, "selection-1", 3),
+    ]
+    assert outcome == Outcome("selection-2")
+
+
+def test_shares_multiply_over_many_stages():
+    stages = "random | perplexity(which=low) | longest | grape"
+    steps, _ = steps_of(build(Pipeline, {"stages": stages, "keep": "50%"}), "100")
+    assert [step.budget for step in steps] == ["50%", "25%", "12.5%", "100"]
+    assert [step.within for step in steps] == [None, "selection-1", "selection-2", "selection-3"]
+    steps, _ = steps_of(build(Pipeline, {"stages": stages, "keep": "50%,10%,100%"}), "1%")
+    assert [step.budget for step in steps] == ["50%", "5%", "5%", "1%"]
+
+
+def test_stages_take_settings_in_brackets():
+    pipeline = Pipeline("ifd(variant=codeact) | top-k(rank=length.response_tokens, ascending=true)")
+    steps, _ = steps_of(pipeline, "10%")
+    assert steps[0].config == {"variant": "codeact"}
+    assert steps[1].config == {"rank": "length.response_tokens", "ascending": "true"}
+
+
+def test_last_stage_may_have_a_size_of_its_own():
+    steps, _ = steps_of(Pipeline("random | grape"), None)
+    assert steps[-1] == Select("grape", None, {}, "selection-1", 0)
+    with pytest.raises(BudgetError, match="last stage of the pipeline, 'longest', needs a budget"):
+        steps_of(Pipeline("random | longest"), None)
+
+
+def test_budget_over_what_is_kept_is_refused_before_any_work():
+    with pytest.raises(BudgetError) as caught:
+        steps_of(Pipeline("random | longest", ("20%",)), "30%")
+    assert str(caught.value) == (
+        "budget 30% is more than the 20% that reaches the last stage; keep more with "
+        "--set pipeline.keep=30%, or ask for less"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stages": "random"}, "pipeline 'random' has one stage; write at least two, like 'a | b'"),
+        ({"stages": "random | "}, "cannot read stage '' of pipeline"),
+        ({"stages": "random | long est"}, "cannot read stage 'long est' of pipeline"),
+        ({"stages": "perplexity(low) | random"}, "cannot read setting 'low' in pipeline"),
+        ({"keep": "50"}, "pipeline.keep='50' is not a share; write it like 50%"),
+        ({"keep": "50%,50%"}, "pipeline.keep has 2 shares for 1 stages before the last"),
+        ({"keep": "120%"}, "more than the whole pool"),
+    ],
+)
+def test_pipeline_that_cannot_be_read_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        build(Pipeline, settings)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ("random | longset", "no selector 'longset'; did you mean 'longest'"),
+        ("random | pipeline", "no selector 'pipeline'"),
+        ("perplexity(wich=low) | random", "perplexity has no field 'wich'; did you mean 'which'"),
+        ("perplexity(which=loww) | random", "is not one of low, mid, high, did you mean 'low'"),
+    ],
+)
+def test_every_stage_is_checked_before_the_first_runs(stages, message):
+    with pytest.raises(ConfigError, match=message):
+        next(Pipeline(stages).run(Budget(1), 0))
