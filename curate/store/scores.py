@@ -13,7 +13,13 @@ import pyarrow.parquet as pq
 from curate.errors import ScoreError, StoreError
 from curate.store import hashing, schema
 from curate.store.connection import identifier
-from curate.store.parts import DTYPE_KEY, part_metadata, read_json, write_json
+from curate.store.parts import (
+    DTYPE_KEY,
+    part_metadata,
+    read_json,
+    remove_stale_temporaries,
+    write_json,
+)
 from curate.store.records import (
     POOL_INPUT,
     ScoreKey,
@@ -138,8 +144,12 @@ def commit_in(
 
 
 def finish(store: "Store", score_set: ScoreSet) -> ScoreSetStatus:
-    """Recompute the counts and the content hash of a score set from what is committed."""
+    """Recompute the counts and the content hash of a score set from what is committed.
+
+    Half-written parts of killed processes, complete by now under other names, are removed.
+    """
     content_hash = hashing.content_hash(store, score_set)
+    remove_stale_temporaries(score_set.folder)
     with store.write() as con:
         con.execute(
             """update internal.score_sets s set

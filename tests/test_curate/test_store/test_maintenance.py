@@ -111,6 +111,22 @@ def test_collection_takes_what_nobody_owns(store: Store, pools: Any) -> None:
     assert store.query("select * from vectors").num_rows > 0
 
 
+def test_finishing_a_score_set_sweeps_the_half_written_parts_of_dead_processes(
+    store: Store, pools: Any
+) -> None:
+    pools.ingest(store, "p", range(30))
+    score_set = pools.write_parts(store, "a")
+    host = owner().rpartition("-")[0]
+    abandoned = score_set.folder / f".x.parquet{TMP_MARK}{host}-999999999"
+    living = score_set.folder / f".y.parquet{TMP_MARK}{owner()}"
+    for path in (abandoned, living):
+        path.write_bytes(b"half")
+    store.commit_parts(score_set, [shard.shard_id for shard in store.shards()])
+    store.finish(score_set)
+    assert not abandoned.exists()
+    assert living.exists()
+
+
 def test_a_staging_folder_of_a_dead_process_goes_when_the_store_is_opened(store: Store) -> None:
     host = owner().rpartition("-")[0]
     staging = store.parts / f".staging-a{TMP_MARK}{host}-999999999"
