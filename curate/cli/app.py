@@ -1,6 +1,7 @@
 """Assembles the subcommands and turns errors into exit codes."""
 
 import errno
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any, Final, NoReturn
@@ -58,6 +59,8 @@ _DISK_ERRORS: Final = (
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 too many failures, 130 interrupted."""
+    # A compute thread that waits gives its core away; spinning starves others on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(prog_name="curate", standalone_mode=False)
     except CurateError as error:

@@ -154,6 +154,5 @@ class _Lines:
         of = f" of {total:,}" if total is not None else ""
         rate = self.done[stage] / elapsed
         left = f", {(total - self.done[stage]) / rate:,.0f} s left" if total and rate else ""
-        self.note(
-            f"{stage}: {self.done[stage]:,}{of} {unit}, {rate:,.0f}/s, {elapsed:,.0f} s{left}"
-        )
+        speed = f"{rate:,.0f}/s" if rate >= 1 else f"{1 / rate:,.0f} s each" if rate else "0/s"
+        self.note(f"{stage}: {self.done[stage]:,}{of} {unit}, {speed}, {elapsed:,.0f} s{left}")

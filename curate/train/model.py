@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
 from curate.scoring.head import Head
-from curate.scoring.model import LoadedModel, ResolvedModel, load_tokenizer, take_apart
+from curate.scoring.model import (
+    LoadedModel,
+    ResolvedModel,
+    load_tokenizer,
+    no_progress_bar,
+    take_apart,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -88,7 +94,8 @@ class TrainedModel:
 
     def save(self, folder: Path) -> None:
         """Write weights (or the adapter) and tokenizer so that transformers or peft loads them."""
-        self.whole.save_pretrained(folder, safe_serialization=True)
+        with no_progress_bar():
+            self.whole.save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -112,13 +119,14 @@ def load_trained_model(
     dtype = config.compute.dtype
     stored = "float32" if dtype == "bfloat16" and lora is None else dtype
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            resolved.path,
-            dtype=getattr(torch, stored),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
+        with no_progress_bar():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                resolved.path,
+                dtype=getattr(torch, stored),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"model {resolved.name!r} cannot be loaded as a causal language model: {error}"
