@@ -79,7 +79,7 @@ def select(
     if budget is None and not method.budget_optional:
         raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
     needs = _needs(method, scoring, budget)
-    _refuse_unused(method.name, needs, options.settings)
+    refuse_unused(setting_owners(method), options.settings)
     options = replace(
         options,
         include=tuple(store.resolve_ids(options.include)),
@@ -139,12 +139,17 @@ def _needs(
     return needs
 
 
-def _refuse_unused(
-    method: str, needs: Mapping[str, Need | Expression], settings: Mapping[str, Any]
-) -> None:
-    """Raise `ConfigError` for a setting of something this selection does not use."""
-    scorers = {need.scorer for need in needs.values() if isinstance(need, Need) and need.scorer}
-    owners = sorted({method, *scorers})
+def setting_owners(method: Selector | Procedure) -> list[str]:
+    """Return the names ``--set NAME.field=value`` may begin with: the method's and its scorers'."""
+    needs = method.requires().values() if isinstance(method, Selector) else ()
+    scorers = {need.scorer for need in needs if isinstance(need, Need) and need.scorer}
+    return sorted(
+        {method.name, *scorers, *([LENGTH_ALIAS] if isinstance(method, Selector) else [])}
+    )
+
+
+def refuse_unused(owners: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a setting of something that is not used."""
     for key in settings:
         owner, dot, name = key.partition(".")
         if dot and owner not in owners:
@@ -288,7 +293,7 @@ def _run_procedure(
         record = select(store, _step_options(step, options), scoring, progress)
         return Result(record["selection_id"], {"n_selected": record["n_selected"]})
 
-    _refuse_unused(method.name, {}, options.settings)
+    refuse_unused(setting_owners(method), options.settings)
     budget = None if options.budget is None else Budget.parse(options.budget)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
     outcome = run_procedure(method, budget, options.seed, execute, journal)

@@ -1,7 +1,7 @@
 """What to prove: which methods, at which budgets, on which target, with how many seeds and tokens."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, final
 
 from curate.contracts import Budget
@@ -105,8 +105,6 @@ class ProveConfig:
 
         Raises `ConfigError` for a method that does not exist, a wrong setting, or one given twice.
         """
-        from curate.selecting import build_method
-
         methods = [parse_method(text, self.settings) for text in self.methods]
         labels = [arm.label for arm in methods]
         for label in labels:
@@ -114,14 +112,30 @@ class ProveConfig:
                 raise ConfigError(f"method {label!r} is given {labels.count(label)} times")
         own = [arm for arm in methods if arm.label not in BASELINES]
         baselines = [Arm(name, name, self.settings) for name in BASELINES]
-        for arm in own:
-            assert arm.method is not None
-            build_method(arm.method, arm.settings)
+        chosen = self._with_own_settings([baselines[0], *own, *baselines[1:]])
         wanted: Mapping[str, Sequence[str]] = {
             "none": (), "tokens": (FULL,), "epochs": (FULL_EPOCHS,), "both": (FULL, FULL_EPOCHS),
         }  # fmt: skip
         full = [Arm(name, None) for name in wanted[self.full]]
-        return (baselines[0], *own, *baselines[1:], *full)
+        return (*chosen, *full)
+
+    def _with_own_settings(self, arms: Sequence[Arm]) -> list[Arm]:
+        """Leave every arm the settings it uses; one that no arm uses is an error."""
+        from curate.selecting import build_method, refuse_unused, setting_owners
+
+        found, everyone = [], set[str]()
+        for arm in arms:
+            assert arm.method is not None
+            owners = setting_owners(build_method(arm.method, arm.settings))
+            everyone.update(owners)
+            used = {
+                key: value
+                for key, value in arm.settings.items()
+                if "." not in key or key.partition(".")[0] in owners
+            }
+            found.append(replace(arm, settings=used))
+        refuse_unused(sorted(everyone), self.settings)
+        return found
 
 
 def parse_method(text: str, settings: Mapping[str, str]) -> Arm:

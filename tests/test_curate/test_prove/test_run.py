@@ -7,6 +7,7 @@ import pytest
 
 import curate as cu
 from curate.errors import BudgetError, ConfigError, DataError, InterruptedRunError
+from curate.prove.config import ProveConfig
 
 OPTIONS = {"budget": "50%", "seeds": 2, "max_tokens": 900, "device": "cpu", "train": {
     "data.batch_tokens": 300, "optimiser.lr": 3e-3, "compute.threads": 1,
@@ -128,6 +129,20 @@ def test_the_page_has_every_part(proven, tmp_path):
     assert json.loads(beside.read_text())["methods"].keys() == d["methods"].keys()
 
 
+def test_an_arm_gets_the_settings_of_what_it_reads_and_no_other():
+    config = ProveConfig(
+        ("ifd", "perplexity:which=high"),
+        ("10%",),
+        settings={"likelihood.score_end": "true", "length.template": "chat"},
+    )
+    settings = {arm.label: dict(arm.settings) for arm in config.arms()}
+    length = {"length.template": "chat"}
+    assert settings["random"] == settings["longest"] == settings["ifd"] == length
+    assert settings["perplexity:which=high"] == {
+        "likelihood.score_end": "true", "perplexity.which": "high", **length,
+    }  # fmt: skip
+
+
 def test_time_up_keeps_what_is_done(proven, tiny_llama):
     pool, _, target = proven
     given = {"target": str(target), "model": str(tiny_llama), **OPTIONS}
@@ -149,6 +164,7 @@ def test_time_up_keeps_what_is_done(proven, tiny_llama):
         ({"train": {"length.epochs": 2}}, ConfigError, "the same for every run of a proof"),
         ({"train": {"data.batch_token": 2}}, ConfigError, "did you mean 'data.batch_tokens'"),
         ({"settings": {"which": "low"}}, ConfigError, "write NAME.which=VALUE"),
+        ({"settings": {"lenght.template": "chat"}}, ConfigError, "did you mean 'length.template'"),
         ({"target": []}, ConfigError, "add --target FILE"),
         ({"target": "pool.jsonl"}, DataError, "60 of 60 examples of target 'pool' overlap"),
         ({"epoch": 2}, ConfigError, "a proof has no option 'epoch'"),
