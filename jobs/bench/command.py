@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.bench import kernel, memory, report, startup, stored
+from jobs.bench import kernel, memory, report, startup, stored, training
 from jobs.bench.figure import FULL, QUICK, Bench, Figure, Sizes
 from jobs.bench.inputs import Inputs
 from jobs.bench.machine import ROOT, facts
@@ -24,6 +24,10 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "commit": stored.commit,
     "top-k": stored.top_k,
     "group-top-k": stored.group_top_k,
+    "train": training.loop,
+    "trajectory": training.trajectory,
+    "s2l": training.s2l,
+    "k-means": training.kmeans,
     "memory": memory.scoring_memory,
     "help": startup.help_time,
     "import": startup.import_time,

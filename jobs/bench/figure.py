@@ -86,7 +86,7 @@ class Sizes:
         Interleaved runs of a ratio.
     repeats
         Runs of a figure that is no ratio.
-    kernel, large_kernel, donod, loops
+    kernel, large_kernel, donod, loops, trained
         Real rows run through the model.
     ingest
         Rows of the file that is ingested; None is all of it.
@@ -102,13 +102,14 @@ class Sizes:
     large_kernel: int
     donod: int
     loops: int
+    trained: int
     ingest: int | None
     stored: int
     short_runs: tuple[int, int]
 
 
-FULL: Final = Sizes(5, 3, 256, 128, 192, 128, None, 1_000_000, (1_000, 100_000))
-QUICK: Final = Sizes(1, 1, 4, 4, 4, 4, 200, 2_000, (50, 400))
+FULL: Final = Sizes(5, 3, 256, 128, 192, 128, 256, None, 1_000_000, (1_000, 100_000))
+QUICK: Final = Sizes(1, 1, 4, 4, 4, 4, 40, 200, 2_000, (50, 400))
 
 
 @final
