@@ -1,5 +1,6 @@
 """How long work reports itself: the library calls a `Progress`, the command line or notebook draws it."""
 
+from dataclasses import dataclass, field
 from typing import Protocol, final
 
 
@@ -34,3 +35,30 @@ class SilentProgress:
 
     def note(self, text: str) -> None:
         """Ignore the line."""
+
+
+@final
+@dataclass(frozen=True)
+class SaidOnce:
+    """A `Progress` that passes every note on once, for work that does the same thing many times."""
+
+    to: Progress
+    said: set[str] = field(default_factory=set)
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Pass it on."""
+        self.to.start(stage, total, unit)
+
+    def advance(self, stage: str, amount: int) -> None:
+        """Pass it on."""
+        self.to.advance(stage, amount)
+
+    def finish(self, stage: str) -> None:
+        """Pass it on."""
+        self.to.finish(stage)
+
+    def note(self, text: str) -> None:
+        """Pass it on if it is new."""
+        if text not in self.said:
+            self.said.add(text)
+            self.to.note(text)

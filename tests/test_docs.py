@@ -1,5 +1,6 @@
 """The documentation is executed, and nothing a user can name is left out of it."""
 
+import json
 import os
 import re
 import subprocess
@@ -37,6 +38,11 @@ def test_the_readme_tour_runs_block_by_block(tmp_path: Path) -> None:
         if kind == "bash":
             folder = Path(done.stdout.splitlines()[-1])
     assert len((folder / "grape.jsonl").read_text().splitlines()) > 100
+    proof = json.loads((folder / "proof.json").read_text(encoding="utf-8"))
+    assert (proof["plan"]["n_trials"], proof["n_trained"]) == (20, 0), "the demo had trained them"
+    grape = proof["methods"]["grape"]
+    assert grape["verdict"] == "better"
+    assert grape["delta_vs_random"]["ci_high"] < 0
 
 
 def test_the_readme_names_the_two_commands_and_make_has_them() -> None:

@@ -7,12 +7,16 @@ import typer
 
 from curate.cli.console import emit, progress, table
 from curate.cli.options import Json, Quiet, Seed, Verbose, configure_logging
+from curate.cli.prove import comparison_tables
 
 
 def command(
     folder: Annotated[
         Path, typer.Option("--dir", help="Where the pool, the store and the subsets go.")
     ] = Path("curate-demo"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="Prove every method, the slow ones too.")
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -23,7 +27,7 @@ def command(
     from curate.demo.run import run_demo
 
     with progress(quiet) as shown:
-        report = run_demo(folder, seed, shown)
+        report = run_demo(folder, seed, shown, everything=everything)
     emit(report, as_json, "" if quiet and not as_json else _text(report))
 
 
@@ -31,10 +35,17 @@ def _text(report: dict[str, Any]) -> str:
     kept = report["kept"]
     columns = list(kept[0])
     rows = [[_shown(column, row[column]) for column in columns] for row in kept]
+    proof = report["proof"]
+    budget, tokens = next(iter(proof["plan"]["max_tokens"].items()))
     title = f"what each method kept, of {report['n_examples']:,} examples"
     lines = [
         table([column.replace("_", " ") for column in columns], rows, title),
         *(f"{name}: {path}" for name, path in report["outputs"].items()),
+        "",
+        f"trained on {budget} examples of each method, {tokens:,} tokens, {proof['seeds']} seeds:",
+        *comparison_tables(proof),
+        "",
+        f"the whole proof with its costs: {report['page']}",
         f"took {report['wall_s']:.0f} s; look further: curate status --store {report['store']}",
     ]
     return "\n".join(lines)

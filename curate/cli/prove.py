@@ -151,11 +151,12 @@ def _plan(d: dict[str, Any]) -> str:
     return table(columns, rows, "trials")
 
 
-def _text(d: dict[str, Any]) -> str:
+def comparison_tables(d: dict[str, Any]) -> list[str]:
+    """Draw one table for each target, budget and metric of a proof: means, differences, verdicts."""
     from curate.prove.report import METRICS, result_rows
 
     columns = ("method", "mean, sd", "95% interval", "minus random", "verdict")
-    parts = [
+    return [
         table(
             columns,
             result_rows(one),
@@ -163,6 +164,10 @@ def _text(d: dict[str, Any]) -> str:
         )
         for one in d["results"]
     ]
+
+
+def _text(d: dict[str, Any]) -> str:
+    parts = comparison_tables(d)
     parts += [f"note: {text}" for text in d["statements"]]
     plan = d["plan"]
     parts.append(f"{d['n_trained']} of {plan['n_trials']} trials trained now, {d['wall_s']:,.0f} s")

@@ -1,31 +1,46 @@
-"""The demo: the whole product on a generated pool, and what each method kept of it."""
+"""The demo: the whole product on a generated pool, what each method kept of it, and a proof."""
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool, write_test_split
 from curate.demo.table import POOL, kept_table
+from curate.describing import describe_fields
 from curate.errors import ConfigError
 from curate.pool import Pool, Selected
 from curate.progress import Progress
+from curate.prove.config import BASELINES
+from curate.registry import get_selector, names
 
 if TYPE_CHECKING:
     from curate.store import Store
 
 METHODS: Final = ("grape", "ifd", "random")
 SCORERS: Final = ("likelihood", "ifd", "length")
-_OURS: Final = ("pool.jsonl", "test.jsonl", "curate.duckdb", "curate.parts", "model")
+PROOF: Final = "proof.md"
+PROOF_TOKENS: Final = 20_000  # about one epoch of what GRAPE keeps
+PROOF_TRAIN: Final[Mapping[str, Any]] = {"optimiser.lr": 3e-4, "data.batch_tokens": 1_000}
+SLOW_SETTINGS: Final[Mapping[str, str]] = {
+    "s2l.n_clusters": "20", "trajectory.points": "4", "trajectory.max_tokens": "20000",
+    "trajectory.batch_tokens": "1000", "trajectory.lr": "3e-4", "trajectory.template": "plain",
+}  # fmt: skip
+_OURS: Final = ("pool.jsonl", "test.jsonl", "curate.duckdb", "curate.parts", "model", PROOF,
+                "proof.json")  # fmt: skip
 
 
-def run_demo(folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
-    """Build the pool, train (or reuse) the tiny model, score, select three times, export, compare.
+def run_demo(
+    folder: Path, seed: int, progress: Progress, *, everything: bool = False
+) -> dict[str, Any]:
+    """Build the pool, train (or reuse) the tiny model, score, select, export, compare, and prove.
 
     Everything goes into ``folder``, which may hold an earlier demo and nothing else. Every method
-    gets as many examples as GRAPE keeps by itself: one per instruction.
+    gets as many examples as GRAPE keeps by itself: one per instruction. The proof trains the tiny
+    model on each subset and on random ones, five seeds each, and measures it on held-out tasks;
+    with ``everything`` it compares every registered selector that needs no setting of its own.
     """
     began = time.perf_counter()
     _prepare(folder)
@@ -42,6 +57,7 @@ def run_demo(folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
         budget = len(selections["grape"]) if selections else None
         selections[method] = pool.select(method, budget=budget, model=str(model), seed=seed)
         selections[method].export(folder / f"{method}.jsonl")
+    proof = _prove(pool, folder, len(selections["grape"]), everything)
     return {
         "store": str(folder / "curate.duckdb"),
         "model": str(model),
@@ -49,8 +65,36 @@ def run_demo(folder: Path, seed: int, progress: Progress) -> dict[str, Any]:
         "score_sets": scores.as_dict()["score_sets"],
         "outputs": {name: chosen.document["output"] for name, chosen in selections.items()},
         "kept": _kept(pool, rows, selections),
+        "proof": proof,
+        "page": str(folder / PROOF),
         "wall_s": round(time.perf_counter() - began, 1),
     }
+
+
+def _prove(pool: Pool, folder: Path, budget: int, everything: bool) -> dict[str, Any]:
+    """Compare the methods with random on the held-out tasks; the page goes beside the subsets."""
+    from curate.prove.report import write_report
+
+    methods = _all_methods() if everything else [m for m in METHODS if m not in BASELINES]
+    model = str(folder / "model")
+    document = pool.prove(
+        *methods,
+        budget=budget,
+        target=str(folder / "test.jsonl"),
+        model=model,
+        model_for={"proxy": model} if everything else None,
+        max_tokens=PROOF_TOKENS,
+        train=PROOF_TRAIN,
+        settings=SLOW_SETTINGS if everything else {},
+    )
+    write_report(document, folder / PROOF)
+    return document
+
+
+def _all_methods() -> list[str]:
+    """Return every registered selector but the baselines and those that must be configured."""
+    found = [name for name in names("selector") if name not in BASELINES]
+    return [n for n in found if not any(item.required for item in describe_fields(get_selector(n)))]
 
 
 def _prepare(folder: Path) -> None:

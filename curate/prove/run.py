@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import ConfigError, InterruptedRunError
-from curate.progress import Progress
+from curate.progress import Progress, SaidOnce
 from curate.prove.config import ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
 from curate.prove.plan import Plan, Trial, make_plan
@@ -183,10 +183,11 @@ def _run(
 ) -> tuple[Outcomes, int]:
     refusals: dict[tuple[str, str], str] = {}
     chosen: dict[str, dict[str, Any]] = {}
+    once = SaidOnce(progress)
     for trial in plan.missing:
         if (trial.budget, trial.arm.label) in refusals:
             continue
-        selection = choose(store, trial, config, scoring, progress)
+        selection = choose(store, trial, config, scoring, once)
         if isinstance(selection, NotApplicable):
             refusals[trial.budget, trial.arm.label] = selection.reason
             progress.note(
