@@ -8,9 +8,9 @@ from typing import Final, final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.store.connection import arrow_reader, configure, literal
-from curate.store.parts import write_parquet
 from curate.store.schema import scalar
 
 MAX_SHARD: Final = 16_384
@@ -115,6 +115,8 @@ def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
 
 
 def _write_shards(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path) -> None:
+    """Write the shards; the whole staging folder is synced at once, when it is complete."""
+    folder.mkdir(exist_ok=True)
     columns = ", ".join(f"p.{name}" for name in SHARD_SCHEMA.names)
     ordered = con.sql(
         f"""select a.number, {columns}
@@ -122,7 +124,9 @@ def _write_shards(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path) ->
         order by a.first, a.position"""
     )
     for number, table in _by_number(arrow_reader(ordered, 2_048)):
-        write_parquet(folder / f"shard-{number:05d}.parquet", table.cast(SHARD_SCHEMA))
+        pq.write_table(
+            table.cast(SHARD_SCHEMA), folder / f"shard-{number:05d}.parquet", compression="zstd"
+        )
 
 
 def _by_number(reader: pa.RecordBatchReader) -> Iterator[tuple[int, pa.Table]]:

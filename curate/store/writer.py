@@ -24,6 +24,7 @@ from curate.store.parts import (
     TMP_MARK,
     full_disk_as_error,
     owner,
+    sync,
     sync_tree,
     write_json,
     write_parquet,
@@ -214,8 +215,8 @@ class PoolWriter:
                 shutil.rmtree(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self._folder / staged, target)
-        for target in moves.values():
-            sync_tree(target.parent) if target.is_file() else sync_tree(target)
+        for folder in {target.parent for target in moves.values()}:
+            sync(folder)  # the files themselves were synced in the staging folder
 
 
 def rows_schema() -> pa.Schema:
