@@ -33,6 +33,8 @@ class Overlap:
     same_example, same_prompt, same_words
         Ids of the examples that are in the pool; whose prompt is, up to case and blanks; that
         share 13 words in a row with an example of the pool. Each includes the one before it.
+    in_pool
+        Ids of the pool's examples that overlap with the target in any of these ways.
     """
 
     target: str
@@ -40,6 +42,7 @@ class Overlap:
     same_example: frozenset[str]
     same_prompt: frozenset[str]
     same_words: frozenset[str]
+    in_pool: frozenset[str] = frozenset()
 
     @property
     def ids(self) -> frozenset[str]:
@@ -93,15 +96,16 @@ def find_overlap(
     """
     import pyarrow.parquet as pq
 
-    hashes = _WordHashes()
+    hashes = WordHashes()
     ids = [row.id for row in target.rows]
     by_id = set(ids)
     by_prompt = _by_text((_plain(prompt), one) for (prompt, _), one in _zip(target.texts, ids))
-    grams, owners = _grams([hashes.of(f"{p}\n{r}") for p, r in target.texts])
+    grams, owners = word_runs([hashes.of(f"{p}\n{r}") for p, r in target.texts])
     order = np.argsort(grams, kind="stable")
     known, owners = grams[order], owners[order]
     same_example: set[str] = set()
     same_prompt: set[str] = set()
+    in_pool: set[str] = set()
     seen = np.zeros(len(known), dtype=bool)
     for shard in store.shards(datasets):
         file = pq.ParquetFile(shard.path)
@@ -109,18 +113,23 @@ def find_overlap(
             rows = batch.to_pylist()
             same_example |= by_id & {row["id"] for row in rows}
             for row in rows:
-                same_prompt |= by_prompt.get(_plain(row["prompt"] or ""), set())
+                prompts = by_prompt.get(_plain(row["prompt"] or ""), set())
+                same_prompt |= prompts
+                if prompts or row["id"] in by_id:
+                    in_pool.add(row["id"])
             texts = [hashes.of(f"{row['prompt']}\n{row['response']}") for row in rows]
-            found, _ = _grams(texts)
+            found, of = word_runs(texts)
             seen |= np.isin(known, found)
+            in_pool |= {rows[at]["id"] for at in np.unique(of[np.isin(found, known)]).tolist()}
     shared = {ids[owner] for owner in np.unique(owners[seen]).tolist()}
     return Overlap(
-        target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared)
-    )
+        target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared),
+        frozenset(in_pool),
+    )  # fmt: skip
 
 
 @final
-class _WordHashes:
+class WordHashes:
     """64-bit hashes of lower-case words, each computed once."""
 
     def __init__(self) -> None:
@@ -138,7 +147,7 @@ class _WordHashes:
         return found
 
 
-def _grams(
+def word_runs(
     texts: Sequence[Sequence[int]],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the hash of every run of 13 words inside a text, and the number of that text."""

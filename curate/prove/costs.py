@@ -17,8 +17,8 @@ def cost_of(
 ) -> dict[str, Any]:
     """Return the cost of one method at one budget, over its trials.
 
-    Scores count once and in full, whenever they were computed; training counts every trial,
-    evaluation included. ``flops`` is an estimate, ``energy_j`` what the driver reports; None where
+    Scores count once and in full, whenever they were computed, and with them what a method trains
+    to select; training counts every trial, evaluation included. ``flops`` is an estimate, ``energy_j`` what the driver reports; None where
     unknown.
     """
     scoring = _scoring(store, results, statuses)
@@ -54,10 +54,25 @@ def _scoring(
         flops += cost["flops"] or 0.0
         if cost["energy_j"] is not None:
             known_energy, energy = True, energy + cost["energy_j"]
+    for cost in _procedures(results):
+        seconds += cost["seconds"]
+        tokens += int(cost["tokens"])
+        flops += cost["flops"]
+        known_energy = False
     return {
         "seconds": seconds, "tokens": tokens, "flops": flops if known_flops else None,
         "energy_j": energy if known_energy else None, "set_ids": sorted(used),
     }  # fmt: skip
+
+
+def _procedures(results: Sequence["TrialResult"]) -> list[Mapping[str, Any]]:
+    """Return what the fine-tunings of each selection cost, where its method trains to select."""
+    found = {
+        result.selection["selection_id"]: result.selection["procedure"]
+        for result in results
+        if "procedure" in result.selection
+    }
+    return list(found.values())
 
 
 def _score_sets(
@@ -65,10 +80,17 @@ def _score_sets(
 ) -> Iterator[str]:
     """Yield the sets a selection read, and those of the selections it was made inside of."""
     for one in selection["score_sets"].values():
-        if one["set_id"] in statuses:
-            yield one["set_id"]
+        yield from _with_inputs(one["set_id"], statuses)
     if selection.get("within"):
         yield from _score_sets(store, store.selection(selection["within"]), statuses)
+
+
+def _with_inputs(set_id: str, statuses: Mapping[str, "ScoreSetStatus"]) -> Iterator[str]:
+    """Yield a score set and those it was computed from."""
+    if set_id in statuses:
+        yield set_id
+        for read in statuses[set_id].spec["key"]["inputs"].values():
+            yield from _with_inputs(read, statuses)
 
 
 def _of_set(store: "Store", status: "ScoreSetStatus") -> dict[str, Any]:

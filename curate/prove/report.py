@@ -131,8 +131,8 @@ def _costs(d: Mapping[str, Any]) -> str:
                 )
             )  # fmt: skip
     text = (
-        "## Cost\n\nScores count once and in full, whenever they were computed, the training of a "
-        "proxy with them. Training is the sum over seeds, evaluation included.\n\n"
+        "## Cost\n\nScores count once and in full, whenever they were computed, and with them what a "
+        "method trains to select. Training is the sum over seeds, evaluation included.\n\n"
     )
     return text + _table(columns, rows)
 

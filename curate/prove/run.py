@@ -1,7 +1,7 @@
 """A whole proof: plan, select, train what is missing, compare."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -9,16 +9,24 @@ from curate.errors import ConfigError, InterruptedRunError
 from curate.progress import Progress, SaidOnce
 from curate.prove.config import ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
-from curate.prove.plan import Plan, Trial, make_plan
+from curate.prove.plan import Plan, Trial, finished, make_plan
 from curate.prove.results import Outcomes, build_document
 from curate.prove.targets import Target, read_targets
-from curate.prove.trials import NotApplicable, TrialResult, choose, load_result, run_trial
+from curate.prove.trials import (
+    NotApplicable,
+    TrialResult,
+    choose,
+    claimed,
+    load_result,
+    run_trial,
+)
 
 if TYPE_CHECKING:
     from curate.scoring.job import ScoringOptions
     from curate.store import Store
 
 STAGE: Final = "trials"
+POLL_S: Final = 5.0
 NONE: Final = "none"
 ALLOWED: Final = "allowed"
 LEFT_OUT: Final = "left out"
@@ -104,7 +112,7 @@ def prove(
     """Train on what each method selects and on random subsets, and say which is better.
 
     Finished trials are in the store and are not run again; a killed one goes on from its last
-    checkpoint. Returns the document ``prove --json`` prints; with ``dry_run`` its plan alone.
+    checkpoint. Started several times at once on one store, the processes share the trials. Returns the document ``prove --json`` prints; with ``dry_run`` its plan alone.
 
     Raises
     ------
@@ -197,15 +205,37 @@ def _run(
             chosen[trial.trial_id] = selection
     todo = [trial for trial in plan.missing if (trial.budget, trial.arm.label) not in refusals]
     progress.start(STAGE, len(todo), "trials")
-    for number, trial in enumerate(todo, 1):
-        _stop_in_time(number, len(todo), scoring.max_hours, began)
+    n_trained = 0
+    for trial in _shared(store, todo, progress):
+        _stop_in_time(n_trained, len(todo), scoring.max_hours, began)
         progress.note(
-            f"trial {number} of {len(todo)}: {trial.arm.label} at {trial.budget}, seed {trial.seed}"
+            f"trial {todo.index(trial) + 1} of {len(todo)}: {trial.arm.label} at {trial.budget}, "
+            f"seed {trial.seed}"
         )
         run_trial(store, trial, chosen[trial.trial_id], targets, progress)
-        progress.advance(STAGE, 1)
+        n_trained += 1
     progress.finish(STAGE)
-    return _outcomes(store, config, plan, refusals), len(todo)
+    return _outcomes(store, config, plan, refusals), n_trained
+
+
+def _shared(store: "Store", todo: Sequence[Trial], progress: Progress) -> Iterator[Trial]:
+    """Yield the trials this process is to run, until all are in the store.
+
+    A trial that another process runs on the same store is waited for, and taken over if that dies.
+    """
+    left = list(todo)
+    while left:
+        n_before = len(left)
+        for trial in list(left):
+            with claimed(store, trial.trial_id) as mine:
+                if not finished(store, [trial.trial_id]):
+                    if not mine:
+                        continue
+                    yield trial
+            left.remove(trial)
+            progress.advance(STAGE, 1)
+        if len(left) == n_before:
+            time.sleep(POLL_S)
 
 
 def _outcomes(
@@ -221,10 +251,10 @@ def _outcomes(
     return Outcomes(config.budgets, labels, results, refusals)
 
 
-def _stop_in_time(number: int, total: int, max_hours: float | None, began: float) -> None:
+def _stop_in_time(n_done: int, total: int, max_hours: float | None, began: float) -> None:
     if max_hours is not None and time.perf_counter() - began > max_hours * 3600:
         raise InterruptedRunError(
-            f"stopped after {max_hours} h: {number - 1} of {total} trials of this run are done and "
+            f"stopped after {max_hours} h: {n_done} of {total} trials of this run are done and "
             "saved; run the same command to continue"
         )
 

@@ -1,7 +1,8 @@
 """Trials: select, train, evaluate, store; what is in the store is not done again."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -127,6 +128,29 @@ def run_trial(
         selection_id=facts["selection_id"], selection=facts, identity=dict(trial.identity),
     )  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def claimed(store: "Store", trial_id: str) -> Iterator[bool]:
+    """Keep other processes from running a trial; False where a living one has it already.
+
+    So the same command, started several times on one store, shares the trials.
+    """
+    from curate.store.parts import TMP_MARK, owner, owner_is_dead
+
+    path = store.parts / "runs" / f"{trial_id}.claim"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mine = False
+    try:
+        if path.exists() and owner_is_dead(path.with_name(f"{TMP_MARK}{path.read_text()}")):
+            path.unlink(missing_ok=True)
+        with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+            file.write(owner())
+            mine = True
+        yield mine
+    finally:
+        if mine:
+            path.unlink(missing_ok=True)
 
 
 def load_result(store: "Store", trial_id: str) -> TrialResult:

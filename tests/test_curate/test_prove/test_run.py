@@ -143,6 +143,50 @@ def test_an_arm_gets_the_settings_of_what_it_reads_and_no_other():
     }  # fmt: skip
 
 
+def test_a_trial_of_a_living_process_is_left_to_it_and_of_a_dead_one_taken(proven):
+    from curate.prove.trials import claimed
+    from curate.store.parts import owner
+
+    store = proven[0].store
+    path = store.parts / "runs" / "abc.claim"
+    with claimed(store, "abc") as mine:
+        assert mine
+        assert path.read_text() == owner()
+        with claimed(store, "abc") as again:
+            assert not again
+        assert path.exists(), "only its owner gives a claim back"
+    assert not path.exists()
+    path.write_text(owner().rpartition("-")[0] + "-999999999")
+    with claimed(store, "abc") as mine:
+        assert mine
+
+
+def test_a_trial_another_process_finishes_is_waited_for_and_not_trained(
+    proven, tiny_llama, monkeypatch
+):
+    from curate.prove import run
+    from curate.prove.trials import claimed
+
+    pool, _, target = proven
+    given = {"target": str(target), "model": str(tiny_llama), **OPTIONS, "seeds": 1}
+    method = "top-k:rank=-n_chars"
+    plan = pool.prove(method, **given, dry_run=True)["plan"]
+    [missing] = [t["trial_id"] for t in plan["trials"] if not t["done"]]
+    other = claimed(pool.store, missing)
+    assert other.__enter__()
+    waits = []
+
+    def wait(_seconds):
+        waits.append(n_trials(pool))
+        other.__exit__(None, None, None)  # the other process is gone, its trial unfinished
+
+    monkeypatch.setattr(run.time, "sleep", wait)
+    before = n_trials(pool)
+    document = pool.prove(method, **given)
+    assert waits == [before], "nothing was trained while the other process had it"
+    assert document["n_trained"] == 1
+
+
 def test_time_up_keeps_what_is_done(proven, tiny_llama):
     pool, _, target = proven
     given = {"target": str(target), "model": str(tiny_llama), **OPTIONS}
