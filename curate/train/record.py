@@ -173,7 +173,7 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions a run depends on."""
-    found = {"python": sys.version.split()[0], "platform": platform.platform()}
+    found = {"python": sys.version.split()[0], "platform": f"{platform.system()} {platform.machine()}"}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
