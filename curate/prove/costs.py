@@ -54,10 +54,10 @@ def _scoring(
         flops += cost["flops"] or 0.0
         if cost["energy_j"] is not None:
             known_energy, energy = True, energy + cost["energy_j"]
-    for cost in _procedures(results):
-        seconds += cost["seconds"]
-        tokens += int(cost["tokens"])
-        flops += cost["flops"]
+    for trained in _procedures(results):
+        seconds += trained["seconds"]
+        tokens += int(trained["tokens"])
+        flops += trained["flops"]
         known_energy = False
     return {
         "seconds": seconds, "tokens": tokens, "flops": flops if known_flops else None,
