@@ -9,22 +9,46 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias, cast, final
 
-from curate.contracts import Budget, Outcome, Procedure, Result, Score, Select, Step
+from curate.contracts import (
+    Budget,
+    Evaluate,
+    Mean,
+    Outcome,
+    Procedure,
+    Result,
+    Score,
+    Select,
+    Step,
+    Train,
+    Unite,
+)
 from curate.errors import ProcedureError, StoreError
 
 Execute: TypeAlias = Callable[[Step], Result]
 
-_KINDS: Final[Mapping[type, str]] = {Select: "select", Score: "score"}
+Observe: TypeAlias = Callable[[Step, Result], None]
+
+_KINDS: Final[Mapping[type, str]] = {
+    Select: "select", Score: "score", Unite: "unite", Train: "train", Evaluate: "evaluate",
+    Mean: "mean",
+}  # fmt: skip
 
 
 def run_procedure(
-    procedure: Procedure, budget: Budget | None, seed: int, execute: Execute, journal: Path
+    procedure: Procedure,
+    budget: Budget | None,
+    seed: int,
+    execute: Execute,
+    journal: Path,
+    *,
+    context: Mapping[str, Any] | None = None,
+    observe: Observe = lambda _step, _result: None,
 ) -> Outcome:
     """Drive a procedure to its outcome; steps finished by an earlier run are not executed again.
 
     A finished step is one line of the journal, written and synced before the procedure sees its
-    result. The line is found again by the procedure's name, configuration, budget, seed, and the
-    step's place and content. One journal serves any number of procedures and runs, one at a time.
+    result. The line is found again by the procedure's name, configuration, budget, seed and context,
+    and the step's place and content. One journal serves any number of procedures and runs, one at a time.
 
     Parameters
     ----------
@@ -34,6 +58,10 @@ def run_procedure(
     journal
         File of JSON lines, created with its folder when missing. A last line cut short by a crash
         is dropped and its step is executed again.
+    context
+        Whatever else decides the results, such as the pool and the models, as plain values.
+    observe
+        Told of every step with its result, executed now or by an earlier run.
 
     Raises
     ------
@@ -45,12 +73,13 @@ def run_procedure(
         The journal is damaged before its last line.
     """
     with _open_journal(journal) as book:
-        run = _run_key(procedure, budget, seed)
+        run = _run_key(procedure, budget, seed, context or {})
         generator = procedure.run(budget, seed)
         try:
             reached, place = _advance(generator, None), 0
             while not isinstance(reached, _End):
                 result = _result_of(reached, place, run, procedure.name, execute, book)
+                observe(reached, result)
                 reached, place = _advance(generator, result), place + 1
         finally:
             generator.close()
@@ -64,7 +93,8 @@ def step_to_json(step: Step) -> dict[str, Any]:
     """
     if type(step) not in _KINDS:
         raise ProcedureError(
-            f"a procedure yielded {step!r}, which is not a step; yield Select(...) or Score(...)"
+            f"a procedure yielded {step!r}, which is not a step; yield one of: "
+            f"{', '.join(kind.__name__ for kind in _KINDS)}"
         )
     document = {"kind": _KINDS[type(step)], **asdict(step)}
     return cast(dict[str, Any], json.loads(_dump(document, f"step {step!r}")))
@@ -136,10 +166,12 @@ def _outcome(value: Any, name: str) -> Outcome:
     return value
 
 
-def _run_key(procedure: Procedure, budget: Budget | None, seed: int) -> str:
+def _run_key(
+    procedure: Procedure, budget: Budget | None, seed: int, context: Mapping[str, Any]
+) -> str:
     config = {item.name: getattr(procedure, item.name) for item in fields(cast(Any, procedure))}
     spent = None if budget is None else [budget.amount, budget.unit]
-    return _digest([procedure.name, config, spent, seed])
+    return _digest([procedure.name, config, spent, seed, context])
 
 
 def _digest(document: Any) -> str:

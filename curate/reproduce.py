@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from curate.contracts import Role, RunScorer
+from curate.contracts import Procedure, Role, RunScorer
 from curate.errors import DataError, StoreError
-from curate.manifest import library_versions, read_manifest
+from curate.manifest import exported_path, library_versions, read_manifest
 from curate.progress import Progress
-from curate.registry import get_scorer
-from curate.selecting import SelectOptions, select
+from curate.registry import build, get_scorer
+from curate.selecting import SelectOptions, build_method, select
 
 if TYPE_CHECKING:
+    from curate.scoring.job import ScoringOptions
+    from curate.scoring.planner import ScoreRequest
     from curate.store import Store
 
 MAX_LISTED: Final = 20
@@ -47,7 +49,7 @@ def reproduce(
     with tempfile.TemporaryDirectory() as folder:
         target = output or Path(folder) / document["output"]["name"]
         written = _select_and_export(opened, document, target, progress)
-        original = manifest.parent / document["output"]["name"]
+        original = exported_path(manifest, document)
         differences += _compare(document, written["sha256"], target, original)
     return {
         "identical": not differences,
@@ -63,17 +65,28 @@ def reproduce(
 def _select_and_export(
     store: "Store", document: Mapping[str, Any], target: Path, progress: Progress
 ) -> dict[str, Any]:
-    from curate.data.export import ExportOptions, export_selection
-    from curate.scoring.job import ScoringOptions
+    from curate.exporting import How, write_output
 
-    record = select(store, _options(document), ScoringOptions(), progress)
-    how = document["output"]
-    options = ExportOptions(
-        to=how["to"], order=how["order"], annotate=how["annotate"],
-        keep_duplicates=how["keep_duplicates"],
-    )  # fmt: skip
-    written = export_selection(store, record["selection_id"], target, options)
-    return {"sha256": written.sha256, "n_rows": written.n_rows}
+    record = _select_again(store, document, progress)
+    how = How.of_manifest(document["output"])
+    return write_output(store, record["selection_id"], target, how)
+
+
+def _select_again(
+    store: "Store", document: Mapping[str, Any], progress: Progress
+) -> Mapping[str, Any]:
+    """Select from stored scores; what a procedure has put together, part by part, nothing trained."""
+    from curate.scoring.job import ScoringOptions
+    from curate.stepping import united
+
+    if "selections" not in document:
+        return select(store, _options(document), ScoringOptions(), progress)
+    for part in document["selections"]:
+        _select_again(store, store.selection(part), progress)
+    options = _options(document)
+    procedure = build_method(document["method"], options.settings)
+    assert isinstance(procedure, Procedure)
+    return united(store, procedure, options, document["selections"])
 
 
 def _options(document: Mapping[str, Any], bind: bool = True) -> SelectOptions:
@@ -88,6 +101,7 @@ def _options(document: Mapping[str, Any], bind: bool = True) -> SelectOptions:
         exclude=tuple(document["exclude"]),
         quota=document["quota"],
         within=document["within"],
+        without=tuple(document.get("without", ())),
         datasets=tuple(document["datasets"]),
         bind={alias: one["set_id"] for alias, one in sets.items()} if bind else {},
         allow_stale=True,
@@ -166,6 +180,11 @@ def _rescore(
     """Score everything again elsewhere; return the ids only then, and only now, selected."""
     from curate.pool import Pool
 
+    if "selections" in document:
+        raise StoreError(
+            f"method {document['method']!r} trains models to select, which --rescore does not do "
+            "again; run its select command on a new store, and compare"
+        )
     before = set(store.selection_rows(document["selection_id"]).column("id").to_pylist())
     with tempfile.TemporaryDirectory() as folder:
         pool = Pool(Path(folder) / "rescore.duckdb", progress=progress)
@@ -195,7 +214,8 @@ def _read_again(pool: Any, dataset: Any) -> None:
 def _score_again(
     store: "Store", alias: str, spec: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> str:
-    from curate.scoring.job import ScoringOptions, make_request, score
+    from curate.scoring.job import ScoringOptions, make_request
+    from curate.scoring.planner import request_for
 
     key, run = spec["key"], spec["run"]
     if issubclass(get_scorer(key["scorer"]), RunScorer):
@@ -213,9 +233,22 @@ def _score_again(
         workers=workers,
     )
     config = settings_of(key["config"])
-    request = make_request(store, key["scorer"], alias, config, role, options)
-    if request is None:
+    if "inputs" in run:  # a derived scorer: what it reads comes first
+        read = {a: _score_again(store, a, s, workers, progress) for a, s in run["inputs"].items()}
+        scorer, model = build(get_scorer(key["scorer"]), config), run["model"]
+        request = request_for(scorer, alias, model, options, inputs=read)
+        return _one_set(store, request, options, progress)
+    wanted = make_request(store, key["scorer"], alias, config, role, options)
+    if wanted is None:
         raise StoreError(f"cannot score {alias!r} again: its model is not in the manifest")
+    return _one_set(store, wanted, options, progress)
+
+
+def _one_set(
+    store: "Store", request: "ScoreRequest", options: "ScoringOptions", progress: Progress
+) -> str:
+    from curate.scoring.job import score
+
     return score(store, [request], options, progress).sets[0].status.set_id
 
 

@@ -16,12 +16,8 @@ from curate.contracts import (
     Expression,
     Need,
     Procedure,
-    Result,
-    Score,
-    Select,
     Selection,
     Selector,
-    Step,
     View,
 )
 from curate.errors import ConfigError
@@ -45,7 +41,8 @@ class SelectOptions:
     """What to select, apart from how to compute missing scores.
 
     ``datasets`` restricts the pool to the examples of some datasets; ``bind`` fixes score sets by
-    alias (used to reproduce a selection); ``within`` restricts it to an earlier selection.
+    alias (used to reproduce a selection); ``within`` restricts it to an earlier selection, and the
+    examples of the selections ``without`` are left out.
     """
 
     method: str
@@ -58,6 +55,7 @@ class SelectOptions:
     quota: Mapping[str, str] = field(default_factory=dict)
     datasets: tuple[str, ...] | None = None
     within: str | None = None
+    without: tuple[str, ...] = ()
     bind: Mapping[str, str] = field(default_factory=dict)
     allow_stale: bool = False
 
@@ -168,7 +166,7 @@ def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions
         where=options.where,
         datasets=options.datasets,
         within=options.within,
-        exclude=options.exclude,
+        exclude=(*options.exclude, *_ids_of(store, options.without)),
         tokens_set=bound.sets[LENGTH_ALIAS].set_id if LENGTH_ALIAS in bound.sets else None,
     )
     if len(view) == 0:
@@ -208,6 +206,7 @@ def _record(
         "exclude": list(options.exclude),
         "quota": dict(options.quota),
         "within": options.within,
+        "without": list(options.without),
         "datasets": sorted(options.datasets or [d.dataset_id for d in store.datasets()]),
         "score_sets": {
             alias: {"set_id": status.set_id, "content_hash": status.content_hash}
@@ -269,6 +268,10 @@ def _length_warning(ratio: float | None) -> list[str]:
     ]
 
 
+def _ids_of(store: "Store", selections: Sequence[str]) -> list[str]:
+    return [i for one in selections for i in store.selection_rows(one).column("id").to_pylist()]
+
+
 def _run_procedure(
     store: "Store",
     method: Procedure,
@@ -278,36 +281,50 @@ def _run_procedure(
     began: float,
 ) -> dict[str, Any]:
     from curate.procedures import run_procedure
-    from curate.scoring.job import score_one
+    from curate.stepping import StepExecutor
 
     if options.bind or options.include or options.quota:
         raise ConfigError(
             f"method {options.method!r} is a procedure; --include and --quota apply to single "
             "selectors, put them on the last of two commands"
         )
-
-    def execute(step: Step) -> Result:
-        if isinstance(step, Score):
-            status = score_one(store, step.scorer, dict(step.config), step.role, scoring, progress)
-            return Result(status.set_id, {"content_hash": status.content_hash})
-        record = select(store, _step_options(step, options), scoring, progress)
-        return Result(record["selection_id"], {"n_selected": record["n_selected"]})
-
     refuse_unused(setting_owners(method), options.settings)
     budget = None if options.budget is None else Budget.parse(options.budget)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
-    outcome = run_procedure(method, budget, options.seed, execute, journal)
+    execute = StepExecutor(store, method, options, scoring, progress)
+    outcome = run_procedure(
+        method, budget, options.seed, execute, journal,
+        context=_circumstances(store, options, scoring), observe=execute.observe,
+    )  # fmt: skip
     record = store.selection(outcome.selection_id)
     record |= {"method": options.method, "warnings": [*record["warnings"], *outcome.warnings]}
+    if execute.models:
+        record["procedure"] = execute.cost()
+        store.save_selection(record, store.selection_rows(outcome.selection_id))
+        execute.forget_models()
     return _report(record, began, 0)
 
 
-def _step_options(step: Select, options: SelectOptions) -> SelectOptions:
-    return replace(
-        options,
-        method=step.method,
-        budget=step.budget,
-        settings={key: str(value) for key, value in step.config.items()},
-        seed=step.seed,
-        within=step.within or options.within,
-    )
+def _circumstances(
+    store: "Store", options: SelectOptions, scoring: "ScoringOptions"
+) -> dict[str, Any]:
+    """Return what decides a procedure's results besides itself: the pool, its limits, the models."""
+    from curate.scoring.files import find_folder, folder_hash
+
+    models = {}
+    for role, name in scoring.models.items():
+        folder, commit = find_folder(name, scoring.revision if role == "target" else None)
+        models[role] = commit or folder_hash(folder)
+    if scoring.adapter is not None:
+        models["adapter"] = folder_hash(find_folder(scoring.adapter, None)[0])
+    return {
+        "pool": store.pool_hash(),
+        "limits": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(options).items()
+            if name in ("where", "exclude", "datasets", "within", "without", "allow_stale")
+        },
+        "models": models,
+        "template": scoring.template,
+        "dtype": scoring.dtype,
+    }

@@ -2,14 +2,26 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from curate.contracts import Budget, Outcome, Procedure, Result, Select, Step
+from curate.contracts import (
+    Budget,
+    Evaluate,
+    Mean,
+    Outcome,
+    Procedure,
+    Result,
+    Score,
+    Select,
+    Step,
+    Train,
+    Unite,
+)
 from curate.errors import CurateError, ProcedureError
 from curate.procedures import run_procedure, step_to_json
 from curate.registry import get_method, get_scorer
@@ -80,10 +92,28 @@ def check_procedure(
 
 def made_up_result(step: Step) -> Result:
     """Return a plausible result for a step, the same for the same step."""
-    kind = "selection" if isinstance(step, Select) else "scores"
-    name = step.method if isinstance(step, Select) else step.scorer
-    facts = {"n_pool": 1000, "n_eligible": 900, "n_selected": 100, "n_tokens": 12_000}
-    return Result(f"{kind}-of-{name}-{hash_of(step)}", facts)
+    draw = int(hash_of(step), 16) / 16**8  # in [0, 1), another number for another step
+    facts: Mapping[str, Any] = {}
+    match step:
+        case Select():
+            n = _made_up_count(step.budget)
+            facts = {"n_pool": 1000, "n_eligible": 900, "n_selected": n, "n_tokens": 120 * n}
+        case Unite():
+            facts = {"n_selected": 100}
+        case Train():
+            facts = {"tokens": 12_000, "seconds": 9.5, "flops": 1e12, "nll": 1 + draw}
+        case Evaluate():
+            facts = {"groups": {"0": [60, 1 + draw], "1": [40, 2 - draw]}}
+        case Mean():
+            facts = {"mean": {name: draw + i for i, name in enumerate(step.expressions)}}
+    return Result(f"{type(step).__name__.lower()}-{hash_of(step)}", facts)
+
+
+def _made_up_count(text: str | None) -> int:
+    """Return how many of 1,000 examples of 120 tokens a budget is."""
+    budget = Budget.parse(text or "10%")
+    scale = {"examples": 1.0, "share": 1000.0, "tokens": 1 / 120, "token-share": 1000.0}
+    return max(1, int(budget.amount * scale[budget.unit] + 1e-9))
 
 
 def hash_of(step: Step) -> str:
@@ -104,7 +134,8 @@ def _drive(
 
 def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: str) -> None:
     require(bool(steps), f"{label} takes no step; a method without steps is a selector")
-    selections = {execute(step).id for step in steps if isinstance(step, Select)}
+    selections = {execute(step).id for step in steps if isinstance(step, Select | Unite)}
+    models = {"", *(execute(step).id for step in steps if isinstance(step, Train))}
     require(
         outcome.selection_id in selections,
         f"{label} ends with selection {outcome.selection_id!r}, which no step of it made",
@@ -113,15 +144,39 @@ def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: s
         try:
             if isinstance(step, Select):
                 get_method(step.method)
-            else:
+            elif isinstance(step, Score):
                 get_scorer(step.scorer)
         except CurateError as error:
             require(False, f"{label} takes a step nobody can carry out: {error}")
-        if isinstance(step, Select) and step.within is not None:
-            require(
-                step.within in selections,
-                f"{label} selects within {step.within!r}, which no step of it made",
-            )
+        for what, name, known in _named(step, selections, models):
+            require(name in known, f"{label} {what} {name!r}, which no step of it made")
+
+
+def _named(
+    step: Step, selections: set[str], models: set[str]
+) -> Iterator[tuple[str, str, set[str]]]:
+    """Yield what a step refers to: in words, the id, and the ids there are."""
+    match step:
+        case Select():
+            for name in (step.within, *step.without):
+                if name is not None:
+                    yield (
+                        f"selects {'within' if name == step.within else 'without'}",
+                        name,
+                        selections,
+                    )
+        case Unite():
+            for name in step.selections:
+                yield "unites", name, selections
+        case Train():
+            for name in filter(None, (step.selection, step.evaluate)):
+                yield "trains on or with", name, selections
+        case Evaluate():
+            yield "evaluates on", step.selection, selections
+            yield "evaluates model", step.model, models
+            yield "compares with model", step.minus or "", models
+        case Mean():
+            yield "averages over", step.selection, selections
 
 
 def _check_resume(

@@ -1,4 +1,4 @@
-"""The contract of scorers, all four kinds."""
+"""The contract of scorers, all five kinds."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +8,12 @@ from typing import Any, Final, TypeAlias, cast, get_args
 import numpy as np
 
 from curate.contracts import (
+    FAILURE,
     ROLES,
+    TOKENS_RUN,
     Column,
     Columns,
+    DerivedScorer,
     Example,
     ForwardScorer,
     LoadContext,
@@ -24,6 +27,7 @@ from curate.contracts import (
     Stat,
 )
 from curate.errors import ExampleFailure
+from curate.registry import build, get_scorer
 from curate.testing.common import ContractError, check_config, name_of, require
 from curate.testing.synthetic import synthetic_stats, synthetic_view
 
@@ -31,6 +35,11 @@ Contexts: TypeAlias = Callable[[Scorer], LoadContext]
 
 _DTYPES: Final[tuple[str, ...]] = get_args(Column.__annotations__["dtype"])
 _TOLERANCE: Final = 1e-4  # a padded float32 batch and single rows agree to this, relative
+
+_EXTRA: Final[Mapping[str, Column]] = {
+    FAILURE: Column("text", "why an example has no score"),
+    TOKENS_RUN: Column("int", "tokens a model ran"),
+}
 
 EXAMPLES: Final = (
     Example(
@@ -71,7 +80,8 @@ def check_scorer(
     exactly the declared columns, of the declared types. Forward scorers: segments with distinct
     names, a `reduce` that needs only the statistics in ``emits``, is pure, leaves its input alone
     and returns finite float64 or raises `ExampleFailure`, also for one and for no scored token.
-    Row scorers: one entry per example, in order, whatever the batch. Pool scorers: one entry per
+    Row and derived scorers: one entry per example, in order, whatever the batch; what a derived
+    scorer reads is computed by the scorers it names. Pool scorers: one entry per
     example of a view. Run scorers: a role, the columns of a trajectory, and a recipe that can be
     trained.
 
@@ -95,18 +105,26 @@ def check_scorer(
         _check_forward(scorer, label)
     elif isinstance(scorer, RowScorer):
         _check_rows(scorer, context, label)
+    elif isinstance(scorer, DerivedScorer):
+        _check_derived(scorer, context, label)
     elif isinstance(scorer, PoolScorer):
         _check_pool(scorer, columns or {}, label)
     elif isinstance(scorer, RunScorer):
         _check_run(scorer, label)
     else:
-        raise ContractError(f"{label} is not a ForwardScorer, RowScorer, PoolScorer or RunScorer")
+        raise ContractError(
+            f"{label} is not a ForwardScorer, RowScorer, DerivedScorer, PoolScorer or RunScorer"
+        )
 
 
 def check_columns(columns: Columns, outputs: Mapping[str, Column], n_rows: int, label: str) -> None:
-    """Check that a batch of columns is what was declared: names, one entry per row, types."""
+    """Check that a batch of columns is what was declared: names, one entry per row, types.
+
+    What a row or derived scorer may return beside its outputs is checked where it is there.
+    """
+    declared = {**outputs, **{name: extra for name, extra in _EXTRA.items() if name in columns}}
     require(
-        set(columns) == set(outputs),
+        set(columns) == set(declared),
         f"{label} returns columns {sorted(columns)} and declares {sorted(outputs)}",
     )
     for name, values in columns.items():
@@ -115,7 +133,8 @@ def check_columns(columns: Columns, outputs: Mapping[str, Column], n_rows: int, 
             f"{label} returns {len(values)} rows of {name!r} for {n_rows} examples",
         )
         for value in values:
-            _check_value(value, outputs[name], f"{label}, column {name!r}", may_be_nan=True)
+            if not (name == FAILURE and value is None):
+                _check_value(value, declared[name], f"{label}, column {name!r}", may_be_nan=True)
 
 
 def _check_declarations(scorer: Scorer, label: str) -> None:
@@ -241,15 +260,75 @@ def _same(one: SegmentStats, other: SegmentStats) -> bool:
 
 
 def _check_rows(scorer: RowScorer, context: Contexts | None, label: str) -> None:
-    if context is None:
-        require(scorer.role is None, f"{label} runs a model; pass check_scorer a context for it")
-        where = LoadContext(device="cpu", dtype="float32")
-    else:
-        where = context(scorer)
-    score = scorer.load(where)
+    _check_function(scorer.load(_where(scorer, context)), scorer.outputs, label)
+
+
+def _check_derived(scorer: DerivedScorer, context: Contexts | None, label: str) -> None:
+    needs = scorer.requires()
+    require(len(needs) > 0, f"{label} reads nothing; make it a RowScorer")
+    require(dict(needs) == dict(scorer.requires()), f"{label}: requires() changes between calls")
+    _check_function(_reading(scorer, context), scorer.outputs, label)
+
+
+def _check_function(
+    score: Callable[[Sequence[Example]], Columns], outputs: Mapping[str, Column], label: str
+) -> None:
     whole = score(EXAMPLES)
-    check_columns(whole, scorer.outputs, len(EXAMPLES), label)
-    _check_batching(score, scorer.outputs, whole, label)
+    check_columns(whole, outputs, len(EXAMPLES), label)
+    _check_batching(score, outputs, whole, label)
+
+
+def _where(scorer: Scorer, context: Contexts | None) -> LoadContext:
+    if context is not None:
+        return context(scorer)
+    require(
+        scorer.role is None,
+        f"scorer {name_of(scorer)} runs a model; pass check_scorer a context for it",
+    )
+    return LoadContext(device="cpu", dtype="float32")
+
+
+def _reading(
+    scorer: DerivedScorer, context: Contexts | None
+) -> Callable[[Sequence[Example]], Columns]:
+    """Load a derived scorer and compute what it reads of `EXAMPLES`; return a function of examples."""
+    read: dict[str, Any] = {}
+    for alias, need in scorer.requires().items():
+        require(need.scorer is not None, f"scorer {name_of(scorer)}: {alias!r} names no scorer")
+        needed = build(get_scorer(str(need.scorer)), need.config)
+        read |= {f"{alias}.{name}": v for name, v in _scores_of(needed, context).items()}
+    score = scorer.load(_where(scorer, context))
+    places = {example.id: place for place, example in enumerate(EXAMPLES)}
+
+    def run(examples: Sequence[Example]) -> Columns:
+        rows = [places[example.id] for example in examples]
+        return score(examples, {name: values[rows] for name, values in read.items()})
+
+    return run
+
+
+def _scores_of(scorer: Scorer, context: Contexts | None) -> dict[str, Any]:
+    """Return what a forward, row or derived scorer makes of `EXAMPLES`, one entry per example."""
+    if isinstance(scorer, ForwardScorer):
+        names = [segment.name for segment in scorer.segments()]
+        rng = np.random.default_rng(0)
+        reduced = [
+            scorer.reduce(
+                {n: synthetic_stats(scorer.emits, rng, score_end=scorer.score_end) for n in names}
+            )
+            for _ in EXAMPLES
+        ]
+        return {name: np.array([one[name] for one in reduced]) for name in scorer.outputs}
+    if isinstance(scorer, DerivedScorer):
+        columns = _reading(scorer, context)(EXAMPLES)
+    else:
+        require(
+            isinstance(scorer, RowScorer),
+            f"scorer {name_of(scorer)} does not score one example at a time, and a derived scorer "
+            "reads it",
+        )
+        columns = cast(RowScorer, scorer).load(_where(scorer, context))(EXAMPLES)
+    return {name: columns[name] for name in scorer.outputs}
 
 
 def _check_batching(

@@ -18,6 +18,7 @@ from curate.scoring.render import Rendered
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from curate.scoring.model import LoadedModel
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel
     from curate.train.processes import Processes
@@ -109,6 +110,16 @@ def response_nll(
     batch_tokens: int,
     processes: "Processes | None" = None,
 ) -> Float[np.ndarray, " n"]:
+    """Do as `summed_nll` with a model in training; the caller has switched it to evaluation."""
+    return summed_nll(model.for_scoring(), rendered, batch_tokens, processes)
+
+
+def summed_nll(
+    loaded: "LoadedModel",
+    rendered: "Sequence[Rendered]",
+    batch_tokens: int,
+    processes: "Processes | None" = None,
+) -> Float[np.ndarray, " n"]:
     """Return the summed NLL in nats of each row, ends of turns included; NaN if one does not fit.
 
     Without ``processes`` this process does all of it.
@@ -117,7 +128,7 @@ def response_nll(
     batches = plan_batches(lengths, [f"{i:012d}" for i in range(len(rendered))], batch_tokens)
     if processes is not None:
         batches = batches[processes.index :: processes.count]
-    forward = Forward(model.for_scoring())
+    forward = Forward(loaded)
     wants = Wants(HeadWants(), ())
     nll = np.zeros(len(rendered))
     for batch in batches:

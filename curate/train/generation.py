@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from curate.contracts import Rendering
 from curate.scoring.templates import turn_text
 from curate.train.answers import extractor, is_match
 from curate.train.evaluate import Evaluation, evaluate, evaluating
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from curate.train.config import TrainConfig
-    from curate.train.data import Prepared
+    from curate.train.data import Prepared, TrainRow
     from curate.train.model import TrainedModel
     from curate.train.processes import Processes
 
@@ -74,6 +77,49 @@ def evaluate_fully(
         batch_tokens=micro,
     )
     return replace(found, correct=correct)
+
+
+def answered(
+    config: "TrainConfig", weights: "Path", rows: "Sequence[TrainRow]", max_new_tokens: int
+) -> "list[TrainRow]":
+    """Return rows with a trained model's greedy answer in the place of the last response.
+
+    Rows whose answer is empty are left out.
+
+    Parameters
+    ----------
+    config
+        Resolved settings of the run that trained the weights.
+    weights
+        Its output folder.
+    """
+    from curate.scoring.model import resolve_model
+    from curate.scoring.render import Renderer
+    from curate.train.data import prepare
+    from curate.train.model import load_trained_model
+
+    data = config.data
+    assert data.micro_tokens is not None
+    resolved = resolve_model(str(weights))
+    model = load_trained_model(resolved, config, torch.device(config.compute.device))
+    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    renderer = Renderer(model.tokenizer, resolved.max_length)
+    prepared = prepare(rows, renderer, rendering, "evaluation")
+    prompts = [_prompt(prepared, row) for row in range(len(prepared))]
+    order = np.argsort([-len(prompt) for prompt in prompts], kind="stable")
+    made: dict[int, str] = {}
+    for batch in _batches(prompts, order, max_new_tokens, data.micro_tokens):
+        texts = generate(model, [prompts[row] for row in batch], max_new_tokens)
+        made |= dict(zip(batch, texts, strict=True))
+    return [
+        _with_answer(prepared.rows[row], text.strip()) for row, text in made.items() if text.strip()
+    ]
+
+
+def _with_answer(row: "TrainRow", text: str) -> "TrainRow":
+    *before, last = row.example.messages
+    messages = (*before, {"role": last["role"], "content": text})
+    return replace(row, example=replace(row.example, messages=messages))
 
 
 def evaluation_key(prepared: "Prepared", config: "TrainConfig") -> str:

@@ -173,7 +173,10 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions a run depends on."""
-    found = {"python": sys.version.split()[0], "platform": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "python": sys.version.split()[0],
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
     for name in _PACKAGES:
         try:
             found[name] = version(name)

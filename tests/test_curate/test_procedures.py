@@ -186,7 +186,10 @@ def generator_of(step, value=None):
 
 @pytest.mark.parametrize("step", [None, "select", Select, Result("x")])
 def test_only_steps_are_carried_out(journal, step):
-    with pytest.raises(ProcedureError, match=r"is not a step; yield Select\(...\) or Score\(...\)"):
+    with pytest.raises(
+        ProcedureError,
+        match=r"is not a step; yield one of: Select, Score, Unite, Train, Evaluate, Mean",
+    ):
         drive(journal, procedure=generator_of(step))
 
 
@@ -244,3 +247,20 @@ def test_finished_steps_survive_a_kill(journal):
 
     run_procedure(Rounds(), None, 0, execute, journal)
     assert written == [0, 1, 2, 3]
+
+
+def test_another_pool_or_model_replays_nothing(journal):
+    run_procedure(Rounds(), TEN_PERCENT, 0, Executor(), journal, context={"pool": "a"})
+    again, other = Executor(), Executor()
+    run_procedure(Rounds(), TEN_PERCENT, 0, again, journal, context={"pool": "a"})
+    run_procedure(Rounds(), TEN_PERCENT, 0, other, journal, context={"pool": "b"})
+    assert (len(again.steps), len(other.steps)) == (0, 4)
+
+
+def test_an_observer_is_told_of_replayed_steps_too(journal):
+    drive(journal)
+    told = []
+    run_procedure(
+        Rounds(), TEN_PERCENT, 0, Executor(), journal, observe=lambda *one: told.append(one)
+    )
+    assert [type(step) for step, _ in told] == [Score, Select, Select, Select]

@@ -63,7 +63,7 @@ def yielding(step):
         (counting(), "is not deterministic"),
         (ending(None), "ended with None; end run\\(\\) with return Outcome"),
         (ending(Outcome("invented")), "selection 'invented', which no step of it made"),
-        (yielding("select"), "is not a step; yield Select"),
+        (yielding("select"), "is not a step; yield one of: Select"),
         (yielding(Select("longest", "5", {"a": {1, 2}})), "cannot be written as JSON"),
         (yielding(Select("longset", "5")), "nobody can carry out: no method 'longset'"),
         (yielding(Select("longest", "5", {}, "nowhere")), "selects within 'nowhere'"),

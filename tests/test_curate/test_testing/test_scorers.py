@@ -1,13 +1,17 @@
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from tiny_nli import save_tiny_nli
+from tiny_reward import save_tiny_reward
+from tiny_t5 import save_tiny_t5
 
 from curate.contracts import (
     Column,
+    DerivedScorer,
     ForwardScorer,
     LoadContext,
     Need,
@@ -40,13 +44,15 @@ def byte_tokenizer():
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
+    made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
         pad_token="</s>",
-        model_max_length=512,
+        model_max_length=1024,
     )
+    made.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    return made
 
 
 def save_tiny(folder: Path, tokenizer: Any, config_class: type, model_class: type) -> Path:
@@ -59,7 +65,7 @@ def save_tiny(folder: Path, tokenizer: Any, config_class: type, model_class: typ
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=1024,
         bos_token_id=0,
         eos_token_id=1,
     )
@@ -89,9 +95,14 @@ def tiny_encoder(tmp_path_factory, byte_tokenizer) -> Path:
 
 
 @pytest.fixture(scope="session")
-def context(tiny_target, tiny_encoder) -> Callable[[Scorer], LoadContext]:
+def context(tiny_target, tiny_encoder, tmp_path_factory) -> Callable[[Scorer], LoadContext]:
     """Where a scorer finds a small model for its role."""
-    folders = {None: None, "target": tiny_target, "proxy": tiny_target, "encoder": tiny_encoder}
+    folders = {
+        None: None, "target": tiny_target, "proxy": tiny_target, "encoder": tiny_encoder,
+        "nli": save_tiny_nli(tmp_path_factory.mktemp("tiny-nli")),
+        "reward": save_tiny_reward(tmp_path_factory.mktemp("tiny-reward")),
+        "judge": save_tiny_t5(tmp_path_factory.mktemp("tiny-judge")),
+    }  # fmt: skip
 
     def of(scorer: Scorer) -> LoadContext:
         assert scorer.role in folders, f"give the tests a small model for role {scorer.role!r}"
@@ -101,7 +112,13 @@ def context(tiny_target, tiny_encoder) -> Callable[[Scorer], LoadContext]:
     return of
 
 
-SCORERS = [one for name in names("scorer") for one in variants(get_scorer(name))]
+def short(scorer: Scorer) -> Scorer:
+    """Let a scorer that writes text write little."""
+    writes = "max_new_tokens" in {item.name for item in fields(scorer)}
+    return replace(scorer, max_new_tokens=4) if writes else scorer
+
+
+SCORERS = [short(one) for name in names("scorer") for one in variants(get_scorer(name))]
 
 
 @pytest.mark.parametrize("scorer", SCORERS, ids=str)
@@ -265,6 +282,61 @@ def test_row_scorer_with_a_model_needs_a_context(monkeypatch):
     with pytest.raises(ContractError, match="runs a model; pass check_scorer a context"):
         check_scorer(Characters())
     check_scorer(Characters(), lambda scorer: LoadContext("cpu", "float32", "a folder"))
+
+
+def with_extra(**extra):
+    """Characters, with columns beside the outputs."""
+    return lambda self, context: (
+        lambda batch: {
+            "n": np.array([len(e.messages[-1]["content"]) for e in batch]),
+            **{name: make(batch) for name, make in extra.items()},
+        }
+    )
+
+
+def test_reasons_and_tokens_may_come_beside_the_outputs(monkeypatch):
+    def reasons(batch):
+        return np.array(["odd" if e.id[0] == "b" else None for e in batch], dtype=object)
+
+    fine = with_extra(failure=reasons, tokens_run=lambda batch: np.ones(len(batch), int))
+    monkeypatch.setattr(Characters, "load", fine)
+    check_scorer(Characters())
+    monkeypatch.setattr(Characters, "load", with_extra(failure=lambda batch: [1] * len(batch)))
+    with pytest.raises(ContractError, match="column 'failure': 1 is not text"):
+        check_scorer(Characters())
+
+
+@dataclass(frozen=True)
+class Doubled(DerivedScorer):
+    """Twice the length that a row scorer counted."""
+
+    name: ClassVar[str] = "doubled"
+    version: ClassVar[int] = 1
+    role: ClassVar[Any] = None
+    outputs: ClassVar[Mapping[str, Column]] = {"n": Column("int", "twice the tokens")}
+
+    def requires(self):
+        return {"length": Need("length", "target")}
+
+    def load(self, context):
+        return lambda batch, read: {"n": 2 * read["length.response_tokens"]}
+
+
+def test_derived_scorer_is_checked_on_what_it_reads(context, monkeypatch):
+    check_scorer(Doubled(), context)
+    with pytest.raises(ContractError, match="scorer length.* runs a model; pass check_scorer"):
+        check_scorer(Doubled())
+    monkeypatch.setattr(
+        Doubled, "load", lambda self, c: lambda batch, read: {"n": np.arange(len(batch))}
+    )
+    with pytest.raises(ContractError, match="'n' does not follow the order"):
+        check_scorer(Doubled(), context)
+    monkeypatch.setattr(Doubled, "requires", lambda self: {"far": Need("knn")})
+    with pytest.raises(ContractError, match="scorer knn.* does not score one example at a time"):
+        check_scorer(Doubled(), context)
+    monkeypatch.setattr(Doubled, "requires", lambda self: {})
+    with pytest.raises(ContractError, match="reads nothing; make it a RowScorer"):
+        check_scorer(Doubled(), context)
 
 
 @dataclass(frozen=True)
