@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from curate.contracts import Budget as Budget
     from curate.contracts import Column as Column
     from curate.contracts import Columns as Columns
+    from curate.contracts import DerivedScorer as DerivedScorer
+    from curate.contracts import Evaluate as Evaluate
     from curate.contracts import Example as Example
     from curate.contracts import Expression as Expression
     from curate.contracts import ForwardScorer as ForwardScorer
     from curate.contracts import LoadContext as LoadContext
+    from curate.contracts import Mean as Mean
     from curate.contracts import Need as Need
     from curate.contracts import Outcome as Outcome
     from curate.contracts import PoolScorer as PoolScorer
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from curate.contracts import Selector as Selector
     from curate.contracts import Stat as Stat
     from curate.contracts import Step as Step
+    from curate.contracts import Train as Train
+    from curate.contracts import Unite as Unite
     from curate.contracts import Vectors as Vectors
     from curate.contracts import View as View
     from curate.contracts import fit_size as fit_size
@@ -65,9 +70,11 @@ __version__ = "0.1.0"
 
 _NAMES: Final[dict[str, str]] = {
     "curate.contracts": (
-        "Budget Column Columns Example Expression ForwardScorer LoadContext Need Outcome "
+        "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer LoadContext "
+        "Mean Need Outcome "
         "PoolScorer Procedure Rendering Result RowScorer RunRecipe RunScorer Score Scorer "
-        "Segment SegmentStats Select Selection Selector Stat Step Vectors View fit_size keep_within"
+        "Segment SegmentStats Select Selection Selector Stat Step Train Unite Vectors View fit_size "
+        "keep_within"
     ),
     "curate.errors": (
         "BudgetError ConfigError CurateError DataError ExampleFailure ExpressionError "

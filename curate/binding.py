@@ -1,11 +1,11 @@
 """Bind what a method needs to exact score sets, computing those that are missing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from curate.contracts import Expression, Need, Role, RunScorer
-from curate.errors import ConfigError, MissingColumnError, StoreError
+from curate.errors import ConfigError, MissingColumnError, ModelError, StoreError
 from curate.progress import Progress
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def bind_needs(
         if recorded is not None:
             found[alias] = _only_candidate(alias, need, {}, statuses)
             continue
-        request = make_request(store, need.scorer, alias, config, need.role, scoring)
+        try:
+            request = make_request(store, need.scorer, alias, config, need.role, scoring)
+        except ModelError as error:
+            raise ModelError(f"{error}{_hint(need)}") from error
         if request is None:
             found[alias] = _only_candidate(alias, need, config, statuses)
         elif _usable(statuses.get(request.key.set_id)):
@@ -92,7 +95,8 @@ def bind_needs(
         report = score(store, requests, scoring, progress)
         report.raise_for_failures()
         n_scored = sum(one.n_scored for one in report.sets)
-        found |= {one.alias: one.status for one in report.sets if one.alias in scorer_needs}
+        scored = {one.status.set_id: one.status for one in report.sets}
+        found |= {request.alias: scored[request.key.set_id] for request in requests}
     for alias, recorded in runs.items():
         made = _record(store, recorded, alias, scorer_needs[alias].role, scoring, progress)
         found[alias] = made.status
@@ -170,18 +174,32 @@ def _only_candidate(
     ]
     if len(fitting) == 1:
         return fitting[0]
-    role = need.role or "target"
-    flag = "--model MODEL" if role == "target" else f"--model-for {role}=MODEL"
+    flag = _model_flags(need, config)
     if not fitting:
         state = "is not complete for this pool" if named else "is not in the store"
         raise MissingColumnError(
             f"score {alias!r} (scorer {need.scorer}) {state}; pass {flag} to compute it here, "
-            f"or run: curate score --scorer {need.scorer} {flag}"
+            f"or run: curate score --scorer {need.scorer} {flag}{_hint(need)}"
         )
     models = ", ".join(sorted({_model_name(s) for s in fitting}))
     raise ConfigError(
         f"{len(fitting)} score sets fit {alias!r} (models: {models}); say which model: {flag}"
     )
+
+
+def _model_flags(need: Need, config: Mapping[str, Any]) -> str:
+    """Return the flags that give every model a need runs, also for the scores it reads."""
+    from curate.registry import build, get_scorer
+    from curate.scoring.derived import roles_of
+    from curate.scoring.job import model_flag
+
+    assert need.scorer is not None
+    roles = [need.role] if need.role else roles_of(build(get_scorer(need.scorer), config), {})
+    return " ".join(model_flag(role) for role in roles or ["target"])
+
+
+def _hint(need: Need) -> str:
+    return f"; {need.hint}" if need.hint else ""
 
 
 def _refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
@@ -193,4 +211,12 @@ def _refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
 
 
 def _model_name(status: "ScoreSetStatus") -> str:
-    return str(status.spec["run"].get("model") or "none")
+    return ", ".join(dict.fromkeys(_models_of(status.spec["run"]))) or "none"
+
+
+def _models_of(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the model of a score set and, for a derived scorer, those of what it reads."""
+    if run.get("model"):
+        yield str(run["model"])
+    for spec in run.get("inputs", {}).values():
+        yield from _models_of(spec["run"])

@@ -102,6 +102,27 @@ def kmeans(
     return Clusters(codes, distances, np.asarray(trained.centroids))
 
 
+def nearest_centroids(
+    vectors: Vectors, centroids: Float[np.ndarray, "k dim"], count: int
+) -> tuple[Int[np.ndarray, "n count"], Float[np.ndarray, "n count"]]:
+    """Find the nearest centroids of each row, read in blocks. O(n k dim).
+
+    Returns
+    -------
+    codes, distances
+        Nearest first: numbers of the centroids and squared Euclidean distances, (n, count) each.
+    """
+    faiss = _faiss()
+    index = faiss.IndexFlatL2(vectors.dim)
+    index.add(_matrix(centroids))
+    codes = np.empty((len(vectors), count), dtype=np.int64)
+    distances = np.empty((len(vectors), count), dtype=np.float32)
+    for start, block in vectors.blocks(BLOCK_ROWS):
+        here = slice(start, start + len(block))
+        distances[here], codes[here] = index.search(_matrix(block), count)
+    return codes, distances
+
+
 def _training_rows(faiss: "ModuleType", vectors: Vectors, limit: int, seed: int) -> Any:
     """Return the rows faiss would draw for training, in the order in which it would."""
     n = len(vectors)

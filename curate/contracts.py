@@ -3,27 +3,31 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from curate.budget import Budget, Unit, fit_size, keep_within
 from curate.run_recipe import RunRecipe
+from curate.segments import Rendering, Segment, SegmentStats, Stat
+from curate.steps import Evaluate, Mean, Outcome, Result, Score, Select, Step, Train, Unite
 from curate.view import Vectors, View
 
 __all__ = [
-    "ROLES", "Budget", "Column", "Columns", "Example", "Expression", "ForwardScorer", "LoadContext",
-    "Need", "Outcome", "PoolScorer", "Procedure", "Rendering", "Result", "Role", "RowScorer",
-    "RunRecipe", "RunScorer", "Score", "Scorer", "Segment", "SegmentStats", "Select", "Selection", "Selector", "Stat", "Step",
-    "Unit", "Vectors", "View", "fit_size", "keep_within",
+    "FAILURE", "ROLES", "TOKENS_RUN", "Budget", "Column", "Columns", "DerivedScorer", "Evaluate", "Example",
+    "Expression", "ForwardScorer", "LoadContext", "Mean", "Need", "Outcome", "PoolScorer", "Procedure", "Rendering", "Result", "Role", "RowScorer",
+    "RunRecipe", "RunScorer", "Score", "Scorer", "Segment", "SegmentStats", "Select", "Selection", "Selector", "Stat", "Step", "Train",
+    "Unit", "Unite", "Vectors", "View", "fit_size", "keep_within",
 ]  # fmt: skip
 
 Role = Literal["target", "proxy", "encoder", "reward", "nli", "judge", "reference"]
 ROLES: Final[tuple[str, ...]] = get_args(Role)
 
 Columns: TypeAlias = Mapping[str, np.ndarray]  # column -> (rows,) or (rows, dim)
+
+FAILURE: Final = "failure"  # extra column of a batch: why an example has no score, or None
+TOKENS_RUN: Final = "tokens_run"  # extra column of a batch: tokens a model ran for each example
 
 
 @final
@@ -55,11 +59,13 @@ class Need:
     """Scores a selector or pool scorer reads: which scorer, configured how, on which role's model.
 
     The scorer may be None: then the alias names a score set that must already be in the store.
+    ``hint`` is added to the error when the role has no model that can be used.
     """
 
     scorer: str | None
     role: Role | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    hint: str = ""
 
 
 @final
@@ -86,99 +92,6 @@ class Scorer(ABC):
 
 
 # Forward scorers ---------------------------------------------------------------------------------
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """Everything that decides the token ids and the scored positions of one segment.
-
-    Parameters
-    ----------
-    template
-        A text template of `curate.scoring.templates`, or ``chat`` for the tokenizer's own.
-    part
-        ``full``: prompt and response. ``response``: the scored turns alone, after ``lead``.
-    lead
-        Unscored text in front of a lone response.
-    turns
-        Which assistant turns are scored: ``all`` or the ``last``.
-    boundary
-        ``offsets``: the whole text is tokenised once, and a token that straddles the start of a
-        response belongs to it. ``separate``: the pieces are tokenised one by one.
-    max_length
-        Cap in tokens below the model's own context, or None.
-    scored
-        ``response``: the tokens of the assistant turns. ``all``: every token that has one before it.
-    """
-
-    template: str
-    part: Literal["full", "response"] = "full"
-    lead: str = ""
-    turns: Literal["all", "last"] = "all"
-    boundary: Literal["offsets", "separate"] = "offsets"
-    max_length: int | None = None
-    scored: Literal["response", "all"] = "response"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One run of an example through the model: a name within its scorer, and the rendering."""
-
-    name: str
-    rendering: Rendering
-
-
-class Stat(Enum):
-    """What the one-pass kernel can emit per segment; a pass computes only what is asked for."""
-
-    NLL = "nll"
-    ENTROPY = "entropy"
-    HEAD_GRAM = "head_gram"
-    MEAN_HIDDEN = "mean_hidden"
-    WEIGHTED_HIDDEN = "weighted_hidden"
-    LAST_HIDDEN = "last_hidden"
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class SegmentStats:
-    """What one pass measured on one segment of one example. All float64.
-
-    Parameters
-    ----------
-    nll
-        Negative log-likelihood in nats of each scored token, (T,), in order.
-    is_end
-        Which scored positions are the end of a turn (EOS or an end-of-turn marker), (T,); whether
-        they count is the scorer's decision.
-    truncated
-        Whether at least one token of the segment did not fit the context.
-    n_tokens
-        Tokens of the segment, scored or not.
-    entropy
-        Entropy in nats of the predictive distribution at each scored position, (T,).
-    head_inner, head_sq_norm
-        For the mean loss over scored positions: the inner product of the LM head's weight with its
-        gradient, and the squared Frobenius norm of that gradient.
-    head_weight_sq_norm
-        Squared Frobenius norm of the LM head's weight.
-    mean_hidden, weighted_hidden, last_hidden
-        Pooled final hidden states over all tokens of the segment but the appended end token, (dim,).
-    """
-
-    nll: Float[np.ndarray, " T"]
-    is_end: Bool[np.ndarray, " T"]
-    truncated: bool
-    n_tokens: int
-    entropy: Float[np.ndarray, " T"] | None = None
-    head_inner: float | None = None
-    head_sq_norm: float | None = None
-    head_weight_sq_norm: float | None = None
-    mean_hidden: Float[np.ndarray, " dim"] | None = None
-    weighted_hidden: Float[np.ndarray, " dim"] | None = None
-    last_hidden: Float[np.ndarray, " dim"] | None = None
 
 
 class ForwardScorer(Scorer):
@@ -217,7 +130,8 @@ class LoadContext:
     """Where and with which weights a worker runs a scorer.
 
     ``model`` is a local folder or hub id, None for a scorer without a model; ``device`` is a torch
-    device string, ``dtype`` one of float32, bfloat16, float64.
+    device string, ``dtype`` one of float32, bfloat16, float64. ``batch_tokens`` is how many tokens,
+    padding included, may run together; None for what suits the device.
     """
 
     device: str
@@ -225,6 +139,7 @@ class LoadContext:
     model: str | None = None
     revision: str | None = None
     adapter: str | None = None
+    batch_tokens: int | None = None
 
 
 class RowScorer(Scorer):
@@ -234,8 +149,25 @@ class RowScorer(Scorer):
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         """Load the heavy part once per worker; return a function from a batch to its columns.
 
-        Each column has one entry per example, in order. NaN fails that example alone.
+        Each column has one entry per example, in order. NaN fails that example alone; so does a
+        reason in the extra column `FAILURE`. The extra column `TOKENS_RUN` says what a model ran.
         """
+
+
+class DerivedScorer(Scorer):
+    """A scorer of one example at a time that also reads other scores of the same example.
+
+    What it reads is computed first, shard by shard, by forward, row or other derived scorers. An
+    example without one of those scores fails with ``input_failed``.
+    """
+
+    @abstractmethod
+    def requires(self) -> Mapping[str, Need]:
+        """Return the score sets it reads, by alias."""
+
+    @abstractmethod
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
+        """Do as `RowScorer.load`; the function also takes what is read, by ``alias.column``."""
 
 
 class PoolScorer(Scorer):
@@ -326,50 +258,6 @@ class Selector(ABC):
 
 
 # Procedures --------------------------------------------------------------------------------------
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Select:
-    """Step: select with a method, inside the whole pool or inside an earlier step's selection."""
-
-    method: str
-    budget: str | None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    within: str | None = None  # a selection id
-    seed: int = 0
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Step: make sure the pool has a score set; nothing is computed twice."""
-
-    scorer: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    role: Role | None = None
-
-
-Step: TypeAlias = Select | Score
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a step left in the store: the id of its selection or score set, and its facts."""
-
-    id: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a procedure ends with: a selection id, and revisions of responses where it wrote any."""
-
-    selection_id: str
-    revisions: tuple[Mapping[str, Any], ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class Procedure(ABC):

@@ -19,8 +19,10 @@ PARENT_POLL_S = 1.0
 class Runner(Protocol):
     """A loaded pass: turns one shard file into one part per score set."""
 
-    def run(self, shard: Path) -> Mapping[str, tuple[Any, Mapping[str, str]]]:
-        """Return, by score set id, the part table and its metadata."""
+    def run(
+        self, shard: Path, inputs: Mapping[str, Path] | None = None
+    ) -> Mapping[str, tuple[Any, Mapping[str, str]]]:
+        """Return, by score set id, the part table and its metadata; ``inputs`` are parts to read."""
 
 
 class PassSpec(Protocol):
@@ -33,13 +35,17 @@ class PassSpec(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One shard to run through one pass, and where the parts go (score set id -> path)."""
+    """One shard to run through one pass, and where the parts go (score set id -> path).
+
+    ``inputs`` are the parts of this shard that a derived scorer reads, by alias.
+    """
 
     pass_index: int
     shard_id: str
     shard: Path
     n_examples: int
     parts: Mapping[str, Path]
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 @final
@@ -81,7 +87,7 @@ class TaskRunner:
             self._loaded = (task.pass_index, self.passes[task.pass_index].load(self.device))
             limit_threads()
         began = time.perf_counter()
-        outputs = self._loaded[1].run(task.shard)
+        outputs = self._loaded[1].run(task.shard, task.inputs)
         wall_s = time.perf_counter() - began
         n_failed = tokens = 0
         for set_id, path in task.parts.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 
@@ -55,25 +55,7 @@ class SentenceEmbedding(RowScorer):
     batch_size: int = 64
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise MissingPackageError(
-                "scorer 'sentence-embedding' needs the package sentence-transformers; "
-                "type: pip install 'curate-sft[encoder]'"
-            ) from error
-        from curate.scoring.files import find_folder
-
-        assert context.model is not None
-        folder, _ = find_folder(context.model, context.revision)
-        try:
-            model = SentenceTransformer(
-                str(folder), device=context.device, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"model {context.model!r} cannot be loaded as an encoder: {error}"
-            ) from error
+        model = load_encoder(context, self.name)
 
         def encode(examples: Sequence[Example]) -> Columns:
             vectors = model.encode(
@@ -101,3 +83,26 @@ class SentenceEmbedding(RowScorer):
         if not text:
             raise ExampleFailure("nothing_to_embed")
         return text
+
+
+def load_encoder(context: LoadContext, scorer: str) -> Any:
+    """Load the sentence-transformers model of a context; errors name the scorer that needs it."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingPackageError(
+            f"scorer {scorer!r} needs the package sentence-transformers; "
+            "type: pip install 'curate-sft[encoder]'"
+        ) from error
+    from curate.scoring.files import find_folder
+
+    assert context.model is not None
+    folder, _ = find_folder(context.model, context.revision)
+    try:
+        return SentenceTransformer(
+            str(folder), device=context.device, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model {context.model!r} cannot be loaded as an encoder: {error}"
+        ) from error

@@ -53,6 +53,15 @@ class ChatTemplate:
             return self._by_marks(example, tools, source, turns)
         return self._by_prefix(example, tools, turns)
 
+    def prompt(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
+    ) -> str:
+        """Return the text up to where the assistant's next turn begins.
+
+        Raises `ExampleFailure` when the template refuses the conversation.
+        """
+        return self._text(messages, [dict(tool) for tool in tools] if tools else None, prompt=True)
+
     def _by_marks(
         self, example: Example, tools: list[Any] | None, source: str, turns: str
     ) -> tuple[str, tuple[Span, ...]]:

@@ -16,6 +16,7 @@ from curate.contracts import PoolScorer, RunScorer
 from curate.execute.local import devices_for
 from curate.progress import Progress
 from curate.scoring.batch import padded_tokens, plan_batches
+from curate.scoring.derived import in_waves, with_inputs
 from curate.scoring.model import load_tokenizer, resolve_device
 from curate.scoring.planner import Pass, ScoreRequest, plan_passes, unify
 from curate.scoring.render import Renderer
@@ -109,6 +110,7 @@ def plan(
 
     Tokenises everything up to 20,000 examples, and a sample of shards beyond. Nothing is stored.
     """
+    requests = with_inputs(requests)
     shards = store.shards()
     missing = _missing(store, requests, shards)
     passes = _passes(store, requests, missing)
@@ -121,7 +123,8 @@ def plan(
     sample = None
     if limit is not None and passes:
         progress.note(f"timing {len(passes)} pass(es) on {limit} examples")
-        sample = _measure(passes, missing, limit, devices_for(device, 1, 1, 0)[0])
+        inputs = {r.key.set_id: r.key.inputs for r in requests if r.inputs}
+        sample = _measure(passes, missing, inputs, limit, devices_for(device, 1, 1, 0)[0])
     return PlanReport(
         passes=plans,
         pool_scorers=tuple(r.alias for r in requests if isinstance(r.scorer, PoolScorer)),
@@ -208,7 +211,7 @@ def _passes(
         if made is not None:
             runs[made.set_id] = made.run
     rows = [r for r in requests if not isinstance(r.scorer, PoolScorer) and missing[r.key.set_id]]
-    return plan_passes(rows, runs)
+    return [one for wave in in_waves(rows) for one in plan_passes(wave, runs)]
 
 
 def _of_pass(one: Pass, missing: Mapping[str, Sequence["Shard"]]) -> list["Shard"]:
@@ -299,21 +302,37 @@ def _unified(
 
 
 def _measure(
-    passes: Sequence[Pass], missing: Mapping[str, Sequence["Shard"]], limit: int, device: str
+    passes: Sequence[Pass],
+    missing: Mapping[str, Sequence["Shard"]],
+    inputs: Mapping[str, Mapping[str, str]],
+    limit: int,
+    device: str,
 ) -> dict[str, float]:
-    """Run every pass on an evenly spaced sample; return tokens per second of one worker."""
+    """Run every pass on an evenly spaced sample; return tokens per second of one worker.
+
+    ``inputs`` names, by score set, the sets a derived scorer reads; it is timed on what the passes
+    before it made of the same sample, and left out where they had nothing to do.
+    """
     tokens = n_examples = 0
     seconds = 0.0
+    made: dict[tuple[str, ...], Path] = {}
     with tempfile.TemporaryDirectory() as folder:
         for one in passes:
             shards = _of_pass(one, missing)
+            ids = [shard.shard_id for shard in shards]
             path = Path(folder) / "sample.parquet"
             n_examples = max(n_examples, _write_sample(shards, limit, path))
+            read = {a: made.get((i, *ids)) for a, i in inputs.get(one.set_ids[0], {}).items()}
+            if None in read.values():
+                continue
             runner = one.load(device)
             began = time.perf_counter()
-            runner.run(path)
+            parts = runner.run(path, {a: part for a, part in read.items() if part is not None})
             seconds += time.perf_counter() - began
             tokens += _tokens_of(one, path)
+            for set_id, (table, _) in parts.items():
+                made[set_id, *ids] = Path(folder) / f"{set_id}.parquet"
+                pq.write_table(table, made[set_id, *ids])
     return {"n_examples": n_examples, "tokens_per_s": tokens / seconds if seconds else 0.0}
 
 

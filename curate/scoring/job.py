@@ -7,12 +7,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from curate.contracts import ROLES, PoolScorer, Role, RunScorer
+from curate.contracts import ROLES, DerivedScorer, PoolScorer, Role, RunScorer
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
 from curate.execute.local import devices_for, run_tasks
 from curate.execute.worker import ShardTask, TaskReport
 from curate.progress import Progress
 from curate.registry import build
+from curate.scoring.derived import (
+    derived_request,
+    in_waves,
+    missing_roles,
+    options_for,
+    pool_inputs,
+    with_inputs,
+)
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
 
 if TYPE_CHECKING:
@@ -93,7 +101,8 @@ def make_request(
     """Make the request for one scorer, its model resolved; None if its role has no model here.
 
     Raises `ConfigError` for an unknown scorer or field, `ModelError` for a model that cannot be
-    used. For a pool scorer the sets it reads must be complete.
+    used. For a pool scorer the sets it reads must be complete; what a derived scorer reads is
+    requested with it.
     """
     from curate.scoring.planner import request_for, resolve_scorer
 
@@ -105,13 +114,15 @@ def make_request(
             f"curate score --scorer {scorer} --model-for {made.role}=MODEL"
         )
     if isinstance(made, PoolScorer):
-        return request_for(made, alias, None, options, inputs=_pool_inputs(store, made, options))
+        return request_for(made, alias, None, options, inputs=pool_inputs(store, made, options))
+    if isinstance(made, DerivedScorer):
+        return derived_request(store, made, alias, options)
     wanted = (role if cls.role == "target" else None) or cls.role
     if wanted is None:
         return request_for(made, alias, None, options)
     if wanted not in options.models:
         return None
-    return request_for(made, alias, options.models[wanted], options)
+    return request_for(made, alias, options.models[wanted], options_for(wanted, options))
 
 
 def run_scorer(name: str, config: Mapping[str, Any]) -> RunScorer | None:
@@ -168,19 +179,30 @@ def score_one(
         return made.status
     request = make_request(store, scorer, scorer, config, role, options)
     if request is None:
-        raise MissingColumnError(missing_model(scorer, options))
+        raise MissingColumnError(missing_model(scorer, options, config))
     report = score(store, [request], options, progress)
     report.raise_for_failures()
     return report.sets[0].status
 
 
-def missing_model(scorer: str, options: ScoringOptions) -> str:
-    """Say which model a scorer lacks and how to pass it."""
+def missing_model(
+    scorer: str, options: ScoringOptions, config: Mapping[str, Any] | None = None
+) -> str:
+    """Say which models a scorer and what it reads lack, and how to pass them."""
     from curate.scoring.planner import resolve_scorer
 
-    role = resolve_scorer(scorer, options.models).role or "target"
-    flag = "--model MODEL" if role == "target" else f"--model-for {role}=MODEL"
-    return f"scorer {scorer!r} needs a {role} model; pass {flag} (a folder or a Hugging Face id)"
+    made = build(resolve_scorer(scorer, options.models), config or {})
+    roles = missing_roles(made, options) or ["target"]
+    flags = " ".join(model_flag(role) for role in roles)
+    what = f"a {roles[0]} model" if len(roles) == 1 else f"{' and '.join(roles)} models"
+    needs = made.requires().values() if isinstance(made, DerivedScorer) else ()
+    hints = "".join(f"; {need.hint}" for need in needs if need.hint and need.role in roles)
+    return f"scorer {scorer!r} needs {what}; pass {flags} (a folder or a Hugging Face id){hints}"
+
+
+def model_flag(role: str) -> str:
+    """Return the flag that gives the model of a role."""
+    return "--model MODEL" if role == "target" else f"--model-for {role}=MODEL"
 
 
 def score(
@@ -191,12 +213,14 @@ def score(
 ) -> ScoreReport:
     """Score every example of the pool that has no score yet, and commit what finishes.
 
-    Forward scorers of the same model, dtype and template share one pass. Interrupted or killed,
-    the same call continues with the shards that are not finished.
+    Forward scorers of the same model, dtype and template share one pass. What derived scorers read
+    is computed first, and reported after what was asked for. Interrupted or killed, the same call
+    continues with the shards that are not finished.
 
     Raises `InterruptedRunError` on Ctrl-C, SIGTERM or when ``max_hours`` is over.
     """
     began = time.perf_counter()
+    requests = with_inputs(requests)
     job = _Job.prepare(store, requests, options)
     try:
         job.run(progress, began)
@@ -254,13 +278,13 @@ class _Job:
         for request in self.requests:
             if isinstance(request.scorer, PoolScorer):
                 self._run_pool_scorer(request, progress)
-        self._run_shards(progress, began)
+        for wave in in_waves([r for r in self.requests if not isinstance(r.scorer, PoolScorer)]):
+            self._run_shards(wave, progress, began)
 
-    def _run_shards(self, progress: Progress, began: float) -> None:
+    def _run_shards(self, rows: Sequence["ScoreRequest"], progress: Progress, began: float) -> None:
         from curate.scoring.model import resolve_device
         from curate.scoring.planner import plan_passes
 
-        rows = [r for r in self.requests if not isinstance(r.scorer, PoolScorer)]
         runs = {set_id: made.run for set_id, made in self.sets.items()}
         passes = plan_passes([r for r in rows if self.missing[r.key.set_id]], runs)
         tasks = [
@@ -296,6 +320,7 @@ class _Job:
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
         missing = {set_id: {s.shard_id for s in self.missing[set_id]} for set_id in set_ids}
+        read = self._inputs(set_ids)
         tasks = []
         for shard in self.shards:
             parts = {
@@ -304,8 +329,17 @@ class _Job:
                 if shard.shard_id in missing[set_id]
             }
             if parts:
-                tasks.append(ShardTask(index, shard.shard_id, shard.path, shard.n_examples, parts))
+                inputs = {alias: made.part(shard.shard_id) for alias, made in read.items()}
+                tasks.append(
+                    ShardTask(index, shard.shard_id, shard.path, shard.n_examples, parts, inputs)
+                )
         return tasks
+
+    def _inputs(self, set_ids: Sequence[str]) -> dict[str, "ScoreSet"]:
+        """Return the score sets that derived scorers of a pass read, by alias."""
+        read = {a: i for s in set_ids for a, i in self.sets[s].key.inputs.items()}
+        found = {alias: self.store.find_score_set(set_id) for alias, set_id in read.items()}
+        return {alias: made for alias, made in found.items() if made is not None}
 
     def _run_pool_scorer(self, request: "ScoreRequest", progress: Progress) -> None:
         from curate.scoring.pooled import run_pool_scorer
@@ -343,26 +377,3 @@ class _Job:
         status = self.store.finish(made)
         n_reused = self.reused[made.set_id]
         return ScoredSet(request.alias, status, n_scored, n_reused, *inspect(self.store, status))
-
-
-def _pool_inputs(store: "Store", scorer: PoolScorer, options: ScoringOptions) -> dict[str, str]:
-    """Return the exact sets a pool scorer reads, and the hash of the pool it sees."""
-    from curate.store.records import POOL_INPUT
-
-    statuses = {status.set_id: status for status in store.score_sets()}
-    inputs = {POOL_INPUT: store.pool_hash()}
-    for alias, need in scorer.requires().items():
-        assert need.scorer is not None
-        request = make_request(store, need.scorer, alias, need.config, need.role, options)
-        named = [s for s in statuses.values() if alias in (s.alias, *s.aliases) and s.complete]
-        if request is not None and request.key.set_id in statuses:
-            inputs[alias] = request.key.set_id
-        elif request is None and len(named) == 1:
-            inputs[alias] = named[0].set_id
-        else:
-            raise MissingColumnError(
-                f"scorer {scorer.name!r} reads {alias!r}, which is "
-                + ("not" if len(named) == 0 or request is not None else "more than once")
-                + f" in the store; compute it first: curate score --scorer {need.scorer}"
-            )
-    return inputs

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
+from curate.scoring.architectures import register_architecture
 from curate.scoring.files import (
     check_causal_folder,
     check_tokenizer,
@@ -98,7 +99,7 @@ def resolve_model(
     """
     folder, commit = find_folder(name, revision)
     check_causal_folder(name, folder)
-    config = _load_config(name, folder)
+    config = load_config(name, folder)
     text = config.get_text_config()
     tokenizer = load_tokenizer(str(folder))
     vocab_size = int(text.vocab_size)
@@ -111,7 +112,7 @@ def resolve_model(
         fingerprint=commit or weights_hash(folder),
         tokenizer_hash=tokenizer_hash(folder),
         chat_template_hash=_chat_hash(tokenizer),
-        max_length=_context_length(text, tokenizer),
+        max_length=context_length(text, tokenizer),
         vocab_size=vocab_size,
         n_parameters=count_parameters(folder),
         adapter=str(adapter_folder) if adapter_folder else None,
@@ -221,13 +222,23 @@ def load_model(resolved: ResolvedModel, device: str, dtype: str) -> LoadedModel:
     Raises `ModelError` for an architecture that is not a causal language model, or whose logits
     are more than a scaled, soft-capped linear head can give.
     """
+    model = load_causal(resolved.name, resolved.path, resolved.adapter, device, dtype)
+    backbone, head = take_apart(resolved.name, model, dtype)
+    return LoadedModel(resolved, backbone, head, load_tokenizer(resolved.path), device, dtype)
+
+
+def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype: str) -> Any:
+    """Load a causal language model from its folder, without gradients, an adapter merged in.
+
+    Raises `ModelError`, which calls the model ``name``, for any other architecture.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     try:
         with no_progress_bar():
             model: Any = AutoModelForCausalLM.from_pretrained(
-                resolved.path,
+                folder,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 local_files_only=True,
@@ -235,14 +246,11 @@ def load_model(resolved: ResolvedModel, device: str, dtype: str) -> LoadedModel:
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"model {resolved.name!r} cannot be loaded as a causal language model: "
-            f"{first_line(error)}"
+            f"model {name!r} cannot be loaded as a causal language model: {first_line(error)}"
         ) from error
-    if resolved.adapter:
-        model = _with_adapter(model, resolved.adapter)
-    model = model.to(device).eval().requires_grad_(False)
-    backbone, head = take_apart(resolved.name, model, dtype)
-    return LoadedModel(resolved, backbone, head, load_tokenizer(resolved.path), device, dtype)
+    if adapter:
+        model = _with_adapter(model, adapter)
+    return model.to(device).eval().requires_grad_(False)
 
 
 def first_line(error: Exception) -> str:
@@ -329,9 +337,11 @@ def _logit_scale(model: Any, config: Any) -> float:
     return 1.0 / float(divisor) if isinstance(divisor, int | float) else 1.0
 
 
-def _load_config(name: str, folder: Path) -> Any:
+def load_config(name: str, folder: Path) -> Any:
+    """Return the transformers configuration of a model folder; raise `ModelError` if it is unusable."""
     from transformers import AutoConfig
 
+    register_architecture(folder)
     try:
         return AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
@@ -351,7 +361,8 @@ def _check_vocabulary(name: str, tokenizer: Any, vocab_size: int) -> None:
         )
 
 
-def _context_length(config: Any, tokenizer: Any) -> int | None:
+def context_length(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens a model can attend to, None where nothing limits it."""
     for attribute in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
         value = getattr(config, attribute, None)
         if isinstance(value, int) and value > 0:

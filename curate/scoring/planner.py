@@ -1,7 +1,8 @@
 """Which scorers share a pass, what each pass runs, and what that costs."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from curate.contracts import ForwardScorer, LoadContext, PoolScorer, Rendering, Scorer
@@ -14,6 +15,7 @@ from curate.scoring.model import (
     resolve_encoder,
     resolve_model,
 )
+from curate.scoring.nli import resolve_nli
 from curate.scoring.templates import CHAT, METHOD, text_template
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class ScoreRequest:
     """One score set somebody wants: a scorer, on a model, under an alias.
 
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
-    that ``--template`` replaced it, so the scores are not the published ones.
+    that ``--template`` replaced it, so the scores are not the published ones. A derived scorer has
+    ``inputs``, what it reads and may still have to be computed, and ``input_specs``, by alias.
     """
 
     alias: str
@@ -56,12 +59,20 @@ class ScoreRequest:
     dtype: str = "float32"
     batch_tokens: int = CPU_BATCH_TOKENS
     paper_template: bool = True
+    inputs: "tuple[ScoreRequest, ...]" = ()
+    input_specs: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(self) -> dict[str, Any]:
+        """Return everything needed to compute these scores again elsewhere."""
+        return {"key": json.loads(self.key.to_json()), "run": self.run_parameters()}
 
     def run_parameters(self) -> dict[str, Any]:
         """Return what is stored when the score set is created, and reused by every later run."""
         model = self.model
         where = None if model is None else (model.name if model.revision else model.path)
+        inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
         return {
+            **inputs,
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,
@@ -150,8 +161,9 @@ class Pass:
     def context(self, device: str) -> LoadContext:
         """Return what a row scorer loads from."""
         if self.model is None:
-            return LoadContext(device, self.dtype)
-        return LoadContext(device, self.dtype, self.model.path, None, self.model.adapter)
+            return LoadContext(device, self.dtype, batch_tokens=self.batch_tokens)
+        path, adapter = self.model.path, self.model.adapter
+        return LoadContext(device, self.dtype, path, None, adapter, self.batch_tokens)
 
 
 def resolve_scorer(name: str, models: Mapping[str, str] | Sequence[str]) -> type[Scorer]:
@@ -201,6 +213,8 @@ def request_for(
         dtype = resolve_dtype(options.dtype, device)
         if scorer.role == "encoder":
             resolved, dtype = resolve_encoder(model, revision=options.revision), "float32"
+        elif scorer.role == "nli":
+            resolved = resolve_nli(model, revision=options.revision)
         else:
             resolved = resolve_model(model, revision=options.revision, adapter=options.adapter)
     key = score_key(scorer, resolved, dtype, inputs or {})

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.contracts import (
+    FAILURE,
+    TOKENS_RUN,
     Column,
     Columns,
+    DerivedScorer,
     Example,
     ForwardScorer,
     Rendering,
@@ -24,6 +27,7 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.scoring.batch import plan_batches
+from curate.scoring.inputs import INPUT_FAILED, Inputs
 from curate.scoring.planner import Pass, Ride
 from curate.store.parts import part_schema
 
@@ -35,6 +39,8 @@ TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
 ROW_BLOCK: Final = 256  # examples given to a row scorer together: part of what decides its bits
 NON_FINITE: Final = "non_finite"
 OUT_OF_MEMORY: Final = "out_of_memory"
+
+_EXTRA: Final = (FAILURE, TOKENS_RUN)  # columns a row scorer may return beside its outputs
 
 Part = tuple[pa.Table, Mapping[str, Any]]
 
@@ -69,7 +75,7 @@ class ForwardPass:
         self.renderer = Renderer(self.model.tokenizer, spec.model.max_length)
         self._forward = Forward(self.model)
 
-    def run(self, shard: Path) -> dict[str, Part]:
+    def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
         """Return, by score set id, the part of one shard and the facts of its run.
 
         Raises `ScoreError` when a scorer breaks its contract; an example that cannot be scored
@@ -204,82 +210,98 @@ class _Collected:
 
 @final
 class RowPass:
-    """One row scorer, loaded once; `run` takes one shard through it, in blocks of fixed size."""
+    """One row or derived scorer, loaded once; `run` takes one shard through it, in fixed blocks."""
 
     def __init__(self, spec: Pass, device: str) -> None:
         scorer = spec.rides[0].scorer
-        assert isinstance(scorer, RowScorer)
+        assert isinstance(scorer, RowScorer | DerivedScorer)
         self.spec = spec
         self.scorer = scorer
         self.device = device if scorer.role is not None and scorer.reads_weights else "cpu"
         with _one_thread(self.device):
             self._score = scorer.load(spec.context(self.device))
 
-    def run(self, shard: Path) -> dict[str, Part]:
+    def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
         """Return the part of one shard, as `ForwardPass.run` does."""
         began = time.perf_counter()
+        read = Inputs.read(inputs or {}) if isinstance(self.scorer, DerivedScorer) else None
         ids: list[str] = []
-        rows: dict[int, Mapping[str, Any]] = {}
-        failures: dict[int, str] = {}
+        found = _RowResults(self.scorer, self._score, read, shard.stem)
         with _one_thread(self.device):
             for examples in read_examples(shard, ROW_BLOCK):
-                self._run_block(examples, len(ids), shard.stem, rows, failures)
+                numbers = range(len(ids), len(ids) + len(examples))
                 ids += [example.id for example in examples]
-        table = _table(ids, rows, failures, self.scorer.outputs)
+                found.run(examples, numbers)
+        if read is not None and list(read.ids) != ids:
+            raise ScoreError(
+                f"shard {shard.stem}: its scores hold other examples; nothing was written"
+            )
+        table = _table(ids, found.rows, found.failures, self.scorer.outputs)
         wall_s = time.perf_counter() - began
-        facts = {"tokens": 0, "wall_s": wall_s, "device": self.device, "n_oom_split": 0}
+        facts = {"tokens": found.tokens, "wall_s": wall_s, "device": self.device, "n_oom_split": 0}
         return {self.spec.rides[0].set_id: (table, facts)}
 
-    def _run_block(
-        self,
-        examples: Sequence[Example],
-        offset: int,
-        shard: str,
-        rows: dict[int, Mapping[str, Any]],
-        failures: dict[int, str],
-    ) -> None:
+
+@final
+@dataclass(slots=True)
+class _RowResults:
+    """What a row or derived scorer has so far of one shard: finished rows, failures, tokens run."""
+
+    scorer: RowScorer | DerivedScorer
+    score: Callable[..., Columns]
+    read: Inputs | None
+    shard: str
+    rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    tokens: int = 0
+
+    def run(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
+        """Score a block; ``numbers`` are the places of its examples in the shard."""
+        if self.read is not None:
+            scored = [self.read.scored[number] for number in numbers]
+            self.failures |= {
+                n: INPUT_FAILED for n, fine in zip(numbers, scored, strict=True) if not fine
+            }
+            examples = [one for one, fine in zip(examples, scored, strict=True) if fine]
+            numbers = [number for number, fine in zip(numbers, scored, strict=True) if fine]
+        if examples:
+            self._run_block(examples, numbers)
+
+    def _run_block(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
         try:
-            columns = self._score(examples)
-        except ExampleFailure as failure:
-            if len(examples) == 1:
-                failures[offset] = failure.reason
-                return
-            columns = None
+            given = () if self.read is None else (self.read.take(numbers),)
+            columns = self.score(examples, *given)
         except CurateError:
             raise
         except Exception as error:  # noqa: BLE001 - one poison example must not end the job
             if len(examples) == 1:
-                failures[offset] = _reason(error)
+                known = isinstance(error, ExampleFailure)
+                self.failures[numbers[0]] = str(error) if known else _reason(error)
                 return
-            columns = None
-        if columns is None:  # find the example to blame
-            for number, example in enumerate(examples, offset):
-                self._run_block([example], number, shard, rows, failures)
+            for example, number in zip(examples, numbers, strict=True):  # find the one to blame
+                self._run_block([example], [number])
             return
-        self._keep(columns, len(examples), offset, shard, rows, failures)
+        self._keep(columns, numbers)
 
-    def _keep(
-        self,
-        columns: Columns,
-        n: int,
-        offset: int,
-        shard: str,
-        rows: dict[int, Mapping[str, Any]],
-        failures: dict[int, str],
-    ) -> None:
-        _check_columns(self.scorer.name, shard, columns, self.scorer.outputs)
+    def _keep(self, columns: Columns, numbers: Sequence[int]) -> None:
+        named = {name: values for name, values in columns.items() if name not in _EXTRA}
+        _check_columns(self.scorer.name, self.shard, named, self.scorer.outputs)
         for name, values in columns.items():
-            if len(values) != n:
+            if len(values) != len(numbers):
                 raise ScoreError(
-                    f"shard {shard}: scorer {self.scorer.name!r} returned {len(values)} rows of "
-                    f"{name!r} for {n} examples; nothing was written"
+                    f"shard {self.shard}: scorer {self.scorer.name!r} returned {len(values)} rows "
+                    f"of {name!r} for {len(numbers)} examples; nothing was written"
                 )
-        for number in range(n):
-            row = {name: values[number] for name, values in columns.items()}
-            if all(_is_finite(value) for value in row.values()):
-                rows[offset + number] = row
+        self.tokens += int(sum(columns.get(TOKENS_RUN, ())))
+        reasons = columns.get(FAILURE, [None] * len(numbers))
+        for place, (number, reason) in enumerate(zip(numbers, reasons, strict=True)):
+            row = {name: values[place] for name, values in named.items()}
+            if reason is not None:
+                self.failures[number] = reason
+            elif all(_is_finite(value) for value in row.values()):
+                self.rows[number] = row
             else:
-                failures[offset + number] = NON_FINITE
+                self.failures[number] = NON_FINITE
 
 
 def _table(

@@ -104,6 +104,15 @@ def turn_text(message: Mapping[str, Any]) -> str:
     return "\n".join(block for block in blocks if block)
 
 
+def history_and_response(example: Example) -> tuple[str, str]:
+    """Return everything before the last turn as plain text, and the text of the last turn.
+
+    Raises `ExampleFailure` for content that has no text form.
+    """
+    history = Example(example.id, example.messages[:-1], example.tools)
+    return text_template("plain").render(history)[0], turn_text(example.messages[-1])
+
+
 def _part_text(part: Any) -> str:
     text = part.get("text") if isinstance(part, Mapping) else part
     if not isinstance(text, str):

@@ -1,0 +1,1 @@
+"""BSDetector's confidence in a response, in parts: prompts, answers, consistency, reflection, formula."""

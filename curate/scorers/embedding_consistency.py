@@ -1,0 +1,98 @@
+"""How well a response agrees with a model's own answers, by sentence embeddings."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from jaxtyping import Float
+
+from curate.confidence.answers import PromptStyle
+from curate.contracts import (
+    Column,
+    Columns,
+    DerivedScorer,
+    Example,
+    LoadContext,
+    Need,
+    Role,
+)
+from curate.registry import register
+from curate.scorers.nli_consistency import Agreement, samples_need
+from curate.scorers.sentence_embedding import load_encoder
+
+
+@register
+@final
+@dataclass(frozen=True)
+class EmbeddingConsistency(DerivedScorer):
+    """Agreement of the last response with sampled answers to its prompt, by an encoder.
+
+    A fallback of ours for CLEAR where there is no NLI model: the cosine of the two embeddings, cut
+    to [0, 1]. It does not see contradiction: "paid" and "not paid" are alike. An empty sample, or
+    one of an empty response, agrees with nothing (0) unless both are empty.
+
+    Parameters
+    ----------
+    k, prompt, max_new_tokens, seed
+        Of the samples.
+
+    Examples
+    --------
+    >>> EmbeddingConsistency(prompt="plain").requires()["samples"].config["prompt"]
+    'plain'
+    """
+
+    name: ClassVar[str] = "embedding-consistency"
+    version: ClassVar[int] = 1
+    role: ClassVar[Role | None] = "encoder"
+    outputs: ClassVar[Mapping[str, Column]] = {
+        "similarity": Column("floats", "per sample, cosine with the response, cut to [0, 1]"),
+        "match": Column("ints", "per sample, 1 where it equals the response"),
+        "parsed": Column(
+            "ints", "per sample, 1 where the answer was where the prompt asked for it"
+        ),
+    }
+    k: int = 5
+    prompt: PromptStyle = "cot"
+    max_new_tokens: int = 512
+    seed: int = 0
+
+    def requires(self) -> Mapping[str, Need]:
+        return {"samples": samples_need(self.k, self.prompt, self.max_new_tokens, self.seed)}
+
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
+        from curate.scoring.rowwise import object_column
+
+        model = load_encoder(context, self.name)
+
+        def score(examples: Sequence[Example], read: Columns) -> Columns:
+            agreements = [
+                Agreement.of(example, texts, self.prompt)
+                for example, texts in zip(examples, read["samples.texts"], strict=True)
+            ]
+            texts = sorted({text for one in agreements for text in (one.response, *one.answers)})
+            encoded = model.encode(texts, show_progress_bar=False, convert_to_numpy=True)
+            vectors = dict(zip(texts, np.asarray(encoded, dtype=np.float64), strict=True))
+            return {
+                "similarity": object_column([cosines(one, vectors) for one in agreements]),
+                "match": object_column([one.match for one in agreements]),
+                "parsed": object_column([one.parsed for one in agreements]),
+            }
+
+        return score
+
+
+def cosines(
+    agreement: Agreement, vectors: Mapping[str, Float[np.ndarray, " dim"]]
+) -> Float[np.ndarray, " k"]:
+    """Return the cosine of each answer with the response, cut to [0, 1]; 1 for equal texts."""
+    values = np.zeros(len(agreement.answers), dtype=np.float32)
+    for number, answer in enumerate(agreement.answers):
+        if agreement.match[number]:
+            values[number] = 1
+        elif answer and agreement.response:
+            ours, theirs = vectors[agreement.response], vectors[answer]
+            length = np.linalg.norm(ours) * np.linalg.norm(theirs)
+            values[number] = np.clip(ours @ theirs / length, 0, 1) if length else 0
+    return values

@@ -1,0 +1,143 @@
+"""How well a response agrees with a model's own answers, by natural language inference."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from curate.confidence.answers import PromptStyle, normalised, read_answers
+from curate.confidence.contradiction import Comparison, judge
+from curate.confidence.prompts import history_text
+from curate.contracts import (
+    TOKENS_RUN,
+    Column,
+    Columns,
+    DerivedScorer,
+    Example,
+    LoadContext,
+    Need,
+    Role,
+)
+from curate.registry import register
+from curate.scoring.templates import turn_text
+
+
+@register
+@final
+@dataclass(frozen=True)
+class NliConsistency(DerivedScorer):
+    """Agreement of the last response with sampled answers to its prompt, by an NLI model.
+
+    For each of the stored ``samples``: one minus the probability of contradiction, averaged over both
+    orders of the pair, and whether the two are equal (BSDetector's ``s`` and ``r`` [1]_). Equal answers
+    are judged once, and answers equal to the response not at all. Which label is contradiction is
+    read from the model's configuration.
+
+    Our choices where the paper leaves it open: an empty sample, or one of an empty response, agrees
+    with nothing (0) unless both are empty; blanks, case and a last full stop do not matter to
+    equality; a pair longer than the model takes is split into sentences, and the most
+    contradictory pair of sentences counts, which can only lower the score (``n_split`` counts).
+
+    Parameters
+    ----------
+    k, prompt, max_new_tokens, seed
+        Of the samples.
+    with_question
+        Whether the prompt is put in front of both sides, so that two short answers can contradict
+        each other at all.
+
+    References
+    ----------
+    .. [1] Chen and Mueller, Quantifying Uncertainty in Answers from any Language Model and
+       Enhancing their Trustworthiness, ACL 2024, equation 1. https://arxiv.org/abs/2308.16175
+
+    Examples
+    --------
+    >>> NliConsistency(k=3).requires()["samples"].config["k"]
+    3
+    """
+
+    name: ClassVar[str] = "nli-consistency"
+    version: ClassVar[int] = 1
+    role: ClassVar[Role | None] = "nli"
+    outputs: ClassVar[Mapping[str, Column]] = {
+        "similarity": Column("floats", "per sample, 1 - p(contradiction) over both orders"),
+        "match": Column("ints", "per sample, 1 where it equals the response"),
+        "parsed": Column(
+            "ints", "per sample, 1 where the answer was where the prompt asked for it"
+        ),
+        "n_split": Column("int", "samples judged sentence by sentence because they were too long"),
+        "n_pairs": Column("int", "distinct ordered pairs judged for the example"),
+    }
+    k: int = 5
+    prompt: PromptStyle = "cot"
+    max_new_tokens: int = 512
+    seed: int = 0
+    with_question: bool = True
+
+    def requires(self) -> Mapping[str, Need]:
+        return {"samples": samples_need(self.k, self.prompt, self.max_new_tokens, self.seed)}
+
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
+        from curate.scoring.nli import load_nli
+        from curate.scoring.rowwise import object_column
+
+        assert context.model is not None
+        model = load_nli(context.model, context.device, context.dtype, context.batch_tokens)
+
+        def score(examples: Sequence[Example], read: Columns) -> Columns:
+            agreements = [
+                Agreement.of(example, texts, self.prompt)
+                for example, texts in zip(examples, read["samples.texts"], strict=True)
+            ]
+            questions = [
+                history_text(example.messages[:-1]) if self.with_question else ""
+                for example in examples
+            ]
+            judged = judge(
+                [
+                    Comparison(one.response, one.answers, question)
+                    for one, question in zip(agreements, questions, strict=True)
+                ],
+                model,
+            )
+            return {
+                "similarity": object_column(
+                    [np.array(one.similarity, np.float32) for one in judged]
+                ),
+                "match": object_column([one.match for one in agreements]),
+                "parsed": object_column([one.parsed for one in agreements]),
+                "n_split": np.array([one.n_split for one in judged]),
+                "n_pairs": np.array([one.n_pairs for one in judged]),
+                TOKENS_RUN: np.array([one.tokens for one in judged]),
+            }
+
+        return score
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """A response and the sampled answers: which are equal to it, which were found in their place."""
+
+    response: str
+    answers: tuple[str, ...]
+    match: np.ndarray
+    parsed: np.ndarray
+
+    @classmethod
+    def of(cls, example: Example, texts: str, prompt: PromptStyle) -> "Agreement":
+        """Read the answers to one example out of its stored samples."""
+        response = turn_text(example.messages[-1])
+        answers = read_answers(texts, prompt)
+        own = normalised(response)
+        match = np.array([normalised(one.text) == own for one in answers], dtype=np.int32)
+        parsed = np.array([one.parsed for one in answers], dtype=np.int32)
+        return cls(response, tuple(one.text for one in answers), match, parsed)
+
+
+def samples_need(k: int, prompt: PromptStyle, max_new_tokens: int, seed: int) -> Need:
+    """Return the samples a consistency reads."""
+    config = {"k": k, "prompt": prompt, "max_new_tokens": max_new_tokens, "seed": seed}
+    return Need("samples", "target", config)

@@ -1,0 +1,136 @@
+"""Answers a model draws to each prompt, kept for every score that reads them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from curate.confidence.answers import PromptStyle
+from curate.confidence.prompts import sampling_messages
+from curate.contracts import (
+    FAILURE,
+    TOKENS_RUN,
+    Column,
+    Columns,
+    Example,
+    LoadContext,
+    Role,
+    RowScorer,
+)
+from curate.errors import ConfigError, ExampleFailure
+from curate.registry import register
+
+
+@register
+@final
+@dataclass(frozen=True)
+class Samples(RowScorer):
+    """Answers drawn from a causal language model to the prompt of each example.
+
+    The expensive part of CLEAR and BSDetector [1]_, [2]_, stored once and read by other scores. Each
+    prompt runs once and its key-value cache serves all ``k`` answers. Every token is the argmax of
+    the logits and Gumbel noise that depends on the example's id, the number of the answer, the
+    seed and the step alone: an answer changes neither with the batch, nor with a resumed run, nor
+    with ``k`` (unless two perturbed logits agree to rounding). top-p and top-k are off, whatever
+    the checkpoint's generation settings say. An answer may be empty, and one that does not end is
+    cut at the cap: the texts are kept as they are.
+
+    A prompt that leaves no room in the context fails with ``prompt_exceeds_context``. Cost: one
+    run of each prompt, then ``k`` decoded answers.
+
+    Parameters
+    ----------
+    k
+        Answers to each prompt; 5, as re-implementations have it (the paper's was not available).
+    prompt
+        ``cot`` asks for an explanation and then the answer; ``plain`` sends the prompt alone. The
+        wording is ours.
+    max_new_tokens
+        Cap of each answer in tokens.
+    temperature
+        1 in the paper: the model's own distribution; 0 is greedy.
+    seed
+        Draws other answers.
+    template
+        ``chat`` for instruct models, or a text template.
+
+    References
+    ----------
+    .. [1] Chen and Mueller, Automated Data Curation for Robust Language Model Fine-Tuning, 2024.
+       https://arxiv.org/abs/2403.12776
+    .. [2] Chen and Mueller, Quantifying Uncertainty in Answers from any Language Model and
+       Enhancing their Trustworthiness, ACL 2024. https://arxiv.org/abs/2308.16175
+
+    Examples
+    --------
+    >>> Samples(k=3).outputs["texts"].dtype
+    'text'
+    """
+
+    name: ClassVar[str] = "samples"
+    version: ClassVar[int] = 1
+    role: ClassVar[Role | None] = "target"
+    outputs: ClassVar[Mapping[str, Column]] = {
+        "texts": Column("text", "the sampled texts, a JSON list in order of their number"),
+        "n_tokens": Column("ints", "tokens of each sample, its end included"),
+        "n_capped": Column("int", "samples that were cut at the cap; fewer is better"),
+    }
+    k: int = 5
+    prompt: PromptStyle = "cot"
+    max_new_tokens: int = 512
+    temperature: float = 1.0
+    seed: int = 0
+    template: str = "chat"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(f"samples.k counts answers from 1, got {self.k}; try 5")
+        if self.max_new_tokens < 1:
+            raise ConfigError(
+                f"samples.max_new_tokens must be at least 1, got {self.max_new_tokens}; try 512"
+            )
+        if not 0 <= self.temperature < float("inf"):
+            raise ConfigError(
+                f"samples.temperature must be 0 or more, got {self.temperature}; try 1"
+            )
+
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
+        from curate.scoring.decoding import Decoder, Drawing, load_decoder
+        from curate.scoring.prompting import Prompter
+        from curate.scoring.render import PROMPT_EXCEEDS_CONTEXT
+        from curate.scoring.rowwise import make_each, object_column
+        from curate.scoring.shard import OUT_OF_MEMORY
+
+        decoder: Decoder = load_decoder(context)
+        prompter = Prompter(decoder.tokenizer, self.template)
+        drawing = Drawing(self.k, self.max_new_tokens, self.temperature, self.seed)
+
+        def prompt(example: Example) -> list[int]:
+            messages = sampling_messages(example.messages[:-1], self.prompt)
+            ids = prompter.ids(messages, example.tools)
+            if decoder.context is not None and len(ids) >= decoder.context:
+                raise ExampleFailure(PROMPT_EXCEEDS_CONTEXT)
+            return ids
+
+        def draw(examples: Sequence[Example]) -> Columns:
+            prompts, places, reasons = make_each(examples, prompt)
+            drawn = decoder.draw(prompts, [examples[place].id for place in places], drawing)
+            texts = ["[]"] * len(examples)
+            n_tokens = [np.zeros(0, dtype=np.int32)] * len(examples)
+            n_capped, run = np.zeros((2, len(examples)), dtype=np.int64)
+            for place, prompt_ids, answers in zip(places, prompts, drawn, strict=True):
+                if answers is None:
+                    reasons[place] = OUT_OF_MEMORY
+                    continue
+                texts[place] = json.dumps([one.text for one in answers], ensure_ascii=False)
+                n_tokens[place] = np.array([one.n_tokens for one in answers], dtype=np.int32)
+                n_capped[place] = sum(not one.ended for one in answers)
+                run[place] = len(prompt_ids) + n_tokens[place].sum()
+            return {
+                "texts": object_column(texts), "n_tokens": object_column(n_tokens),
+                "n_capped": n_capped, FAILURE: object_column(reasons), TOKENS_RUN: run,
+            }  # fmt: skip
+
+        return draw

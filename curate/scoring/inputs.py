@@ -1,0 +1,75 @@
+"""What a derived scorer reads in a worker: the parts of other score sets for the same shard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool
+
+from curate.contracts import FAILURE, Columns
+from curate.errors import ScoreError
+
+INPUT_FAILED: Final = "input_failed"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Scores of the examples of one shard, in the shard's order.
+
+    Parameters
+    ----------
+    ids
+        Example ids, (n,).
+    table
+        One column per ``alias.column``.
+    scored
+        Whether an example has every score, (n,).
+    """
+
+    ids: Sequence[str]
+    table: pa.Table
+    scored: Bool[np.ndarray, " n"]
+
+    @classmethod
+    def read(cls, parts: Mapping[str, Path]) -> "Inputs":
+        """Read the parts of one shard, by alias.
+
+        Raises `ScoreError` if a part is missing or parts hold different examples.
+        """
+        ids: list[str] = []
+        columns: dict[str, pa.ChunkedArray] = {}
+        scored = np.ones(0, dtype=bool)
+        for alias, path in parts.items():
+            if not path.is_file():
+                raise ScoreError(
+                    f"the scores {alias!r} of this shard are not at {path}; "
+                    "run the same scoring command again"
+                )
+            part = pq.ParquetFile(path).read()
+            found = part.column("id").to_pylist()
+            if columns and found != ids:
+                raise ScoreError(
+                    f"{path} holds other examples than {', '.join(parts)} of its shard"
+                )
+            fine = np.asarray(part.column(FAILURE).is_null())
+            scored = scored & fine if columns else fine
+            ids = found
+            columns |= {
+                f"{alias}.{name}": part.column(name)
+                for name in part.column_names
+                if name not in ("id", FAILURE)
+            }
+        return cls(ids, pa.table(columns), scored)
+
+    def take(self, rows: Sequence[int]) -> Columns:
+        """Return the scores of some examples, which must all have them."""
+        chosen = self.table.take(pa.array(rows, pa.int64()))
+        return {
+            name: chosen.column(name).to_numpy(zero_copy_only=False)
+            for name in self.table.schema.names
+        }
