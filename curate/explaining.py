@@ -23,21 +23,37 @@ def explain(
     model_for: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
     template: str = "method",
+    selections: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return an example with its rows, scores, failures and selections.
+
+    ``percentiles`` says where its scores stand in the pool, see `Store.percentiles`. Each of
+    ``selections`` also says how many were kept and the gain of the last; ``absent`` explains those
+    that do not have it, all or only the ``selections`` asked for, see `curate.absence.Absence`.
 
     With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
     ``text``, ``token_ids`` and ``response_mask`` (which tokens the score counts), and under
     ``segments`` the same for each of its segments. Raises `DataError` for an unknown or ambiguous
     id, `ConfigError` for a scorer that renders nothing.
     """
+    from curate.absence import absences
+
     document = store.example(example)
+    document["percentiles"] = store.percentiles(document["id"])
+    document["selections"] = [{**one, **_last(store, one)} for one in document["selections"]]
+    document["absent"] = [one.to_json() for one in absences(store, document, selections)]
     if scorer is None:
         return document
     document["rendered"] = _rendered(
         document, store, scorer, model, model_for or {}, settings or {}, template
     )
     return document
+
+
+def _last(store: "Store", chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many examples a selection has, and the gain of the last."""
+    gains = store.selection_rows(chosen["selection_id"])["gain"].to_pylist()
+    return {"n_selected": len(gains), "last_gain": gains[-1]}
 
 
 def _rendered(

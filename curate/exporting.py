@@ -1,16 +1,57 @@
-"""Export a stored selection together with the manifest that reproduces it."""
+"""Export a stored selection: to a file, or to a folder that a trainer and the hub can read."""
 
 import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
+from curate.errors import ConfigError, DataError
 from curate.manifest import write_manifest
 
 To: TypeAlias = Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"]
 Order: TypeAlias = Literal["rank", "input"]
+TrainerName: TypeAlias = Literal["llama-factory", "axolotl", "trl"]
 
 if TYPE_CHECKING:
+    from curate.data.export import ExportOptions, ExportReport
     from curate.store import Store
+    from curate.trainers.base import Trainer
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class How:
+    """How an output is written, as its manifest keeps it.
+
+    Parameters
+    ----------
+    to, order, annotate, keep_duplicates, lossy, shard_rows
+        See `curate.data.export.ExportOptions`; with a trainer ``to`` is one of its formats.
+    trainer
+        Whose registration lies beside the data, or None.
+    validation
+        Share or number of examples of a validation split, or None.
+    seed
+        Of the validation split.
+    """
+
+    to: str = "input"
+    order: Order = "rank"
+    annotate: bool = False
+    keep_duplicates: bool = False
+    lossy: bool = False
+    shard_rows: int | None = None
+    trainer: str | None = None
+    validation: str | None = None
+    seed: int = 0
+
+    @classmethod
+    def of_manifest(cls, output: Mapping[str, Any]) -> "How":
+        """Read the ``output`` of a manifest; what older ones lack has its default."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in output.items() if name in known})
 
 
 def export(
@@ -18,30 +59,58 @@ def export(
     selection_id: str,
     output: Path,
     *,
-    to: To = "input",
-    order: Order = "rank",
-    annotate: bool = False,
-    keep_duplicates: bool = False,
+    push_to_hub: str | None = None,
+    yes: bool = False,
+    **how: Any,
 ) -> dict[str, Any]:
     """Write a selection and its manifest; return what was written and where.
 
-    Raises `DataError` when the rows do not fit the format asked for.
-    """
-    from curate.data.export import ExportOptions, export_selection
+    ``how`` are the fields of `How`. ``push_to_hub`` names a dataset repository: the upload is
+    described under ``upload``, and done with ``yes``.
 
-    options = ExportOptions(to=to, order=order, annotate=annotate, keep_duplicates=keep_duplicates)
+    Raises `DataError` when the rows do not fit the format asked for, `ConfigError` when the flags
+    do not fit each other.
+    """
+    from curate.hub import check_repo, upload, upload_plan
+
+    if push_to_hub is not None:
+        check_repo(push_to_hub)
+    written = write_output(store, selection_id, output, How(**how), push_to_hub)
+    if push_to_hub is not None:
+        written["upload"] = upload_plan(output, push_to_hub)
+        if yes:
+            written["upload"] |= {"uploaded": True, "commit": upload(output, push_to_hub)}
+    return written
+
+
+def write_output(
+    store: "Store", selection_id: str, output: Path, how: How, repo: str | None = None
+) -> dict[str, Any]:
+    """Write a selection with its manifest and, in a folder, its card and registration."""
+    from curate.data.export import check_output, export_selection
+
     record = store.selection(selection_id)
-    written = export_selection(store, selection_id, output, options)
-    document = {
-        **record,
-        "store": os.path.relpath(store.path.resolve(), output.resolve().parent),
-        "output": {
-            "name": output.name, "sha256": written.sha256, "n_rows": written.n_rows,
-            "n_bytes": written.n_bytes, "container": written.container, "to": to, "order": order,
-            "annotate": annotate, "keep_duplicates": keep_duplicates,
-        },
-    }  # fmt: skip
-    manifest = write_manifest(output, document)
+    if record["n_forgotten"]:
+        raise DataError(
+            f"{record['n_forgotten']} examples of selection {record['selection_id']} have left the "
+            "pool since it was made; select again"
+        )
+    container = check_output(output)
+    if container != "folder" and (how.trainer is not None or repo is not None):
+        flag = "--push-to-hub" if how.trainer is None else f"--trainer {how.trainer}"
+        raise ConfigError(
+            f"{flag} writes a folder, and the output is a {container} file; give -o a name without "
+            "an extension"
+        )
+    options, how = _options(store, record, how)
+    folder = _Folder(store, record, output, how, repo)
+    is_folder = container == "folder"
+    written = export_selection(
+        store, record["selection_id"], output, options, folder.complete if is_folder else None
+    )
+    manifest = output / "manifest.json"
+    if not is_folder:
+        manifest = write_manifest(output, folder.document(written))
     return {
         "selection_id": record["selection_id"],
         "output": str(output),
@@ -49,4 +118,141 @@ def export(
         "n_rows": written.n_rows,
         "n_bytes": written.n_bytes,
         "sha256": written.sha256,
+        "splits": dict(written.splits),
+        "lost": list(written.lost),
+        "warnings": folder.warnings(written),
     }
+
+
+def _options(store: "Store", record: Mapping[str, Any], how: How) -> "tuple[ExportOptions, How]":
+    """Return how to write the rows, and how the manifest says it."""
+    from curate.data.export import ExportOptions
+    from curate.data.splits import validation_ids
+    from curate.trainers.known import format_for, get_trainer
+
+    layout = None
+    if how.trainer is not None:
+        to, layout = format_for(get_trainer(how.trainer), how.to)
+        how = replace(how, to=to)
+    held_out = frozenset[str]()
+    if how.validation is not None:
+        held_out = validation_ids(store, record["selection_id"], how.validation, how.seed)
+    options = ExportOptions(
+        to=how.to if layout is None else "input",  # type: ignore[arg-type]
+        order=how.order,
+        annotate=how.annotate,
+        keep_duplicates=how.keep_duplicates,
+        lossy=how.lossy,
+        shard_rows=how.shard_rows,
+        in_splits=how.trainer is not None or how.validation is not None,
+        validation=held_out,
+        layout=layout,
+        weights=how.trainer is not None and _weighted(store, record["selection_id"]),
+    )
+    return options, how
+
+
+def _weighted(store: "Store", selection_id: str) -> bool:
+    """Whether the weights of a selection differ."""
+    import pyarrow.compute as pc
+
+    return bool(pc.count_distinct(store.selection_rows(selection_id)["weight"]).as_py() > 1)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What goes beside the data of one export."""
+
+    store: "Store"
+    record: Mapping[str, Any]
+    output: Path
+    how: How
+    repo: str | None
+
+    @property
+    def trainer(self) -> "Trainer | None":
+        from curate.trainers.known import get_trainer
+
+        return None if self.how.trainer is None else get_trainer(self.how.trainer)
+
+    def complete(self, folder: Path, written: "ExportReport") -> None:
+        """Write registration, card and manifest into a folder that is not yet visible."""
+        from curate.card import card
+        from curate.trainers.base import Exported
+
+        exported = Exported(
+            name=re.sub(r"[^A-Za-z0-9_-]+", "_", self.output.resolve().name),
+            folder=str(self.output), to=self.how.to, splits=written.splits,
+            columns=written.columns, repo=self.repo,
+        )  # fmt: skip
+        files = {} if self.trainer is None else dict(self.trainer.files(exported))
+        files["README.md"] = card(self._facts(written, exported))
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        write_manifest(folder, self.document(written))
+
+    def document(self, written: "ExportReport") -> dict[str, Any]:
+        """Return the manifest; the path of the store is relative to where the manifest lies."""
+        output = self.output.resolve()
+        beside = output if written.container == "folder" else output.parent
+        return {
+            **self.record,
+            "store": os.path.relpath(self.store.path.resolve(), beside),
+            "output": {
+                "name": self.output.name, "sha256": written.sha256, "n_rows": written.n_rows,
+                "n_bytes": written.n_bytes, "container": written.container, **asdict(self.how),
+                "splits": dict(written.splits), "lost": list(written.lost),
+            },
+        }  # fmt: skip
+
+    def warnings(self, written: "ExportReport") -> list[str]:
+        """Return what the user should know: remarks on rows, and weights nobody reads."""
+        from curate.data.row_formats import tally_lines
+
+        lines = tally_lines(written.remarks)
+        if self.trainer is not None and "curate_weight" in written.columns:
+            lines.append(self._weights())
+        return lines
+
+    def _weights(self) -> str:
+        assert self.trainer is not None
+        return (
+            f"{self.trainer.weights}: the column curate_weight is there, and it is not read. "
+            f"curate train --selection {self.record['selection_id']} applies the weights"
+        )
+
+    def _facts(self, written: "ExportReport", exported: Any) -> Any:
+        from curate.card import CardFacts
+        from curate.command_lines import commands_of
+        from curate.data.row_formats import tally_lines
+
+        split = self.how.trainer is not None or self.how.validation is not None
+        weights = ""
+        if self.trainer is not None:
+            weights = f"{self._weights() if 'curate_weight' in written.columns else self.trainer.weights}."
+        return CardFacts(
+            name=exported.name,
+            record=self.record,
+            splits=written.splits,
+            data_files={
+                one: f"{one}/*.parquet" if split else "*.parquet" for one in written.splits
+            },
+            sha256=written.sha256,
+            columns=written.columns,
+            sources=self._sources(),
+            licences=written.licences,
+            lost=written.lost,
+            commands=commands_of(self.record, self.how, self.output),
+            validation=None if self.how.validation is None else {"seed": self.how.seed},
+            usage="" if self.trainer is None else self.trainer.usage(exported),
+            weights=weights,
+            notes=tally_lines(written.remarks),
+        )
+
+    def _sources(self) -> dict[str, int]:
+        found = self.store.query(
+            "select e.source, count(*) as n from selection_rows r join examples e using (id) "
+            f"where r.selection_id = '{self.record['selection_id']}' group by all order by n desc, 1"
+        )
+        return dict(zip(found["source"].to_pylist(), found["n"].to_pylist(), strict=True))

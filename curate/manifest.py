@@ -38,6 +38,13 @@ def manifest_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.manifest.json")
 
 
+def exported_path(manifest: Path, document: Mapping[str, Any]) -> Path:
+    """Return the export a manifest belongs to: the file beside it, or the folder around it."""
+    if document["output"].get("container") == "folder":
+        return manifest.resolve().parent
+    return manifest.parent / str(document["output"]["name"])
+
+
 def write_manifest(output: Path, document: Mapping[str, Any]) -> Path:
     """Write a manifest beside an export, atomically; return its path."""
     path = manifest_path(output)

@@ -30,6 +30,12 @@ def command(
     ] = None,
     setting: Setting = None,
     template: Template = "method",
+    selection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--selection", help="Say why this selection lacks it. Repeatable. Default: all."
+        ),
+    ] = None,
     store: Store = DEFAULT_STORE,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -45,6 +51,7 @@ def command(
         model_for=pairs(model_for, "--model-for"),
         settings=pairs(setting, "--set"),
         template=template,
+        selections=tuple(selection or ()),
     )
     emit(document, as_json, _text(document))
 
@@ -58,18 +65,29 @@ def _text(d: dict[str, Any]) -> str:
     ]
     parts += [f"[{m['role']}] {_content(m)}" for m in d["messages"]]
     scores = [
-        (alias, column, value)
+        (alias, column, _short(value), d["percentiles"].get(alias, {}).get(column))
         for alias, row in d["scores"].items()
         for column, value in row.items()
     ]
     if scores:
-        parts.append(table(("alias", "column", "value"), scores, "scores"))
+        columns = ("alias", "column", "value", "percentile in the pool")
+        parts.append(table(columns, scores, "scores"))
     if d["failures"]:
         failed = [(f["set_id"], f["reason"]) for f in d["failures"]]
         parts.append(table(("score set", "reason"), failed, "not scored"))
     if d["selections"]:
-        taken = [(s["selection_id"], s["method"], s["rank"], s["reason"]) for s in d["selections"]]
-        parts.append(table(("selection", "method", "rank", "reason"), taken, "selected"))
+        taken = [
+            (
+                s["selection_id"], s["method"], f"{s['rank']:,} of {s['n_selected']:,}", s["gain"],
+                s["last_gain"], s["reason"],
+            )
+            for s in d["selections"]
+        ]  # fmt: skip
+        head = ("selection", "method", "rank", "gain", "last one's gain", "reason")
+        parts.append(table(head, taken, "selected"))
+    if d["absent"]:
+        why = [(one["selection_id"], one["method"], one["text"]) for one in d["absent"]]
+        parts.append(table(("selection", "method", "why not"), why, "not selected"))
     if "rendered" in d:
         parts += [
             f"{r['segment']}: {sum(r['response_mask'])} of {len(r['token_ids'])} tokens scored, "
@@ -77,6 +95,11 @@ def _text(d: dict[str, Any]) -> str:
             for r in d["rendered"]["segments"]
         ]
     return "\n\n".join(parts)
+
+
+def _short(value: object) -> object:
+    """Return a value that fits a table: of a vector or trajectory only its length."""
+    return f"{len(value)} numbers" if isinstance(value, list) else value
 
 
 def _content(message: dict[str, Any]) -> str:

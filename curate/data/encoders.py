@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.data.arrow_readers import schema_of
 from curate.data.outputs import arrow_column, csv_line
 from curate.data.texts import (
-    DialectTexts,
+    FormattedTexts,
     Texts,
     column_texts,
     csv_texts,
@@ -58,12 +58,20 @@ class Encoder(ABC):
 
 
 def encoder_for(
-    datasets: "Sequence[Dataset]", to: str, container: str, *, annotate: bool
+    datasets: "Sequence[Dataset]",
+    texts: FormattedTexts | None,
+    container: str,
+    notes: Sequence[str],
 ) -> Encoder:
-    """Choose the encoder; `DataError` when ``to="input"`` meets datasets of different columns."""
-    shape = _Shape(container, annotate=annotate)
-    if to != "input":
-        return JsonEncoder(DialectTexts(to), shape)
+    """Choose the encoder of rows in a format, or, without ``texts``, of rows as they were.
+
+    ``notes`` names the columns of `NOTES` to append. Raises `DataError` when rows as they were
+    belong to datasets of different columns.
+    """
+    shape = _Shape(container, notes)
+    annotate = bool(notes)
+    if texts is not None:
+        return JsonEncoder(texts, shape)
     family = _common_family(datasets)
     if family == "columns":
         schema = schema_of(datasets[0].extra["schema"])
@@ -182,7 +190,7 @@ class JsonEncoder(Encoder):
     payload = "json"
     header = b""
 
-    def __init__(self, texts: "Texts | DialectTexts", shape: "_Shape") -> None:
+    def __init__(self, texts: "Texts | FormattedTexts", shape: "_Shape") -> None:
         self._texts = texts
         self._shape = shape
 
@@ -191,15 +199,15 @@ class JsonEncoder(Encoder):
     ) -> pa.Table:
         """Return JSON objects, the notes as further keys."""
         texts = self._texts(dataset, positions, raw)
-        if self._shape.annotate:
-            rows = _note_table(notes).to_pylist()
+        if self._shape.notes:
+            rows = _note_table(notes).select(self._shape.notes).to_pylist()
             texts = [annotated(text, row) for text, row in zip(texts, rows, strict=True)]
         self._shape.see(texts)
         return _records(texts)
 
     def finish(self, n_rows: int) -> None:
         """Raise for rows the dialect cannot hold; settle the columns."""
-        if isinstance(self._texts, DialectTexts):
+        if isinstance(self._texts, FormattedTexts):
             self._texts.check(n_rows)
         self.columns = self._shape.names
         self.schema = self._shape.schema
@@ -209,8 +217,8 @@ class JsonEncoder(Encoder):
 class _Shape:
     """Column names, and for a columnar output their types, over all rows seen."""
 
-    def __init__(self, container: str, *, annotate: bool) -> None:
-        self.annotate = annotate
+    def __init__(self, container: str, notes: Sequence[str]) -> None:
+        self.notes = list(notes)
         self._needs_names = container == "csv"
         self._needs_types = container in _COLUMNAR
         self._seen: dict[str, None] = {}

@@ -2,17 +2,20 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import numpy as np
 import pyarrow as pa
 
-from curate.data.dialects import DIALECTS
-from curate.data.encoders import Encoder, encoder_for
+from curate.data.encoders import NOTES, Encoder, encoder_for
+from curate.data.licences import licences_of
 from curate.data.outputs import (
+    SPLITS,
+    RowStream,
     Written,
     check_folder,
     open_output,
@@ -25,8 +28,10 @@ from curate.data.outputs import (
     write_parquet,
     write_shards,
 )
+from curate.data.row_formats import ROW_FORMATS, RowFormat, Tally
 from curate.data.sources import KNOWN, compression_of, container_of
 from curate.data.spool import Spool
+from curate.data.texts import FormattedTexts
 from curate.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -52,18 +57,59 @@ class ExportOptions:
         Append ``curate_id, curate_rank, curate_gain, curate_weight, curate_reason``.
     keep_duplicates
         Write every row of an example instead of its first.
+    lossy
+        Write what the format can hold of a row, and say what went, instead of an error.
+    shard_rows
+        Rows of each file of a folder at most; None for files of 256 MiB.
+    in_splits
+        Folders ``train`` and, where there is any, ``validation`` below the output.
+    validation
+        Ids of the examples of the validation split.
+    layout
+        A format that is not a dialect, in place of ``to``.
+    weights
+        Append ``curate_weight`` even without ``annotate``.
     """
 
     to: Target = "input"
     order: Literal["rank", "input"] = "rank"
     annotate: bool = False
     keep_duplicates: bool = False
+    lossy: bool = False
+    shard_rows: int | None = None
+    in_splits: bool = False
+    validation: frozenset[str] = frozenset()
+    layout: RowFormat | None = None
+    weights: bool = False
+
+    @property
+    def row_format(self) -> RowFormat | None:
+        """The format of the rows, None for rows as they were."""
+        return self.layout or ROW_FORMATS.get(self.to)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The columns to append."""
+        return NOTES.names if self.annotate else ["curate_weight"] if self.weights else []
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written: size in bytes, SHA-256 over all files in order, and the columns."""
+    """What was written.
+
+    Parameters
+    ----------
+    n_bytes, sha256
+        Size, and hash over all files in order.
+    splits
+        Rows of each split; one called train where there are no folders of splits.
+    lost, remarks
+        What went because the format cannot hold it, and what to know of what it does hold; see
+        `Tally.rows`.
+    licences
+        Rows of a folder by the licence they name, "" for none.
+    """
 
     path: Path
     n_rows: int
@@ -71,53 +117,90 @@ class ExportReport:
     sha256: str
     container: str
     columns: tuple[str, ...]
+    splits: Mapping[str, int] = field(default_factory=dict)
+    lost: Sequence[Mapping[str, Any]] = ()
+    remarks: Sequence[Mapping[str, Any]] = ()
+    licences: Mapping[str, int] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class _Found:
+    """What is counted while rows are written."""
+
+    lost: Tally = field(default_factory=Tally)
+    remarks: Tally = field(default_factory=Tally)
+    licences: Counter[str] = field(default_factory=Counter)
 
 
 def export_selection(
-    store: "Store", selection_id: str, output: Path, options: ExportOptions | None = None
+    store: "Store",
+    selection_id: str,
+    output: Path,
+    options: ExportOptions | None = None,
+    complete: Callable[[Path, ExportReport], None] | None = None,
 ) -> ExportReport:
     """Write the rows of a selection to ``output``, whole or not at all.
 
     The extension chooses the container: .jsonl, .json, .csv, .parquet or .arrow, each also with
     .gz or .zst; without an extension, or for a folder, Parquet shards. Rows are read once in input
     order and put into output order on disk, so memory does not grow with the selection.
+    ``complete`` is called with the place of a folder that is not yet visible, to add files to it.
 
     Raises
     ------
     DataError
-        Rows of datasets with different columns (use ``to="messages"``), rows the dialect or the
+        Rows of datasets with different columns (use ``to="messages"``), rows the format or the
         container cannot hold, an unknown extension, a place that cannot be written.
     StoreError
         The disk is full.
     """
     options = options or ExportOptions()
-    _check(options)
     container = check_output(output)
+    _check(options, container)
     rows = store.selection_rows(selection_id)
     plan = _Plan.of(store, rows, options)
-    encoder = encoder_for(plan.datasets, options.to, container, annotate=options.annotate)
+    found = _Found()
+    texts = None
+    if options.row_format is not None:
+        texts = FormattedTexts(
+            options.row_format, lossy=options.lossy, lost=found.lost, remarks=found.remarks
+        )
+    encoder = encoder_for(plan.datasets, texts, container, options.notes)
     with whole_or_nothing(output) as temporary:
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         spool = Spool(folder, plan.n_rows)
         try:
-            for table, places in _encoded(store, plan, rows, encoder):
+            for table, places in _encoded(store, plan, rows, encoder, found, container):
                 spool.add(table, places)
             encoder.finish(plan.n_rows)
-            written = _write(spool.tables(), temporary, output, container, encoder)
+            written = _write(spool.tables(), temporary, output, container, encoder, plan, options)
         finally:
             spool.close()
             shutil.rmtree(folder)
-    return ExportReport(
-        output, plan.n_rows, written.n_bytes, written.digest.hexdigest(), container,
-        encoder.columns,
-    )  # fmt: skip
+        report = ExportReport(
+            output, plan.n_rows, written.n_bytes, written.digest.hexdigest(), container,
+            encoder.columns, plan.splits, found.lost.rows(), found.remarks.rows(),
+            dict(found.licences),
+        )  # fmt: skip
+        if complete is not None:
+            complete(temporary, report)
+    return report
 
 
-def _check(options: ExportOptions) -> None:
-    if options.to != "input" and options.to not in DIALECTS:
-        raise ConfigError(f"unknown --to {options.to!r}; choose input, {', '.join(DIALECTS)}")
+def _check(options: ExportOptions, container: str) -> None:
+    if options.to != "input" and options.row_format is None:
+        raise ConfigError(f"unknown --to {options.to!r}; choose input, {', '.join(ROW_FORMATS)}")
     if options.order not in ("rank", "input"):
         raise ConfigError(f"unknown --order {options.order!r}; choose rank or input")
+    if options.shard_rows is not None and options.shard_rows < 1:
+        raise ConfigError(f"--shard-rows must be at least 1, got {options.shard_rows}")
+    if container != "folder" and (options.in_splits or options.shard_rows is not None):
+        what = "splits" if options.in_splits else "shards"
+        raise ConfigError(
+            f"only a folder has {what}, and the output is a {container} file; give -o a name "
+            "without an extension"
+        )
 
 
 def check_output(output: Path) -> str:
@@ -141,11 +224,17 @@ class _Plan:
     dataset: np.ndarray[Any, Any]  # index into datasets
     position: np.ndarray[Any, Any]
     pick: np.ndarray[Any, Any]  # row of the selection
+    split: np.ndarray[Any, Any]  # index into SPLITS, and the first key of the places
     place: np.ndarray[Any, Any]
 
     @property
     def n_rows(self) -> int:
         return len(self.place)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        counts = np.bincount(self.split, minlength=len(SPLITS)).tolist()
+        return {name: n for name, n in zip(SPLITS, counts, strict=True) if n or name == SPLITS[0]}
 
     @classmethod
     def of(cls, store: "Store", rows: pa.Table, options: ExportOptions) -> "_Plan":
@@ -160,14 +249,20 @@ class _Plan:
         picks = {example_id: i for i, example_id in enumerate(ids)}
         pick = np.array([picks[i] for i in found["id"].to_pylist()], dtype=np.int64)
         position = found["position"].to_numpy()
-        keys = (position, dataset) if options.order == "input" else (position, dataset, pick)
+        split = np.array([i in options.validation for i in ids], dtype=np.int64)[pick]
+        by_rank = () if options.order == "input" else (pick,)
         place = np.empty(len(pick), dtype=np.int64)
-        place[np.lexsort(keys)] = np.arange(len(pick))
-        return cls(datasets, dataset, position, pick, place)
+        place[np.lexsort((position, dataset, *by_rank, split))] = np.arange(len(pick))
+        return cls(datasets, dataset, position, pick, split, place)
 
 
 def _encoded(
-    store: "Store", plan: _Plan, rows: pa.Table, encoder: Encoder
+    store: "Store",
+    plan: _Plan,
+    rows: pa.Table,
+    encoder: Encoder,
+    found: _Found,
+    container: str,
 ) -> Iterator[tuple[pa.Table, np.ndarray[Any, Any]]]:
     """Yield encoded rows, dataset by dataset in input order, with their places in the output."""
     for number, dataset in enumerate(plan.datasets):
@@ -177,19 +272,31 @@ def _encoded(
             part = mine[start : start + _FETCHED]
             positions: Sequence[int] = plan.position[part].tolist()
             raw = store.raw_records(dataset.dataset_id, positions)
+            if container == "folder":
+                found.licences.update(licences_of(dataset, raw))
             notes = rows.take(pa.array(plan.pick[part]))
             yield encoder.encode(dataset, positions, raw, notes), plan.place[part]
 
 
 def _write(
-    tables: Iterator[pa.Table], temporary: Path, output: Path, container: str, encoder: Encoder
+    tables: Iterator[pa.Table],
+    temporary: Path,
+    output: Path,
+    container: str,
+    encoder: Encoder,
+    plan: _Plan,
+    options: ExportOptions,
 ) -> Written:
     written = Written()
     columnar = container in ("parquet", "arrow", "folder")
     if columnar and encoder.payload == "json":
         tables = (table_of(table, encoder.schema) for table in tables)
     if container == "folder":
-        write_shards(tables, temporary, encoder.schema, written)
+        rows = RowStream(tables)
+        for split, n_rows in plan.splits.items():
+            folder = temporary / split if options.in_splits else temporary
+            part = rows.take(n_rows)
+            write_shards(part, folder, encoder.schema, written, options.shard_rows)
         return written
     with open_output(temporary, compression_of(output), written) as file:
         if container == "parquet":

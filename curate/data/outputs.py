@@ -20,7 +20,10 @@ import pyarrow.parquet as pq
 from curate.errors import DataError, StoreError
 
 SHARD_BYTES: Final = 256 << 20
-_MANIFEST: Final = ".manifest.json"
+SPLITS: Final = ("train", "validation")
+_BESIDE: Final = (
+    "README.md", "manifest.json", "dataset_info.json", "axolotl.yaml", "train_trl.py",
+)  # fmt: skip
 
 
 @final
@@ -114,13 +117,21 @@ def _sync_folder(folder: Path) -> None:
 
 def check_folder(output: Path) -> None:
     """Raise `DataError` if a folder holds anything but an earlier export."""
-    for child in output.iterdir() if output.is_dir() else ():
-        ours = child.name == "README.md" or child.name.endswith(_MANIFEST)
-        if not ours and not (child.name.startswith("part-") and child.suffix == ".parquet"):
+    for child in sorted(output.iterdir()) if output.is_dir() else ():
+        if child.is_dir() and child.name in SPLITS:
+            foreign = [one for one in sorted(child.iterdir()) if not _is_shard(one)]
+        else:
+            ours = child.name in _BESIDE or child.name.endswith(".manifest.json")
+            foreign = [] if ours or _is_shard(child) else [child]
+        if foreign:
             raise DataError(
-                f"folder {output} holds {child.name!r}, which is not an export; "
-                "choose an empty or new folder with -o"
+                f"folder {output} holds {str(foreign[0].relative_to(output))!r}, which is not an "
+                "export; choose an empty or new folder with -o"
             )
+
+
+def _is_shard(path: Path) -> bool:
+    return path.is_file() and path.name.startswith("part-") and path.suffix == ".parquet"
 
 
 @contextmanager
@@ -224,20 +235,58 @@ def write_arrow(tables: Iterator[pa.Table], file: Any, schema: pa.Schema) -> Non
             writer.write_table(table)
 
 
+@final
+class RowStream:
+    """Tables as one run of rows, handed out in pieces.
+
+    Parameters
+    ----------
+    tables
+        The rows, in order.
+    """
+
+    def __init__(self, tables: Iterator[pa.Table]) -> None:
+        self._tables = tables
+        self._next: pa.Table | None = None
+
+    def is_empty(self) -> bool:
+        """Whether no row is left."""
+        while self._next is None or len(self._next) == 0:
+            self._next = next(self._tables, None)
+            if self._next is None:
+                return True
+        return False
+
+    def take(self, n_rows: int | None) -> Iterator[pa.Table]:
+        """Yield the next rows: so many, or all there are."""
+        left = n_rows
+        while left != 0 and not self.is_empty():
+            assert self._next is not None
+            table = self._next if left is None else self._next.slice(0, left)
+            self._next = self._next.slice(len(table))
+            left = None if left is None else left - len(table)
+            yield table
+
+
 def write_shards(
-    tables: Iterator[pa.Table], folder: Path, schema: pa.Schema, written: Written
+    tables: Iterator[pa.Table],
+    folder: Path,
+    schema: pa.Schema,
+    written: Written,
+    shard_rows: int | None = None,
 ) -> None:
-    """Write tables as ``part-00000.parquet`` and so on, cut at `SHARD_BYTES`."""
-    folder.mkdir()
+    """Write tables as ``part-00000.parquet`` and so on, cut at rows and at `SHARD_BYTES`."""
+    folder.mkdir(parents=True)
+    rows = RowStream(tables)
     number = 0
-    table = next(tables, schema.empty_table())
-    while table is not None:
+    while number == 0 or not rows.is_empty():
         path = folder / f"part-{number:05d}.parquet"
         with (
             open_output(path, "", written) as file,
             _parquet_writer(file, schema) as writer,
         ):
-            while table is not None and file.n_bytes < SHARD_BYTES:
+            for table in rows.take(shard_rows):
                 writer.write_table(table)
-                table = next(tables, None)
+                if file.n_bytes >= SHARD_BYTES:
+                    break
         number += 1

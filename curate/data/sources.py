@@ -150,6 +150,7 @@ def _from_folder(name: str, folder: Path, split: str) -> Source:
         and file.is_file()
         and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
         and not file.name.endswith((".manifest.json", "dataset_info.json", "dataset_infos.json"))
+        and file.name != "manifest.json"
     ]
     if not files:
         raise DataError(f"folder {name} holds no data file; {KNOWN}")

@@ -6,23 +6,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import pyarrow as pa
 
-from curate.data.canonical import canonical_rows
+from curate.data.canonical import CanonicalRow, canonical_rows
 from curate.data.detection import Layout
-from curate.data.dialects import DIALECTS
 from curate.data.formats import FORMATS
 from curate.data.messages import RowError
 from curate.data.records import BadRecord, Chunk
+from curate.data.row_formats import N_NAMED, REJECTED, RowFormat, Tally
 from curate.data.text_readers import parse_object
 from curate.errors import DataError, StoreError
 
 if TYPE_CHECKING:
     from curate.store import Dataset
-
-_N_NAMED: Final = 3
 
 Texts = Callable[["Dataset", Sequence[int], pa.Table], list[bytes]]
 
@@ -44,10 +42,11 @@ def json_texts(
 def csv_texts(dataset: "Dataset", positions: Sequence[int], raw: pa.Table) -> list[bytes]:
     """Return CSV records as JSON objects of texts."""
     del positions
-    return [json_text(row) for row in _csv_rows(dataset, raw)]
+    return [json_text(row) for row in csv_rows(dataset, raw)]
 
 
-def _csv_rows(dataset: "Dataset", raw: pa.Table) -> list[dict[str, str]]:
+def csv_rows(dataset: "Dataset", raw: pa.Table) -> list[dict[str, str]]:
+    """Return CSV records as dictionaries of texts, by the names of the header."""
     dialect = dataset.extra["csv"]
 
     def fields(record: str) -> list[str]:
@@ -125,20 +124,33 @@ def _finite(value: Any) -> Any:
 
 
 @final
-class DialectTexts:
-    """Input rows as JSON objects of a dialect, by way of canonical messages."""
+class FormattedTexts:
+    """Input rows as JSON objects of a row format, by way of canonical messages.
 
-    def __init__(self, to: str) -> None:
-        self._to = to
-        self._convert = DIALECTS[to]
+    Parameters
+    ----------
+    layout
+        The format.
+    lossy
+        Whether what the format cannot hold is taken away; otherwise it makes `check` raise.
+    lost, remarks
+        Where to count what was taken away, and what the format remarks on.
+    """
+
+    def __init__(self, layout: RowFormat, *, lossy: bool, lost: Tally, remarks: Tally) -> None:
+        self._layout = layout
+        self._lossy = lossy
+        self._lost = lost
+        self._remarks = remarks
         self._refused: list[str] = []
         self._n_refused = 0
+        self._n_pairs = 0
 
     def __call__(self, dataset: "Dataset", positions: Sequence[int], raw: pa.Table) -> list[bytes]:
-        """Convert rows; those the dialect cannot hold are counted and become empty objects."""
+        """Convert rows; those the format cannot hold are counted and become empty objects."""
         rows: list[dict[str, Any]] | None = None
         if dataset.container == "csv":
-            rows = list(_csv_rows(dataset, raw))
+            rows = list(csv_rows(dataset, raw))
         elif dataset.container in ("json", "jsonl"):
             rows = [parse_object(record) for record in raw["record"].to_pylist()]
         batch = raw.combine_chunks().to_batches()[0]
@@ -151,19 +163,41 @@ class DialectTexts:
                     f"{row.place} is damaged in the store: {row.reason}; ingest it again"
                 )
             try:
-                texts.append(json_text(self._convert(row.messages, row.tools)))
+                texts.append(json_text(self._converted(row, dataset.format == "preference")))
             except RowError as error:
                 self._n_refused += 1
-                if len(self._refused) < _N_NAMED:
+                if len(self._refused) < N_NAMED:
                     self._refused.append(f"{row.identity.id} has {error}")
                 texts.append(b"{}")
         return texts
 
+    def _converted(self, row: CanonicalRow, is_pair: bool) -> dict[str, Any]:
+        messages, tools = row.messages, row.tools
+        if is_pair and not self._lossy:
+            self._n_pairs += 1
+            raise RowError(REJECTED)
+        if self._lossy:
+            kept, left, lost = self._layout.reduce(messages, tools)
+            for what in dict.fromkeys([*([REJECTED] if is_pair else []), *lost]):
+                self._lost.add(row.identity.id, what)
+            converted = self._layout.convert(kept, left)
+        else:
+            converted = self._layout.convert(messages, tools)
+        remark = self._layout.remark(messages)
+        if remark is not None:
+            self._remarks.add(row.identity.id, remark)
+        return converted
+
     def check(self, n_rows: int) -> None:
-        """Raise `DataError` if the dialect cannot hold some row."""
+        """Raise `DataError` if the format cannot hold some row."""
         if self._n_refused:
             more = ", ..." if self._n_refused > len(self._refused) else ""
+            held_by = "input" if self._n_pairs and self._layout.held_by else self._layout.held_by
+            instead = f"use --to {held_by}, or " if held_by else "use "
+            todo = f"{instead}--lossy to write what fits"
+            if self._lossy:
+                todo = "not even --lossy helps; leave them out with --exclude when you select"
             raise DataError(
-                f"{self._n_refused} of {n_rows} rows cannot be written as {self._to} "
-                f"({', '.join(self._refused)}{more}); use --to messages"
+                f"{self._n_refused} of {n_rows} rows cannot be written as {self._layout.name} "
+                f"({', '.join(self._refused)}{more}); {todo}"
             )

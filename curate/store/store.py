@@ -15,6 +15,7 @@ from curate.store import (
     forget,
     maintenance,
     opening,
+    percentiles,
     pool,
     rebuild,
     scores,
@@ -127,6 +128,10 @@ class Store:
             Unknown, or it names several examples.
         """
         return pool.example(self, example_id_or_external)
+
+    def percentiles(self, example_id: str) -> dict[str, dict[str, float]]:
+        """Return the percentile, 0 to 100, of each number an example has, by alias and column."""
+        return percentiles.percentiles(self, example_id)
 
     def resolve_ids(self, names: Sequence[str]) -> list[str]:
         """Return the example id of each name, in the same order; names as in `example`."""
