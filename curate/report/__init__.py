@@ -1,0 +1,1 @@
+"""Pages about a store, its selections and its proofs: one file, without scripts or network."""

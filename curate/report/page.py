@@ -1,0 +1,148 @@
+"""What a page is made of, before it is HTML or Markdown. Every text here is raw, not yet escaped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, final
+
+Level = Literal["warning", "note"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """One thing a reader should know: ``kind`` is a name for scripts."""
+
+    kind: str
+    text: str
+    level: Level = "warning"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A paragraph; a quiet one explains how something was computed."""
+
+    text: str
+    quiet: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """A few facts side by side: label and value."""
+
+    items: Sequence[tuple[str, str]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """Warnings, the graver ones first."""
+
+    items: Sequence[Warned]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text; all columns but the first ``n_left`` are numbers and stand to the right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    n_left: int = 1
+    title: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """An SVG that is already escaped, and the same as text or a table for Markdown.
+
+    ``as_text`` is "" where a table of the same numbers follows anyway.
+    """
+
+    title: str
+    svg: str
+    as_text: str | Table
+    note: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """Charts side by side."""
+
+    items: Sequence[Chart]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A text under its role: its beginning and, where characters were cut, its end."""
+
+    role: str
+    head: str
+    n_cut: int = 0
+    tail: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One example: a line, facts, why it was kept or not, and its texts."""
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    reason: str
+    texts: Sequence[Excerpt]
+    is_kept: bool = True
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """A list of examples, each of which opens."""
+
+    title: str
+    note: str
+    items: Sequence[Shown]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A text kept as it is, under a title that opens it."""
+
+    title: str
+    text: str
+
+
+Block: TypeAlias = Heading | Paragraph | Tiles | Notices | Table | Chart | Charts | Examples | Code
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A titled part of a page."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A whole page."""
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+    footer: str = ""
