@@ -134,3 +134,17 @@ def tiny_model(tiny_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -
     for path in tiny_tokenizer.iterdir():
         shutil.copy(path, folder / path.name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def roomy_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the tiny model with a context of 1,024 tokens, for prompts with instructions."""
+    import json
+    import shutil
+
+    folder = tmp_path_factory.mktemp("roomy-model") / "model"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["max_position_embeddings"] = 1024
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

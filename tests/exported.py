@@ -49,6 +49,13 @@ def export(store: Store, output: Path, **options: Any) -> ExportReport:
     return report
 
 
+def load(folder: Path) -> Any:
+    """Read an exported folder with `datasets.load_dataset`, with a cache beside it."""
+    import datasets
+
+    return datasets.load_dataset(str(folder), cache_dir=str(folder.parent / "cache"))
+
+
 def line(i: int, **more: Any) -> dict[str, Any]:
     return {"prompt": f"p{i}", "response": f"r{i}", **more}
 

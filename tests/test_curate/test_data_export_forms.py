@@ -217,7 +217,7 @@ def test_alpaca_and_prompt_completion(store: Store, tmp_path: Path) -> None:
         export(store, tmp_path / "b.jsonl", to="prompt-completion")
     assert str(caught.value) == (
         f"1 of 2 rows cannot be written as prompt-completion ({ids[1]} has a system message); "
-        "use --to messages"
+        "use --to messages, or --lossy to write what fits"
     )
     assert not (tmp_path / "b.jsonl").exists()
     select(store, ids[:1])
@@ -246,7 +246,8 @@ def test_what_a_dialect_cannot_hold_is_named(
     with pytest.raises(DataError) as caught:
         export(store, tmp_path / "b.jsonl", to=to)
     assert str(caught.value) == (
-        f"1 of 4 rows cannot be written as {to} ({ids[0]} has {reason}); use --to messages"
+        f"1 of 4 rows cannot be written as {to} ({ids[0]} has {reason}); use --to messages, or "
+        "--lossy to write what fits"
     )
 
 

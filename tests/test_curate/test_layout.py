@@ -24,8 +24,9 @@ HEAVY = (
 COMES_WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
 FOR_SELECTORS = {
-    "curate", "curate.clustering", "curate.contracts", "curate.errors", "curate.ranking",
-    "curate.registry",
+    "curate", "curate.cluster_count", "curate.cluster_sampling", "curate.clustering",
+    "curate.contracts", "curate.errors", "curate.linear_rules", "curate.ranking",
+    "curate.registry", "curate.regression",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import torch
 from curate.errors import ConfigError, MissingPackageError, ModelError
 from curate.scoring import files
 from curate.scoring.model import (
-    _context_length,
+    context_length,
     load_model,
     resolve_device,
     resolve_dtype,
@@ -181,9 +181,9 @@ def test_a_tokenizer_that_reports_no_limit_sets_none():
     class Tokenizer:
         model_max_length = int(1e30)
 
-    assert _context_length(Settings(), Tokenizer()) is None
+    assert context_length(Settings(), Tokenizer()) is None
     Tokenizer.model_max_length = 128
-    assert _context_length(Settings(), Tokenizer()) == 128
+    assert context_length(Settings(), Tokenizer()) == 128
 
 
 def test_an_encoder_resolves_by_its_files(folder):

@@ -39,7 +39,7 @@ class Spec:
         (self.folder / f"loaded-{os.getpid()}").touch()
         return self
 
-    def run(self, shard):
+    def run(self, shard, inputs=None):
         marker = self.folder / "died"
         if self.behaviour == "die-once" and shard.name == "s2" and not marker.exists():
             marker.touch()

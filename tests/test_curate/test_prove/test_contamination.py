@@ -49,6 +49,9 @@ def test_each_kind_of_overlap_is_counted(fresh, tmp_path):
     assert found.as_dict() == {
         "n_examples": 5, "same_example": 1, "same_prompt": 2, "same_13_words": 1, "any": 3,
     }  # fmt: skip
+    assert found.in_pool == {
+        row["id"] for row in store.query("select id from examples").to_pylist()
+    }
     with pytest.raises(DataError, match="3 of 5 examples of target 't' overlap.*--allow-overlap"):
         found.refuse()
 
@@ -57,7 +60,7 @@ def test_words_of_two_examples_make_no_run(fresh, tmp_path):
     words = SENTENCE.split()
     store = fresh([("a", " ".join(words[:7])), ("b", " ".join(words[7:14]))])
     found = overlap(store, tmp_path, [("c", " ".join(words[:14]))])
-    assert found.ids == frozenset()
+    assert found.ids == found.in_pool == frozenset()
     found.refuse()
 
 

@@ -1,0 +1,150 @@
+"""Why a selection lacks an example is told from stored facts, and checked by doing it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import curate as cu
+from curate.absence import MAX_RANKED, Absence, absences
+from curate.errors import DataError
+from curate.pool import Pool
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Pool:
+    """Twelve examples of two sources; example i has i more words than the first."""
+    rows = [
+        {
+            "id": f"e{i}",
+            "prompt": f"Say {i:02d}.",
+            "response": "x" + " and" * i,
+            "source": f"s{i % 2}",
+        }
+        for i in range(12)
+    ]
+    path = tmp_path / "pool.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pool = cu.open(tmp_path / "curate.duckdb")
+    pool.ingest(str(path))
+    return pool
+
+
+def why(pool: Pool, example: str, *selections: str) -> Absence:
+    (found,) = absences(pool.store, pool.store.example(example), selections)
+    return found
+
+
+def test_the_budget_it_names_would_have_had_it_and_one_less_would_not(pool: Pool) -> None:
+    chosen = pool.select(rank="n_chars", budget=4)
+    found = why(pool, "e5")
+    assert (found.cause, found.rank, found.n_ranked, found.needs) == ("ranked below", 7, 12, "7")
+    assert (found.gain, found.last_gain) == (28.0, 40.0)
+    assert found.text == (
+        "rank 7 of 12, and 4 were kept; --budget 7 would have it. Its gain is 28, that of the last "
+        "one kept 40: a gain above that, all else equal, would have it too (n_chars = 28)"
+    )
+    assert found.n_selected == len(chosen)
+    ids = {n: pool.select(rank="n_chars", budget=n).rows()["id"].to_pylist() for n in (6, 7)}
+    wanted = pool.store.example("e5")["id"]
+    assert (wanted in ids[6], wanted in ids[7]) == (False, True)
+
+
+def test_a_random_selection_has_a_rank_and_no_gain(pool: Pool) -> None:
+    seed = 1
+    chosen = pool.select("random", budget=3, seed=seed)
+    kept = set(chosen.rows()["id"].to_pylist())
+    for i in range(6):
+        document = pool.store.example(f"e{i}")
+        if document["id"] in kept:
+            assert absences(pool.store, document, [chosen.id]) == []
+            continue
+        found = why(pool, f"e{i}", chosen.id)
+        assert found.gain is None
+        assert found.needs is not None
+        larger = pool.select("random", budget=int(found.needs), seed=seed)
+        assert larger.rows()["id"].to_pylist()[-1] == document["id"]
+
+
+@pytest.mark.parametrize(
+    ("options", "cause", "text"),
+    [
+        ({"where": "n_chars > 30"}, "filtered", "it does not satisfy --where 'n_chars > 30'"),
+        ({"exclude": ["e5"]}, "filtered", "--exclude names it"),
+        (
+            {"quota": {"s1": "2"}},
+            "quota",
+            "its source 's1' had its --quota with examples that rank higher",
+        ),
+        ({"include": ["e0"]}, "ranked below", "rank 8 of 12, and 4 were kept; --budget 8 would"),
+        ({"settings": {"per_group": "1"}}, "ranked below", "rank 7 of 12"),
+    ],
+)
+def test_what_kept_it_out_is_named(
+    pool: Pool, options: dict[str, Any], cause: str, text: str
+) -> None:
+    pool.select(rank="n_chars", budget=4, **options)
+    found = why(pool, "e5")
+    assert found.cause == cause
+    assert found.text.startswith(text)
+
+
+def test_a_selection_inside_another_points_to_it(pool: Pool) -> None:
+    outer = pool.select(rank="n_chars", budget=6)
+    inner = pool.select("random", budget=2, within=outer.id)
+    found = why(pool, "e5", inner.id)
+    assert found.cause == "filtered"
+    assert found.text == f"selection {outer.id}, inside which it was made, lacks it"
+
+
+def test_an_example_added_later_is_in_none_of_the_datasets(pool: Pool, tmp_path: Path) -> None:
+    pool.select(rank="n_chars", budget=4)
+    more = tmp_path / "more.jsonl"
+    more.write_text(json.dumps({"id": "new", "prompt": "p", "response": "r"}) + "\n")
+    (report,) = pool.ingest(str(more))
+    found = why(pool, "new")
+    assert found.cause == "not in its pool"
+    assert found.text.endswith(f"selected from; select from {report.dataset_id} too")
+
+
+def test_what_cannot_be_known_is_said(pool: Pool) -> None:
+    store = pool.store
+    example = store.example("e5")
+    record = pool.select(rank="n_chars", budget=2).document
+    other = store.example("e0")["id"]
+    rows = pa.table({"id": [other], "rank": [1], "gain": [1.0], "weight": [1.0], "reason": [""]})
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({}, "the ranking made again from stored scores differs from what is stored"),
+        ({"method": "kmq"}, "what kmq picks depends on how many are asked for"),
+        ({"method": "pipeline"}, "pipeline is a procedure of several selections"),
+        ({"method": "nosuch"}, "the ranking made again from stored scores fails: no "),
+        (
+            {"score_sets": {"a": {"set_id": "0" * 16, "content_hash": "1"}}},
+            f"score set {'0' * 16} (a) is gone",
+        ),
+    ]
+    for i, (change, text) in enumerate(changes):
+        store.save_selection({**record, **change, "selection_id": f"made{i}"}, rows)
+        (found,) = absences(store, example, [f"made{i}"])
+        assert found.cause == "unknown"
+        assert found.text.startswith(f"it cannot be known{',' if 'fails' in text else ':'} {text}")
+    store.save_selection({"selection_id": "bare", "method": "random"}, rows)
+    (found,) = absences(store, example, ["bare"])
+    assert found.text == "it cannot be known: its record does not say how it was made"
+
+
+def test_only_the_newest_are_ranked_again_unless_asked(pool: Pool) -> None:
+    ids = [pool.select("random", budget=1, seed=seed).id for seed in range(9)]
+    lacking = absences(pool.store, pool.store.example("e5"))
+    ranked = [one for one in lacking if one.cause == "ranked below"]
+    assert len(ranked) == MAX_RANKED
+    assert [one.selection_id for one in ranked] == [
+        one.selection_id for one in lacking[:MAX_RANKED]
+    ]
+    assert lacking[-1].text.endswith(f"--selection {lacking[-1].selection_id}")
+    assert why(pool, "e5", lacking[-1].selection_id).cause == "ranked below"
+    assert {one.selection_id for one in lacking} <= set(ids)
+    with pytest.raises(DataError, match="no selection 'nosuch' in the store"):
+        why(pool, "e5", "nosuch")
