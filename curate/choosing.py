@@ -23,8 +23,9 @@ def choose(
     """Select with a method, forced picks first and never more of a source than its quota.
 
     Without ``include`` and ``quota`` this is the selector's own answer. With them the selector
-    ranks everything it would consider, forced picks go to the front, picks beyond a quota are
-    passed over, and the budget's prefix rule applies to what remains.
+    ranks everything it would consider (or, without a budget, what it would keep), forced picks go
+    to the front, picks beyond a quota are passed over, and the budget's prefix rule applies to what
+    remains.
 
     Raises `BudgetError` if the budget asks for more than remains, and `ConfigError` for a method
     that needs a budget and got none.
@@ -35,12 +36,40 @@ def choose(
         )
     if not include and not quota:
         return selector.select(view, budget, np.random.default_rng(seed))
+    if budget is None:
+        ranked = selector.select(view, None, np.random.default_rng(seed))
+    else:
+        ranked = _rank_everything(selector, view, seed)
+    rows, forced = _with_extras(ranked, view, include, quota)
+    return _reordered(ranked, keep_within(rows, budget, view), forced)
+
+
+def rank(
+    selector: Selector,
+    view: View,
+    seed: int,
+    include: Sequence[str] = (),
+    quota: Mapping[str, str] | None = None,
+) -> Selection:
+    """Return everything `choose` would take with any budget, best first.
+
+    For a selector whose smaller budgets are prefixes of larger ones: see `Selector.nested`.
+    """
     ranked = _rank_everything(selector, view, seed)
+    if not include and not quota:
+        return ranked
+    rows, forced = _with_extras(ranked, view, include, quota)
+    return _reordered(ranked, rows, forced)
+
+
+def _with_extras(
+    ranked: Selection, view: View, include: Sequence[str], quota: Mapping[str, str] | None
+) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " f"]]:
+    """Return the rows of a ranking, forced picks in front and those beyond a quota left out."""
     forced = _rows_of(include, view)
     rest = ranked.indices[~np.isin(ranked.indices, forced)]
     rows = np.concatenate([forced, rest]).astype(np.int64)
-    rows = keep_within(_within_quotas(rows, view, quota or {}), budget, view)
-    return _reordered(ranked, rows, forced)
+    return _within_quotas(rows, view, quota or {}), forced
 
 
 def parse_quota(quota: Mapping[str, str], n_pool: int) -> dict[str, int]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.data.ingest import IngestReport
-    from curate.exporting import Order, To
     from curate.scoring.estimate import PlanReport
     from curate.scoring.outcome import ScoreReport
     from curate.train.record import TrainRecord
@@ -98,7 +97,8 @@ class Pool:
         from curate.data.export import ExportOptions, export_selection
 
         path = self.store.parts / "selections" / f"{selection_id}.messages.jsonl"
-        export_selection(self.store, selection_id, path, ExportOptions(to="messages"))
+        options = ExportOptions(to="messages", lossy=True)  # examples have no rejected response
+        export_selection(self.store, selection_id, path, options)
         return self.ingest(
             str(path), format="messages", source=source or f"selection-{selection_id}",
             limit=limit, on_error=on_error,
@@ -143,7 +143,7 @@ class Pool:
                 continue
             request = job.make_request(self.store, name, alias or name, own, None, chosen)
             if request is None:
-                raise ConfigError(job.missing_model(name, chosen))
+                raise ConfigError(job.missing_model(name, chosen, own))
             requests.append(request)
         _refuse_unused(settings or {}, scorers)
         if dry_run or limit is not None:
@@ -257,17 +257,11 @@ class Pool:
         """Return a stored selection."""
         return Selected(self, self.store.selection(selection_id))
 
-    def export(
-        self, selection_id: str, output: str | Path, *, to: "To" = "input", order: "Order" = "rank",
-        annotate: bool = False, keep_duplicates: bool = False,
-    ) -> dict[str, Any]:  # fmt: skip
-        """Write a selection to a file or folder, and its manifest beside it."""
+    def export(self, selection_id: str, output: str | Path, **options: Any) -> dict[str, Any]:
+        """Write a selection and its manifest to a file or folder; see `curate.exporting.export`."""
         from curate.exporting import export
 
-        return export(
-            self.store, selection_id, Path(output), to=to, order=order, annotate=annotate,
-            keep_duplicates=keep_duplicates,
-        )  # fmt: skip
+        return export(self.store, selection_id, Path(output), **options)
 
     def explain(self, example: str, **options: Any) -> dict[str, Any]:
         """Return everything known about one example; see `curate.explaining.explain`."""

@@ -75,6 +75,11 @@ class ExportSection(_Section):
     order: Literal["rank", "input"] = "rank"
     annotate: bool = False
     keep_duplicates: bool = False
+    trainer: Literal["llama-factory", "axolotl", "trl"] | None = None
+    validation: str | None = None
+    seed: int = 0
+    shard_rows: int | None = None
+    lossy: bool = False
 
 
 class Recipe(_Section):

@@ -9,7 +9,17 @@ from typing import Final
 
 from rich.console import Console
 
-from jobs.bench import kernel, memory, report, startup, stored, training
+from jobs.bench import (
+    diversity,
+    indicators,
+    kernel,
+    literal,
+    memory,
+    report,
+    startup,
+    stored,
+    training,
+)
 from jobs.bench.figure import FULL, QUICK, Bench, Figure, Sizes
 from jobs.bench.inputs import Inputs
 from jobs.bench.machine import ROOT, facts
@@ -19,6 +29,7 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "one-pass-4k": kernel.small_vocabulary,
     "one-pass-32k": kernel.large_vocabulary,
     "donod": kernel.with_donod,
+    "donod-step": literal.donod_step,
     "loops": kernel.against_loops,
     "ingest": stored.ingest,
     "commit": stored.commit,
@@ -28,6 +39,9 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "trajectory": training.trajectory,
     "s2l": training.s2l,
     "k-means": training.kmeans,
+    "kmq": diversity.kmq,
+    "unieval": indicators.unieval,
+    "knn": indicators.knn,
     "memory": memory.scoring_memory,
     "help": startup.help_time,
     "import": startup.import_time,

@@ -221,12 +221,12 @@ def load(folder: Path) -> "Forward":
     return Forward(load_model(_resolved(folder), "cpu", DTYPE))
 
 
-def bare_model(folder: Path) -> Any:
+def bare_model(folder: Path, dtype: str = DTYPE) -> Any:
     """Load the same model as anybody would."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, DTYPE))
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     return model.eval().requires_grad_(False)
 
 

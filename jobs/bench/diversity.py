@@ -1,0 +1,94 @@
+"""Figure of kMQ: splitting a budget over clusters and drawing from them, once they are found."""
+
+import statistics
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from jobs.bench.children import MIB, Spent, in_child, peak_bytes, stopwatch
+from jobs.bench.figure import Bench, Figure, Goal, judged
+from jobs.bench.paired import interleave, listed
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+CLUSTERS: Final = 4_096
+SHARE: Final = 20  # one of so many rows is drawn
+MEMORY_GOAL: Final = 1024 * MIB
+
+
+def kmq(bench: Bench) -> Figure:
+    """Draw a twentieth of a pool from its clusters, and the loop that published code has for it."""
+    n = bench.sizes.stored
+    done = [
+        in_child(sample_once, n, seed, profiler=bench.profiler)
+        for seed in range(bench.sizes.repeats)
+    ]
+    times = [one.value[0].wall_s for one in done]
+    over = max(one.peak_bytes - one.value[1] for one in done)
+    fits = over <= MEMORY_GOAL
+    codes, quality = planted_clusters(n, 0)
+    rng = np.random.default_rng(0)
+    paired = interleave(
+        bench, lambda _: sample(codes, quality, rng), lambda _: cluster_loop(codes, quality), [0],
+        bench.sizes.runs,
+    )  # fmt: skip
+    detail = (
+        f"{n:,} rows, {CLUSTERS:,} clusters, {n // SHARE:,} drawn; {listed(times, 3)} s; peak "
+        f"{over / MIB:,.0f} MiB over the input (goal <= 1 GiB{')' if fits else ', FELL SHORT)'}; "
+        f"{listed(paired.speedups, 1)} times as fast as np.where(labels == i) and "
+        "np.random.choice(replace=False, p) for every cluster"
+    )
+    reference = f"kmq after k-means: chances, grouping, split and draw of {n:,} rows"
+    goal = Goal("<", 2, "s")
+    return judged("kmq", statistics.median(times), goal, reference, detail, also=fits)
+
+
+# What is measured --------------------------------------------------------------------------------
+
+
+def sample_once(n: int, seed: int) -> tuple[Spent, int]:
+    """Draw once, in a process of its own; return what it took, and the memory held before."""
+    codes, quality = planted_clusters(n, seed)
+    sample(codes[:CLUSTERS], quality[:CLUSTERS], np.random.default_rng(seed))  # imports
+    before = peak_bytes()
+    with stopwatch() as spent:
+        sample(codes, quality, np.random.default_rng(seed))
+    return spent, before
+
+
+def sample(
+    codes: "Int[np.ndarray, ' n']", quality: "Float[np.ndarray, ' n']", rng: np.random.Generator
+) -> "Int[np.ndarray, ' m']":
+    """Do what the selector does with the clusters it found."""
+    from curate.cluster_sampling import allocate, draw, gumbel_keys, log_weights
+    from curate.ranking import places_in_group
+
+    keys = gumbel_keys(log_weights(quality, "softmax", 1.0), rng)
+    places = places_in_group(-keys, codes)[1]
+    sizes = np.bincount(codes, minlength=CLUSTERS)
+    return draw(places, codes, allocate(len(codes) // SHARE, sizes / len(codes), sizes))
+
+
+def cluster_loop(
+    codes: "Int[np.ndarray, ' n']", quality: "Float[np.ndarray, ' n']"
+) -> "list[Int[np.ndarray, ' c']]":
+    """Find and draw the rows of each cluster in turn, its share rounded down."""
+    rng = np.random.default_rng(0)
+    picks = []
+    for cluster in range(CLUSTERS):
+        rows = np.where(codes == cluster)[0]
+        if len(rows) < SHARE:
+            continue
+        chances = np.exp(quality[rows])
+        chances /= chances.sum()
+        picks.append(rng.choice(rows, len(rows) // SHARE, replace=False, p=chances))
+    return picks
+
+
+def planted_clusters(n: int, seed: int) -> "tuple[Int[np.ndarray, ' n'], Float[np.ndarray, ' n']]":
+    """Return clusters of uneven sizes in a shuffled order, and a quality of each row."""
+    rng = np.random.default_rng(seed)
+    shares = rng.gamma(2.0, 1.0, CLUSTERS)
+    codes = rng.choice(CLUSTERS, size=n, p=shares / shares.sum())
+    return codes, rng.normal(0.0, 1.0, n)
