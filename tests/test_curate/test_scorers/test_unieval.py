@@ -89,7 +89,8 @@ def test_a_long_response_pushes_the_history_out_and_it_is_said(t5):
     score = load(folder, max_length=limit)
     found = score([example_of("one history", "word " * 30), example_of("another", "word " * 30)])
     assert found["truncated"].tolist() == [True, True]
-    assert found["coherence"][0] == found["coherence"][1]
+    # the same tokens in two rows of a batch: equal up to the rounding of float32
+    assert found["coherence"][0] == pytest.approx(found["coherence"][1], rel=1e-5)
     wanted = official(tokenizer, model, UniEval.prompts(("one history", "word " * 30))[2], limit)
     assert found["coherence"][0] == pytest.approx(wanted, abs=1e-5)
     assert score([EXAMPLES[3]])["truncated"].tolist() == [False]
