@@ -70,9 +70,9 @@ def main(words: Sequence[str] | None = None) -> int:
         for name in names:
             console.print(f"measuring {name}", highlight=False)
             figures.append(FIGURES[name](bench))
-    notes = [*_about(sizes), *inputs.notes]
+            notes = [*_about(sizes), *inputs.notes]
+            report.write(figures, machine, notes, out)  # a run that is stopped keeps its figures
     report.show(figures, console)
-    report.write(figures, machine, notes, out)
     for line in (*notes, report.summary(figures), f"wrote {out / 'bench.md'} and bench.json"):
         console.print(line, highlight=False, markup=False)
     return 0
