@@ -1,7 +1,7 @@
 """Natural language inference models: which label is contradiction, and its probability for pairs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -81,10 +81,14 @@ def contradiction_label(name: str, labels: Mapping[int, str]) -> int:
 @final
 @dataclass(frozen=True, eq=False)
 class NliModel:
-    """A loaded NLI model; a pair may have ``limit`` tokens, special ones included (None: any)."""
+    """A loaded NLI model, whose numbers are probabilities of contradiction."""
 
     texts: TextModel
-    limit: int | None
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens a pair may have, special ones included; None for any number."""
+        return self.texts.limit
 
     def lengths(self, pairs: Sequence[Pair]) -> Int[np.ndarray, " n"]:
         """Return the tokens of each pair, nothing cut off."""
@@ -101,7 +105,7 @@ class NliModel:
         True pairs for the tokenizer, sorted by length into batches. The longer text of a pair
         beyond ``limit`` is cut.
         """
-        answers = replace(self.texts, limit=self.limit).answers(*_sides(pairs))
+        answers = self.texts.answers(*_sides(pairs))
         return answers.values, answers.tokens
 
 
@@ -135,7 +139,9 @@ def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = No
         logits: Tensor = model(**inputs).logits
         return logits.double().softmax(-1)[:, contradiction]
 
-    return NliModel(TextModel(tokenizer, device, run, lambda _: pad, batch_tokens), limit)
+    return NliModel(
+        TextModel(tokenizer, device, run, lambda _: pad, limit=limit, batch_tokens=batch_tokens)
+    )
 
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
