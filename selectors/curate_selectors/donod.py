@@ -47,6 +47,9 @@ class DONOD(Selector):
     don_sign
         ``before_minus_after``: steps that shrink the norm are good. ``after_minus_before`` inverts
         the criterion; it needs the scores of that sign.
+    layers
+        Weights whose change counts: those of the ``head`` alone, from the shared pass, or ``all``,
+        by the scorer ``donod-layers``, which takes a backward pass.
     weights
         Of DON and of NOD, at least 0; only their ratio counts.
     winsorize
@@ -73,6 +76,7 @@ class DONOD(Selector):
         "reconstructed from secondary sources; the sign of DON is unconfirmed"
     )
     don_sign: Literal["before_minus_after", "after_minus_before"] = "before_minus_after"
+    layers: Literal["head", "all"] = "head"
     weights: tuple[float, float] = (0.5, 0.5)
     winsorize: float = 0.0
 
@@ -88,7 +92,8 @@ class DONOD(Selector):
             )
 
     def requires(self) -> Mapping[str, Need | Expression]:
-        return {"donod": Need("donod", "target", {"don_sign": self.don_sign})}
+        scorer = "donod" if self.layers == "head" else "donod-layers"
+        return {"donod": Need(scorer, "target", {"don_sign": self.don_sign})}
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         don, nod = view.scores("donod.don"), view.scores("donod.nod")

@@ -140,6 +140,11 @@ def test_the_sign_of_don_is_asked_of_the_scorer():
         assert build(Scorer, need.config).don_sign == sign
 
 
+def test_all_layers_are_read_from_the_scorer_that_takes_a_backward_pass():
+    need = DONOD(layers="all").requires()["donod"]
+    assert (need.scorer, need.config) == ("donod-layers", {"don_sign": "before_minus_after"})
+
+
 def test_the_opposite_sign_inverts_the_criterion():
     """With NOD out of play the ranking is the other way round."""
     don = np.random.default_rng(0).normal(size=40)
