@@ -159,7 +159,7 @@ def _store_sections(
     progress.start("reading", 4 + len(targets), "parts")
     pool = read_pool(store)
     progress.advance("reading", 1)
-    scored = read_scores(store, pool, [one for one in store.score_sets() if one.columns])
+    scored = read_scores(store, pool, store.score_sets())
     progress.advance("reading", 1)
     repeats = find_repeats(store, pool) if len(pool) else None
     progress.advance("reading", 1)
@@ -184,7 +184,7 @@ def _store_sections(
     sections += [
         selection_sections.selection_section(store, pool, scored, one, repeats) for one in chosen
     ]
-    sections += _overlap(store, pool, scored, chosen, options)
+    sections += _overlap(store, pool, chosen, options)
     bound = {
         f"{one.name} ({one.id})": [s.status.set_id for s in one.scored.values()] for one in chosen
     }
@@ -241,19 +241,20 @@ def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
 
 
 def _overlap(
-    store: "Store", pool: "Pool", scored: "Sequence[Scored]", chosen: "Sequence[Chosen]",
-    options: ReportOptions,
-) -> list[Section]:  # fmt: skip
-    from curate.report import selection_sections
-    from curate.report.chosen import read_chosen
+    store: "Store", pool: "Pool", chosen: "Sequence[Chosen]", options: ReportOptions
+) -> list[Section]:
+    """Return the overlap of the selections shown; of the newest ones too where none is asked for."""
+    from curate.report.selection_sections import overlap_section
 
-    shown = {one.id: one for one in chosen}
-    if not options.selections:
-        for one in pool.status["selections"][-IN_OVERLAP:]:
-            name = one["selection_id"]
-            shown.setdefault(name, read_chosen(store, pool, scored, name))
-    several = list(shown.values())
-    return [selection_sections.overlap_section(several)] if len(several) > 1 else []
+    picks = {one.id: (one.name, one.ids) for one in chosen}
+    for one in [] if options.selections else pool.status["selections"][-IN_OVERLAP:]:
+        name = " ".join(str(part) for part in (one["method"], one["budget"]) if part)
+        if one["selection_id"] not in picks:
+            ids = store.selection_rows(one["selection_id"])["id"].to_pylist()
+            picks[one["selection_id"]] = name, ids
+    names = [f"{name} {selection_id[:6]}" for selection_id, (name, _) in picks.items()]
+    ids_of = [ids for _, ids in picks.values()]
+    return [overlap_section(names, ids_of)] if len(picks) > 1 else []
 
 
 def _trials(store: "Store") -> Mapping[str, Any]:

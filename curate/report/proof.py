@@ -30,9 +30,9 @@ NEEDED: Final = (
     "model", "n_pool", "budgets", "seeds", "targets", "plan", "results", "slices", "selections",
     "overlap", "costs", "statements",
 )  # fmt: skip
-# Green is better, vermillion worse, grey neither; the verdict stands beside in words as well.
+# Green is better, vermillion worse, the text's colour neither; the verdict stands beside in words as well.
 _COLOURS: Final[Mapping[str, int]] = {BETTER: 2, WORSE: 3}
-_NEITHER: Final = 7
+_NEITHER: Final = 6
 _UNITS: Final[Mapping[str, str]] = {NLL: "NLL, nats a response token"}
 
 
@@ -137,14 +137,14 @@ def _result(one: Mapping[str, Any]) -> Iterator[Block]:
         charts.append(Chart(title, picture, "", note))
     yield Charts(charts)
     rows = [
-        (*cells[:4], *_test(methods[cells[0]]["delta_vs_random"]), cells[4])
+        (cells[0], cells[4], *cells[1:4], *_test(methods[cells[0]]["delta_vs_random"]))
         for cells in result_rows(one)
     ]
     columns = (
-        "method", "mean ± sd over seeds", "95% interval", "minus random", "interval over", "p, Holm",
-        "verdict",
+        "method", "verdict", "mean ± sd over seeds", "95% interval", "minus random",
+        "interval over", "p, Holm",
     )  # fmt: skip
-    yield Table(columns, rows, n_left=len(columns))
+    yield Table(columns, rows, n_left=2)
 
 
 def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:

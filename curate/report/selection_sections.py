@@ -70,10 +70,9 @@ def selection_section(
     return Section(f"Selection: {chosen.name} ({chosen.id})", blocks)
 
 
-def overlap_section(selections: Sequence[Chosen]) -> Section:
+def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Section:
     """Return how much of one selection is in another."""
-    names = [f"{one.name} {one.id[:6]}" for one in selections]
-    matrix = jaccard_matrix([one.ids for one in selections])
+    matrix = jaccard_matrix(ids)
     rows = [
         (name, *(f"{value:.2f}" for value in values))
         for name, values in zip(names, matrix, strict=True)

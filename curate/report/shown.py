@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TEXT_HEAD: Final = 600
 TEXT_TAIL: Final = 300
+MIN_CUT: Final = 100  # a text that is longer by fewer characters is shown whole
 LINE_CHARS: Final = 90
 NAME_CHARS: Final = 60
 
@@ -105,7 +106,7 @@ def read_texts(store: "Store", pool: Pool, rows: Sequence[int]) -> Texts:
     from curate.store.connection import literal
 
     listed = ", ".join(map(literal, pool.names(np.array(rows))))
-    cut = TEXT_HEAD + TEXT_TAIL + 20
+    cut = TEXT_HEAD + TEXT_TAIL + MIN_CUT
     parts = "".join(
         f", length({name}) as {name}_n, left({name}, {cut}) as {name}_head, "
         f"right({name}, {TEXT_TAIL}) as {name}_tail"
@@ -120,6 +121,6 @@ def read_texts(store: "Store", pool: Pool, rows: Sequence[int]) -> Texts:
 
 def _excerpt(name: str, row: Mapping[str, Any]) -> Excerpt:
     n, head, tail = row[f"{name}_n"] or 0, row[f"{name}_head"] or "", row[f"{name}_tail"] or ""
-    if n < TEXT_HEAD + TEXT_TAIL + 20:
+    if n < TEXT_HEAD + TEXT_TAIL + MIN_CUT:
         return Excerpt(name, head)
     return Excerpt(name, head[:TEXT_HEAD], n - TEXT_HEAD - TEXT_TAIL, tail)

@@ -12,9 +12,10 @@ from typing import Final, final
 from curate.report import text as texts
 from curate.report.numbers import short, tick_text, ticks
 
-# Blue, orange, bluish green, vermillion, sky blue, reddish purple, yellow, and the text's colour.
+# Blue, orange, bluish green, vermillion, sky blue, reddish purple, the text's colour, and yellow,
+# which is pale on white, last.
 PALETTE: Final = (
-    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442", "currentColor",
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "currentColor", "#f0e442",
 )  # fmt: skip
 GREY: Final = "#8c8c8c"
 STYLE: Final = (
@@ -85,7 +86,7 @@ class _Canvas:
 
     def mark(self, x: float, y: float, number: int, tip: str) -> None:
         """Draw a point in the colour and the shape of a series."""
-        r, look = 4.5, f'fill="{_colour(number)}"'
+        r, look = 4.5, f'fill="{_colour(number)}" stroke="currentColor" stroke-width=".5"'
         corners = {
             "square": [(-r, -r), (r, -r), (r, r), (-r, r)],
             "triangle": [(0, -r - 1), (r + 1, r), (-r - 1, r)],
@@ -348,7 +349,7 @@ def _margin(labels: Sequence[str]) -> float:
 def _x_axis(
     canvas: _Canvas, x: _Scale, y: float, label: str, grid_top: float | None = None
 ) -> None:
-    found = ticks(x.low, x.high, 6)
+    found = ticks(x.low, x.high, max(2, min(6, int((x.end - x.start) / 60))))
     canvas.line(x.start, y, x.end, y, "axis")
     for value, written in zip(found, tick_text(found), strict=True):
         at = x(value)
