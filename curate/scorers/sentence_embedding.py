@@ -95,13 +95,15 @@ def load_encoder(context: LoadContext, scorer: str) -> Any:
             "type: pip install 'curate-sft[encoder]'"
         ) from error
     from curate.scoring.files import find_folder
+    from curate.scoring.model import no_progress_bar
 
     assert context.model is not None
     folder, _ = find_folder(context.model, context.revision)
     try:
-        return SentenceTransformer(
-            str(folder), device=context.device, local_files_only=True, trust_remote_code=False
-        )
+        with no_progress_bar():
+            return SentenceTransformer(
+                str(folder), device=context.device, local_files_only=True, trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model {context.model!r} cannot be loaded as an encoder: {error}"

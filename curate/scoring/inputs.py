@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,6 @@ from jaxtyping import Bool
 
 from curate.contracts import FAILURE, Columns
 from curate.errors import ScoreError
-
-INPUT_FAILED: Final = "input_failed"
 
 
 @final

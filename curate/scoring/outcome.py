@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from curate.store import ScoreSetStatus, Store
 
 MAX_REASONS: Final = 3
+INPUT_FAILED: Final = "input_failed"  # the reason where a score that is read is missing
 TRUNCATED: Final = "truncated"  # output of scorers whose text may not fit the context
 
 
@@ -65,8 +66,11 @@ class ScoreReport:
         return {"score_sets": [one.as_dict() for one in self.sets], "wall_s": round(self.wall_s, 3)}
 
     def raise_for_failures(self) -> None:
-        """Raise `TooManyFailuresError` if a score set has more failures than tolerated."""
-        for one in self.sets:
+        """Raise `TooManyFailuresError` if a score set has more failures than tolerated.
+
+        A set that failed by itself is named before those that failed for lack of its scores.
+        """
+        for one in sorted(self.sets, key=lambda one: set(one.failures) == {INPUT_FAILED}):
             allowed = self.tolerated[one.status.set_id]
             if one.status.n_failed > allowed:
                 raise TooManyFailuresError(

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Num
 
 from curate.contracts import Columns, PoolScorer, View
 from curate.errors import ScoreError
+from curate.scoring.outcome import INPUT_FAILED
 from curate.store.parts import part_schema, write_part
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _part(scorer: PoolScorer, columns: Columns, view: View, shard: Path) -> pa.T
     rows = np.minimum(rows, max(len(view) - 1, 0))
     found = view.ids[rows] == wanted if len(view) else np.zeros(len(wanted), dtype=bool)
     failure = np.full(len(ids), None, dtype=object)
-    failure[~found] = "input_failed"
+    failure[~found] = INPUT_FAILED
     schema = part_schema({name: column.dtype for name, column in scorer.outputs.items()})
     arrays = [pa.array(ids, pa.string())]
     for name in scorer.outputs:

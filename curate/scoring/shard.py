@@ -27,7 +27,8 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.scoring.batch import plan_batches
-from curate.scoring.inputs import INPUT_FAILED, Inputs
+from curate.scoring.inputs import Inputs
+from curate.scoring.outcome import INPUT_FAILED
 from curate.scoring.planner import Pass, Ride
 from curate.store.parts import part_schema
 

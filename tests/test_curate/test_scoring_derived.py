@@ -14,6 +14,7 @@ from curate.errors import (
     MissingColumnError,
     ModelError,
     ScoreError,
+    TooManyFailuresError,
 )
 from curate.progress import SilentProgress
 from curate.scoring.derived import in_waves, roles_of, with_inputs
@@ -137,6 +138,8 @@ def test_an_example_whose_input_failed_fails_with_it(pool, tmp_path, roomy_model
     failed = {one.alias: dict(one.failures) for one in report.sets}
     assert failed["samples"] == failed["reflection"] == {"prompt_exceeds_context": 1}
     assert failed["nli-consistency"] == failed["confidence"] == {"input_failed": 1}
+    with pytest.raises(TooManyFailuresError, match="1 of 7 examples failed .1 prompt_exceeds_cont"):
+        score(pool, roomy_model, nli).raise_for_failures()
 
 
 def test_missing_models_are_all_named_with_a_way_out(pool, roomy_model):
