@@ -158,11 +158,13 @@ def cheap_scores(pool: Pool, model: str) -> Iterator[Scored]:
     options: dict[str, Any] = {"model": model, "max_failures": "100%"}
     pool.score("likelihood", "ifd", **options)
     pool.score("donod", template="plain", **options)
+    pool.score("ifd", alias="ifd_plain", template="plain", **options)
     settings = {"consistency": "likelihood"}
     pool.score("confidence", alias="cheap", settings=settings, template="plain", **options)
     yield from confidence_scores(pool, "cheap", "token probability")
     yield column(pool, "likelihood", "likelihood.mean_logp", "mean log-probability")
-    yield column(pool, "IFD", "-ifd.ratio_loss", "ratio of losses, negated")
+    yield column(pool, "IFD", "-ifd.ratio_loss", "ratio of losses, negated; Cherry's prompt")
+    yield column(pool, "IFD, plain", "-ifd_plain.ratio_loss", "the same without a prompt's words")
     if "donod" in names("selector"):
         chosen = pool.select("donod", budget=len(pool), model=model, template="plain")
         gains = chosen.rows().to_pydict()

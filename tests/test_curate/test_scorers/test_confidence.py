@@ -1,6 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
+from tiny_nli import save_tiny_nli
 
+import curate as cu
 from curate.contracts import Example, LoadContext
 from curate.errors import ConfigError
 from curate.registry import build
@@ -79,3 +82,25 @@ def test_what_is_read_follows_from_the_configuration():
 def test_impossible_settings_say_what_is_possible(settings, message):
     with pytest.raises(ConfigError, match=message):
         build(Confidence, settings)
+
+
+def test_confidence_of_real_rows(realdata, realmodel, tmp_path):
+    rows = pl.read_parquet(realdata / "qa_context.parquet", columns=["prompt", "response"])
+    short = rows.filter(pl.col("prompt").str.len_chars() < 400).head(12)
+    short.write_ndjson(tmp_path / "rows.jsonl")
+    pool = cu.open(tmp_path / "curate.duckdb")
+    pool.ingest(str(tmp_path / "rows.jsonl"))
+    nli = str(save_tiny_nli(tmp_path / "nli"))
+    sampled = {"prompt": "plain", "max_new_tokens": "6", "k": "2", "k_max": "2"}
+    for alias, settings in (("full", sampled), ("cheap", {"consistency": "likelihood"})):
+        report = pool.score(
+            "confidence", alias=alias, settings=settings, model=str(realmodel),
+            model_for={"nli": nli}, template="plain",
+        )  # fmt: skip
+        assert all(one.status.n_failed == 0 for one in report.sets)
+    found = pool.sql(
+        'select "full".confidence as f, cheap.confidence as c, "full".method as m from scores'
+    )
+    assert len(found) == 12 and set(found["m"]) == {"nli"}
+    for column in ("f", "c"):
+        assert found[column].is_between(0, 1).all() and found[column].n_unique() == 12
