@@ -32,7 +32,7 @@ from curate.settings import build, spell_value
 __all__ = [
     "Description", "FieldDescription", "Kind", "Registrable", "build", "describe",
     "describe_fields", "get", "get_method", "get_procedure", "get_scorer", "get_selector",
-    "kind_of", "methods_table", "names", "register",
+    "kind_of", "methods_overview", "methods_table", "names", "register",
 ]  # fmt: skip
 
 C = TypeVar("C", bound=type)
@@ -40,6 +40,7 @@ C = TypeVar("C", bound=type)
 _PACKAGES: Final = ("curate.scorers", "curate_selectors")
 _GROUPS: Final = ("curate.scorers", "curate.selectors", "curate.procedures")
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_URL: Final = re.compile(r"https://\S+")
 _classes: Final[dict[Kind, dict[str, type]]] = {"scorer": {}, "selector": {}, "procedure": {}}
 
 
@@ -130,8 +131,28 @@ def methods_table() -> str:
             ", ".join(f"`{_setting(item)}`" for item in about.fields) or "none",
             "; ".join(about.references) or "none",
         )
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows.append(_row(*cells))
     return "\n".join(rows) + "\n"
+
+
+def methods_overview() -> str:
+    """Return a short table of all methods as Markdown: what each chooses, and its papers by number."""
+    rows = ["| method | what it chooses | reads | papers |", "|---|---|---|---|"]
+    for name in names("method"):
+        about = describe(get_method(name))
+        reads = _reads(about.needs) if about.kind == "selector" else "what its steps need"
+        links = [_link(url) for one in about.references for url in _URL.findall(one)]
+        mark = " *Experimental.*" if about.experimental else ""
+        rows.append(_row(f"`{name}`", about.summary + mark, reads, ", ".join(links)))
+    return "\n".join(rows) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _link(url: str) -> str:
+    return f"[{url.removeprefix('https://').removeprefix('arxiv.org/abs/')}]({url})"
 
 
 def _reads(needs: Mapping[str, Need | Expression] | None) -> str:

@@ -10,7 +10,6 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 BEGIN: Final = "<!-- methods:begin -->\n"
 END: Final = "<!-- methods:end -->\n"
-WITH_TABLE: Final = ("README.md", "selectors/README.md")
 HELP: Final = "reports/cli-help.txt"
 
 
@@ -33,10 +32,12 @@ def main() -> int:
 
 def generated() -> Iterator[tuple[Path, str]]:
     """Yield every file with generated parts, and what its whole text should be."""
-    from curate.registry import methods_table
+    from curate.registry import methods_overview, methods_table
 
-    table = methods_table()
-    for name in WITH_TABLE:
+    for name, table in (
+        ("README.md", methods_overview()),
+        ("selectors/README.md", methods_table()),
+    ):
         path = ROOT / name
         yield path, replaced(path.read_text(encoding="utf-8"), table, name)
     yield ROOT / HELP, help_text()

@@ -112,7 +112,7 @@ def picks(
     encoder = {} if options.encoder is None else {"encoder": options.encoder}
     chosen = pool.select(
         method, budget=options.budget, seed=seed, settings=own, model=options.model,
-        model_for=encoder, template="plain",
+        model_for=encoder, template="plain", dtype=options.dtype,
     )  # fmt: skip
     ids: list[str] = chosen.rows().column("id").to_pylist()
     return ids
@@ -195,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--encoder", help="a sentence-transformers model instead of the model's own"
     )
+    parser.add_argument("--dtype", default="auto", help="of the model, as in curate score")
     parser.add_argument("--limit", type=int, help="so many rows only, drawn uniformly")
     parser.add_argument("--budget", default="5%")
     parser.add_argument("--seeds", type=int, default=5)

@@ -19,6 +19,7 @@ from curate.registry import (
     get_procedure,
     get_scorer,
     get_selector,
+    methods_overview,
     methods_table,
     names,
     register,
@@ -203,6 +204,13 @@ def test_table_has_one_row_per_method():
     assert len(rows) == len(names("method"))
     assert [row.split("`")[1] for row in rows] == names("method")
     assert {row.replace("\\|", "").count("|") for row in (header, rule, *rows)} == {6}
+
+
+def test_the_short_table_links_the_papers():
+    rows = {row.split("`")[1]: row for row in methods_overview().splitlines()[2:]}
+    assert list(rows) == names("method")
+    assert "[2502.04194](https://arxiv.org/abs/2502.04194)" in rows["grape"]
+    assert {row.count(" | ") for row in rows.values()} == {3} and "*Experimental.*" in rows["donod"]
 
 
 def test_readme_of_the_selectors_has_the_current_table():
