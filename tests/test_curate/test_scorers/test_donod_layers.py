@@ -152,7 +152,10 @@ def test_weights_it_cannot_read_are_refused_by_name(tiny_model, tmp_path):
     settings = {"num_local_experts": 2, "num_experts_per_tok": 1}
     folder = make("mixtral", settings, tiny_model, tmp_path / "moe")
     loaded = load_model(resolve_model(str(folder)), "cpu", "float32")
-    with pytest.raises(ModelError, match=r"the gradient of .*gate.weight of a MixtralTopKRouter .*donod.layers=head"):
+    with pytest.raises(
+        ModelError,
+        match=r"the gradient of .*gate.weight of a MixtralTopKRouter .*donod.layers=head",
+    ):
         Layers.of(loaded)
 
 
