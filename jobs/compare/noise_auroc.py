@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -76,8 +77,8 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     rows = plant(read(options.data, options.limit, options.seed), options.noise, options.seed)
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="curate-noise-") as work:
-        pool = open_pool(Path(work), rows)
+    with kept_folder(options.work) as work:
+        pool = open_pool(work, rows)
         scores = [*cheap_scores(pool, options.model)]
         encoder = options.encoder or installed_encoder()
         if encoder is not None and options.k:
@@ -92,6 +93,17 @@ def main(words: Sequence[str] | None = None) -> int:
     print(text)
     print(f"wrote {path}")
     return 0
+
+
+@contextmanager
+def kept_folder(folder: Path | None) -> Iterator[Path]:
+    """Give a folder that stays, so that another run scores nothing twice, or one that does not."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="curate-noise-") as work:
+        yield Path(work)
 
 
 def read(path: Path, limit: int, seed: int) -> pl.DataFrame:
@@ -166,7 +178,8 @@ def cheap_scores(pool: Pool, model: str) -> Iterator[Scored]:
     yield column(pool, "IFD", "-ifd.ratio_loss", "ratio of losses, negated; Cherry's prompt")
     yield column(pool, "IFD, plain", "-ifd_plain.ratio_loss", "the same without a prompt's words")
     if "donod" in names("selector"):
-        chosen = pool.select("donod", budget=len(pool), model=model, template="plain")
+        scored = pool.sql("select count(donod.don) as n from scores")["n"][0]
+        chosen = pool.select("donod", budget=scored, model=model, template="plain")
         gains = chosen.rows().to_pydict()
         yield Scored("DONOD", "TOPSIS", dict(zip(gains["id"], gains["gain"], strict=True)))
     yield column(pool, "DONOD: DON alone", "donod.don", "change of the head's norm")
@@ -336,6 +349,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=data / "qa_context.parquet")
     parser.add_argument("--model", default=str(data.parent / "models" / "tiny-english-6m"))
     parser.add_argument("--encoder", help="sentence encoder; default: the one of the dev packages")
+    parser.add_argument("--work", type=Path, help="keep the store in this folder and go on from it")
     parser.add_argument("--out", default=str(ROOT / "reports"), help="folder of the report")
     return parser
 
