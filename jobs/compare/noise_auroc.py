@@ -85,7 +85,7 @@ def main(words: Sequence[str] | None = None) -> int:
             scores += sampled_scores(pool, options.model, encoder, options.k)
         examples = by_example(pool, rows)
     found = [measure(one, examples, options.seed) for one in scores]
-    command = " ".join(["python", "jobs/compare/noise_auroc.py", *(words or sys.argv[1:])])
+    command = " ".join(["python", "jobs/compare/noise_auroc.py", *_telling(words or sys.argv[1:])])
     text = report(found, examples, options, command, time.perf_counter() - began)
     path = Path(options.out) / "noise-auroc.md"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -337,6 +337,12 @@ def _instead(found: Found, examples: pl.DataFrame) -> list[str]:
         ),
         "",
     ]
+
+
+def _telling(words: Sequence[str]) -> list[str]:
+    """Leave out of a command line where the store was kept, which changes nothing."""
+    kept = [n for n, word in enumerate(words) if word == "--work"]
+    return [word for n, word in enumerate(words) if n not in kept and n - 1 not in kept]
 
 
 def _parser() -> argparse.ArgumentParser:
