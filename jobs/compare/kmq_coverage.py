@@ -8,9 +8,8 @@
 import argparse
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -21,6 +20,7 @@ from jaxtyping import Int
 
 import curate
 from curate.pool import Pool
+from jobs.compare.kept import WORK, command_line, kept_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 ARMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
@@ -28,6 +28,7 @@ ARMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "kmq": ("kmq", {}),
     "kmq, uniform draw inside clusters": ("kmq", {"prob": "uniform"}),
     "kmq, the same budget for every cluster": ("kmq", {"init": "uniform"}),
+    "kmq, k=auto": ("kmq", {"k": "auto"}),
 }
 RANDOM: Final = "random"
 
@@ -59,23 +60,20 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     began = time.perf_counter()
     rows = read(options.data, options.limit)
-    with tempfile.TemporaryDirectory(prefix="curate-coverage-") as work:
-        data = Path(work) / "rows.parquet"
+    with kept_folder(options.work) as work:
+        data = work / "rows.parquet"
         rows.write_parquet(data)
-        pool = curate.open(Path(work) / "curate.duckdb")
+        pool = curate.open(work / "curate.duckdb")
         pool.ingest(str(data))
         tasks, n_tasks = tasks_of(pool, rows)
-        found = {}
-        for name, (method, settings) in ARMS.items():
-            found[name] = [
-                measure(tasks, picks(pool, method, settings, seed, options), n_tasks)
-                for seed in range(options.seeds)
-            ]
-            print(f"{name}: {found[name]}", file=sys.stderr)
+        found = {
+            budget: {name: measured(pool, tasks, name, budget, options) for name in ARMS}
+            for budget in options.budget
+        }
     whole = measure(tasks, list(tasks), n_tasks)
-    command = " ".join(["python", "jobs/compare/kmq_coverage.py", *(words or sys.argv[1:])])
-    text = report(found, whole, len(tasks), n_tasks, options, command)
-    text += f"\n{time.perf_counter() - began:,.0f} s, scoring included.\n"
+    text = report(found, whole, len(tasks), n_tasks, options)
+    command = command_line("kmq_coverage.py", words or sys.argv[1:])
+    text += f"\n`{command}`: {time.perf_counter() - began:,.0f} s.\n"
     path = Path(options.out) / "kmq-coverage.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -104,14 +102,28 @@ def tasks_of(pool: Pool, rows: pl.DataFrame) -> tuple[dict[str, int], int]:
     return {one: numbers[labels[position]] for one, position in positions.items()}, len(numbers)
 
 
+def measured(
+    pool: Pool, tasks: Mapping[str, int], arm: str, budget: str, options: argparse.Namespace
+) -> list[Measured]:
+    """Select with every seed and count what each selection covers."""
+    n_tasks = len(set(tasks.values()))
+    found = [
+        measure(tasks, picks(pool, *ARMS[arm], budget, seed, options), n_tasks)
+        for seed in range(options.seeds)
+    ]
+    print(f"{budget} {arm}: {found}", file=sys.stderr)
+    return found
+
+
 def picks(
-    pool: Pool, method: str, settings: Mapping[str, str], seed: int, options: argparse.Namespace
-) -> list[str]:
+    pool: Pool, method: str, settings: Mapping[str, str], budget: str, seed: int,
+    options: argparse.Namespace,
+) -> list[str]:  # fmt: skip
     """Return the ids a method selects."""
     own = {"k": options.k, **settings} if method == "kmq" else dict(settings)
     encoder = {} if options.encoder is None else {"encoder": options.encoder}
     chosen = pool.select(
-        method, budget=options.budget, seed=seed, settings=own, model=options.model,
+        method, budget=budget, seed=seed, settings=own, model=options.model,
         model_for=encoder, template="plain", dtype=options.dtype,
     )  # fmt: skip
     ids: list[str] = chosen.rows().column("id").to_pylist()
@@ -138,42 +150,45 @@ def entropy(counts: Int[np.ndarray, " k"]) -> float:
 
 
 def report(
-    found: Mapping[str, Sequence[Measured]],
+    found: Mapping[str, Mapping[str, Sequence[Measured]]],
     whole: Measured,
     n_examples: int,
     n_tasks: int,
     options: argparse.Namespace,
-    command: str,
 ) -> str:
-    """Write the page: one row a method, mean over seeds with standard deviation and range."""
+    """Write the page: one table a budget, one row a method, mean over seeds with deviation and range."""
     encoder = options.encoder or f"the embedding of {Path(options.model).name}"
     lines = [
         "# Tasks covered by kMQ and by random draws",
         "",
-        f"`{command}`",
-        "",
-        f"- {n_examples:,} examples of {n_tasks} tasks, budget {options.budget}",
-        f"- {options.seeds} seeds, k={options.k}, vectors: {encoder}",
+        f"- {n_examples:,} examples of {n_tasks} tasks; no method sees the tasks",
+        f"- {options.seeds} seeds, k={options.k} where not said otherwise, vectors: {encoder}",
         f"- the whole pool: {whole.covered} tasks, entropy {whole.entropy:.4f} nats",
         f"- with all tasks alike the entropy is {np.log(n_tasks):.4f} nats",
         "- mean over seeds ± standard deviation (range)",
-        "- last column: mean difference to random of the same seed, and how often it is above 0",
+        "- over random: mean difference to random of the same seed, and how often it is above 0",
         "- smallest tenth: picks of the tenth of the tasks with the fewest picks, together",
-        "",
-        "| method | tasks covered | entropy, nats | smallest tenth | entropy over random |",
-        "|---|---|---|---|---|",
     ]
-    for name, measured in found.items():
-        apart = np.array(
-            [o.entropy - r.entropy for o, r in zip(measured, found[RANDOM], strict=True)]
-        )
-        over = f"{apart.mean():+.4f}, {(apart > 0).sum()} of {len(apart)}"
-        lines.append(
-            f"| {name} | {spread([m.covered for m in measured], 1)} "
-            f"| {spread([m.entropy for m in measured], 4)} "
-            f"| {spread([m.smallest for m in measured], 1)} | {'' if name == RANDOM else over} |"
-        )
+    for budget, arms in found.items():
+        lines += ["", f"## Budget {budget}", "", *_table(arms)]
     return "\n".join(lines) + "\n"
+
+
+def _table(arms: Mapping[str, Sequence[Measured]]) -> Iterator[str]:
+    yield "| method | tasks covered | over random | entropy, nats | over random | smallest tenth |"
+    yield "|---|---|---|---|---|---|"
+    for name, found in arms.items():
+        cells = [name]
+        for what, digits in (("covered", 1), ("entropy", 4)):
+            values, base = ([getattr(m, what) for m in of] for of in (found, arms[RANDOM]))
+            cells += [spread(values, digits), "" if name == RANDOM else _over(values, base, digits)]
+        cells.append(spread([m.smallest for m in found], 1))
+        yield f"| {' | '.join(cells)} |"
+
+
+def _over(values: Sequence[float], base: Sequence[float], digits: int) -> str:
+    apart = np.array(values) - np.array(base)
+    return f"{apart.mean():+.{digits}f}, {(apart > 0).sum()} of {len(apart)}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -197,9 +212,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dtype", default="auto", help="of the model, as in curate score")
     parser.add_argument("--limit", type=int, help="so many rows only, drawn uniformly")
-    parser.add_argument("--budget", default="5%")
+    parser.add_argument("--budget", nargs="+", default=["5%", "1%"])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--k", default="auto", help="clusters, or auto, silhouette, elbow")
+    parser.add_argument("--k", default="1024", help="clusters, or auto, silhouette, elbow")
+    parser.add_argument(WORK, type=Path, help="keep the store in this folder and go on from it")
     parser.add_argument("--out", default=str(ROOT / "reports"), metavar="DIR")
     return parser
 

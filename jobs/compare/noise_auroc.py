@@ -9,10 +9,8 @@ import importlib.util
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -25,6 +23,7 @@ import curate
 from curate.errors import ConfigError
 from curate.pool import Pool
 from curate.registry import names
+from jobs.compare.kept import WORK, command_line, kept_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 BOOTSTRAPS: Final = 1_000
@@ -85,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> int:
             scores += sampled_scores(pool, options.model, encoder, options.k)
         examples = by_example(pool, rows)
     found = [measure(one, examples, options.seed) for one in scores]
-    command = " ".join(["python", "jobs/compare/noise_auroc.py", *_telling(words or sys.argv[1:])])
+    command = command_line("noise_auroc.py", words or sys.argv[1:])
     text = report(found, examples, options, command, time.perf_counter() - began)
     path = Path(options.out) / "noise-auroc.md"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,17 +92,6 @@ def main(words: Sequence[str] | None = None) -> int:
     print(text)
     print(f"wrote {path}")
     return 0
-
-
-@contextmanager
-def kept_folder(folder: Path | None) -> Iterator[Path]:
-    """Give a folder that stays, so that another run scores nothing twice, or one that does not."""
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="curate-noise-") as work:
-        yield Path(work)
 
 
 def read(path: Path, limit: int, seed: int) -> pl.DataFrame:
@@ -339,12 +327,6 @@ def _instead(found: Found, examples: pl.DataFrame) -> list[str]:
     ]
 
 
-def _telling(words: Sequence[str]) -> list[str]:
-    """Leave out of a command line where the store was kept, which changes nothing."""
-    kept = [n for n, word in enumerate(words) if word == "--work"]
-    return [word for n, word in enumerate(words) if n not in kept and n - 1 not in kept]
-
-
 def _parser() -> argparse.ArgumentParser:
     data = Path(os.environ.get("CURATE_REALDATA") or ROOT.parent / "shared" / "data")
     parser = argparse.ArgumentParser(description=__doc__)
@@ -355,7 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=data / "qa_context.parquet")
     parser.add_argument("--model", default=str(data.parent / "models" / "tiny-english-6m"))
     parser.add_argument("--encoder", help="sentence encoder; default: the one of the dev packages")
-    parser.add_argument("--work", type=Path, help="keep the store in this folder and go on from it")
+    parser.add_argument(WORK, type=Path, help="keep the store in this folder and go on from it")
     parser.add_argument("--out", default=str(ROOT / "reports"), help="folder of the report")
     return parser
 
