@@ -58,6 +58,7 @@ def load_yes_no(context: LoadContext, limit: int) -> TextModel:
         )
     tokenizer: Any = load_tokenizer(str(folder))
     model = model.to(context.device).eval().requires_grad_(False)
+    _keep_bias_contiguous(model)
     _cut_head(name, model, answer_tokens(name, tokenizer), context.dtype)
     pad = int(model.config.pad_token_id or 0)
     return TextModel(
@@ -105,6 +106,16 @@ def first_step(model: Any, ids: "Tensor", mask: "Tensor") -> "Tensor":
     output = model(input_ids=ids, attention_mask=added, decoder_input_ids=start, use_cache=False)
     logits: Tensor = output.logits[:, 0]
     return logits
+
+
+def _keep_bias_contiguous(model: Any) -> None:
+    """Hand on the position bias as one block: its sum with a mask is then copied in no layer."""
+    for module in model.modules():
+        if getattr(module, "has_relative_attention_bias", False):
+            compute = module.compute_bias
+            module.compute_bias = lambda *given, compute=compute, **named: compute(
+                *given, **named
+            ).contiguous()
 
 
 def _cut_head(name: str, model: Any, answers: tuple[int, int], dtype: str) -> None:
