@@ -35,7 +35,14 @@ def test_the_page_has_every_arm_and_the_command(tiny_model, tmp_path, capsys):
     ]  # fmt: skip
     pl.DataFrame(rows).write_parquet(tmp_path / "rows.parquet")
     options = {"data": tmp_path / "rows.parquet", "model": tiny_model, "out": tmp_path}
-    main([*(f"--{name}={value}" for name, value in options.items()), "--budget=10", "--seeds=2", "--k=2"])
+    main(
+        [
+            *(f"--{name}={value}" for name, value in options.items()),
+            "--budget=10",
+            "--seeds=2",
+            "--k=2",
+        ]
+    )
     page = (tmp_path / "kmq-coverage.md").read_text(encoding="utf-8")
     assert "60 examples of 5 tasks" in page and f"--data={tmp_path / 'rows.parquet'}" in page
     assert "the whole pool: 5 tasks, entropy 1.6094 nats" in page
