@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Bool
 
@@ -34,8 +35,8 @@ class Inputs:
     scored: Bool[np.ndarray, " n"]
 
     @classmethod
-    def read(cls, parts: Mapping[str, Path]) -> "Inputs":
-        """Read the parts of one shard, by alias.
+    def read(cls, parts: Mapping[str, Path], only: pa.Array | None = None) -> "Inputs":
+        """Read the parts of one shard, by alias; ``only`` some ids of them.
 
         Raises `ScoreError` if a part is missing or parts hold different examples.
         """
@@ -49,6 +50,8 @@ class Inputs:
                     "run the same scoring command again"
                 )
             part = pq.ParquetFile(path).read()
+            if only is not None:
+                part = part.filter(pc.is_in(part.column("id"), only))
             found = part.column("id").to_pylist()
             if columns and found != ids:
                 raise ScoreError(

@@ -22,10 +22,11 @@ from curate.scoring.derived import (
     with_inputs,
 )
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
+from curate.scoring.scope import needs_the_pool, only_within
 
 if TYPE_CHECKING:
     from curate.scoring.planner import ScoreRequest
-    from curate.store import ScoreSet, ScoreSetStatus, Shard, Store
+    from curate.store import ScoreSet, Shard, Store
 
 COMMIT_INTERVAL_S: Final = 2.0
 EXECUTORS: Final = ("local",)
@@ -142,6 +143,7 @@ def with_recorded(
     runs: Mapping[str, RunScorer],
     options: ScoringOptions,
     progress: Progress,
+    role: Role | None = None,
 ) -> ScoreReport:
     """Record what some scorers measure while their model is trained; add it to a report.
 
@@ -151,7 +153,7 @@ def with_recorded(
 
     sets = list(report.sets)
     for alias, scorer in runs.items():
-        made = record(store, scorer, alias, None, options, progress)
+        made = record(store, scorer, alias, role, options, progress)
         if made is None:
             raise MissingColumnError(missing_model(scorer.name, options))
         n_reused = made.status.n_examples - made.n_recorded
@@ -167,22 +169,26 @@ def score_one(
     role: Role | None,
     options: ScoringOptions,
     progress: Progress,
-) -> "ScoreSetStatus":
-    """Make sure one score set exists and is complete; return it."""
+    within: str | None = None,
+) -> ScoreReport:
+    """Make sure one score set exists and holds what it should; return it first, then what it reads.
+
+    ``within`` is the id of a selection: only its examples are scored, into a partial set.
+    """
     recorded = run_scorer(scorer, config)
     if recorded is not None:
-        from curate.train.recording import record
-
-        made = record(store, recorded, scorer, role, options, progress)
-        if made is None:
-            raise MissingColumnError(missing_model(scorer, options))
-        return made.status
+        if within is not None:
+            raise ConfigError(needs_the_pool(scorer, within))
+        nothing = ScoreReport((), {}, 0.0)
+        return with_recorded(store, nothing, {scorer: recorded}, options, progress, role)
     request = make_request(store, scorer, scorer, config, role, options)
     if request is None:
         raise MissingColumnError(missing_model(scorer, options, config))
+    if within is not None:
+        [request] = only_within(store, [request], within)
     report = score(store, [request], options, progress)
     report.raise_for_failures()
-    return report.sets[0].status
+    return report
 
 
 def missing_model(
@@ -268,9 +274,7 @@ class _Job:
             job.sets[made.set_id] = made
             job.missing[made.set_id] = missing
             job.uncommitted[made.set_id] = [shard.shard_id for shard in finished]
-            job.reused[made.set_id] = sum(s.n_examples for s in shards) - sum(
-                s.n_examples for s in missing
-            )
+            job.reused[made.set_id] = _n(request, shards) - _n(request, missing)
         return job
 
     def run(self, progress: Progress, began: float) -> None:
@@ -321,6 +325,7 @@ class _Job:
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
         missing = {set_id: {s.shard_id for s in self.missing[set_id]} for set_id in set_ids}
         read = self._inputs(set_ids)
+        request = next(r for r in self.requests if r.key.set_id == set_ids[0])
         tasks = []
         for shard in self.shards:
             parts = {
@@ -330,9 +335,8 @@ class _Job:
             }
             if parts:
                 inputs = {alias: made.part(shard.shard_id) for alias, made in read.items()}
-                tasks.append(
-                    ShardTask(index, shard.shard_id, shard.path, shard.n_examples, parts, inputs)
-                )
+                n = _n(request, [shard])
+                tasks.append(ShardTask(index, shard.shard_id, shard.path, n, parts, inputs))
         return tasks
 
     def _inputs(self, set_ids: Sequence[str]) -> dict[str, "ScoreSet"]:
@@ -373,7 +377,13 @@ class _Job:
     def outcome(self, request: "ScoreRequest") -> ScoredSet:
         """Finish one score set and say what it cost."""
         made = self.sets[request.key.set_id]
-        n_scored = sum(shard.n_examples for shard in self.missing[made.set_id])
+        n_scored = _n(request, self.missing[made.set_id])
         status = self.store.finish(made)
         n_reused = self.reused[made.set_id]
         return ScoredSet(request.alias, status, n_scored, n_reused, *inspect(self.store, status))
+
+
+def _n(request: "ScoreRequest", shards: Sequence["Shard"]) -> int:
+    """Return how many examples of some shards a request is about."""
+    scope = request.scope
+    return sum(shard.n_examples if scope is None else scope.n_of(shard) for shard in shards)

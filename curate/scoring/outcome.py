@@ -55,15 +55,43 @@ class ScoredSet:
 @final
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """The outcome of a scoring run, over all its score sets."""
+    """The outcome of a scoring run, over all its score sets.
+
+    ``store``, where it is given, is what a notebook reads the scores from to show how they lie.
+    """
 
     sets: tuple[ScoredSet, ...]
     tolerated: Mapping[str, int]
     wall_s: float
+    store: "Store | None" = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        said = ", ".join(
+            f"{one.alias} {one.n_scored:,} scored, {one.n_reused:,} found, {one.status.n_failed:,} failed"
+            for one in self.sets
+        )
+        return f"ScoreReport({said or 'nothing'}; {self.wall_s:,.1f} s)"
+
+    def _repr_html_(self) -> str:
+        from curate.notebook.cards import score_card
+
+        return score_card(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document `score --json` prints."""
         return {"score_sets": [one.as_dict() for one in self.sets], "wall_s": round(self.wall_s, 3)}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a step that asked for the first set is told of it, and what all of them cost.
+
+        Where the first set is partial, what it reads of the whole pool costs nothing more.
+        """
+        first = self.sets[0].status
+        alike = [one.status for one in self.sets if one.status.partial == first.partial]
+        return {
+            "content_hash": first.content_hash, "n_examples": first.n_examples,
+            "n_failed": first.n_failed, "tokens": sum(status.tokens for status in alike),
+        }  # fmt: skip
 
     def raise_for_failures(self) -> None:
         """Raise `TooManyFailuresError` if a score set has more failures than tolerated.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from curate.contracts import ForwardScorer, LoadContext, PoolScorer, Rendering, Scorer
@@ -19,6 +20,7 @@ from curate.scoring.nli import resolve_nli
 from curate.scoring.templates import CHAT, METHOD, text_template
 
 if TYPE_CHECKING:
+    from curate.scoring.scope import Scope
     from curate.scoring.shard import ForwardPass, RowPass
     from curate.store.records import ScoreKey
 
@@ -49,7 +51,8 @@ class ScoreRequest:
 
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
     that ``--template`` replaced it, so the scores are not the published ones. A derived scorer has
-    ``inputs``, what it reads and may still have to be computed, and ``input_specs``, by alias.
+    ``inputs``, what it reads and may still have to be computed, and ``input_specs``, by alias. With
+    a ``scope`` only its examples are scored.
     """
 
     alias: str
@@ -61,6 +64,7 @@ class ScoreRequest:
     paper_template: bool = True
     inputs: "tuple[ScoreRequest, ...]" = ()
     input_specs: Mapping[str, Any] = field(default_factory=dict)
+    scope: "Scope | None" = None
 
     def spec(self) -> dict[str, Any]:
         """Return everything needed to compute these scores again elsewhere."""
@@ -71,8 +75,10 @@ class ScoreRequest:
         model = self.model
         where = None if model is None else (model.name if model.revision else model.path)
         inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
+        scope = {"within": self.scope.selection} if self.scope else {}
         return {
             **inputs,
+            **scope,
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,
@@ -105,12 +111,15 @@ class Pass:
         Found and hashed, or None for a row scorer without a model.
     dtype, batch_tokens
         Of the forward pass.
+    within
+        Parquet file with the ids of the only examples it scores, or None for all.
     """
 
     rides: tuple[Ride, ...]
     model: ResolvedModel | None
     dtype: str
     batch_tokens: int
+    within: Path | None = None
 
     @property
     def set_ids(self) -> tuple[str, ...]:
@@ -277,7 +286,7 @@ def plan_passes(
         if isinstance(request.scorer, ForwardScorer):
             template = request.scorer.segments()[0].rendering.template
             group: tuple[Any, ...] = (
-                request.model, request.dtype, _batch_tokens(request, runs), template
+                request.model, request.dtype, _batch_tokens(request, runs), template, _within(request)
             )  # fmt: skip
         else:
             group = (request.key.set_id,)
@@ -288,6 +297,7 @@ def plan_passes(
             model=group[0].model,
             dtype=group[0].dtype,
             batch_tokens=_batch_tokens(group[0], runs),
+            within=_within(group[0]),
         )
         for group in groups.values()
     ]
@@ -305,6 +315,10 @@ def unify(requests: Sequence[ScoreRequest], template: str) -> list[ScoreRequest]
 def _batch_tokens(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> int:
     stored = (runs or {}).get(request.key.set_id, {})
     return int(stored.get("batch_tokens", request.batch_tokens))
+
+
+def _within(request: ScoreRequest) -> Path | None:
+    return None if request.scope is None else request.scope.path
 
 
 def _renderings(scorer: Scorer) -> tuple[Rendering, ...]:

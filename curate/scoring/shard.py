@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.contracts import (
@@ -30,6 +31,7 @@ from curate.scoring.batch import plan_batches
 from curate.scoring.inputs import Inputs
 from curate.scoring.outcome import INPUT_FAILED
 from curate.scoring.planner import Pass, Ride
+from curate.scoring.scope import ids_in
 from curate.store.parts import part_schema
 
 if TYPE_CHECKING:
@@ -46,9 +48,15 @@ _EXTRA: Final = (FAILURE, TOKENS_RUN)  # columns a row scorer may return beside 
 Part = tuple[pa.Table, Mapping[str, Any]]
 
 
-def read_examples(path: Path, block: int = TEXT_BLOCK) -> Iterator[list[Example]]:
-    """Stream the examples of a shard file, a block at a time, in its order."""
+def read_examples(
+    path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
+) -> Iterator[list[Example]]:
+    """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
     for batch in pq.ParquetFile(path).iter_batches(block, columns=["id", "messages", "tools"]):
+        if only is not None:
+            batch = batch.filter(pc.is_in(batch.column("id"), only))
+        if len(batch) == 0:
+            continue
         columns = (batch.column(name).to_pylist() for name in ("id", "messages", "tools"))
         yield [
             Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
@@ -73,6 +81,7 @@ class ForwardPass:
         with _one_thread(device):
             self.model = load_model(spec.model, device, spec.dtype)
         self.spec = spec
+        self.only = _only(spec)
         self.renderer = Renderer(self.model.tokenizer, spec.model.max_length)
         self._forward = Forward(self.model)
 
@@ -85,7 +94,7 @@ class ForwardPass:
         began = time.perf_counter()
         ids: list[str] = []
         rendered: dict[Rendering, list[Rendered | str]] = {r: [] for r in self.spec.renderings}
-        for examples in read_examples(shard):
+        for examples in read_examples(shard, only=self.only):
             ids += [example.id for example in examples]
             for rendering, rows in rendered.items():
                 rows += self.renderer.render(examples, rendering)
@@ -218,6 +227,7 @@ class RowPass:
         assert isinstance(scorer, RowScorer | DerivedScorer)
         self.spec = spec
         self.scorer = scorer
+        self.only = _only(spec)
         self.device = device if scorer.role is not None and scorer.reads_weights else "cpu"
         with _one_thread(self.device):
             self._score = scorer.load(spec.context(self.device))
@@ -225,11 +235,12 @@ class RowPass:
     def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
         """Return the part of one shard, as `ForwardPass.run` does."""
         began = time.perf_counter()
-        read = Inputs.read(inputs or {}) if isinstance(self.scorer, DerivedScorer) else None
+        derived = isinstance(self.scorer, DerivedScorer)
+        read = Inputs.read(inputs or {}, self.only) if derived else None
         ids: list[str] = []
         found = _RowResults(self.scorer, self._score, read, shard.stem)
         with _one_thread(self.device):
-            for examples in read_examples(shard, ROW_BLOCK):
+            for examples in read_examples(shard, ROW_BLOCK, self.only):
                 numbers = range(len(ids), len(ids) + len(examples))
                 ids += [example.id for example in examples]
                 found.run(examples, numbers)
@@ -303,6 +314,10 @@ class _RowResults:
                 self.rows[number] = row
             else:
                 self.failures[number] = NON_FINITE
+
+
+def _only(spec: Pass) -> pa.Array | None:
+    return None if spec.within is None else ids_in(spec.within)
 
 
 def _table(

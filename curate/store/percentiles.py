@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 
 from curate.store.connection import identifier
-from curate.store.schema import SetShape, set_shapes
+from curate.store.schema import SetShape, newest_shapes
 
 if TYPE_CHECKING:
     from curate.store.store import Store
@@ -22,11 +22,7 @@ def percentiles(store: "Store", example_id: str) -> dict[str, dict[str, float]]:
     """
     found: dict[str, dict[str, float]] = {}
     with store.connect() as con:
-        newest: dict[str, SetShape] = {}
-        for shape in set_shapes(con):  # oldest first, so that the newest one stays
-            if shape.complete:
-                newest.update(dict.fromkeys(shape.aliases, shape))
-        for alias, shape in newest.items():
+        for alias, shape in newest_shapes(con).items():
             ranks = _of_set(con, shape, example_id)
             if ranks:
                 found[alias] = ranks

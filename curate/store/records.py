@@ -12,6 +12,7 @@ Container = Literal["jsonl", "json", "csv", "parquet", "arrow", "disk", "hub"]
 
 ID_LENGTH: Final = 32
 POOL_INPUT: Final = "pool"  # the key of `ScoreKey.inputs` that holds the pool's hash
+PART_INPUT: Final = "part"  # and the one that holds the hash of the only ids that are scored
 
 
 def canonical_json(value: Any) -> str:
@@ -116,7 +117,8 @@ class ScoreKey:
     template, max_length, dtype
         Rendering, truncation and resolved dtype, or None where they play no part.
     inputs
-        Score sets a pool scorer read, by alias; under ``pool`` the hash of the pool it saw.
+        Score sets a pool scorer read, by alias; under ``pool`` the hash of the pool it saw. Under
+        ``part`` the hash of the ids of a partial set, which holds scores of those examples only.
     """
 
     scorer: str
@@ -142,6 +144,11 @@ class ScoreKey:
     def set_id(self) -> str:
         """Return 16 hex digits of BLAKE2b over the canonical JSON."""
         return digest(self.to_json(), 8)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the set is meant to hold a part of the pool only."""
+        return PART_INPUT in self.inputs
 
 
 @final
@@ -173,7 +180,9 @@ class ScoreSetStatus:
 
     ``n_examples`` counts the examples with an entry, ``n_failed`` those of them whose entry is a
     failure. ``complete``: every example of the pool has an entry. ``stale``: the pool changed since
-    a pool scorer read it. ``content_hash`` is None until the set was finished once.
+    a pool scorer read it. ``partial``: only some examples were to be scored; such a set is never
+    complete, and nothing reads it that does not name it by its id. ``content_hash`` is None until
+    the set was finished once.
     """
 
     set_id: str
@@ -194,6 +203,7 @@ class ScoreSetStatus:
     columns: Mapping[str, str]
     complete: bool
     stale: bool
+    partial: bool
 
 
 @final

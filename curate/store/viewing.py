@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 NO_VALUE: Final = "no value"
 NON_FINITE: Final = "non_finite"
+NOT_SCORED: Final = "not scored"  # outside what a partial score set was to hold
 EXAMPLE_KINDS: Final[Mapping[str, Kind]] = {
     "id": "text", "n_rows": "number", "source": "text", "group_id": "text", "n_chars": "number",
     "dataset": "text",
 }  # fmt: skip
 TEXT_COLUMNS: Final = ("messages", "prompt", "response")  # in Parquet: joined only when used
 
-_KINDS: Final[Mapping[str, Kind]] = {
+COLUMN_KINDS: Final[Mapping[str, Kind]] = {
     "float": "number", "int": "number", "bool": "bool", "text": "text",
 }  # fmt: skip
 _TOKENS: Final = "tokens"
@@ -125,16 +126,20 @@ class _Query:
         """Create the temporary table ``result``: every example, its columns, why it is excluded."""
         columns = ["e.id", "e.group_id", "e.source"]
         reasons = [f"when f{i}.reason is not null then f{i}.reason" for i in self._failure_names()]
+        later = []
         for alias, shape in self.bound.items():
             name = self._joined[shape.set_id]
+            if shape.partial:
+                later.append(f"when {name}.row is null then {literal(NOT_SCORED)}")
             for column, dtype in shape.columns.items():
                 if dtype != "vector":
                     sql = f"{name}.{identifier(column)}"
                     columns.append(f"{sql} as {identifier(f'{alias}.{column}')}")
                     if dtype != "text":
-                        reasons.append(f"when {sql} is null then {literal(NO_VALUE)}")
+                        missing = f"when {sql} is null then {literal(NO_VALUE)}"
+                        (later if shape.partial else reasons).append(missing)
         columns.append(f"{self._token_sql()} as {_TOKENS}")
-        reasons += self._filters(where, within)
+        reasons += [*self._filters(where, within), *later]
         for alias, expression in parsed.items():
             compiled = expression.to_sql(self._available)
             columns.append(f"{compiled.sql} as {identifier(alias)}")
@@ -154,13 +159,7 @@ class _Query:
             chosen = f"select id from selection_rows where selection_id = {literal(within)}"
             reasons.append(f"when e.id not in ({chosen}) and {kept} then 'not in selection'")
         if where is not None:
-            condition = where.to_sql(self._available)
-            if condition.kind not in ("bool", "null"):
-                raise ExpressionError(
-                    f"--where {where.text!r} is {condition.kind}, and a condition is needed; "
-                    "compare it with something, as in: n_chars > 100"
-                )
-            holds = f"coalesce({condition.sql}, false)"
+            holds = condition_sql(where, self._available)
             reasons.append(f"when not {holds} and {kept} then 'where'")
         return reasons
 
@@ -203,9 +202,9 @@ class _Query:
         for alias, shape in self._aliases.items():
             name = self._joined.get(shape.set_id, "")
             for column, dtype in shape.columns.items():
-                if dtype in _KINDS:
+                if dtype in COLUMN_KINDS:
                     sql = f"{name}.{identifier(column)}"
-                    available[f"{alias}.{column}"] = Column(sql, _KINDS[dtype])
+                    available[f"{alias}.{column}"] = Column(sql, COLUMN_KINDS[dtype])
         return available
 
     def _bound(self, alias: str, set_id: str, shapes: Mapping[str, SetShape]) -> SetShape:
@@ -220,7 +219,7 @@ class _Query:
         return shape
 
     def _covered(self, shape: SetShape) -> bool:
-        return self._uncovered(shape.set_id) == 0
+        return not shape.partial and self._uncovered(shape.set_id) == 0
 
     def _uncovered(self, set_id: str) -> int:
         return scalar(
@@ -312,6 +311,17 @@ class _Arrays:
         if len(stored.ids) == len(ids):
             return Vectors(stored.array)
         return Vectors(stored.array, Lookup(stored.ids)(ids))
+
+
+def condition_sql(where: Parsed, available: Mapping[str, Column]) -> str:
+    """Return SQL that is true where a condition holds; raise `ExpressionError` for anything else."""
+    condition = where.to_sql(available)
+    if condition.kind not in ("bool", "null"):
+        raise ExpressionError(
+            f"--where {where.text!r} is {condition.kind}, and a condition is needed; "
+            "compare it with something, as in: n_chars > 100"
+        )
+    return f"coalesce({condition.sql}, false)"
 
 
 def matching(store: "Store", con: duckdb.DuckDBPyConnection, where: str) -> pa.Table:

@@ -1,0 +1,129 @@
+"""Scoring a part of the pool: the examples of a selection, into score sets of their own."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from curate.contracts import PoolScorer
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.scoring.planner import ScoreRequest
+    from curate.store import Shard, Store
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The only examples to score: those of a stored selection.
+
+    Parameters
+    ----------
+    selection
+        Its id.
+    path
+        Parquet file with its ids, which the workers read.
+    digest
+        Hash of the ids, whatever their order: part of the key of what is scored.
+    counts
+        How many of them each shard holds; 0 where it is not listed.
+    """
+
+    selection: str
+    path: Path
+    digest: str
+    counts: Mapping[str, int]
+
+    def n_of(self, shard: "Shard") -> int:
+        """Return how many examples of a shard are to be scored."""
+        return self.counts.get(shard.shard_id, 0)
+
+
+def scope_of(store: "Store", selection: str) -> Scope:
+    """Return the scope of a stored selection, given by id or the beginning of it.
+
+    Raises `ConfigError` for an empty one, or if none of its examples is in the pool any more.
+    """
+    from curate.store.connection import literal
+    from curate.store.records import digest
+
+    selection_id = store.selection(selection)["selection_id"]
+    path = store.parts / "selections" / f"{selection_id}.parquet"
+    counts = store.query(
+        "select e.shard, count(*) as n from internal.examples e join selection_rows r on r.id = e.id "
+        f"where r.selection_id = {literal(selection_id)} group by e.shard"
+    ).to_pylist()
+    if not counts:
+        raise ConfigError(
+            f"selection {selection_id} holds no example of this pool; there is nothing to score"
+        )
+    ids = sorted(store.selection_rows(selection_id).column("id").to_pylist())
+    by_shard = {row["shard"]: int(row["n"]) for row in counts}
+    return Scope(selection_id, path, digest("\n".join(ids)), by_shard)
+
+
+def only_within(
+    store: "Store", requests: Sequence["ScoreRequest"], selection: str
+) -> list["ScoreRequest"]:
+    """Return requests for the examples of a stored selection alone; see `restricted`."""
+    scope = scope_of(store, selection)
+    complete = {s.set_id for s in store.score_sets() if s.complete and s.content_hash is not None}
+    return [restricted(request, scope, complete) for request in requests]
+
+
+def refuse(selection: str, runs: Collection[str], *, estimated: bool) -> None:
+    """Raise `ConfigError` for what does not go with a scope: recorded scores, and estimates."""
+    for scorer in runs:
+        raise ConfigError(needs_the_pool(scorer, selection))
+    if estimated:
+        raise ConfigError(
+            f"--dry-run and --limit estimate the whole pool, and --within {selection} scores a part "
+            "of it; leave one of them out"
+        )
+
+
+def needs_the_pool(scorer: str, selection: str) -> str:
+    """Say that a scorer cannot score a part of the pool."""
+    return (
+        f"scorer {scorer!r} sees the whole pool at once and cannot score the examples of selection "
+        f"{selection} alone; score the pool, without --within"
+    )
+
+
+def restricted(request: "ScoreRequest", scope: Scope, complete: Collection[str]) -> "ScoreRequest":
+    """Return a request for the examples of a scope alone, and with it for what it reads.
+
+    A score set in ``complete``, which holds scores of the whole pool, is taken as it is. The others
+    get a key of their own: they hold other examples, and batches of other composition.
+
+    Raises `ConfigError` for a scorer that sees the whole pool at once.
+    """
+    from curate.store.records import PART_INPUT
+
+    if request.key.set_id in complete:
+        return request
+    if isinstance(request.scorer, PoolScorer):
+        raise ConfigError(needs_the_pool(request.scorer.name, scope.selection))
+    inputs = [restricted(one, scope, complete) for one in request.inputs]
+    renamed = {old.key.set_id: new for old, new in zip(request.inputs, inputs, strict=True)}
+    read = {
+        alias: renamed[set_id].key.set_id if set_id in renamed else set_id
+        for alias, set_id in request.key.inputs.items()
+    }
+    specs = {
+        alias: renamed[set_id].spec() if set_id in renamed else request.input_specs[alias]
+        for alias, set_id in request.key.inputs.items()
+        if alias in request.input_specs
+    }
+    key = replace(request.key, inputs={**read, PART_INPUT: scope.digest})
+    return replace(request, key=key, inputs=tuple(inputs), input_specs=specs, scope=scope)
+
+
+def ids_in(path: Path) -> "pa.Array":
+    """Return the ids a scope's file lists."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path).read(columns=["id"]).column("id").combine_chunks()
