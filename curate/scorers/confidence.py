@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import numpy as np
 
@@ -47,8 +47,8 @@ class Confidence(DerivedScorer):
 
     Deviations: self-reflection is read from the probabilities of the letters in both orders
     (``generate`` decodes, as published); k, and what happens to long or unparsed answers, are our
-    choices, the text of the papers' method sections not being available to us. Nine fields,
-    because those of the samples are among them.
+    choices, the text of the papers' method sections not being available to us. Eleven
+    fields, because those of the samples are among them.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ class Confidence(DerivedScorer):
         Weight of similarity against equality, [0, 1].
     beta
         Weight of consistency against reflection, [0, 1].
-    prompt, max_new_tokens, seed
-        Of the samples.
+    prompt, max_new_tokens, seed, server, served_model
+        Of the samples; see the scorer ``samples``.
 
     References
     ----------
@@ -105,12 +105,19 @@ class Confidence(DerivedScorer):
     prompt: PromptStyle = "cot"
     max_new_tokens: int = 512
     seed: int = 0
+    server: str = ""
+    served_model: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.k_max:
             raise ConfigError(
                 f"confidence.k={self.k} of confidence.k_max={self.k_max} samples cannot count; give "
                 "k from 1 to k_max, or draw more: --set confidence.k_max=K"
+            )
+        if self.server and self.consistency == "likelihood":
+            raise ConfigError(
+                f"confidence.server={self.server!r} is to write answers, and "
+                "confidence.consistency=likelihood reads none; leave one of them out"
             )
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0 <= value <= 1:
@@ -153,10 +160,12 @@ class Confidence(DerivedScorer):
     def _consistency(self) -> Need:
         if self.consistency == "likelihood":
             return Need("token-probability", "target")
-        samples = {
+        samples: dict[str, Any] = {
             "k": self.k_max, "prompt": self.prompt, "max_new_tokens": self.max_new_tokens,
             "seed": self.seed,
         }  # fmt: skip
+        if self.server:
+            samples |= {"server": self.server, "served_model": self.served_model}
         if self.consistency == "embed":
             return Need("embedding-consistency", "encoder", samples)
         return Need("nli-consistency", "nli", samples, NO_NLI)

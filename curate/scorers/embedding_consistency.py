@@ -18,7 +18,7 @@ from curate.contracts import (
     Role,
 )
 from curate.registry import register
-from curate.scorers.nli_consistency import Agreement, samples_need
+from curate.scorers.nli_consistency import Agreement, sampling
 from curate.scorers.sentence_embedding import load_encoder
 
 
@@ -34,7 +34,7 @@ class EmbeddingConsistency(DerivedScorer):
 
     Parameters
     ----------
-    k, prompt, max_new_tokens, seed
+    k, prompt, max_new_tokens, seed, server, served_model
         Of the samples.
 
     Examples
@@ -57,9 +57,11 @@ class EmbeddingConsistency(DerivedScorer):
     prompt: PromptStyle = "cot"
     max_new_tokens: int = 512
     seed: int = 0
+    server: str = ""
+    served_model: str = ""
 
     def requires(self) -> Mapping[str, Need]:
-        return {"samples": samples_need(self.k, self.prompt, self.max_new_tokens, self.seed)}
+        return {"samples": Need("samples", "target", sampling(self))}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
         from curate.scoring.rowwise import object_column

@@ -1,8 +1,8 @@
 """How well a response agrees with a model's own answers, by natural language inference."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, final
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, cast, final
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class NliConsistency(DerivedScorer):
 
     Parameters
     ----------
-    k, prompt, max_new_tokens, seed
+    k, prompt, max_new_tokens, seed, server, served_model
         Of the samples.
     with_question
         Whether the prompt is put in front of both sides, so that two short answers can contradict
@@ -75,9 +75,11 @@ class NliConsistency(DerivedScorer):
     max_new_tokens: int = 512
     seed: int = 0
     with_question: bool = True
+    server: str = ""
+    served_model: str = ""
 
     def requires(self) -> Mapping[str, Need]:
-        return {"samples": samples_need(self.k, self.prompt, self.max_new_tokens, self.seed)}
+        return {"samples": Need("samples", "target", sampling(self))}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
         from curate.scoring.nli import load_nli
@@ -137,7 +139,9 @@ class Agreement:
         return cls(response, tuple(one.text for one in answers), match, parsed)
 
 
-def samples_need(k: int, prompt: PromptStyle, max_new_tokens: int, seed: int) -> Need:
-    """Return the samples a consistency reads."""
-    config = {"k": k, "prompt": prompt, "max_new_tokens": max_new_tokens, "seed": seed}
-    return Need("samples", "target", config)
+def sampling(scorer: DerivedScorer) -> dict[str, Any]:
+    """Return the configuration of the samples a scorer reads, from its fields of the same names."""
+    config: dict[str, Any] = asdict(cast(Any, scorer))
+    names = ["k", "prompt", "max_new_tokens", "seed"]
+    names += ["server", "served_model"] if config["server"] else []
+    return {name: config[name] for name in names}

@@ -40,6 +40,15 @@ class Samples(RowScorer):
     A prompt that leaves no room in the context fails with ``prompt_exceeds_context``. Cost: one
     run of each prompt, then ``k`` decoded answers.
 
+    With ``server`` the answers come from a server instead, which should serve the same model: any
+    with the completions interface of OpenAI, such as vLLM or llama.cpp, on this machine or its
+    private network. Every answer is a request of its own with a seed of its own, many under way at
+    once, tried again when the server is busy. **Such answers are the server's**: they do not follow
+    from our noise, and may change with the server's version and with what it batches together. The
+    address and the name are part of the score's key. Under ``chat`` the server applies its own chat
+    template; under a text template it continues the text. A key is read from the environment
+    variable ``CURATE_SERVER_KEY`` and stored nowhere. Eight fields, two of them for the server.
+
     Parameters
     ----------
     k
@@ -55,6 +64,10 @@ class Samples(RowScorer):
         Draws other answers.
     template
         ``chat`` for instruct models, or a text template.
+    server
+        Address such as ``http://127.0.0.1:8000/v1``; empty: the model of the role runs here.
+    served_model
+        The name the server gives to the model.
 
     References
     ----------
@@ -74,7 +87,9 @@ class Samples(RowScorer):
     role: ClassVar[Role | None] = "target"
     outputs: ClassVar[Mapping[str, Column]] = {
         "texts": Column("text", "the sampled texts, a JSON list in order of their number"),
-        "n_tokens": Column("ints", "tokens of each sample, its end included"),
+        "n_tokens": Column(
+            "ints", "tokens of each sample, as a server counts them or with its end"
+        ),
         "n_capped": Column("int", "samples that were cut at the cap; fewer is better"),
     }
     k: int = 5
@@ -83,6 +98,8 @@ class Samples(RowScorer):
     temperature: float = 1.0
     seed: int = 0
     template: str = "chat"
+    server: str = ""
+    served_model: str = ""
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -95,8 +112,21 @@ class Samples(RowScorer):
             raise ConfigError(
                 f"samples.temperature must be 0 or more, got {self.temperature}; try 1"
             )
+        if self.served_model and not self.server:
+            raise ConfigError(
+                f"samples.served_model={self.served_model!r} names a model of a server, and there "
+                "is none; add --set samples.server=http://127.0.0.1:8000/v1"
+            )
+        if self.server:
+            from curate.scoring.server import check_address
+
+            check_address("samples.server", self.server, self.served_model)
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
+        if self.server:
+            from curate.scoring.served_samples import served
+
+            return served(self, context)
         from curate.scoring.decoding import Decoder, Drawing, load_decoder
         from curate.scoring.prompting import Prompter
         from curate.scoring.render import PROMPT_EXCEEDS_CONTEXT
