@@ -10,7 +10,9 @@ from jaxtyping import Float
 from curate.budget import Budget
 from curate.choosing import rank
 from curate.contracts import Expression, Selection, Selector, View
+from curate.correction.revising import why_dropped
 from curate.errors import CurateError
+from curate.marking import METHOD
 from curate.registry import build, get_method
 from curate.reproduce import settings_of
 from curate.selecting import LENGTH_ALIAS
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
 MAX_RANKED: Final = 5
 Cause: TypeAlias = Literal[
-    "ranked below", "filtered", "failed", "left out", "quota", "not in its pool", "unknown"
-]
+    "ranked below", "filtered", "failed", "left out", "quota", "not in its pool", "not marked",
+    "unknown",
+]  # fmt: skip
 _MADE_AGAIN: Final = "the ranking made again from stored scores"
 
 
@@ -36,7 +39,8 @@ class Absence:
         ``ranked below``: the method considered it and others came first. ``filtered``: by where,
         exclude or within. ``failed``: it has no score the method needs. ``left out``: the method
         itself did not consider it. ``quota``: its source had its share. ``not in its pool``: not in
-        the datasets selected from. ``unknown``: stored facts do not say.
+        the datasets selected from. ``not marked``: the selection is what a person marked by hand.
+        ``unknown``: stored facts do not say.
     text
         The same in words, with what would have had to change where that is known.
     rank, n_ranked
@@ -68,6 +72,8 @@ def absences(
 ) -> list[Absence]:
     """Explain each stored selection that does not have an example, the newest first.
 
+    Marks made by hand are explained where they are asked for.
+
     A place in the ranking needs the selection to be made again from stored scores, which is done
     for the selections asked for, or else for the newest `MAX_RANKED`. It costs what the
     selections themselves cost, without any scoring.
@@ -80,7 +86,10 @@ def absences(
         Ids (or beginnings of ids) of the selections to explain; none for all.
     """
     asked = [store.selection(name)["selection_id"] for name in selections]
-    newest = store.query("select selection_id from selections order by created_at desc, 1")
+    newest = store.query(
+        f"select selection_id from selections where method <> '{METHOD}' "
+        "order by created_at desc, 1"
+    )
     having = {one["selection_id"] for one in document["selections"]}
     lacking = [name for name in asked or newest["selection_id"].to_pylist() if name not in having]
     return [
@@ -113,6 +122,11 @@ def _before_ranking(
 ) -> tuple[Cause | None, str]:
     """Return what the record alone says, or no cause."""
     example = document["id"]
+    if record["method"] == METHOD:
+        return (
+            "not marked",
+            f"{record['config']['marker']} has not marked it {record['config']['mark']}",
+        )
     if "config" not in record or "score_sets" not in record:
         return "unknown", "it cannot be known: its record does not say how it was made"
     mine = {row["dataset"] for row in document["rows"]}
@@ -156,6 +170,10 @@ def _by_rank(
         return Absence(selection_id, name, n, cause, text, **facts)
 
     cls = get_method(name)
+    if "revise" in record:
+        why = why_dropped(store, record, document["id"])
+        if why is not None:
+            return because("left out", f"its confidence is low, and no response replaced it: {why}")
     if not issubclass(cls, Selector):
         return because(
             "unknown", f"it cannot be known: {name} is a procedure of several selections"

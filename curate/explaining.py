@@ -30,6 +30,7 @@ def explain(
     ``percentiles`` says where its scores stand in the pool, see `Store.percentiles`. Each of
     ``selections`` also says how many were kept and the gain of the last; ``absent`` explains those
     that do not have it, all or only the ``selections`` asked for, see `curate.absence.Absence`.
+    ``revisions`` are the responses that replace its own in a selection, with their confidences.
 
     With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
     ``text``, ``token_ids`` and ``response_mask`` (which tokens the score counts), and under
@@ -38,15 +39,25 @@ def explain(
     """
     from curate.absence import absences
 
-    document = store.example(example)
-    document["percentiles"] = store.percentiles(document["id"])
-    document["selections"] = [{**one, **_last(store, one)} for one in document["selections"]]
+    document = facts(store, example)
     document["absent"] = [one.to_json() for one in absences(store, document, selections)]
     if scorer is None:
         return document
     document["rendered"] = _rendered(
         document, store, scorer, model, model_for or {}, settings or {}, template
     )
+    return document
+
+
+def facts(store: "Store", example: str) -> dict[str, Any]:
+    """Return an example with what is stored of it: all of `explain` but what must be worked out."""
+    document = store.example(example)
+    document["percentiles"] = store.percentiles(document["id"])
+    document["selections"] = [{**one, **_last(store, one)} for one in document["selections"]]
+    document["revisions"] = [
+        {**one, "original_response": document["response"]}
+        for one in store.revisions_of(document["id"])
+    ]
     return document
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 from curate.errors import ConfigError, DataError
 from curate.manifest import write_manifest
+from curate.sidecar import REVISIONS, revisions_path, write_revisions
 
 To: TypeAlias = Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"]
 Order: TypeAlias = Literal["rank", "input"]
@@ -108,9 +109,10 @@ def write_output(
     written = export_selection(
         store, record["selection_id"], output, options, folder.complete if is_folder else None
     )
-    manifest = output / "manifest.json"
+    manifest, revisions = output / "manifest.json", revisions_path(output)
     if not is_folder:
-        manifest = write_manifest(output, folder.document(written))
+        beside = write_revisions(store, record["selection_id"], revisions)
+        manifest = write_manifest(output, folder.document(written, beside))
     return {
         "selection_id": record["selection_id"],
         "output": str(output),
@@ -120,6 +122,8 @@ def write_output(
         "sha256": written.sha256,
         "splits": dict(written.splits),
         "lost": list(written.lost),
+        "n_revised": folder.n_revised,
+        "revisions": str(revisions) if folder.n_revised else None,
         "warnings": folder.warnings(written),
     }
 
@@ -190,10 +194,21 @@ class _Folder:
         files["README.md"] = card(self._facts(written, exported))
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
-        write_manifest(folder, self.document(written))
+        revisions = write_revisions(self.store, self.record["selection_id"], folder / REVISIONS)
+        write_manifest(folder, self.document(written, revisions))
 
-    def document(self, written: "ExportReport") -> dict[str, Any]:
-        """Return the manifest; the path of the store is relative to where the manifest lies."""
+    @property
+    def n_revised(self) -> int:
+        """Responses of the selection that replace those of the input."""
+        return int(self.record.get("corrected", {}).get("n_replaced", 0))
+
+    def document(
+        self, written: "ExportReport", revisions: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return the manifest; the path of the store is relative to where the manifest lies.
+
+        ``revisions`` are the facts of the file of revisions, None without one.
+        """
         output = self.output.resolve()
         beside = output if written.container == "folder" else output.parent
         return {
@@ -203,6 +218,7 @@ class _Folder:
                 "name": self.output.name, "sha256": written.sha256, "n_rows": written.n_rows,
                 "n_bytes": written.n_bytes, "container": written.container, **asdict(self.how),
                 "splits": dict(written.splits), "lost": list(written.lost),
+                **({} if revisions is None else {"revisions": dict(revisions)}),
             },
         }  # fmt: skip
 
@@ -247,8 +263,19 @@ class _Folder:
             validation=None if self.how.validation is None else {"seed": self.how.seed},
             usage="" if self.trainer is None else self.trainer.usage(exported),
             weights=weights,
-            notes=tally_lines(written.remarks),
+            notes=[*tally_lines(written.remarks), *self._revised()],
         )
+
+    def _revised(self) -> list[str]:
+        if not self.n_revised:
+            return []
+        model = self.record["corrected"]["model"]
+        return [
+            (
+                f"{self.n_revised:,} responses were written by {model} and replace those of the "
+                f"input, which {REVISIONS} has"
+            )
+        ]
 
     def _sources(self) -> dict[str, int]:
         found = self.store.query(

@@ -85,6 +85,14 @@ def _text(d: dict[str, Any]) -> str:
         ]  # fmt: skip
         head = ("selection", "method", "rank", "gain", "last one's gain", "reason")
         parts.append(table(head, taken, "selected"))
+    parts += [
+        f"revised in selection {one['selection_id']} ({one['method']}): confidence "
+        f"{one['parent_confidence']:.4f} before, {one['confidence']:.4f} that the new one is better "
+        f"(consistency {one['consistency']:.4f}, reflection {one['reflection']:.4f})\n"
+        f"  before: {one['original_response']}\n  now:    {one['response']}\n"
+        f"  id {one['id']}, written by {one['model']}"
+        for one in d["revisions"]
+    ]
     if d["absent"]:
         why = [(one["selection_id"], one["method"], one["text"]) for one in d["absent"]]
         parts.append(table(("selection", "method", "why not"), why, "not selected"))

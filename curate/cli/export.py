@@ -75,6 +75,8 @@ def _text(d: dict[str, Any]) -> str:
     splits = ", ".join(f"{n:,} {split}" for split, n in d["splits"].items())
     by_split = f" ({splits})" if len(d["splits"]) > 1 else ""
     lines = [f"wrote {d['n_rows']:,} rows{by_split} to {d['output']}; manifest {d['manifest']}"]
+    if d["n_revised"]:
+        lines.append(f"{d['n_revised']:,} responses are revised; their originals: {d['revisions']}")
     lines += [f"lost: {line}" for line in tally_lines(d["lost"])]
     lines += [f"warning: {warning}" for warning in d["warnings"]]
     if "upload" in d:

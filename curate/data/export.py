@@ -28,6 +28,8 @@ from curate.data.outputs import (
     write_parquet,
     write_shards,
 )
+from curate.data.revised_rows import revised_rows
+from curate.data.revisions import Revisions, revisions_of
 from curate.data.row_formats import ROW_FORMATS, RowFormat, Tally
 from curate.data.sources import KNOWN, compression_of, container_of
 from curate.data.spool import Spool
@@ -140,7 +142,7 @@ def export_selection(
     options: ExportOptions | None = None,
     complete: Callable[[Path, ExportReport], None] | None = None,
 ) -> ExportReport:
-    """Write the rows of a selection to ``output``, whole or not at all.
+    """Write the rows of a selection to ``output``, whole or not at all; revised responses replace theirs.
 
     The extension chooses the container: .jsonl, .json, .csv, .parquet or .arrow, each also with
     .gz or .zst; without an extension, or for a folder, Parquet shards. Rows are read once in input
@@ -160,18 +162,21 @@ def export_selection(
     _check(options, container)
     rows = store.selection_rows(selection_id)
     plan = _Plan.of(store, rows, options)
+    revisions = revisions_of(store, selection_id)
     found = _Found()
     texts = None
     if options.row_format is not None:
         texts = FormattedTexts(
-            options.row_format, lossy=options.lossy, lost=found.lost, remarks=found.remarks
-        )
+            options.row_format, lossy=options.lossy, lost=found.lost, remarks=found.remarks,
+            revisions=revisions,
+        )  # fmt: skip
     encoder = encoder_for(plan.datasets, texts, container, options.notes)
     with whole_or_nothing(output) as temporary:
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         spool = Spool(folder, plan.n_rows)
         try:
-            for table, places in _encoded(store, plan, rows, encoder, found, container):
+            in_rows = revisions if texts is None else {}
+            for table, places in _encoded(store, plan, rows, encoder, found, container, in_rows):
                 spool.add(table, places)
             encoder.finish(plan.n_rows)
             written = _write(spool.tables(), temporary, output, container, encoder, plan, options)
@@ -263,6 +268,7 @@ def _encoded(
     encoder: Encoder,
     found: _Found,
     container: str,
+    revisions: Revisions,
 ) -> Iterator[tuple[pa.Table, np.ndarray[Any, Any]]]:
     """Yield encoded rows, dataset by dataset in input order, with their places in the output."""
     for number, dataset in enumerate(plan.datasets):
@@ -275,6 +281,7 @@ def _encoded(
             if container == "folder":
                 found.licences.update(licences_of(dataset, raw))
             notes = rows.take(pa.array(plan.pick[part]))
+            raw = revised_rows(dataset, positions, raw, notes["id"].to_pylist(), revisions)
             yield encoder.encode(dataset, positions, raw, notes), plan.place[part]
 
 

@@ -23,6 +23,7 @@ SHARD_BYTES: Final = 256 << 20
 SPLITS: Final = ("train", "validation")
 _BESIDE: Final = (
     "README.md", "manifest.json", "dataset_info.json", "axolotl.yaml", "train_trl.py",
+    "revisions.jsonl",
 )  # fmt: skip
 
 

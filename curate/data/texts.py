@@ -15,6 +15,7 @@ from curate.data.detection import Layout
 from curate.data.formats import FORMATS
 from curate.data.messages import RowError
 from curate.data.records import BadRecord, Chunk
+from curate.data.revisions import Revisions, revised_messages
 from curate.data.row_formats import N_NAMED, REJECTED, RowFormat, Tally
 from curate.data.text_readers import parse_object
 from curate.errors import DataError, StoreError
@@ -135,10 +136,21 @@ class FormattedTexts:
         Whether what the format cannot hold is taken away; otherwise it makes `check` raise.
     lost, remarks
         Where to count what was taken away, and what the format remarks on.
+    revisions
+        Responses that replace those of examples.
     """
 
-    def __init__(self, layout: RowFormat, *, lossy: bool, lost: Tally, remarks: Tally) -> None:
+    def __init__(
+        self,
+        layout: RowFormat,
+        *,
+        lossy: bool,
+        lost: Tally,
+        remarks: Tally,
+        revisions: Revisions | None = None,
+    ) -> None:
         self._layout = layout
+        self._revisions = revisions or {}
         self._lossy = lossy
         self._lost = lost
         self._remarks = remarks
@@ -173,6 +185,8 @@ class FormattedTexts:
 
     def _converted(self, row: CanonicalRow, is_pair: bool) -> dict[str, Any]:
         messages, tools = row.messages, row.tools
+        if row.identity.id in self._revisions:
+            messages = revised_messages(messages, self._revisions[row.identity.id].response)
         if is_pair and not self._lossy:
             self._n_pairs += 1
             raise RowError(REJECTED)

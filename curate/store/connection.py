@@ -52,7 +52,9 @@ def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyC
 
 def configure(connection: duckdb.DuckDBPyConnection, spill: Path, memory_limit: str) -> None:
     """Set what every connection needs: bounded memory, silence, NaN instead of errors."""
-    connection.execute("set enable_progress_bar = false")
+    [shown] = connection.execute("select current_setting('enable_progress_bar')").fetchall()[0]
+    if shown:  # in a kernel without widgets it is off already, and setting it is an error
+        connection.execute("set enable_progress_bar = false")
     connection.execute("set ieee_floating_point_ops = true")
     connection.execute(f"set memory_limit = '{memory_limit}'")
     connection.execute(f"set temp_directory = {literal(str(spill))}")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.store import schema, viewing
+from curate.store import revisions, schema, viewing
 from curate.store.connection import literal
 from curate.store.parts import (
     METADATA_KEY,
@@ -33,7 +33,8 @@ FOLDER: Final = "forgotten"
 def forget(store: "Store", where: str, *, dry_run: bool) -> dict[str, Any]:
     """Remove the examples that satisfy a condition, with their rows, texts and scores.
 
-    Selections keep their rows; `Store.selection` counts those that are gone. Killed at any moment
+    Selections keep their rows; `Store.selection` counts those that are gone. What was written to
+    replace their responses goes too. Killed at any moment
     after the decision is on disk, the next opening of the store carries it out.
     """
     with store.connect() as con:
@@ -82,10 +83,12 @@ def _carry_out(store: "Store", decision: Path) -> None:
             _rewrite_rows(store.parts, dataset, gone)
         for shard in shards:
             _rewrite_shard(store.parts, shard, gone)
+        revisions.forget_texts(store.parts, gone)
         for cache in (store.parts / "cache").glob("*.npy"):
             cache.unlink()
         con.register("gone", table)
         _delete(con, shards)
+        con.execute("delete from revisions where parent_id in (select id from gone)")
         _update_manifests(con, store.parts, datasets)
         schema.refresh_views(con, store.parts)
         version = int(schema.meta(con, "pool_version") or "0")
@@ -130,6 +133,21 @@ def _delete(con: duckdb.DuckDBPyConnection, shards: Sequence[str]) -> None:
             (select n_examples from internal.shards i where i.shard_id = s.shard)
         where shard in ({listed})"""
     )
+    for shape in schema.set_shapes(con):
+        if shape.partial:
+            _recount(con, shape, listed)
+
+
+def _recount(con: duckdb.DuckDBPyConnection, shape: schema.SetShape, shards: str) -> None:
+    """Count anew what a partial set holds of some shards: its entries, scores and failures."""
+    con.execute(
+        f"""update internal.set_shards s set n_examples =
+            (select count(*) from internal.examples e where e.shard = s.shard and
+                (e.row in (select row from {shape.table})
+                or e.id in (select id from failures where set_id = ?)))
+        where s.set_id = ? and s.shard in ({shards})""",
+        [shape.set_id, shape.set_id],
+    )
 
 
 def _update_manifests(con: duckdb.DuckDBPyConnection, parts: Path, datasets: Sequence[str]) -> None:
@@ -148,15 +166,14 @@ def _update_manifests(con: duckdb.DuckDBPyConnection, parts: Path, datasets: Seq
 def _rewrite_shard(parts: Path, shard: str, gone: pa.Array) -> None:
     """Rewrite a shard of the pool and the parts of every score set for it."""
     dataset, _, number = shard.rpartition("-")
-    paths = [parts / "examples" / dataset / f"shard-{number}.parquet"]
-    paths += sorted((parts / "scores").glob(f"*/{shard}.parquet"))
-    for path in paths:
+    texts = parts / "examples" / dataset / f"shard-{number}.parquet"
+    for path in [texts, *sorted((parts / "scores").glob(f"*/{shard}.parquet"))]:
         if not path.exists():
             continue
         table = pq.ParquetFile(path).read()
         kept = table.filter(pc.invert(pc.is_in(table["id"], value_set=gone)))
-        if kept.num_rows == 0:
-            path.unlink()
+        if kept.num_rows == 0 and (path == texts or not texts.exists()):
+            path.unlink()  # the part of a partial set may be empty while its shard is not
         elif kept.num_rows < table.num_rows:
             metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
             write_part(path, kept, metadata) if metadata else write_parquet(path, kept)

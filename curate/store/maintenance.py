@@ -120,7 +120,9 @@ def _missing_parts(store: "Store") -> Iterator[Finding]:
         wanted.append(store.parts / "raw" / dataset.dataset_id)
     with store.connect() as con:
         committed = con.execute("select set_id, shard from internal.set_shards").fetchall()
+        revised = _names(con, "select distinct selection_id from revisions")
     wanted += [store.parts / "scores" / s / f"{shard}.parquet" for s, shard in committed]
+    wanted += [store.parts / "revisions" / f"{one}.parquet" for one in sorted(revised)]
     for path in wanted:
         if not path.exists():
             yield Finding(
@@ -132,6 +134,7 @@ def _unreferenced(store: "Store", con: duckdb.DuckDBPyConnection) -> list[Path]:
     """Return what belongs to no dataset, score set or selection, and to no living process."""
     datasets = _names(con, "select dataset_id from internal.datasets")
     sets = _names(con, "select set_id from internal.score_sets")
+    chosen = _names(con, "select selection_id from selections")
     owners = {
         "datasets": datasets,
         "rows": datasets,
@@ -139,7 +142,8 @@ def _unreferenced(store: "Store", con: duckdb.DuckDBPyConnection) -> list[Path]:
         "skipped": datasets,
         "examples": datasets,
         "scores": sets,
-        "selections": _names(con, "select selection_id from selections"),
+        "selections": chosen,
+        "revisions": chosen,
     }
     found: list[Path] = []
     for folder, known in owners.items():

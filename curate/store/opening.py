@@ -23,6 +23,7 @@ FOLDERS = (
     "examples",
     "scores",
     "selections",
+    "revisions",
     "trials",
     "cache/spill",
 )

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from curate.errors import StoreError
-from curate.store import schema, scores, selections, trials
+from curate.store import revisions, schema, scores, selections, trials
 from curate.store.connection import build_file, connect, literal, transaction
 from curate.store.parts import owner, read_json, sync
 from curate.store.records import ScoreKey, ScoreSet, canonical_json, utc_now
@@ -42,6 +42,7 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
             n_datasets = _add_datasets(con, parts)
             set_ids = _add_score_sets(con, parts)
             n_selections = _add_selections(con, parts)
+            revisions.add_all(con, parts)
             for trial in sorted((parts / "trials").glob("*.json")):
                 trials.insert(con, read_json(trial))
             schema.refresh_views(con, parts)

@@ -9,6 +9,7 @@ from typing import Final
 import duckdb
 
 from curate.store.connection import identifier, literal
+from curate.store.records import PART_INPUT, POOL_INPUT
 
 SCHEMA_VERSION: Final = 1
 
@@ -81,12 +82,16 @@ def initial_statements(parts: Path, created_at: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SetShape:
-    """What the views need to know of a score set; ``columns`` maps names to scorer dtypes."""
+    """What the views need to know of a score set; ``columns`` maps names to scorer dtypes.
+
+    ``partial``: it holds a part of the pool only, and is never complete.
+    """
 
     set_id: str
     aliases: tuple[str, ...]
     columns: Mapping[str, str]
     complete: bool
+    partial: bool
 
     @property
     def table(self) -> str:
@@ -111,12 +116,14 @@ def refresh_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
 def refresh_score_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
     """Define ``scores``, ``vectors`` and the relation of each score set anew."""
     shapes = set_shapes(connection)
-    newest: dict[str, SetShape] = {}
-    for shape in shapes:  # oldest first, so that the newest one stays
-        if shape.complete:
-            newest.update(dict.fromkeys(shape.aliases, shape))
-    for statement in _score_views(parts, shapes, tuple(newest.items())):
+    newest = tuple(_newest(shapes).items())
+    for statement in _score_views(parts, shapes, newest):
         connection.execute(statement)
+
+
+def newest_shapes(connection: duckdb.DuckDBPyConnection) -> dict[str, SetShape]:
+    """Return what ``scores`` shows: the newest score set of each alias complete for the pool."""
+    return _newest(set_shapes(connection))
 
 
 def set_shapes(connection: duckdb.DuckDBPyConnection) -> tuple[SetShape, ...]:
@@ -130,11 +137,11 @@ def set_shapes(connection: duckdb.DuckDBPyConnection) -> tuple[SetShape, ...]:
     pool_hash = meta(connection, "pool_hash")
     shapes = []
     for set_id, aliases, columns, key, n_committed in rows:
-        seen = json.loads(key)["inputs"].get("pool")
-        fresh = seen is None or seen == pool_hash
-        shapes.append(
-            SetShape(set_id, tuple(aliases), json.loads(columns), fresh and n_committed == n_shards)
-        )
+        inputs = json.loads(key)["inputs"]
+        partial = PART_INPUT in inputs
+        fresh = inputs.get(POOL_INPUT, pool_hash) == pool_hash
+        complete = fresh and not partial and n_committed == n_shards
+        shapes.append(SetShape(set_id, tuple(aliases), json.loads(columns), complete, partial))
     return tuple(shapes)
 
 
@@ -172,6 +179,14 @@ def text_source(parts: Path, datasets: Sequence[str]) -> str:
 def part_source(parts: Path, set_id: str) -> str:
     """Return SQL for all parts of a score set."""
     return f"read_parquet({literal(str(parts / 'scores' / set_id / '*.parquet'))})"
+
+
+def _newest(shapes: Sequence[SetShape]) -> dict[str, SetShape]:
+    newest: dict[str, SetShape] = {}
+    for shape in shapes:  # oldest first, so that the newest one stays
+        if shape.complete:
+            newest.update(dict.fromkeys(shape.aliases, shape))
+    return newest
 
 
 def _names(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:

@@ -36,13 +36,20 @@ def save(store: "Store", record: Mapping[str, Any], rows: pa.Table) -> None:
     missing = [name for name in ROWS_SCHEMA.names if name not in rows.column_names]
     if missing:
         raise ConfigError(f"the rows of a selection lack {missing}; they have {rows.column_names}")
+    with store.write() as con:
+        write(store, con, record, rows)
+
+
+def write(
+    store: "Store", con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: pa.Table
+) -> None:
+    """Write a selection's files and its rows in the database, in the transaction of ``con``."""
     full = {"created_at": utc_now(), **record}
     kept = rows.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA).sort_by("rank")
     folder = store.parts / "selections"
-    with store.write() as con:
-        write_parquet(folder / f"{record['selection_id']}.parquet", kept)
-        insert(con, full, folder / f"{record['selection_id']}.parquet")
-        write_json(folder / f"{record['selection_id']}.json", full)
+    write_parquet(folder / f"{record['selection_id']}.parquet", kept)
+    insert(con, full, folder / f"{record['selection_id']}.parquet")
+    write_json(folder / f"{record['selection_id']}.json", full)
 
 
 def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path) -> None:
@@ -84,6 +91,17 @@ def rows(store: "Store", selection_id: str) -> pa.Table:
             where selection_id = {literal(full_id)} order by rank"""
         ).to_arrow_table()
     return table
+
+
+def listed(store: "Store", selection_id: str, *, in_pool: bool) -> list[str]:
+    """Return the ids of a selection in order of rank; none where there is no such selection."""
+    present = "and id in (select id from internal.examples)" if in_pool else ""
+    with store.connect() as con:
+        rows = con.execute(
+            f"select id from selection_rows where selection_id = ? {present} order by rank",
+            [selection_id],
+        ).fetchall()
+    return [i for (i,) in rows]
 
 
 def resolve(con: duckdb.DuckDBPyConnection, selection_id: str) -> str:

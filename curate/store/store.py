@@ -14,14 +14,19 @@ from curate.store import (
     connection,
     forget,
     maintenance,
+    marks,
     opening,
     percentiles,
     pool,
+    projection,
     rebuild,
+    revisions,
     scores,
     selections,
+    snapshot,
     viewing,
 )
+from curate.store.ids import Ids
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
 from curate.store.writer import PoolWriter
 from curate.view import View
@@ -264,6 +269,54 @@ class Store:
     def selection_rows(self, selection_id: str) -> pa.Table:
         """Return ``id, rank, gain, weight, reason`` of a selection, best first."""
         return selections.rows(self, selection_id)
+
+    def listed(self, selection_id: str, *, in_pool: bool = False) -> list[str]:
+        """Return the ids of a selection in order of rank; none where there is no such selection.
+
+        ``in_pool`` leaves out those that are no longer in the pool.
+        """
+        return selections.listed(self, selection_id, in_pool=in_pool)
+
+    def save_revisions(self, selection_id: str, rows: pa.Table) -> None:
+        """Store responses that replace those of a selection's examples.
+
+        ``rows`` are as `revisions` returns them. To be called before `save_selection`, so that
+        nobody can read the selection without them.
+        """
+        revisions.save(self, selection_id, rows)
+
+    def revisions(self, selection_id: str) -> pa.Table:
+        """Return the revised responses of a selection, no row for one without.
+
+        Columns: id (of the example with this response), parent_id, response; of the verdict
+        confidence, consistency, reflection; parent_confidence; model, which wrote it.
+        """
+        return revisions.of_selection(self, selection_id)
+
+    def revisions_of(self, example_id: str) -> list[dict[str, Any]]:
+        """Return the revisions of one example with their ``selection_id`` and ``method``."""
+        return revisions.of_example(self, example_id)
+
+    def move_examples(
+        self, ids: Sequence[str], to: str | None, among: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, int]:
+        """Put examples into one of several selections and out of the others; see `marks.move`."""
+        return marks.move(self, ids, to, among)
+
+    # Looking around --------------------------------------------------------------------------
+
+    def state(self) -> str:
+        """Return a hash that changes with the pool and with the newest complete score sets."""
+        with self.connect() as con:
+            return snapshot.state(con)
+
+    def snapshot(self) -> "snapshot.Snapshot":
+        """Copy the pool's facts into memory, and its scores as they are asked for."""
+        return snapshot.Snapshot(self)
+
+    def projected(self, set_id: str, column: str) -> "tuple[projection.Points, Ids]":
+        """Return stored vectors in two dimensions, (m, 2), and their ids; see `projection`."""
+        return projection.projected(self, set_id, column)
 
     # Maintenance -----------------------------------------------------------------------------
 

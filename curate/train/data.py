@@ -145,8 +145,10 @@ def prepare(
 def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
     """Return the rows of a selection with their weights (1 where it has none), best first.
 
-    Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
+    A row whose response was revised has the new one, and the id of the example that makes. Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
     """
+    from curate.data.revisions import revised_example, revisions_of
+
     table = store.selection_rows(selection_id)
     ids = table.column("id").to_pylist()
     if not ids:
@@ -161,9 +163,14 @@ def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
             f"{len(missing)} of {len(ids)} examples of selection {selection_id} are no longer in "
             f"the pool (first: {missing[0]}); select again"
         )
+    revised = {
+        i: revised_example(found[i].example, one.response)
+        for i, one in revisions_of(store, selection_id).items()
+    }
+    examples = [revised.get(i, found[i].example) for i in ids]
     return [
-        TrainRow(i, found[i].example, weight, found[i].source)
-        for i, weight in zip(ids, weights, strict=True)
+        TrainRow(example.id, example, weight, found[i].source)
+        for i, example, weight in zip(ids, examples, weights, strict=True)
     ]
 
 

@@ -1,0 +1,65 @@
+"""Responses that replace others, in examples and in what notebooks see of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+from curate.contracts import Example
+from curate.data.identity import identify
+from curate.data.messages import Message
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.store import Store
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A response, and the id of the example that has it."""
+
+    id: str
+    response: str
+
+
+Revisions: TypeAlias = Mapping[str, Revision]  # by the id of the example whose response it replaces
+
+
+def revisions_of(store: "Store", selection_id: str) -> dict[str, Revision]:
+    """Return the revisions of a selection, none for most."""
+    rows = store.revisions(selection_id).to_pylist()
+    return {row["parent_id"]: Revision(row["id"], row["response"]) for row in rows}
+
+
+def revised_example(example: Example, response: str) -> Example:
+    """Return an example with a text in the place of its response, under the id of its content."""
+    messages = tuple(revised_messages(example.messages, response))
+    return replace(example, id=identify(messages, example.tools).id, messages=messages)
+
+
+def revised_messages(messages: Sequence[Mapping[str, Any]], response: str) -> list[Message]:
+    """Return messages with a text in the place of the last one, of which only the role stays."""
+    *history, last = messages
+    return [*(dict(one) for one in history), {"content": response, "role": last["role"]}]
+
+
+def with_revisions(rows: "pa.Table", revisions: Revisions) -> "pa.Table":
+    """Replace ``messages`` (JSON) and ``response`` of the examples that have a revision, by ``id``."""
+    import pyarrow as pa
+
+    if not revisions:
+        return rows
+    columns = {name: rows[name].to_pylist() for name in ("messages", "response")}
+    for number, example in enumerate(rows["id"].to_pylist()):
+        if example in revisions:
+            response = revisions[example].response
+            turns = revised_messages(json.loads(columns["messages"][number]), response)
+            columns["messages"][number] = identify(turns).messages
+            columns["response"][number] = response
+    for name, values in columns.items():
+        field = rows.schema.field(name)
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, field, pa.array(values, field.type))
+    return rows
