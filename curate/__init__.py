@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from curate.contracts import Example as Example
     from curate.contracts import Expression as Expression
     from curate.contracts import ForwardScorer as ForwardScorer
+    from curate.contracts import Generate as Generate
+    from curate.contracts import Judge as Judge
     from curate.contracts import LoadContext as LoadContext
     from curate.contracts import Mean as Mean
     from curate.contracts import Need as Need
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from curate.contracts import Procedure as Procedure
     from curate.contracts import Rendering as Rendering
     from curate.contracts import Result as Result
+    from curate.contracts import Revise as Revise
     from curate.contracts import RowScorer as RowScorer
     from curate.contracts import RunRecipe as RunRecipe
     from curate.contracts import RunScorer as RunScorer
@@ -64,15 +67,16 @@ if TYPE_CHECKING:
     from curate.errors import TrainError as TrainError
     from curate.errors import WorkerError as WorkerError
     from curate.pool import open as open
+    from curate.prove.document import Proof as Proof
     from curate.registry import register as register
 
 __version__ = "0.1.0"
 
 _NAMES: Final[dict[str, str]] = {
     "curate.contracts": (
-        "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer LoadContext "
-        "Mean Need Outcome "
-        "PoolScorer Procedure Rendering Result RowScorer RunRecipe RunScorer Score Scorer "
+        "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer Generate Judge "
+        "LoadContext Mean Need Outcome "
+        "PoolScorer Procedure Rendering Result Revise RowScorer RunRecipe RunScorer Score Scorer "
         "Segment SegmentStats Select Selection Selector Stat Step Train Unite Vectors View fit_size "
         "keep_within"
     ),
@@ -82,6 +86,7 @@ _NAMES: Final[dict[str, str]] = {
         "ScoreError StoreError TooManyFailuresError TrainError WorkerError"
     ),
     "curate.pool": "open",
+    "curate.prove.document": "Proof",
     "curate.registry": "register",
 }
 _MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -11,12 +11,25 @@ from jaxtyping import Float, Int
 from curate.budget import Budget, Unit, fit_size, keep_within
 from curate.run_recipe import RunRecipe
 from curate.segments import Rendering, Segment, SegmentStats, Stat
-from curate.steps import Evaluate, Mean, Outcome, Result, Score, Select, Step, Train, Unite
+from curate.steps import (
+    Evaluate,
+    Generate,
+    Judge,
+    Mean,
+    Outcome,
+    Result,
+    Revise,
+    Score,
+    Select,
+    Step,
+    Train,
+    Unite,
+)
 from curate.view import Vectors, View
 
 __all__ = [
     "FAILURE", "ROLES", "TOKENS_RUN", "Budget", "Column", "Columns", "DerivedScorer", "Evaluate", "Example",
-    "Expression", "ForwardScorer", "LoadContext", "Mean", "Need", "Outcome", "PoolScorer", "Procedure", "Rendering", "Result", "Role", "RowScorer",
+    "Expression", "ForwardScorer", "Generate", "Judge", "LoadContext", "Mean", "Need", "Outcome", "PoolScorer", "Procedure", "Rendering", "Result", "Revise", "Role", "RowScorer",
     "RunRecipe", "RunScorer", "Score", "Scorer", "Segment", "SegmentStats", "Select", "Selection", "Selector", "Stat", "Step", "Train",
     "Unit", "Unite", "Vectors", "View", "fit_size", "keep_within",
 ]  # fmt: skip

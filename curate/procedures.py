@@ -12,10 +12,13 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast, final
 from curate.contracts import (
     Budget,
     Evaluate,
+    Generate,
+    Judge,
     Mean,
     Outcome,
     Procedure,
     Result,
+    Revise,
     Score,
     Select,
     Step,
@@ -30,7 +33,7 @@ Observe: TypeAlias = Callable[[Step, Result], None]
 
 _KINDS: Final[Mapping[type, str]] = {
     Select: "select", Score: "score", Unite: "unite", Train: "train", Evaluate: "evaluate",
-    Mean: "mean",
+    Mean: "mean", Generate: "generate", Judge: "judge", Revise: "revise",
 }  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from curate.contracts import Procedure, Role, RunScorer
+from curate.contracts import Procedure, Revise, Role, RunScorer
 from curate.errors import DataError, StoreError
 from curate.manifest import exported_path, library_versions, read_manifest
 from curate.progress import Progress
@@ -67,15 +68,31 @@ def _select_and_export(
 ) -> dict[str, Any]:
     from curate.exporting import How, write_output
 
-    record = _select_again(store, document, progress)
-    how = How.of_manifest(document["output"])
-    return write_output(store, record["selection_id"], target, how)
+    with _as_stored(store, document["selection_id"]):
+        record = _select_again(store, document, progress)
+        how = How.of_manifest(document["output"])
+        return write_output(store, record["selection_id"], target, how)
+
+
+@contextmanager
+def _as_stored(store: "Store", selection_id: str) -> Iterator[None]:
+    """Leave a stored selection as it is: made again, it lacks what its procedure cost and said."""
+    known = selection_id in store.query("select selection_id from selections")[0].to_pylist()
+    record = store.selection(selection_id) if known else {}
+    rows = store.selection_rows(selection_id) if known else None
+    try:
+        yield
+    finally:
+        if rows is not None:
+            record.pop("n_forgotten", None)
+            store.save_selection(record, rows)
 
 
 def _select_again(
     store: "Store", document: Mapping[str, Any], progress: Progress
 ) -> Mapping[str, Any]:
     """Select from stored scores; what a procedure has put together, part by part, nothing trained."""
+    from curate.correction.revising import revised
     from curate.scoring.job import ScoringOptions
     from curate.stepping import united
 
@@ -86,13 +103,16 @@ def _select_again(
     options = _options(document)
     procedure = build_method(document["method"], options.settings)
     assert isinstance(procedure, Procedure)
+    if "revise" in document:
+        [kept] = document["selections"]
+        return revised(store, procedure, options, Revise(kept, **document["revise"]))
     return united(store, procedure, options, document["selections"])
 
 
 def _options(document: Mapping[str, Any], bind: bool = True) -> SelectOptions:
     sets = document["score_sets"]
     return SelectOptions(
-        method=document["method"],
+        method=document.get("made_by", document["method"]),
         budget=document["budget"],
         settings=settings_of(document["config"]),
         seed=document["seed"],

@@ -22,7 +22,8 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError
 from curate.manifest import library_versions
-from curate.progress import Progress
+from curate.marking import with_selections
+from curate.progress import Progress, SaidOnce
 from curate.registry import build, get_method
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def select(
     """
     began = time.perf_counter()
     method = build_method(options.method, options.settings)
+    options = replace(
+        options,
+        include=with_selections(store, options.include),
+        exclude=with_selections(store, options.exclude),
+    )
     if isinstance(method, Procedure):
         return _run_procedure(store, method, options, scoring, progress, began)
     budget = None if options.budget is None else Budget.parse(options.budget)
@@ -230,12 +236,13 @@ def _record(
         "warnings": warnings,
         "created_at": utc_now(),
         "specs": {alias: status.spec for alias, status in sorted(bound.sets.items())},
-        "inputs": _inputs(store, identity["datasets"]),
+        "inputs": inputs_of(store, identity["datasets"]),
         "versions": library_versions(),
     }
 
 
-def _inputs(store: "Store", datasets: Sequence[str]) -> list[dict[str, Any]]:
+def inputs_of(store: "Store", datasets: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what a record says of the datasets it was made from."""
     wanted = set(datasets)
     return [
         {
@@ -291,15 +298,18 @@ def _run_procedure(
     refuse_unused(setting_owners(method), options.settings)
     budget = None if options.budget is None else Budget.parse(options.budget)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
-    execute = StepExecutor(store, method, options, scoring, progress)
+    execute = StepExecutor(store, method, options, scoring, SaidOnce(progress))
     outcome = run_procedure(
         method, budget, options.seed, execute, journal,
         context=_circumstances(store, options, scoring), observe=execute.observe,
     )  # fmt: skip
     record = store.selection(outcome.selection_id)
-    record |= {"method": options.method, "warnings": [*record["warnings"], *outcome.warnings]}
+    warnings = list(dict.fromkeys([*record["warnings"], *outcome.warnings]))
+    made_by = record.get("made_by", record["method"])
+    record |= {"method": options.method, "made_by": made_by, "warnings": warnings}
     if execute.models:
         record["procedure"] = execute.cost()
+    if execute.models or outcome.warnings:
         store.save_selection(record, store.selection_rows(outcome.selection_id))
         execute.forget_models()
     return _report(record, began, 0)

@@ -12,10 +12,13 @@ import numpy as np
 from curate.contracts import (
     Budget,
     Evaluate,
+    Generate,
+    Judge,
     Mean,
     Procedure,
     Rendering,
     Result,
+    Revise,
     Score,
     Select,
     Step,
@@ -54,6 +57,7 @@ class StepExecutor:
     scoring: "ScoringOptions"
     progress: Progress
     models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    texts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __call__(self, step: Step) -> Result:
         """Carry out one step and return what it left in the store."""
@@ -70,15 +74,24 @@ class StepExecutor:
                 return self._evaluate(step)
             case Mean():
                 return self._mean(step)
+            case Generate():
+                return self._generate(step)
+            case Judge():
+                return self._judge(step)
+            case Revise():
+                return self._revise(step)
 
     def observe(self, step: Step, result: Result) -> None:
         """Take note of a step that was executed, now or by an earlier run."""
         if isinstance(step, Train):
             self.models[result.id] = result.facts
+        elif isinstance(step, Generate | Judge):
+            self.texts[result.id] = result.facts
 
     def cost(self) -> dict[str, float]:
-        """Return what the run's trainings cost: models, tokens, seconds, flops (an estimate)."""
-        costs = {name: sum(one[name] for one in self.models.values()) for name in _COSTS}
+        """Return what training, writing and judging cost: models, tokens, seconds, flops (estimates)."""
+        parts = [*self.models.values(), *self.texts.values()]
+        costs = {name: sum(one[name] for one in parts) for name in _COSTS}
         return {"n_models": len(self.models), **costs}
 
     def forget_models(self) -> None:
@@ -89,10 +102,11 @@ class StepExecutor:
     def _score(self, step: Score) -> Result:
         from curate.scoring.job import score_one
 
-        status = score_one(
-            self.store, step.scorer, dict(step.config), step.role, self.scoring, self.progress
-        )
-        return Result(status.set_id, {"content_hash": status.content_hash})
+        report = score_one(
+            self.store, step.scorer, dict(step.config), step.role, self.scoring, self.progress,
+            step.within,
+        )  # fmt: skip
+        return Result(report.sets[0].status.set_id, report.facts())
 
     def _select(self, step: Select) -> Result:
         from curate.selecting import select
@@ -105,6 +119,7 @@ class StepExecutor:
             seed=step.seed,
             within=step.within or self.options.within,
             without=(*self.options.without, *step.without),
+            bind=step.bind,
         )
         record = select(self.store, options, self.scoring, self.progress)
         return Result(
@@ -147,13 +162,7 @@ class StepExecutor:
         return Result(model, facts)
 
     def _evaluate(self, step: Evaluate) -> Result:
-        values = self._losses(step.model, step)
-        if step.minus is not None:
-            other = self._losses(step.minus, step)
-            values = {i: other[i] - value for i, value in values.items()}
-        if step.answers:
-            answered = self._losses(step.model, step, self._answers(step))
-            values = {i: value - answered.get(i, np.nan) for i, value in values.items()}
+        values = self._gaps(step) if step.rewards else self._loss_differences(step)
         view = self.store.view(bind=step.bind, expressions={"by": step.by}, within=step.selection)
         groups = view.scores("by")
         measured = np.array([values.get(i.decode(), np.nan) for i in view.ids])
@@ -165,10 +174,49 @@ class StepExecutor:
         }  # fmt: skip
         return Result(step.selection, {"groups": found})
 
+    def _gaps(self, step: Evaluate) -> dict[str, float]:
+        from curate.scoring.rewards import reward_gaps
+
+        answers = [row.example for row in self._answers(step)]
+        return reward_gaps(self.store, step.rewards, answers, self.scoring)
+
+    def _loss_differences(self, step: Evaluate) -> dict[str, float]:
+        values = self._losses(step.model, step)
+        if step.minus is not None:
+            other = self._losses(step.minus, step)
+            values = {i: other[i] - value for i, value in values.items()}
+        if step.answers:
+            answered = self._losses(step.model, step, self._answers(step))
+            values = {i: value - answered.get(i, np.nan) for i, value in values.items()}
+        return values
+
     def _mean(self, step: Mean) -> Result:
         view = self.store.view(bind=step.bind, expressions=step.expressions, within=step.selection)
         means = {name: float(np.nanmean(view.scores(name))) for name in step.expressions}
         return Result(step.selection, {"mean": means})
+
+    def _generate(self, step: Generate) -> Result:
+        from curate.correction.executing import Writer, generate
+
+        trained = self._trained(step.model)
+        config = self._config(trained)
+        base = Path(config.model).name if Path(config.model).is_dir() else config.model
+        name = f"{base} fine-tuned on selection {trained.selection}"
+        writer = Writer(config, self._weights(step.model), name)
+        return generate(self.store, step, writer, self.scoring, self.progress)
+
+    def _judge(self, step: Judge) -> Result:
+        from curate.correction.executing import judge
+
+        return judge(self.store, step, self.scoring, self.progress)
+
+    def _revise(self, step: Revise) -> Result:
+        from curate.correction.revising import revised
+
+        record = revised(self.store, self.procedure, self.options, step)
+        return Result(
+            record["selection_id"], {"n_selected": record["n_selected"], **record["corrected"]}
+        )
 
     def _losses(
         self, model: str, step: Evaluate, rows: "Sequence[TrainRow] | None" = None
@@ -281,6 +329,7 @@ def united(
     tables = [pl.from_arrow(store.selection_rows(one)) for one in selections]
     rows: Any = pl.concat(cast(Any, tables)).unique("id", keep="first", maintain_order=True)
     rows = rows.with_columns(pl.int_range(1, rows.height + 1).alias("rank"))
+    score_sets, specs = _merged(parts)
     identity = {
         **{name: parts[0][name] for name in ("where", "include", "exclude", "quota", "datasets")},
         "method": procedure.name,
@@ -288,7 +337,7 @@ def united(
         "budget": options.budget and str(Budget.parse(options.budget)),
         "seed": options.seed,
         "within": options.within,
-        "score_sets": _merged(parts, "score_sets"),
+        "score_sets": score_sets,
         "selections": list(selections),
     }
     tokens = [one["n_tokens"] for one in parts]
@@ -308,7 +357,7 @@ def united(
         "length_ratio": None if None in ratios else float(np.average(ratios, weights=weights)),
         "warnings": list(dict.fromkeys(w for one in parts for w in one["warnings"])),
         "created_at": utc_now(),
-        "specs": _merged(parts, "specs"),
+        "specs": specs,
         "inputs": parts[0]["inputs"],
         "versions": parts[0]["versions"],
     }
@@ -316,11 +365,19 @@ def united(
     return record
 
 
-def _merged(parts: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _merged(parts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the score sets that selections read, and their specs, by alias.
+
+    Where an alias stands for several sets, all but the first have their id behind it.
+    """
+    sets: dict[str, Any] = {}
+    specs: dict[str, Any] = {}
     for one in parts:
-        found |= one[name]
-    return found
+        for alias, read in one["score_sets"].items():
+            other = alias in sets and sets[alias]["set_id"] != read["set_id"]
+            name = f"{alias}-{read['set_id']}" if other else alias
+            sets[name], specs[name] = read, one["specs"][alias]
+    return sets, specs
 
 
 def config_of(procedure: Procedure) -> dict[str, Any]:

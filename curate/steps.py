@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 if TYPE_CHECKING:
     from curate.contracts import Role
@@ -14,7 +14,8 @@ class Select:
     """Step: select with a method, inside the whole pool or inside an earlier step's selection.
 
     ``within`` is the id of a selection to stay inside of, ``without`` are ids of selections whose
-    examples are out of the question.
+    examples are out of the question. ``bind`` fixes the score sets that the method's aliases stand
+    for, by id: the only way to read a partial one.
     """
 
     method: str
@@ -23,16 +24,23 @@ class Select:
     within: str | None = None
     seed: int = 0
     without: tuple[str, ...] = ()
+    bind: Mapping[str, str] = field(default_factory=dict)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Step: make sure the pool has a score set; nothing is computed twice."""
+    """Step: make sure the pool has a score set; nothing is computed twice.
+
+    With ``within``, the id of a selection, only its examples are scored, into a partial set. Its
+    facts are ``n_examples``, ``n_failed`` and ``tokens``: what was run for it and for the scores it
+    reads, as far as those are of the same examples.
+    """
 
     scorer: str
     config: Mapping[str, Any] = field(default_factory=dict)
     role: "Role | None" = None
+    within: str | None = None
 
 
 @final
@@ -89,6 +97,9 @@ class Evaluate:
     answers
         If positive, the mean is of the loss of the reference minus that of the model's own greedy
         answer of at most so many tokens.
+    rewards
+        Ids of score sets of the scorer ``reward`` that hold the references' rewards. With them the
+        mean is of the reference's reward minus the answer's, by the same reward model, and no loss.
     """
 
     model: str
@@ -97,6 +108,7 @@ class Evaluate:
     bind: Mapping[str, str] = field(default_factory=dict)
     minus: str | None = None
     answers: int = 0
+    rewards: tuple[str, ...] = ()
     role: "Role" = "target"
 
 
@@ -113,7 +125,92 @@ class Mean:
     bind: Mapping[str, str] = field(default_factory=dict)
 
 
-Step: TypeAlias = Select | Score | Unite | Train | Evaluate | Mean
+@final
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Step: a trained model's answer to each prompt of a selection, as a candidate response.
+
+    The result's id names the candidates. Its facts are ``n_rows``, ``n_written``, ``failed`` (counts by
+    reason), ``tokens``, ``seconds`` and ``flops``.
+
+    Parameters
+    ----------
+    model
+        An earlier step has trained it; it is asked in the template it was trained in.
+    max_new_tokens
+        Cap of an answer in tokens; one that does not end before is no candidate.
+    temperature
+        0 is greedy. Otherwise what is drawn depends on the example's id and ``seed`` alone.
+    """
+
+    model: str
+    selection: str
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Step: the model of a role, untrained, compares each candidate with the response it is for.
+
+    The result's id names the verdicts. Its facts are ``n_rows``, ``n_judged``, ``mass`` (median
+    probability of the letters, or share of replies with one), ``tokens``, ``seconds`` and ``flops``.
+
+    Parameters
+    ----------
+    candidates
+        Id of the result of `Generate`.
+    mode
+        ``logits`` reads the choice from probabilities; ``sample`` draws ``k`` verdicts a presentation
+        order.
+    reflection
+        Of the judge on its verdict, as in `curate.scorers.confidence.Confidence`.
+    max_new_tokens
+        Cap of every text the judge writes.
+    template
+        ``chat``, or a text template; ``--template chat`` or ``plain`` replaces it.
+    """
+
+    candidates: str
+    mode: Literal["logits", "sample"] = "logits"
+    reflection: Literal["logits", "generate"] = "logits"
+    k: int = 5
+    max_new_tokens: int = 512
+    template: str = "chat"
+    seed: int = 0
+    role: "Role" = "target"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """Step: a selection of what is kept and of the candidates that a judge prefers with confidence.
+
+    The selection's revisions are saved with it: whoever trains on it or exports it reads them. An
+    example of ``kept`` that has a verdict is replaced too where the judge says so. The facts are
+    ``n_kept``, ``n_replaced``, ``n_dropped`` and ``dropped``, counts by reason.
+
+    Parameters
+    ----------
+    kept
+        Id of a selection whose gains are confidences.
+    verdicts
+        Id of the result of `Judge`.
+    above
+        What the confidence of a verdict must exceed.
+    limit
+        Keep so many, the most confident first; None for all.
+    """
+
+    kept: str
+    verdicts: str
+    above: float
+    limit: int | None = None
+
+
+Step: TypeAlias = Select | Score | Unite | Train | Evaluate | Mean | Generate | Judge | Revise
 
 
 @final
@@ -128,8 +225,7 @@ class Result:
 @final
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a procedure ends with: a selection id, and revisions of responses where it wrote any."""
+    """What a procedure ends with: a selection, whose revisions are stored with it, and warnings."""
 
     selection_id: str
-    revisions: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()

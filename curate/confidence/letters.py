@@ -1,7 +1,7 @@
 """The tokens a model may write for the letter of a choice."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float
@@ -9,12 +9,17 @@ from jaxtyping import Float
 from curate.confidence.prompts import LETTERS
 from curate.errors import ModelError
 
+INSTEAD: Final = "--set confidence.reflection=generate"
 
-def letter_tokens(tokenizer: Any, model: str) -> Mapping[str, tuple[int, ...]]:
+
+def letter_tokens(
+    tokenizer: Any, model: str, instead: str = INSTEAD
+) -> Mapping[str, tuple[int, ...]]:
     """Return, for each letter, the ids of its ways of being written that are one token.
 
     Ways: the letter alone, after a blank and after a bracket, in upper and lower case. Raises
-    `ModelError`, which names the model, for a tokenizer that has none of them for some letter.
+    `ModelError`, which names the model and says what to type ``instead``, for a tokenizer that has
+    none of them for some letter.
     """
     found = {}
     for letter in LETTERS:
@@ -24,7 +29,7 @@ def letter_tokens(tokenizer: Any, model: str) -> Mapping[str, tuple[int, ...]]:
             raise ModelError(
                 f"the tokenizer of model {model!r} has no single token for the choice {letter!r} "
                 f"(tried {', '.join(map(repr, written))}), so its probability cannot be read; let "
-                "the model write its choice instead: --set confidence.reflection=generate"
+                f"the model write its choice instead: {instead}"
             )
         found[letter] = tuple(ids)
     return found

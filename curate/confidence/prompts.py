@@ -33,8 +33,8 @@ _ORDERS: Final = (
     ("The proposed answer is correct", "The proposed answer is incorrect", "I am not sure"),
     ("The proposed answer is incorrect", "The proposed answer is correct", "I am not sure"),
 )
-_LETTER_ONLY: Final = "Reply with the letter of your choice, as in: answer: (C)"
-_REASONED_LETTER: Final = (
+LETTER_ONLY: Final = "Reply with the letter of your choice, as in: answer: (C)"
+REASONED_LETTER: Final = (
     "Reply in this form:\nexplanation: [your reasoning, step by step]\nanswer: ([one letter])"
 )
 _LETTER: Final = re.compile(r"\banswer\s*:\s*[\[(\"'*]*\s*([ABC])\b", re.IGNORECASE)
@@ -74,14 +74,16 @@ def reflection_prompts(history: Sequence[Message], response: Message) -> list[st
     """
     shown = _shown(history, response)
     return [
-        f"{shown}{asked}\n{_choices(order)}{_LETTER_ONLY}" for asked in _ASKED for order in _ORDERS
+        f"{shown}{asked}\n{choices_text(order)}{LETTER_ONLY}"
+        for asked in _ASKED
+        for order in _ORDERS
     ]
 
 
 def reasoned_reflection_prompts(history: Sequence[Message], response: Message) -> list[str]:
     """Return two prompts to judge a response, with reasons first: A is correct, B incorrect."""
     shown = _shown(history, response)
-    return [f"{shown}{asked}\n{_choices(_ORDERS[0])}{_REASONED_LETTER}" for asked in _ASKED]
+    return [f"{shown}{asked}\n{choices_text(_ORDERS[0])}{REASONED_LETTER}" for asked in _ASKED]
 
 
 def chosen_letter(text: str) -> str | None:
@@ -96,12 +98,13 @@ def chosen_letter(text: str) -> str | None:
     return found[1].upper() if found else None
 
 
-def _shown(history: Sequence[Message], response: Message) -> str:
-    return _SHOWN.format(question=history_text(history), answer=turn_text(response))
-
-
-def _choices(order: Sequence[str]) -> str:
+def choices_text(order: Sequence[str]) -> str:
+    """Return one line a letter: what choosing it means."""
     return "".join(
         _CHOICE.format(letter=letter, meaning=meaning)
         for letter, meaning in zip(LETTERS, order, strict=True)
     )
+
+
+def _shown(history: Sequence[Message], response: Message) -> str:
+    return _SHOWN.format(question=history_text(history), answer=turn_text(response))

@@ -12,10 +12,13 @@ from typing import Any, Final, TypeAlias
 from curate.contracts import (
     Budget,
     Evaluate,
+    Generate,
+    Judge,
     Mean,
     Outcome,
     Procedure,
     Result,
+    Revise,
     Score,
     Select,
     Step,
@@ -30,6 +33,7 @@ from curate.testing.common import check_config, name_of, require
 Execute: TypeAlias = Callable[[Step], Result]
 
 MAX_STEPS: Final = 1_000
+_MADE_UP_COST: Final = {"tokens": 12_000, "seconds": 9.5, "flops": 1e12}
 
 
 class _KilledError(Exception):
@@ -98,14 +102,22 @@ def made_up_result(step: Step) -> Result:
         case Select():
             n = _made_up_count(step.budget)
             facts = {"n_pool": 1000, "n_eligible": 900, "n_selected": n, "n_tokens": 120 * n}
+        case Score():
+            facts = {"n_examples": 1000, "n_failed": 0, "tokens": 50_000}
         case Unite():
             facts = {"n_selected": 100}
         case Train():
-            facts = {"tokens": 12_000, "seconds": 9.5, "flops": 1e12, "nll": 1 + draw}
+            facts = {**_MADE_UP_COST, "nll": 1 + draw}
         case Evaluate():
             facts = {"groups": {"0": [60, 1 + draw], "1": [40, 2 - draw]}}
         case Mean():
             facts = {"mean": {name: draw + i for i, name in enumerate(step.expressions)}}
+        case Generate():
+            facts = {"n_rows": 400, "n_written": 390, "failed": {"empty": 10}, **_MADE_UP_COST}
+        case Judge():
+            facts = {"n_rows": 400, "n_judged": 390, "mass": draw, **_MADE_UP_COST}
+        case Revise():
+            facts = {"n_kept": 100, "n_replaced": 30, "n_dropped": 370, "n_selected": 130}
     return Result(f"{type(step).__name__.lower()}-{hash_of(step)}", facts)
 
 
@@ -134,8 +146,9 @@ def _drive(
 
 def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: str) -> None:
     require(bool(steps), f"{label} takes no step; a method without steps is a selector")
-    selections = {execute(step).id for step in steps if isinstance(step, Select | Unite)}
-    models = {"", *(execute(step).id for step in steps if isinstance(step, Train))}
+    selections = _made_by(Select | Unite | Revise, steps, execute)
+    models = {"", *_made_by(Train, steps, execute)}
+    texts = _made_by(Generate | Judge, steps, execute)
     require(
         outcome.selection_id in selections,
         f"{label} ends with selection {outcome.selection_id!r}, which no step of it made",
@@ -148,12 +161,16 @@ def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: s
                 get_scorer(step.scorer)
         except CurateError as error:
             require(False, f"{label} takes a step nobody can carry out: {error}")
-        for what, name, known in _named(step, selections, models):
+        for what, name, known in _named(step, selections, models, texts):
             require(name in known, f"{label} {what} {name!r}, which no step of it made")
 
 
+def _made_by(kind: Any, steps: list[Step], execute: Execute) -> set[str]:
+    return {execute(step).id for step in steps if isinstance(step, kind)}
+
+
 def _named(
-    step: Step, selections: set[str], models: set[str]
+    step: Step, selections: set[str], models: set[str], texts: set[str]
 ) -> Iterator[tuple[str, str, set[str]]]:
     """Yield what a step refers to: in words, the id, and the ids there are."""
     match step:
@@ -165,6 +182,8 @@ def _named(
                         name,
                         selections,
                     )
+        case Score() if step.within is not None:
+            yield "scores within", step.within, selections
         case Unite():
             for name in step.selections:
                 yield "unites", name, selections
@@ -177,6 +196,14 @@ def _named(
             yield "compares with model", step.minus or "", models
         case Mean():
             yield "averages over", step.selection, selections
+        case Generate():
+            yield "generates for", step.selection, selections
+            yield "generates with model", step.model, models - {""}
+        case Judge():
+            yield "judges candidates", step.candidates, texts
+        case Revise():
+            yield "revises selection", step.kept, selections
+            yield "revises by verdicts", step.verdicts, texts
 
 
 def _check_resume(

@@ -18,7 +18,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from curate.correction.revising import correct, judged_rows
+from curate.correction.revising import DUPLICATE, correct, judged_rows
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool
 from curate.demo.skills import is_correct
@@ -37,6 +37,8 @@ class Line:
 
     Parameters
     ----------
+    n_repeats
+        Of those dropped: candidates judged better that repeat an example of the result.
     before, after
         Replaced responses that were right, and whose replacement is.
     right
@@ -47,6 +49,7 @@ class Line:
     n_kept: int
     n_replaced: int
     n_dropped: int
+    n_repeats: int
     before: int
     after: int
     right: int
@@ -120,6 +123,7 @@ def measure(
         n_kept=counts["n_kept"],
         n_replaced=counts["n_replaced"],
         n_dropped=counts["n_dropped"],
+        n_repeats=counts["dropped"].get(DUPLICATE, 0),
         before=sum(parent.is_correct for parent in parents),
         after=after,
         right=sum(truth[one].is_correct for one in unchanged) + after,
@@ -185,13 +189,17 @@ def report(
         "",
         "## What each threshold leaves",
         "",
-        "Same candidates and verdicts, other `eta`. At 0 both orders must agree, and nothing else.",
+        (
+            "Same candidates and verdicts, other `eta`. At 0 both orders must agree, and nothing else. "
+            "Repeats were judged better, and would only repeat an example of the result: each task of "
+            "this pool has four responses."
+        ),
         "",
         (
-            "| eta | kept | replaced | dropped | replaced: right before | right after "
+            "| eta | kept | replaced | dropped | of them repeats | replaced: right before | right after "
             "| selection: right |"
         ),
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     oracle = measure(truth, kept, knowing(truth, judged), 0.8)
     page += [_cells(f"{one.eta:g}", one) for one in lines]
@@ -277,7 +285,7 @@ def share(part: int, whole: int) -> str:
 
 def _cells(name: str, one: Line) -> str:
     cells = [
-        name, f"{one.n_kept:,}", f"{one.n_replaced:,}", f"{one.n_dropped:,}",
+        name, f"{one.n_kept:,}", f"{one.n_replaced:,}", f"{one.n_dropped:,}", f"{one.n_repeats:,}",
         share(one.before, one.n_replaced), share(one.after, one.n_replaced),
         share(one.right, one.n_selected),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ class Rounds(Procedure):
         for number in range(self.n_rounds):
             chosen = yield Select("random", str(budget), {"n": number}, within, seed)
             within = chosen.id
-        return Outcome(within, (), (f"scored {scored.facts['n']}",))
+        return Outcome(within, (f"scored {scored.facts['n']}",))
 
 
 class Executor:

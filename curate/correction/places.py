@@ -1,0 +1,40 @@
+"""Where candidates and verdicts lie in a store, and the note beside them of how they were made."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from curate.errors import ProcedureError
+from curate.store.parts import read_json, write_json
+from curate.store.revisions import CANDIDATES, VERDICTS
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+_NOTE: Final = "step.json"
+
+
+def candidates_folder(store: "Store", candidates: str) -> Path:
+    """Return the folder of the result of a step `Generate`."""
+    return store.parts / CANDIDATES / candidates
+
+
+def verdicts_folder(store: "Store", verdicts: str) -> Path:
+    """Return the folder of the result of a step `Judge`."""
+    return store.parts / VERDICTS / verdicts
+
+
+def tell(folder: Path, note: Mapping[str, Any]) -> None:
+    """Write how the parts of a folder are made, under ``step`` as the step that asks for them."""
+    if not (folder / _NOTE).exists():
+        write_json(folder / _NOTE, dict(note))
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """Return the note of a folder; `ProcedureError` if it is gone."""
+    if not (folder / _NOTE).exists():
+        raise ProcedureError(
+            f"{folder} is gone; delete the folder {folder.parent.parent / 'procedures'} to run the "
+            "procedure from the start (finished scores are kept)"
+        )
+    return dict(read_json(folder / _NOTE))
