@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Final, Literal, final
@@ -169,25 +170,30 @@ class SizeSearch:
             searcher.on_trial_complete(str(number), result)
 
 
-def _blend_search(low: int, high: int, n_trials: int, seed: int) -> Any:
-    """Make FLAML's searcher; raise `MissingPackageError` without flaml or the optuna it needs."""
-    for package in ("flaml", "optuna"):
+def check_packages(search: Search) -> None:
+    """Raise `MissingPackageError` if a search needs flaml, or the optuna it needs, and lacks it."""
+    for package in ("flaml", "optuna") if search == "blendsearch" else ():
         if find_spec(package) is None:
             raise MissingPackageError(
                 f"search 'blendsearch' needs the package {package}; "
                 "type: pip install 'curate-sft[search]', or choose search 'grid', which needs none"
             )
+
+
+def _blend_search(low: int, high: int, n_trials: int, seed: int) -> Any:
+    """Make FLAML's searcher; raise `MissingPackageError` without its packages."""
+    check_packages("blendsearch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the parts of flaml that are not installed
-        from flaml import BlendSearch, tune
+        flaml: Any = import_module("flaml")
     optuna = logging.getLogger("optuna")
     level = optuna.level
     optuna.setLevel(logging.WARNING)
     try:
-        return BlendSearch(
+        return flaml.BlendSearch(
             metric=LOSS,
             mode="min",
-            space={"n": tune.lograndint(low, high + 1)},
+            space={"n": flaml.tune.lograndint(low, high + 1)},
             low_cost_partial_config={"n": low},
             num_samples=n_trials,
             cost_attr=COST,

@@ -45,6 +45,7 @@ def _text(report: dict[str, Any]) -> str:
         f"trained on {budget} examples of each method, {tokens:,} tokens, {proof['seeds']} seeds:",
         *comparison_tables(proof),
         "",
+        *(f"not proved: {name}; {why}" for name, why in report["left_out"].items()),
         f"the whole proof with its costs: {report['page']}",
         f"took {report['wall_s']:.0f} s; look further: curate status --store {report['store']}",
     ]

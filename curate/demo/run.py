@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from curate.demo.methods import ROLES, chosen_methods, settings_for
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool, write_test_split
 from curate.demo.table import POOL, kept_table
-from curate.describing import describe_fields
 from curate.errors import ConfigError
 from curate.pool import Pool, Selected
 from curate.progress import Progress
 from curate.prove.config import BASELINES
-from curate.registry import get_selector, names
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -24,10 +23,6 @@ SCORERS: Final = ("likelihood", "ifd", "length")
 PROOF: Final = "proof.md"
 PROOF_TOKENS: Final = 20_000  # about one epoch of what GRAPE keeps
 PROOF_TRAIN: Final[Mapping[str, Any]] = {"optimiser.lr": 3e-4, "data.batch_tokens": 1_000}
-SLOW_SETTINGS: Final[Mapping[str, str]] = {
-    "s2l.n_clusters": "20", "trajectory.points": "4", "trajectory.max_tokens": "20000",
-    "trajectory.batch_tokens": "1000", "trajectory.lr": "3e-4", "trajectory.template": "plain",
-}  # fmt: skip
 _OURS: Final = ("pool.jsonl", "test.jsonl", "curate.duckdb", "curate.parts", "model", PROOF,
                 "proof.json")  # fmt: skip
 
@@ -40,7 +35,8 @@ def run_demo(
     Everything goes into ``folder``, which may hold an earlier demo and nothing else. Every method
     gets as many examples as GRAPE keeps by itself: one per instruction. The proof trains the tiny
     model on each subset and on random ones, five seeds each, and measures it on held-out tasks;
-    with ``everything`` it compares every registered selector that needs no setting of its own.
+    with ``everything`` it compares every registered method that the demo has a model for, and
+    ``left_out`` says why it leaves out the others.
     """
     began = time.perf_counter()
     _prepare(folder)
@@ -57,7 +53,10 @@ def run_demo(
         budget = len(selections["grape"]) if selections else None
         selections[method] = pool.select(method, budget=budget, model=str(model), seed=seed)
         selections[method].export(folder / f"{method}.jsonl")
-    proof = _prove(pool, folder, len(selections["grape"]), everything)
+    methods, left_out = (
+        chosen_methods() if everything else ([m for m in METHODS if m not in BASELINES], {})
+    )
+    proof = _prove(pool, folder, len(selections["grape"]), methods, everything)
     return {
         "store": str(folder / "curate.duckdb"),
         "model": str(model),
@@ -66,35 +65,31 @@ def run_demo(
         "outputs": {name: chosen.document["output"] for name, chosen in selections.items()},
         "kept": _kept(pool, rows, selections),
         "proof": proof,
+        "left_out": left_out,
         "page": str(folder / PROOF),
         "wall_s": round(time.perf_counter() - began, 1),
     }
 
 
-def _prove(pool: Pool, folder: Path, budget: int, everything: bool) -> dict[str, Any]:
+def _prove(
+    pool: Pool, folder: Path, budget: int, methods: list[str], everything: bool
+) -> dict[str, Any]:
     """Compare the methods with random on the held-out tasks; the page goes beside the subsets."""
     from curate.prove.report import write_report
 
-    methods = _all_methods() if everything else [m for m in METHODS if m not in BASELINES]
     model = str(folder / "model")
     document = pool.prove(
         *methods,
         budget=budget,
         target=str(folder / "test.jsonl"),
         model=model,
-        model_for={"proxy": model} if everything else None,
+        model_for={role: model for role in ROLES[1:]} if everything else None,
         max_tokens=PROOF_TOKENS,
         train=PROOF_TRAIN,
-        settings=SLOW_SETTINGS if everything else {},
+        settings=settings_for(methods),
     )
     write_report(document, folder / PROOF)
     return document
-
-
-def _all_methods() -> list[str]:
-    """Return every registered selector but the baselines and those that must be configured."""
-    found = [name for name in names("selector") if name not in BASELINES]
-    return [n for n in found if not any(item.required for item in describe_fields(get_selector(n)))]
 
 
 def _prepare(folder: Path) -> None:

@@ -1,40 +1,21 @@
 """InstructMining with a rule of one's own: train on random subsets, regress, and select by the rule."""
 
-import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, final
-
-import numpy as np
+from typing import ClassVar, Literal, final
 
 from curate import (
     Budget,
     BudgetError,
     ConfigError,
-    Mean,
-    Need,
     Outcome,
     Procedure,
     Result,
-    Score,
     Select,
     Step,
-    Train,
     register,
 )
-from curate.regression import LinearFit, fit_linear
-
-INDICATORS: Final[Mapping[str, tuple[str, Need]]] = {
-    "response_tokens": ("length.response_tokens", Need("length", "target")),
-    "prompt_tokens": ("length.prompt_tokens", Need("length", "target")),
-    "mtld": ("mtld.mtld", Need("mtld")),
-    "perplexity": ("perplexity.ppl", Need("perplexity", "target")),
-    "knn_6": ("knn.distance", Need("knn", None, {"i": 6, "metric": "cosine"})),
-    "reward": ("reward.reward", Need("reward", "reward")),
-    "naturalness": ("unieval.naturalness", Need("unieval", "judge")),
-    "understandability": ("unieval.understandability", Need("unieval", "judge")),
-    "coherence": ("unieval.coherence", Need("unieval", "judge")),
-}
+from curate.rule_fitting import RuleFitting
 
 
 @register
@@ -91,76 +72,25 @@ class InstructMiningFit(Procedure):
     template: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("runs", "subset", "epochs"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"instructmining-fit.{name} must be at least 1, got {getattr(self, name)}"
-                )
-        unknown = [name for name in self.indicators if name not in INDICATORS]
-        if unknown or not self.indicators:
-            raise ConfigError(
-                f"instructmining-fit has no indicator {(unknown or ['none'])[0]!r}; choose of: "
-                f"{', '.join(INDICATORS)}"
-            )
-        if self.runs <= len(self.indicators) + 1:
-            raise ConfigError(
-                f"{self.runs} runs cannot fit {len(self.indicators)} indicators and an intercept; "
-                f"set instructmining-fit.runs to {len(self.indicators) + 2} at least, better to "
-                f"{10 * len(self.indicators)}"
-            )
+        if self.epochs < 1:
+            raise ConfigError(f"instructmining-fit.epochs must be at least 1, got {self.epochs}")
         Budget.parse(self.held_out)
+        self._fitting()
 
     def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:
         """Yield the indicators, the runs one after the other, and the selection by the rule."""
         if budget is None:
             raise BudgetError("instructmining-fit needs a budget; add --budget 10%, 5000 or 2Mtok")
-        columns = {name: INDICATORS[name][0] for name in self.indicators}
-        needs = {column.split(".")[0]: INDICATORS[name][1] for name, column in columns.items()}
-        if "knn" in needs:
-            yield Score("embedding")
-        bind = {}
-        for alias, need in needs.items():
-            assert need.scorer is not None
-            bind[alias] = (yield Score(need.scorer, need.config, need.role)).id
-        held_out = yield Select("random", self.held_out, {}, None, seed)
-        means, losses = [], []
-        for number in range(self.runs):
-            drawn = yield Select(
-                "random", str(self.subset), {}, None, self._seed(seed, number), (held_out.id,)
-            )
-            mean = yield Mean(drawn.id, columns, bind)
-            trained = yield Train(drawn.id, self._settings(), "target", number, held_out.id)
-            means.append([mean.facts["mean"][name] for name in self.indicators])
-            losses.append(math.log(trained.facts["nll"]))
-        fit = fit_linear(
-            np.array(means), np.array(losses), self.indicators, np.random.default_rng(seed)
-        )
-        rule = fit.rule("fitted", columns, needs, self._provenance(seed), self.estimator)
-        chosen = yield Select(
-            "instructmining", str(budget), {"rule": rule.to_json()}, None, seed, (held_out.id,)
-        )
-        return Outcome(chosen.id, (), (self._said(fit), *fit.warnings))
+        fitted = yield from self._fitting().steps(seed)
+        config = {"rule": fitted.rule.to_json()}
+        chosen = yield Select("instructmining", str(budget), config, None, seed, (fitted.held_out,))
+        return Outcome(chosen.id, fitted.notes)
 
-    def _said(self, fit: LinearFit) -> str:
-        coefficients = ", ".join(
-            f"{one.indicator} {getattr(one, self.estimator):+.4g}" for one in fit.coefficients
-        )
-        left_out = fit.loo_r2 if self.estimator == "ols" else fit.ridge_loo_r2
-        return (
-            f"rule fitted on {fit.n_runs} runs of {self.subset} examples ({self.estimator}): "
-            f"{coefficients}; R^2 of runs left out {left_out:.2f}"
-        )
-
-    def _seed(self, seed: int, number: int) -> int:
-        return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
-
-    def _provenance(self, seed: int) -> dict[str, Any]:
-        return {
-            "method": self.name, "runs": self.runs, "subset": self.subset,
-            "held_out": self.held_out, "seed": seed,
-        }  # fmt: skip
-
-    def _settings(self) -> dict[str, Any]:
-        return {
+    def _fitting(self) -> RuleFitting:
+        training = {
             "length.epochs": self.epochs, "optimiser.lr": self.lr, "data.template": self.template,
         }  # fmt: skip
+        return RuleFitting(
+            self.name, self.indicators, self.runs, self.subset, self.held_out, self.estimator,
+            training,
+        )  # fmt: skip

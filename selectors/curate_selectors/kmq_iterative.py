@@ -43,10 +43,13 @@ class KMQIterative(Procedure):
     ``scorer=likelihood-gain`` is ours: the loss of the untrained model minus that of the trained one,
     which needs no generation. ``perplexity`` is the paper's equation 7, log PPL of the reference
     minus log PPL of the trained model's own greedy answer; more means the reference is the harder
-    of the two. The paper's best scorer, a reward model, is not offered here yet.
+    of the two. ``reward`` is the paper's best: the reward of the reference minus that of the trained
+    model's own greedy answer, in the reward model's own scale; its spread and ``tau`` belong
+    together. An empty answer counts for nothing under either.
 
     Cost: as many fine-tunings as rounds, the last one's only for the weights it would give, so it is
-    left out; and forward passes over what was drawn.
+    left out; and forward passes over what was drawn. The references' rewards are computed once and
+    kept; answers are written and scored anew every round.
 
     Parameters
     ----------
@@ -55,7 +58,8 @@ class KMQIterative(Procedure):
     k
         Clusters; 512 in the published code.
     scorer
-        ``likelihood-gain`` or ``perplexity``.
+        ``likelihood-gain``, ``perplexity``, or ``reward``, which needs a reward model:
+        ``--model-for reward=MODEL``.
     update
         ``hedge`` or ``official``.
     tau
@@ -69,7 +73,9 @@ class KMQIterative(Procedure):
     template
         Of the fine-tunings: a text template, ``chat``, or ``auto``.
     max_new_tokens
-        Of the answers of ``perplexity``.
+        Of the answers of ``perplexity`` and ``reward``; 512 in the published code.
+    reward_format
+        How the reward model reads a conversation: ``format`` of the scorer ``reward``.
 
     References
     ----------
@@ -83,7 +89,7 @@ class KMQIterative(Procedure):
     )
     rounds: int = 3
     k: int = 512
-    scorer: Literal["likelihood-gain", "perplexity"] = "likelihood-gain"
+    scorer: Literal["likelihood-gain", "perplexity", "reward"] = "likelihood-gain"
     update: Update = "hedge"
     tau: float = 1.0
     rescore: Literal["all", "new"] = "all"
@@ -92,6 +98,7 @@ class KMQIterative(Procedure):
     batch_tokens: int | None = None
     template: str = "auto"
     max_new_tokens: int = 128
+    reward_format: Literal["chat", "oasst", "pair"] = "chat"
 
     def __post_init__(self) -> None:
         for name in ("rounds", "k", "epochs", "batch_tokens", "max_new_tokens"):
@@ -111,9 +118,12 @@ class KMQIterative(Procedure):
         clusters = yield Score("clusters", {"k": self.k, "seed": seed})
         weights = np.full(self.k, 1 / self.k)
         drawn: list[Result] = []
+        rewarded: list[str] = []
         for number in range(self.rounds):
+            if drawn and self.scorer == "reward":
+                rewarded.append((yield self._rewards_of(drawn[-1])).id)
             if drawn:
-                weights = yield from self._reweighted(weights, drawn, clusters, seed)
+                weights = yield from self._reweighted(weights, drawn, clusters, seed, rewarded)
             spent = self._part(budget, number, drawn)
             config = {
                 "clusters.k": self.k, "clusters.seed": seed,
@@ -127,7 +137,12 @@ class KMQIterative(Procedure):
         return Outcome(united.id)
 
     def _reweighted(
-        self, weights: Float[np.ndarray, " k"], drawn: list[Result], clusters: Result, seed: int
+        self,
+        weights: Float[np.ndarray, " k"],
+        drawn: list[Result],
+        clusters: Result,
+        seed: int,
+        rewarded: list[str],
     ) -> Generator[Step, Result, Float[np.ndarray, " k"]]:
         """Train on what was drawn, score it by cluster, and return the next round's weights."""
         everything = (yield Unite(tuple(one.id for one in drawn))).id
@@ -139,12 +154,16 @@ class KMQIterative(Procedure):
             {"clusters": clusters.id},
             minus="" if self.scorer == "likelihood-gain" else None,
             answers=0 if self.scorer == "likelihood-gain" else self.max_new_tokens,
+            rewards=tuple(rewarded if self.rescore == "all" else rewarded[-1:]),
         )
         groups: Mapping[str, Any] = found.facts["groups"]
         scores = np.full(self.k, np.nan)
         for cluster, (_, mean) in groups.items():
             scores[int(cluster)] = mean
         return update_weights(weights, scores, self.update, self.tau)
+
+    def _rewards_of(self, drawn: Result) -> Score:
+        return Score("reward", {"format": self.reward_format}, "reward", drawn.id)
 
     def _part(self, budget: Budget, number: int, drawn: list[Result]) -> str:
         """Return this round's part of the budget: an equal share of what is left."""

@@ -85,6 +85,8 @@ def test_too_few_runs_and_unknown_indicators_are_named():
 
 
 def test_on_a_model_it_fits_selects_and_keeps_the_rule(tmp_path, tiny_model):
+    from curate.reproduce import reproduce
+
     rng = random.Random(0)
     rows = [
         {"prompt": f"what is {n}", "response": "it is " + "so " * rng.randint(0, 9) + str(n)}
@@ -106,3 +108,11 @@ def test_on_a_model_it_fits_selects_and_keeps_the_rule(tmp_path, tiny_model):
     assert [term.indicator for term in rule.terms] == ["response_tokens", "mtld"]
     assert any("rule fitted on 4 runs" in text for text in chosen.document["warnings"])
     assert chosen.document["procedure"]["n_models"] == 4
+    chosen.export(tmp_path / "subset.jsonl")
+    before = pool.selection(chosen.id).document
+    again = reproduce(
+        tmp_path / "subset.jsonl.manifest.json", store=None, output=None, rescore=False,
+        workers=None, progress=pool.progress,
+    )  # fmt: skip
+    assert again["identical"], again["differences"]
+    assert pool.selection(chosen.id).document == before, "making it again changes no record"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import curate as cu
-from curate import Budget, BudgetError, ConfigError, Evaluate, Result, Select, Train, Unite
+from curate import Budget, BudgetError, ConfigError, Evaluate, Result, Score, Select, Train, Unite
 from curate.cluster_sampling import update_weights
 from curate.errors import ProcedureError
 from curate_selectors.kmq_iterative import KMQIterative
@@ -85,6 +85,22 @@ def test_each_scorer_asks_for_its_own_evaluation():
     )
 
 
+@pytest.mark.parametrize(("rescore", "counts"), [("all", [1, 2]), ("new", [1, 1])])
+def test_rewards_of_references_are_computed_once_for_each_draw(rescore, counts):
+    steps = steps_of(KMQIterative(scorer="reward", rescore=rescore, reward_format="pair"), "90")
+    names = [f"{type(step).__name__}-{number}" for number, step in enumerate(steps, 1)]
+    rewarded = [(n, s) for n, s in zip(names, steps, strict=True)
+                if isinstance(s, Score) and s.scorer == "reward"]  # fmt: skip
+    draws = [n for n, s in zip(names, steps, strict=True) if isinstance(s, Select)]
+    assert [step.within for _, step in rewarded] == draws[:2]
+    assert all((s.role, s.config) == ("reward", {"format": "pair"}) for _, s in rewarded)
+    asked = [step for step in steps if isinstance(step, Evaluate)]
+    assert [len(step.rewards) for step in asked] == counts
+    assert asked[1].rewards[-1] == rewarded[1][0] and asked[1].answers == 128
+    first = next(place for place, step in enumerate(steps) if isinstance(step, Train))
+    assert names.index(rewarded[0][0]) < first, "a missing reward model is found before training"
+
+
 def test_wrong_settings_and_budgets_are_named():
     with pytest.raises(ConfigError, match="rounds must be at least 1, got 0"):
         KMQIterative(rounds=0)
@@ -144,6 +160,61 @@ def test_on_a_model_it_meets_the_budget_and_leaves_no_weights(pool, tiny_model, 
         **{"kmq-iterative.scorer": scorer, "kmq-iterative.max_new_tokens": "4"},
     )  # fmt: skip
     assert again.rows().equals(chosen.rows())
+
+
+def test_a_reward_model_weighs_the_clusters(pool, tiny_model, tmp_path):
+    from tiny_reward import save_tiny_reward
+
+    settings = {**SETTINGS, "kmq-iterative.scorer": "reward", "kmq-iterative.max_new_tokens": "4"}
+    arguments = {"budget": 20, "model": str(tiny_model), "settings": settings, "device": "cpu"}
+    with pytest.raises(
+        cu.MissingColumnError, match="needs a reward model; pass --model-for reward="
+    ):
+        pool.select("kmq-iterative", **arguments)
+    assert not list((pool.store.parts / "runs").glob("step-*")), "nothing was trained before"
+    reward = str(save_tiny_reward(tmp_path / "reward"))
+    chosen = pool.select("kmq-iterative", model_for={"reward": reward}, **arguments)
+    assert len(chosen) == 20 and chosen.document["procedure"]["n_models"] == 2
+    counts = [s.n_examples for s in pool.store.score_sets() if s.scorer == "reward"]
+    assert counts == [6, 7], "the references of the first two draws, and nothing else"
+
+
+def test_gaps_are_the_reference_minus_the_answer(pool, tmp_path):
+    from dataclasses import replace
+
+    from tiny_reward import save_tiny_reward
+
+    from curate.scoring.job import ScoringOptions
+    from curate.scoring.rewards import reward_gaps
+    from curate.train.data import rows_of_selection
+
+    reward = str(save_tiny_reward(tmp_path / "reward"))
+    drawn = pool.select("random", budget=3)
+    [one] = pool.score("reward", model_for={"reward": reward}, within=drawn.id).sets
+    options = ScoringOptions(models={"reward": reward}, device="cpu")
+    examples = [row.example for row in rows_of_selection(pool.store, drawn.id)]
+    same = reward_gaps(pool.store, (one.status.set_id,), examples, options)
+    assert list(same.values()) == pytest.approx([0, 0, 0], abs=1e-6) and len(same) == 3
+    other = [
+        replace(e, messages=(*e.messages[:-1], {"role": "assistant", "content": "no"}))
+        for e in examples[:2]
+    ]
+    gaps = reward_gaps(pool.store, (one.status.set_id,), other, options)
+    assert set(gaps) == {e.id for e in other}
+    table = pool.sql(f"select id, reward from score_set('{one.status.set_id}')")
+    gold = dict(table.iter_rows())
+    [answer] = pool_rewards(tmp_path, other[:1], reward)
+    assert gaps[other[0].id] == pytest.approx(gold[other[0].id] - answer, abs=1e-6)
+
+
+def pool_rewards(folder, examples, reward):
+    """Return the rewards of some conversations by way of a pool of their own."""
+    rows = [{"messages": [dict(m) for m in e.messages]} for e in examples]
+    (folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = cu.open(folder / "other.duckdb")
+    other.ingest(str(folder / "other.jsonl"))
+    other.score("reward", model_for={"reward": reward})
+    return other.sql("select reward.reward as r from scores")["r"].to_list()
 
 
 def test_an_export_is_made_again_without_training(pool, tiny_model, tmp_path, monkeypatch):
