@@ -12,8 +12,8 @@ import curate
 from curate.errors import CurateError
 
 COMMANDS: Final = (
-    "demo", "ingest", "score", "select", "export", "train", "prove", "report", "status", "methods",
-    "explain", "reproduce", "run", "doctor", "gc", "forget",
+    "demo", "ingest", "score", "select", "export", "train", "prove", "report", "explore", "status",
+    "methods", "explain", "reproduce", "run", "doctor", "gc", "forget",
 )  # fmt: skip
 
 INTERRUPTED: Final = 130

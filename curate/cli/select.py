@@ -45,8 +45,8 @@ def command(
     budget: Annotated[str | None, typer.Option("--budget", "-b", help="10%, 5000, 2Mtok or 10%tok.")] = None,
     where: Annotated[str | None, typer.Option("--where", help="Only examples for which this expression holds.")] = None,
     rank: Annotated[str | None, typer.Option("--rank", help="Method top-k over this expression, highest first.")] = None,
-    include: Annotated[str | None, typer.Option("--include", metavar="IDS", help="Examples to take first: ids with commas, or a file of ids.")] = None,
-    exclude: Annotated[str | None, typer.Option("--exclude", metavar="IDS", help="Examples never to take: ids with commas, or a file of ids.")] = None,
+    include: Annotated[str | None, typer.Option("--include", metavar="IDS", help="Examples to take first: ids with commas, a file of ids, or a selection's id such as marked-in-ana.")] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="IDS", help="Examples never to take: ids with commas, a file of ids, or a selection's id.")] = None,
     quota: Annotated[list[str] | None, typer.Option("--quota", metavar="SOURCE=N", help="At most N examples (or N%) of a source; * for every other. Repeatable.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also export the selection there.")] = None,
     to: To = "input",
@@ -159,7 +159,17 @@ def _text(d: dict[str, Any]) -> str:
         rows.append(
             ("tokens", f"{d['n_tokens']:,}, {d['length_ratio']:.2f}x the pool's mean length")
         )
+    if "corrected" in d:
+        rows.append(("responses", corrected_text(d["corrected"])))
     if d["output"]:
         rows += [("output", d["output"]), ("manifest", d["manifest"])]
     lines = [table(("", ""), rows)]
     return "\n".join([*lines, *(f"warning: {w}" for w in d["warnings"])])
+
+
+def corrected_text(d: dict[str, Any]) -> str:
+    """Say what became of the responses."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in d["dropped"].items())
+    return f"{d['n_kept']:,} kept, {d['n_replaced']:,} replaced, {d['n_dropped']:,} dropped" + (
+        f": {reasons}" if reasons else ""
+    )

@@ -33,11 +33,25 @@ def html(text: str) -> str:
     >>> html("<b>" + chr(0x200B) * 3)
     '&lt;b&gt;<i class=h>U+200B×3</i>'
     """
-    pieces, end = [], 0
-    for found in _HIDDEN.finditer(text):
-        pieces += [escape(text[end : found.start()]), f"<i class=h>{_name(found)}</i>"]
-        end = found.end()
-    return "".join([*pieces, escape(text[end:])])
+    shown = pieces(text)
+    shown[::2] = [escape(piece) for piece in shown[::2]]
+    shown[1::2] = [f"<i class=h>{name}</i>" for name in shown[1::2]]
+    return "".join(shown)
+
+
+def pieces(text: str) -> list[str]:
+    """Split a text at hidden characters: what can be seen, then a code point's name, in turn.
+
+    Examples
+    --------
+    >>> pieces("a" + chr(0x202E) + "b")
+    ['a', 'U+202E', 'b']
+    """
+    found, end = [], 0
+    for hidden in _HIDDEN.finditer(text):
+        found += [text[end : hidden.start()], _name(hidden)]
+        end = hidden.end()
+    return [*found, text[end:]]
 
 
 def plain(text: str) -> str:

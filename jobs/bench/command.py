@@ -11,6 +11,7 @@ from rich.console import Console
 
 from jobs.bench import (
     diversity,
+    exploring,
     indicators,
     kernel,
     literal,
@@ -35,6 +36,8 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "commit": stored.commit,
     "top-k": stored.top_k,
     "group-top-k": stored.group_top_k,
+    "explore-start": exploring.start,
+    "explore-answer": exploring.answer,
     "train": training.loop,
     "trajectory": training.trajectory,
     "s2l": training.s2l,

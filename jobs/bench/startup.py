@@ -44,14 +44,14 @@ def _timed(bench: Bench, name: str, words: list[str], goal: Goal, what: str) -> 
 def import_times(words: list[str]) -> str:
     """Return what the interpreter says about the time of each import."""
     command = [sys.executable, "-X", "importtime", *words]
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     return done.stderr
 
 
 def _run(words: list[str]) -> Spent:
     command = [sys.executable, *words]
     start, before = time.perf_counter(), _cpu_of_children()
-    subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, env=environment(), stdout=subprocess.DEVNULL, check=True)
     return Spent(time.perf_counter() - start, _cpu_of_children() - before)
 
 
@@ -60,5 +60,6 @@ def _cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the variables of a process that runs this checkout."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "selectors")])}

@@ -1,0 +1,1 @@
+"""The explore page: one local web page over a store."""

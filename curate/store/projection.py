@@ -1,0 +1,74 @@
+"""The vectors of a score set in two dimensions, computed once and kept beside the store."""
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from curate.store import vectors
+from curate.store.ids import Ids
+from curate.store.parts import TMP_MARK, full_disk_as_error, owner, sync
+from curate.store.vectors import BLOCK_ROWS
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+Points = np.ndarray[Any, np.dtype[np.float32]]
+FITTED: Final = 50_000  # vectors the axes are computed from
+
+
+def projected(store: "Store", set_id: str, column: str) -> tuple[Points, Ids]:
+    """Return the first two principal components of stored vectors, (m, 2), and their ids, sorted.
+
+    The axes are those of `FITTED` vectors drawn evenly, and of all where there are fewer; every
+    vector is projected. Deterministic. A component with no variance is 0. The first call for a
+    state of the set reads all its vectors, the next ones a file in the cache.
+    """
+    stored = vectors.cached(store, set_id, column)
+    name = f"{set_id}-{column}-{_state(stored.ids)}-2d.npy"
+    path = store.parts / "cache" / name
+    if not path.exists():
+        points = _project(stored.array)
+        temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
+        with full_disk_as_error(path):
+            try:
+                with temporary.open("wb") as file:
+                    np.save(file, points)
+                sync(temporary)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    return np.load(path), stored.ids
+
+
+def _state(ids: Ids) -> str:
+    import hashlib
+
+    return hashlib.blake2b(np.ascontiguousarray(ids).data, digest_size=8).hexdigest()
+
+
+def _project(array: Points) -> Points:
+    n = len(array)
+    points = np.zeros((n, 2), dtype=np.float32)
+    if n < 2:
+        return points
+    sample = np.asarray(array[np.linspace(0, n - 1, min(n, FITTED)).astype(int)], dtype=np.float64)
+    mean = sample.mean(axis=0)
+    axes = _axes(sample - mean)
+    for low in range(0, n, BLOCK_ROWS):
+        block = np.asarray(array[low : low + BLOCK_ROWS], dtype=np.float64) - mean
+        points[low : low + len(block), : axes.shape[1]] = block @ axes
+    return points
+
+
+def _axes(centred: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
+    """Return the directions of largest variance, (dim, 2 or fewer), each with a fixed sign."""
+    from sklearn.utils.extmath import randomized_svd
+
+    if not centred.any():
+        return np.zeros((centred.shape[1], 0))
+    k = min(2, *centred.shape)
+    _, spread, axes = randomized_svd(centred, n_components=k, random_state=0)
+    axes = axes[spread > 1e-9 * spread[0]]
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    return np.asarray((axes * signs[:, None]).T)

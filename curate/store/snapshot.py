@@ -1,0 +1,269 @@
+"""A copy of the pool's numbers in memory: looking around in it keeps the store from nobody."""
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import DataError
+from curate.expressions import Column, Kind, parse
+from curate.store.connection import MEMORY_LIMIT, configure, identifier, literal
+from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
+from curate.store.pool import shard_path
+from curate.store.records import ID_LENGTH, canonical_json, digest
+from curate.store.schema import SetShape, meta, newest_shapes, text_source
+from curate.store.viewing import COLUMN_KINDS, EXAMPLE_KINDS, TEXT_COLUMNS, condition_sql
+
+if TYPE_CHECKING:
+    from curate.store.store import Store
+
+Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+_CODED: Final = ("source", "dataset", "shard")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A column one can filter by: its name, kind, and the score set it is of (None: a fact)."""
+
+    name: str
+    kind: Kind
+    shape: SetShape | None = None
+    column: str = ""
+
+
+@final
+class Snapshot:
+    """Every example's facts and scores as they were at one moment, in order of id.
+
+    Facts are read when it is made, a score set (and the group) the first time one of its columns is
+    asked for. Each is one short query, after which nothing of the store is open. About 150 bytes of
+    memory an example, and 16 more for each column that was looked at.
+
+    Parameters
+    ----------
+    store
+        The scores are those that the relation ``scores`` shows: of each alias the newest set that
+        is complete for the pool.
+
+    Raises
+    ------
+    StoreError
+        The store is held by another process for longer than it waits.
+    """
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self._loading = threading.Lock()
+        self._loaded: dict[str, pa.Array] = {}
+        self._lookup: Lookup | None = None
+        with store.connect() as con:
+            self.state = state(con)
+            shapes = newest_shapes(con)
+            table = con.sql(
+                "select row, id, source, n_rows, n_chars, dataset, shard from internal.examples"
+            ).to_arrow_table()
+        ids = id_bytes(table["id"])
+        in_order = order(ids)
+        self.ids: Ids = ids[in_order]
+        taken = pa.array(in_order)
+        for name in table.column_names:
+            if name != "id":
+                column = _whole(table[name])
+                column = column.dictionary_encode() if name in _CODED else column
+                self._loaded[name] = column.take(taken)
+        self._place = _places(self._loaded.pop("row").to_numpy())
+        self.columns: Mapping[str, Described] = {one.name: one for one in _described(shapes)}
+        self.shapes = shapes
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def array(self, name: str) -> pa.Array:
+        """Return a column, (n,), null where there is no value; `DataError` for an unknown one."""
+        with self._loading:
+            if name not in self._loaded:
+                self._load(self._known(name))
+            return self._loaded[name]
+
+    def values(self, name: str) -> Values:
+        """Return a number or a truth value as floats, (n,), NaN where there is none."""
+        found: Values = (
+            pc.cast(self.array(name), pa.float64()).to_numpy(zero_copy_only=False).astype(float)
+        )
+        return found
+
+    def codes(self, name: str) -> tuple[Rows, list[str]]:
+        """Return a text column as codes, (n,), -1 where there is none, and the text of each code."""
+        column = self.array(name)
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        codes = pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False)
+        return codes.astype(np.int64), column.dictionary.to_pylist()
+
+    def names(self, rows: Rows) -> list[str]:
+        """Return the ids of some rows as text."""
+        return [one.decode("ascii") for one in self.ids[rows].tolist()]
+
+    def places(self, wanted: Ids) -> Rows:
+        """Return the row of each id, (k,); -1 for those that are not in the pool."""
+        if not len(self) or not len(wanted):
+            return np.full(len(wanted), -1)
+        with self._loading:
+            self._lookup = self._lookup or Lookup(self.ids)
+        at = np.minimum(self._lookup(wanted), len(self) - 1)
+        return np.where(self.ids[at] == wanted, at, -1)
+
+    def place(self, example_id: str) -> int:
+        """Return the row of an id; `DataError` where it is not in the pool."""
+        is_id = re.fullmatch(HEX_PATTERN, example_id)
+        row = int(self.places(np.array([example_id.encode()]))[0]) if is_id else -1
+        if row < 0:
+            raise DataError(f"no example {example_id!r} in the pool; it may have been forgotten")
+        return row
+
+    def matching(self, where: str) -> Mask:
+        """Return which rows satisfy a condition in the grammar of ``--where``, (n,).
+
+        A condition on texts reads them from their files; any other is answered from memory.
+        Raises `ExpressionError`.
+        """
+        parsed = parse(where)
+        texts = [name for name in parsed.columns if name in TEXT_COLUMNS]
+        available = {
+            name: Column(f"p.{identifier(name)}", one.kind) for name, one in self.columns.items()
+        } | {name: Column(f"t.{name}", "text") for name in TEXT_COLUMNS}
+        sql = condition_sql(parsed, available)
+        used = dict.fromkeys([n for n in parsed.columns if n in self.columns] or ["n_rows"])
+        if texts:
+            used["id"] = None
+        table = pa.table({name: self.array(name) for name in used})
+        with self.memory() as con:
+            if not texts:
+                con.register("pool", table)
+                found = con.sql(f"select {sql} as holds from pool p").to_arrow_table()
+                return np.asarray(_whole(found["holds"]).to_numpy(zero_copy_only=False))
+            con.register("pool", table.append_column("at", pa.array(np.arange(len(self)))))
+            found = con.sql(
+                f"select p.at from pool p join (select id, {', '.join(texts)} from "
+                f"{self.text_sql()}) t on t.id = p.id where {sql}"
+            ).to_arrow_table()
+        mask = np.zeros(len(self), dtype=bool)
+        mask[found["at"].to_numpy()] = True
+        return mask
+
+    def previews(self, rows: Rows, n_chars: int) -> list[tuple[str, str]]:
+        """Return the beginnings of prompt and response of some rows, in the order asked for."""
+        files = self.text_files(rows)
+        if not files:
+            return []
+        names = self.names(rows)
+        listed, wanted = ", ".join(map(literal, files)), ", ".join(map(literal, names))
+        with self.memory() as con:
+            found = con.sql(
+                f"select id, left(prompt, {n_chars}), left(response, {n_chars}) "
+                f"from read_parquet([{listed}]) where id in ({wanted})"
+            ).fetchall()
+        by_id = {name: (prompt or "", response or "") for name, prompt, response in found}
+        return [by_id.get(name, ("", "")) for name in names]
+
+    def text_files(self, rows: Rows) -> list[str]:
+        """Return the Parquet files that hold the texts of some rows, each once."""
+        shards = self.array("shard").take(pa.array(rows)).to_pylist()
+        datasets = self.array("dataset").take(pa.array(rows)).to_pylist()
+        pairs = dict.fromkeys(zip(datasets, shards, strict=True))
+        return [str(shard_path(self._store.parts, *pair)) for pair in pairs]
+
+    def text_sql(self) -> str:
+        """Return SQL for the texts of the whole pool."""
+        return text_source(self._store.parts, self.codes("dataset")[1])
+
+    @contextmanager
+    def memory(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Connect to an empty database in memory, which has nothing to do with the store's file."""
+        with memory_connection(self._store.parts / "cache" / "spill") as con:
+            yield con
+
+    def _known(self, name: str) -> Described:
+        if name not in self.columns:
+            raise DataError(
+                f"no column {name!r} in the store; it has: {', '.join(sorted(self.columns))}"
+            )
+        return self.columns[name]
+
+    def _load(self, wanted: Described) -> None:
+        """Read a fact, or all columns of a score set that can be shown."""
+        if wanted.name == "id":
+            self._loaded["id"] = _strings(self.ids)
+            return
+        ours = [one for one in self.columns.values() if one.shape and one.shape == wanted.shape]
+        source_table = wanted.shape.table if wanted.shape else "internal.examples"
+        ours = ours or [wanted]
+        names = list(dict.fromkeys(one.column or one.name for one in ours))
+        with self._store.connect() as con:
+            table = con.sql(
+                f"select row, {', '.join(map(identifier, names))} from {source_table}"
+            ).to_arrow_table()
+        rows = table["row"].to_numpy()
+        known = rows < len(self._place)
+        at = np.where(known, self._place[np.where(known, rows, 0)], -1)
+        source = np.full(len(self), -1, dtype=np.int64)
+        source[at[at >= 0]] = np.flatnonzero(at >= 0)
+        taken = pa.array(source, mask=source < 0)
+        for one in ours:
+            column = _whole(table[one.column or one.name])
+            column = column.dictionary_encode() if one.kind == "text" else column
+            self._loaded[one.name] = column.take(taken)
+
+
+@contextmanager
+def memory_connection(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Connect to an empty database in memory, with the settings of the store's own."""
+    connection = duckdb.connect()
+    try:
+        configure(connection, spill, MEMORY_LIMIT)
+        yield connection
+    finally:
+        connection.close()
+
+
+def state(con: duckdb.DuckDBPyConnection) -> str:
+    """Return a hash that changes whenever a snapshot made now would be another one."""
+    sets = [(alias, shape.set_id) for alias, shape in newest_shapes(con).items()]
+    return digest(canonical_json([meta(con, "pool_version"), sets]), 8)
+
+
+def _described(shapes: Mapping[str, SetShape]) -> Iterator[Described]:
+    for name, kind in EXAMPLE_KINDS.items():
+        yield Described(name, kind)
+    for alias, shape in shapes.items():
+        for column, dtype in shape.columns.items():
+            if dtype in COLUMN_KINDS:
+                yield Described(f"{alias}.{column}", COLUMN_KINDS[dtype], shape, column)
+
+
+def _places(rows: Sequence[int] | Rows) -> Rows:
+    """Return the position of each row number; -1 for numbers that are not there."""
+    numbers = np.asarray(rows, dtype=np.int64)
+    places = np.full(int(numbers.max()) + 1 if len(numbers) else 0, -1, dtype=np.int64)
+    places[numbers] = np.arange(len(numbers))
+    return places
+
+
+def _strings(ids: Ids) -> pa.Array:
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(ids))]
+    fixed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(ID_LENGTH), len(ids), buffers)
+    return fixed.cast(pa.binary()).cast(pa.string())
+
+
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,101 @@
+"""Marks made by hand, and selecting with them."""
+
+import pytest
+from reported import colour_rows, quality, score, write_rows
+
+import curate as cu
+from curate.errors import ConfigError, DataError
+from curate.marking import mark_examples, marked, with_selections
+
+
+@pytest.fixture
+def pool(tmp_path):
+    opened = cu.open(tmp_path / "curate.duckdb")
+    opened.ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
+    score(opened, "quality", {"value": ("float", quality)})
+    return opened
+
+
+def named(pool, *names):
+    return pool.store.resolve_ids(names)
+
+
+def test_include_and_exclude_take_marks(pool):
+    low, high = named(pool, "red-1"), named(pool, "gold-2")
+    mark_examples(pool.store, "ana", low, "in")
+    mark_examples(pool.store, "ana", high, "out")
+    chosen = pool.select(
+        rank="quality.value", budget=3, include=["marked-in-ana"], exclude=["marked-out-ana"]
+    )
+    assert chosen.rows()["id"].to_pylist() == named(pool, "red-1", "gold-1", "plum-2")
+    assert chosen.document["include"] == low
+    assert pool.explain(high[0])["absent"][0]["text"] == "--exclude names it"
+
+
+def test_marks_that_left_the_pool_are_left_out_of_a_selection(pool):
+    mark_examples(pool.store, "ana", named(pool, "gold-2", "red-1"), "in")
+    pool.store.forget("quality.value > 10")
+    assert with_selections(pool.store, ["marked-in-ana", "green-1"]) == (
+        *named(pool, "red-1"), "green-1",
+    )  # fmt: skip
+    assert len(marked(pool.store, "ana")["in"]) == 2
+
+
+def test_marks_keep_their_order_and_each_example_has_one(pool):
+    first, second = named(pool, "red-1", "gold-2")
+    mark_examples(pool.store, "ana", [second], "in")
+    mark_examples(pool.store, "ana", [first, second, first], "in")
+    assert marked(pool.store, "ana") == {"in": [second, first], "out": []}
+    mark_examples(pool.store, "bo", [first], "out")
+    mark_examples(pool.store, "ana", [second], "out")
+    assert marked(pool.store, "ana") == {"in": [first], "out": [second]}
+    assert marked(pool.store, "bo") == {"in": [], "out": [first]}
+
+
+def test_marks_are_read_like_any_selection(pool, tmp_path):
+    mark_examples(pool.store, "ana", named(pool, "gold-2", "red-1"), "in")
+    report = pool.export("marked-in-ana", tmp_path / "marked.jsonl")
+    assert report["n_rows"] == 2
+    record = pool.store.selection("marked-in-ana")
+    assert record["config"] == {"marker": "ana", "mark": "in"}
+    [row] = [
+        one for one in pool.store.selection_rows("marked-in-ana").to_pylist() if one["rank"] == 1
+    ]
+    assert (row["reason"], row["gain"], row["weight"]) == ("marked in by ana", None, 1.0)
+    [absent] = pool.explain(named(pool, "blue-1")[0], selections=("marked-in-ana",))["absent"]
+    assert (absent["cause"], absent["text"]) == ("not marked", "ana has not marked it in")
+    assert pool.explain(named(pool, "blue-1")[0])["absent"] == []
+
+
+def test_a_report_shows_marks(pool, tmp_path):
+    from curate.report.build import ReportOptions, write_report
+
+    mark_examples(pool.store, "ana", named(pool, "gold-2", "red-1"), "in")
+    path = tmp_path / "report.html"
+    write_report(pool.store, path, ReportOptions())
+    assert "marked-in-ana" in path.read_text(encoding="utf-8")
+
+
+def test_the_rebuilt_store_has_the_marks(pool):
+    mark_examples(pool.store, "ana", named(pool, "gold-2"), "in")
+    pool.store.rebuild()
+    assert marked(pool.store, "ana")["in"] == named(pool, "gold-2")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "é", "x" * 41])
+def test_a_name_that_cannot_be_part_of_an_id_is_refused(pool, name):
+    with pytest.raises(
+        ConfigError, match="cannot be part of a selection's id; use 1 to 40 letters"
+    ):
+        mark_examples(pool.store, name, named(pool, "gold-2"), "in")
+
+
+def test_marks_of_nobody_are_said(pool):
+    with pytest.raises(DataError, match="nobody of that name has marked an example"):
+        pool.select(rank="quality.value", budget=3, include=["marked-in-nobody"])
+
+
+def test_unknown_examples_change_nothing(pool):
+    with pytest.raises(DataError, match="no example '0{32}' in the pool, so it cannot be marked"):
+        mark_examples(pool.store, "ana", [*named(pool, "gold-2"), "0" * 32], "in")
+    assert marked(pool.store, "ana") == {"in": [], "out": []}
