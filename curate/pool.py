@@ -1,22 +1,28 @@
 """The verbs of `curate` as methods of a pool: what the command line calls and notebooks use."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 from curate.errors import ConfigError
+from curate.pool_options import refuse_unused, scoring_options, with_datasets
 from curate.progress import Progress, SilentProgress
+from curate.selected import Selected
 
 if TYPE_CHECKING:
-    import datasets
     import polars as pl
-    import pyarrow as pa
 
+    from curate.background.job import Job
     from curate.data.ingest import IngestReport
+    from curate.notebook.plots import PoolPlots
+    from curate.notebook.rows import Rows
+    from curate.prove.document import Proof
     from curate.scoring.estimate import PlanReport
     from curate.scoring.outcome import ScoreReport
     from curate.train.record import TrainRecord
+
+__all__ = ["OnError", "Pool", "Selected", "open"]
 
 OnError: TypeAlias = Literal["fail", "skip"]
 
@@ -40,16 +46,17 @@ class Pool:
     create
         Whether to make the store if it is not there.
     progress
-        Receiver of progress; silent by default.
+        Receiver of progress. By default bars in a notebook, and silence anywhere else.
     """
 
     def __init__(
         self, path: str | Path = "curate.duckdb", *, create: bool = True,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
+        from curate.notebook.progress import notebook_progress
         from curate.store import Store
 
-        self.progress: Progress = progress or SilentProgress()
+        self.progress: Progress = progress or notebook_progress() or SilentProgress()
         self.store: Store = Store(path, create=create)
 
     def __len__(self) -> int:
@@ -58,6 +65,11 @@ class Pool:
     def __repr__(self) -> str:
         sets = sorted({status.alias for status in self.store.score_sets() if status.complete})
         return f"Pool({str(self.store.path)!r}, {len(self):,} examples, scores: {', '.join(sets) or 'none'})"
+
+    def _repr_html_(self) -> str:
+        from curate.notebook.cards import pool_card
+
+        return pool_card(self)
 
     def ingest(
         self,
@@ -111,17 +123,19 @@ class Pool:
         model_for: Mapping[str, str] | None = None,
         alias: str | None = None,
         settings: Mapping[str, str] | None = None,
+        within: str | None = None,
         limit: int | None = None,
         dry_run: bool = False,
         **options: Any,
     ) -> "ScoreReport | PlanReport":
         """Score every example that has no score yet; forward scorers share passes.
 
-        ``options`` are the fields of `curate.scoring.job.ScoringOptions`. ``dry_run`` and ``limit``
-        plan and time instead, and store nothing.
+        ``options`` are the fields of `curate.scoring.job.ScoringOptions`. ``within`` is a selection:
+        only its examples are scored, into partial score sets, which nothing reads but by their id.
+        ``dry_run`` and ``limit`` plan and time instead, and store nothing.
         """
         from curate.binding import scorer_settings
-        from curate.scoring import estimate, job
+        from curate.scoring import estimate, job, scope
 
         if alias is not None and len(scorers) != 1:
             raise ConfigError(
@@ -130,7 +144,7 @@ class Pool:
             )
         if limit is not None and limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {limit}")
-        chosen = _scoring_options(model, model_for, options)
+        chosen = scoring_options(model, model_for, options)
         requests, runs = [], {}
         for name in dict.fromkeys(one.strip() for one in scorers):
             given = dict(settings or {})
@@ -145,13 +159,17 @@ class Pool:
             if request is None:
                 raise ConfigError(job.missing_model(name, chosen, own))
             requests.append(request)
-        _refuse_unused(settings or {}, scorers)
+        refuse_unused(settings or {}, scorers)
+        if within is not None:
+            scope.refuse(within, runs, estimated=dry_run or limit is not None)
+            requests = scope.only_within(self.store, requests, within)
         if dry_run or limit is not None:
             for name, recorded in runs.items():
                 self.progress.note(estimate.run_plan(name, recorded, chosen))
             return estimate.plan(self.store, requests, chosen, limit, self.progress)
         report = job.score(self.store, requests, chosen, self.progress)
-        return job.with_recorded(self.store, report, runs, chosen, self.progress)
+        report = job.with_recorded(self.store, report, runs, chosen, self.progress)
+        return replace(report, store=self.store)
 
     def select(
         self,
@@ -197,11 +215,11 @@ class Pool:
             allow_stale=allow_stale,
         )
         build_method(chosen.method, chosen.settings)  # a wrong name fails before anything is read
-        scoring = _scoring_options(model, model_for, options)
+        scoring = scoring_options(model, model_for, options)
         reports = self.ingest(*data, **dict(read or {}))
         if reports:
             ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
-            chosen = _with_datasets(chosen, ids)
+            chosen = with_datasets(chosen, ids)
         if dry_run:
             return Selected(self, self._plan_select(chosen, scoring))
         return Selected(self, select(self.store, chosen, scoring, self.progress))
@@ -237,21 +255,22 @@ class Pool:
         read: Mapping[str, Any] | None = None,
         dry_run: bool = False,
         **options: Any,
-    ) -> dict[str, Any]:
+    ) -> "Proof":
         """Say whether training on what methods select beats random subsets; see `curate.prove`.
 
         ``options`` are the fields of `ProveConfig`, `TargetOptions` and `ScoringOptions`.
         """
+        from curate.prove.document import Proof
         from curate.prove.run import prove, split_options
 
         config, wanted, scoring = split_options(methods, budget, target, options)
         config.arms()  # a wrong name fails before anything is read
-        chosen = _scoring_options(model, model_for, scoring)
+        chosen = scoring_options(model, model_for, scoring)
         reports = self.ingest(*data, **dict(read or {}))
         if reports:
             ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
-            config = _with_datasets(config, ids)
-        return prove(self.store, config, wanted, chosen, self.progress, dry_run=dry_run)
+            config = with_datasets(config, ids)
+        return Proof(prove(self.store, config, wanted, chosen, self.progress, dry_run=dry_run))
 
     def selection(self, selection_id: str) -> "Selected":
         """Return a stored selection."""
@@ -268,6 +287,66 @@ class Pool:
         from curate.explaining import explain
 
         return explain(self.store, example, **options)
+
+    @property
+    def plot(self) -> "PoolPlots":
+        """Charts of the pool, its scores and its selections; see `curate.notebook.plots`."""
+        from curate.notebook.plots import PoolPlots
+
+        return PoolPlots(self)
+
+    def examples(
+        self, *, where: str | None = None, ids: Sequence[str] | None = None,
+        by: str | None = None, limit: int | None = None,
+    ) -> "Rows":  # fmt: skip
+        """Return examples with their texts, in any form a notebook wants.
+
+        ``where`` and ``by`` are expressions over columns, as in ``--where`` and ``--rank``: the
+        highest come first, and ``by`` becomes a column. ``ids`` are ids, beginnings of ids or ids
+        of the input, and give the order without ``by``. With none of them, the order of reading,
+        responses to one prompt together.
+        """
+        from curate.notebook.tables import example_rows
+
+        return example_rows(self.store, where, ids, by, limit)
+
+    def scores(self, *aliases: str, vectors: bool = False) -> "Rows":
+        """Return ``alias.column`` of every example in order of id; of all complete score sets.
+
+        A failed example has null. ``vectors``: with the columns of lists and vectors.
+        """
+        from curate.notebook.tables import score_rows
+
+        return score_rows(self.store, aliases, vectors)
+
+    def neighbours(self, example: str, k: int = 10, *, column: str | None = None) -> "Rows":
+        """Return the k examples whose stored vectors are nearest to an example's, by cosine."""
+        from curate.notebook.near import nearest
+        from curate.notebook.rows import Rows
+
+        return Rows(nearest(self.store, example, k, column), "neighbours")
+
+    def start(self, command: str, **options: Any) -> "Job":
+        """Start a command on this store in a process of its own, which outlives this one.
+
+        ``pool.start("score", scorer="likelihood", model="m")`` runs ``curate score --scorer
+        likelihood --model m``. Ask the `Job` how it goes; `jobs` finds it again.
+        """
+        from curate.background.job import start
+
+        return start(self.store.path, self.store.parts, command, options, self.progress)
+
+    def jobs(self) -> "list[Job]":
+        """Return the commands started in the background, those of dead notebooks too, newest first."""
+        from curate.background.job import jobs
+
+        return jobs(self.store.parts, self.progress)
+
+    def job(self, job_id: str) -> "Job":
+        """Return one of `jobs` by its id or the beginning of it."""
+        from curate.background.job import job
+
+        return job(self.store.parts, job_id, self.progress)
 
     def sql(self, query: str) -> "pl.DataFrame":
         """Answer a read-only SQL query over the documented relations, as a polars frame."""
@@ -306,86 +385,3 @@ class Pool:
         from curate.scoring.estimate import plan_select
 
         return plan_select(self.store, chosen, scoring, self.progress)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """A stored selection: its record, and its examples in any form a notebook wants."""
-
-    pool: Pool
-    document: dict[str, Any]
-
-    def __len__(self) -> int:
-        return int(self.document["n_selected"])
-
-    def __repr__(self) -> str:
-        d = self.document
-        return f"Selected({d['selection_id']!r}, {d['method']}, {d['n_selected']:,} of {d['n_pool']:,})"
-
-    @property
-    def id(self) -> str:
-        """The selection's id."""
-        return str(self.document["selection_id"])
-
-    def rows(self) -> "pa.Table":
-        """Return id, rank, gain, weight and reason in rank order, as an Arrow table."""
-        return self.pool.store.selection_rows(self.id)
-
-    def to_polars(self) -> "pl.DataFrame":
-        """Return the chosen examples in rank order: rank, gain, weight, reason, messages, source."""
-        return self.pool.sql(
-            "select r.rank, r.id, r.gain, r.weight, r.reason, e.source, e.messages, e.prompt, "
-            "e.response from selection_rows r join examples e using (id) "
-            f"where r.selection_id = '{self.id}' order by r.rank"
-        )
-
-    def to_dataset(self) -> "datasets.Dataset":
-        """Return the chosen examples as a `datasets.Dataset` with a ``messages`` column."""
-        import json
-
-        import datasets
-
-        frame = self.to_polars()
-        rows = [{"messages": json.loads(text)} for text in frame["messages"].to_list()]
-        return datasets.Dataset.from_list(rows)
-
-    def to_jsonl(self, path: str | Path) -> Path:
-        """Write the input's own rows as JSON lines in rank order; return the path."""
-        return Path(self.export(path)["output"])
-
-    def export(self, output: str | Path, **options: Any) -> dict[str, Any]:
-        """Write the selection to a file or folder; remember where in ``document``."""
-        report = self.pool.export(self.id, output, **options)
-        self.document.update(output=report["output"], manifest=report["manifest"])
-        return report
-
-    def plan_text(self) -> str:
-        """Return the plan of a dry run as text."""
-        return str(self.document["text"])
-
-
-def _scoring_options(
-    model: str | None, model_for: Mapping[str, str] | None, options: Mapping[str, Any]
-) -> Any:
-    from curate.scoring.job import ScoringOptions
-
-    models = {**({"target": model} if model is not None else {}), **(model_for or {})}
-    return ScoringOptions(models=models, **options)
-
-
-def _with_datasets(options: Any, datasets: tuple[str, ...]) -> Any:
-    from dataclasses import replace
-
-    return replace(options, datasets=datasets)
-
-
-def _refuse_unused(settings: Mapping[str, str], scorers: Sequence[str]) -> None:
-    owners = {one.strip() for one in scorers}
-    for key in settings:
-        owner = key.split(".")[0]
-        if ("." in key and owner not in owners) or ("." not in key and len(owners) > 1):
-            raise ConfigError(
-                f"--set {key}: say which scorer it is for; write SCORER.{key.split('.')[-1]}=VALUE "
-                f"with one of: {', '.join(sorted(owners))}"
-            )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from curate.report import svg
+from curate.report.canvas import STYLE as CHART_STYLE
 from curate.report.page import (
     Block,
     Chart,
@@ -92,7 +92,7 @@ def render(page: Page) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{safe(page.title)}</title>\n<style>{_STYLE}{svg.STYLE}</style>\n</head>\n"
+        f"<title>{safe(page.title)}</title>\n<style>{_STYLE}{CHART_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{safe(page.title)}</h1>\n<p class=sub>{safe(page.subtitle)}</p>\n"
         f"<nav>{links}</nav>\n{sections}<footer><p>{safe(page.footer)}</p></footer>\n"
         "</main>\n</body>\n</html>\n"
@@ -100,11 +100,12 @@ def render(page: Page) -> str:
 
 
 def _section(number: int, section: Section) -> str:
-    blocks = "\n".join(_block(block) for block in section.blocks)
+    blocks = "\n".join(block_html(block) for block in section.blocks)
     return f'<section id="s{number}">\n<h2>{safe(section.title)}</h2>\n{blocks}\n</section>\n'
 
 
-def _block(block: Block) -> str:
+def block_html(block: Block) -> str:
+    """Return one block as HTML, every text in it escaped."""
     match block:
         case Paragraph(text, quiet):
             return f"<p{' class=quiet' if quiet else ''}>{safe(text)}</p>"

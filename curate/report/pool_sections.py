@@ -246,7 +246,8 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
 def _score_set(pool: Pool, one: Scored) -> Iterator[Block]:
     status = one.status
     yield Heading(f"{status.alias} · {model_name(status)}")
-    state = "complete" if status.complete else "stale" if status.stale else "incomplete"
+    states = {"complete": status.complete, "stale": status.stale, "partial": status.partial}
+    state = next((name for name, holds in states.items() if holds), "incomplete")
     failed = ", ".join(f"{n:,} {reason}" for reason, n in one.failures.items())
     yield Paragraph(
         f"Score set {status.set_id}: scorer {status.scorer}, version {status.version}, {state}, "

@@ -65,7 +65,7 @@ def proof_sections(d: Mapping[str, Any]) -> Iterator[Section]:
     for one in d["results"]:
         title = f"{one['target']} at {one['budget']}: {METRICS[one['metric']]}"
         yield Section(title, list(_result(one)))
-    curve = list(_curves(d))
+    curve = list(curve_charts(d))
     if curve:
         yield Section("Budget curve", curve)
     slices = list(_slices(d))
@@ -112,29 +112,10 @@ def _difference(delta: Mapping[str, Any] | None) -> str:
 
 
 def _result(one: Mapping[str, Any]) -> Iterator[Block]:
-    unit = _UNITS.get(one["metric"], "exact match, share of examples")
-    better = "lower" if one["lower_is_better"] else "higher"
     methods = one["methods"]
-    title = "Mean of each method, with its 95% interval"
-    means = [
-        _point(label, row, _NEITHER if label == RANDOM else 0) for label, row in methods.items()
-    ]
-    baseline = methods.get(RANDOM, {}).get("mean")
-    picture = svg.intervals(means, f"{unit}; {better} is better", title, baseline)
-    charts = [Chart(title, picture, "", "The dashed line is random's mean.")]
-    differences = [
-        svg.Estimate(
-            label, delta["mean"], delta["ci_low"], delta["ci_high"],
-            _COLOURS.get(row["verdict"], _NEITHER), str(row["verdict"]),
-        )
-        for label, row in methods.items()
-        if (delta := row["delta_vs_random"]) is not None
-    ]  # fmt: skip
-    if differences:
-        title = "Paired difference from random, with its 95% interval"
-        picture = svg.intervals(differences, f"minus random, {unit}", title, 0.0)
-        note = f"{better.capitalize()} is better; an interval that holds 0 shows no difference."
-        charts.append(Chart(title, picture, "", note))
+    charts = [means_chart(one)]
+    if any(row["delta_vs_random"] is not None for row in methods.values()):
+        charts.append(differences_chart(one))
     yield Charts(charts)
     rows = [
         (cells[0], cells[4], *cells[1:4], *_test(methods[cells[0]]["delta_vs_random"]))
@@ -147,6 +128,43 @@ def _result(one: Mapping[str, Any]) -> Iterator[Block]:
     yield Table(columns, rows, n_left=2)
 
 
+def means_chart(one: Mapping[str, Any]) -> Chart:
+    """Draw the mean of each method with its interval; ``one`` of a proof's results."""
+    methods = one["methods"]
+    title = "Mean of each method, with its 95% interval"
+    means = [
+        _point(label, row, _NEITHER if label == RANDOM else 0) for label, row in methods.items()
+    ]
+    baseline = methods.get(RANDOM, {}).get("mean")
+    label = f"{_unit(one)}; {_better(one)} is better"
+    picture = svg.intervals(means, label, title, baseline)
+    return Chart(title, picture, "", "The dashed line is random's mean.")
+
+
+def differences_chart(one: Mapping[str, Any]) -> Chart:
+    """Draw the paired difference of each method from random; ``one`` of a proof's results."""
+    differences = [
+        svg.Estimate(
+            label, delta["mean"], delta["ci_low"], delta["ci_high"],
+            _COLOURS.get(row["verdict"], _NEITHER), str(row["verdict"]),
+        )
+        for label, row in one["methods"].items()
+        if (delta := row["delta_vs_random"]) is not None
+    ]  # fmt: skip
+    title = "Paired difference from random, with its 95% interval"
+    picture = svg.intervals(differences, f"minus random, {_unit(one)}", title, 0.0)
+    note = f"{_better(one).capitalize()} is better; an interval that holds 0 shows no difference."
+    return Chart(title, picture, "", note)
+
+
+def _unit(one: Mapping[str, Any]) -> str:
+    return _UNITS.get(one["metric"], "exact match, share of examples")
+
+
+def _better(one: Mapping[str, Any]) -> str:
+    return "lower" if one["lower_is_better"] else "higher"
+
+
 def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:
     if delta is None:
         return "-", "-"
@@ -154,7 +172,8 @@ def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:
     return str(delta["over"]), "-" if p is None else f"{p:.4f}"
 
 
-def _curves(d: Mapping[str, Any]) -> Iterator[Block]:
+def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
+    """Draw each metric of each target over the budgets; nothing where there is one budget."""
     if len(d["budgets"]) < 2:
         return
     for target, metric in dict.fromkeys((one["target"], one["metric"]) for one in d["results"]):
@@ -216,11 +235,6 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
     )
     yield Paragraph(text, quiet=True)
     for budget, methods in d["costs"].items():
-        labels = list(methods)
-        series = [
-            svg.Series("scoring", [float(one["scoring_s"]) for one in methods.values()]),
-            svg.Series("training", [float(one["training_s"]) for one in methods.values()]),
-        ]
         rows = [
             (
                 label, f"{one['scoring_s']:,.1f}", f"{one['scoring_tokens']:,}",
@@ -233,10 +247,19 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
             "method", "scoring s", "scoring tokens", "training s", "training tokens",
             "evaluation tokens", "FLOPs (estimate)",
         )  # fmt: skip
-        title = f"Seconds at {budget}"
-        picture = svg.bars(labels, series, "seconds, all seeds together", title)
-        yield Chart(title, picture, "")
+        yield cost_chart(budget, methods)
         yield Table(columns, rows)
+
+
+def cost_chart(budget: str, methods: Mapping[str, Any]) -> Chart:
+    """Draw the seconds of scoring and of training of each method at one budget."""
+    series = [
+        svg.Series("scoring", [float(one["scoring_s"]) for one in methods.values()]),
+        svg.Series("training", [float(one["training_s"]) for one in methods.values()]),
+    ]
+    title = f"Seconds at {budget}"
+    picture = svg.bars(list(methods), series, "seconds, all seeds together", title)
+    return Chart(title, picture, "")
 
 
 def _flops(one: Mapping[str, Any]) -> str:
@@ -257,14 +280,19 @@ def _selected(d: Mapping[str, Any]) -> Iterator[Block]:
     columns = ("budget", "method", "examples", "tokens", "mean length over the pool's")
     yield Table(columns, rows, n_left=2, title="Means over seeds")
     for budget, one in d["overlap"].items():
-        names = [str(name) for name in one["methods"]]
-        cells = [
-            (name, *(f"{value:.2f}" for value in values))
-            for name, values in zip(names, one["jaccard"], strict=True)
-        ]
-        title = f"Overlap at {budget}: shared over all examples of both (Jaccard), mean over seeds"
-        picture = svg.heat_map(names, names, one["jaccard"], title)
-        yield Chart(title, picture, Table(("", *names), cells))
+        yield overlap_chart(str(budget), one)
+
+
+def overlap_chart(budget: str, one: Mapping[str, Any]) -> Chart:
+    """Draw how much of one method's subset is in another's at one budget."""
+    names = [str(name) for name in one["methods"]]
+    cells = [
+        (name, *(f"{value:.2f}" for value in values))
+        for name, values in zip(names, one["jaccard"], strict=True)
+    ]
+    title = f"Overlap at {budget}: shared over all examples of both (Jaccard), mean over seeds"
+    picture = svg.heat_map(names, names, one["jaccard"], title)
+    return Chart(title, picture, Table(("", *names), cells))
 
 
 def _run(d: Mapping[str, Any]) -> Iterator[Block]:

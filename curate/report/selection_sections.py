@@ -179,12 +179,12 @@ def _by_length(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterator
     yield Charts(
         [
             chart_of(known, "Length, pool and picks", f"prompt and response, {unit}", taken),
-            _tenths(known, taken, unit),
+            tenths_chart(known, taken, unit),
         ]
     )
 
 
-def _tenths(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit: str) -> Chart:
+def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit: str) -> Chart:
     """Draw which share of each tenth of the pool, by length, was picked."""
     cuts = np.unique(np.quantile(known, np.linspace(0, 1, 11)))
     inside = cuts[1:-1]

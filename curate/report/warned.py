@@ -60,7 +60,7 @@ def _coverage(one: Scored, n_pool: int) -> Iterator[Warned]:
     if status.stale:
         text = f"Scores {name} are stale: the pool changed since. Score it again to renew them."
         yield Warned("stale", text)
-    elif not status.complete:
+    elif not status.complete and not status.partial:
         text = f"Scores {name} cover {status.n_examples:,} of {n_pool:,} examples."
         yield Warned("incomplete", f"{text} Run the same scoring command again to finish.")
 

@@ -1,0 +1,1 @@
+"""Commands that run in a process of their own and outlive the notebook that started them."""

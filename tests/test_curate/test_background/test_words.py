@@ -1,0 +1,50 @@
+"""Options given as keywords become the words one would type."""
+
+import pytest
+
+from curate.background.words import command_words
+from curate.errors import ConfigError
+
+
+def test_lists_repeat_an_option_or_are_joined_where_it_takes_one():
+    words = command_words(
+        "prove",
+        {
+            "methods": ["grape", "ifd"], "target": ["a.jsonl", "b.jsonl"], "model": "m", "budget": 5,
+            "seeds": 3,
+        },
+    )  # fmt: skip
+    assert words[0] == "prove"
+    assert " ".join(words[1:]).startswith("--methods grape,ifd --target a.jsonl --target b.jsonl")
+    assert words[-2:] == ["--seeds", "3"]
+
+
+def test_mappings_truths_nothing_and_arguments():
+    words = command_words(
+        "ingest", {"data": ["a.jsonl", "b.csv"], "column": {"messages": "dialogs"}}
+    )
+    assert words == ["ingest", "a.jsonl", "b.csv", "--column", "messages=dialogs"]
+    flags = {"scorer": "length", "dry_run": True, "quiet": False, "limit": None, "alias": "mine"}
+    assert command_words("score", flags) == [
+        "score",
+        "--scorer",
+        "length",
+        "--dry-run",
+        "--as",
+        "mine",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "say"),
+    [
+        ("scor", {}, "'scor' is no command; choose one of: ingest, score"),
+        ("methods", {}, "'methods' works on no store; choose one of"),
+        ("score", {"scoer": "x"}, "curate score has no option 'scoer'; did you mean 'scorer'"),
+        ("score", {"zzz": "x"}, "curate score has no option 'zzz'; see curate score --help"),
+        ("score", {}, "curate score needs 'scorer'; add scorer=VALUE"),
+    ],
+)
+def test_a_wrong_request_says_what_would_be_right(command, options, say):
+    with pytest.raises(ConfigError, match=say):
+        command_words(command, options)
