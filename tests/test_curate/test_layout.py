@@ -26,7 +26,7 @@ IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "nvidia-ml-py": "py
 FOR_SELECTORS = {
     "curate", "curate.cluster_count", "curate.cluster_sampling", "curate.clustering",
     "curate.contracts", "curate.errors", "curate.linear_rules", "curate.ranking",
-    "curate.registry", "curate.regression",
+    "curate.registry", "curate.regression", "curate.rule_fitting", "curate.size_search",
 }  # fmt: skip
 
 
@@ -186,6 +186,8 @@ def test_wheel_holds_both_packages_and_no_tests(tmp_path, monkeypatch):
     assert shipped <= set(names)
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "curate").rglob("*.py")}
     assert sources <= set(names)
+    assets = ROOT / "curate" / "explore" / "assets"
+    assert {f"curate/explore/assets/{path.name}" for path in assets.iterdir()} <= set(names)
     assert not [name for name in names if "test_" in name or name.endswith("conftest.py")]
 
 
