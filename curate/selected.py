@@ -50,18 +50,24 @@ class Selected:
         """Return id, rank, gain, weight and reason in rank order, as an Arrow table."""
         return self.pool.store.selection_rows(self.id)
 
-    def to_arrow(self) -> "pa.Table":
+    def to_arrow(self, limit: int | None = None) -> "pa.Table":
         """Return the chosen examples in rank order: rank, gain, weight, reason, source, texts.
 
+        ``limit`` is how many of them, best first.
         Examples that were forgotten since are left out; revised responses stand in the place of
         their own.
         """
         from curate.data.revisions import revisions_of, with_revisions
 
+        some = (
+            ""
+            if limit is None
+            else f"and id in (select id from internal.examples) order by rank limit {int(limit)}"
+        )
         found = self.pool.store.query(
             "select r.rank, r.id, r.gain, r.weight, r.reason, e.source, e.messages, e.prompt, "
-            "e.response from selection_rows r join examples e using (id) "
-            f"where r.selection_id = '{self.id}' order by r.rank"
+            "e.response from (select * from selection_rows "
+            f"where selection_id = '{self.id}' {some}) r join examples e using (id) order by r.rank"
         )
         return with_revisions(found, revisions_of(self.pool.store, self.id))
 

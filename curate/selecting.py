@@ -20,6 +20,7 @@ from curate.contracts import (
     Selector,
     View,
 )
+from curate.data.revisions import refuse_revised, revised_among
 from curate.errors import ConfigError
 from curate.manifest import library_versions
 from curate.marking import with_selections
@@ -72,6 +73,7 @@ def select(
     """
     began = time.perf_counter()
     method = build_method(options.method, options.settings)
+    refuse_revised(store, revised_among(store, options.include), "including it")
     options = replace(
         options,
         include=with_selections(store, options.include),
@@ -166,6 +168,8 @@ def refuse_unused(owners: Sequence[str], settings: Mapping[str, Any]) -> None:
 
 
 def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions) -> View:
+    if options.within is not None:
+        refuse_revised(store, [options.within], "selecting within it")
     view = store.view(
         bind={alias: status.set_id for alias, status in bound.sets.items()},
         expressions=bound.expressions,

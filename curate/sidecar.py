@@ -29,6 +29,7 @@ def write_revisions(store: "Store", selection_id: str, path: Path) -> dict[str, 
 
     rows = store.revisions(selection_id).to_pylist()
     if not rows:
+        path.unlink(missing_ok=True)  # of an earlier export to the same place
         return None
     originals = _originals(store, selection_id)
     lines = [_line(row, originals[row["parent_id"]]) for row in rows]

@@ -25,6 +25,7 @@ from curate.contracts import (
     Train,
     Unite,
 )
+from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError, ProcedureError
 from curate.procedures import step_to_json
 from curate.progress import Progress
@@ -325,6 +326,7 @@ def united(
 
     from curate.store.records import canonical_json, digest, utc_now
 
+    refuse_revised(store, selections, "putting it together with others")
     parts = [store.selection(one) for one in selections]
     tables = [pl.from_arrow(store.selection_rows(one)) for one in selections]
     rows: Any = pl.concat(cast(Any, tables)).unique("id", keep="first", maintain_order=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from curate.budget import Budget
-from curate.confidence.verdict import Verdict, decide
+from curate.confidence.verdict import ROUNDING, Verdict, decide
 from curate.contracts import Procedure, Revise
 from curate.correction.parts import read_parts
 from curate.correction.places import candidates_folder, told, verdicts_folder
@@ -128,8 +128,8 @@ def revised(
         raise DataError(f"method {procedure.name!r} kept none of {base['n_pool']} examples")
     record = _record(store, procedure, options, step, base, made, model)
     rows = [{**row, "model": model} for row in made.revisions]
-    store.save_revisions(record["selection_id"], pa.Table.from_pylist(rows, schema=ROWS_SCHEMA))
-    store.save_selection(record, _selection_rows(made.picked))
+    revisions = pa.Table.from_pylist(rows, schema=ROWS_SCHEMA)
+    store.save_revised(record, _selection_rows(made.picked), revisions)
     return record
 
 
@@ -165,7 +165,7 @@ def _why(row: Mapping[str, Any], above: float) -> str:
     """Return why a response was not replaced."""
     if row["failure"] is not None:
         return str(row["failure"])
-    return ORDERS_DISAGREE if row["confidence"] > above else NOT_BETTER
+    return ORDERS_DISAGREE if row["confidence"] > above + ROUNDING else NOT_BETTER
 
 
 def _selection_rows(picked: Sequence[Picked]) -> "pa.Table":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 from curate.contracts import Example
 from curate.data.identity import identify
 from curate.data.messages import Message
+from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +32,26 @@ def revisions_of(store: "Store", selection_id: str) -> dict[str, Revision]:
     """Return the revisions of a selection, none for most."""
     rows = store.revisions(selection_id).to_pylist()
     return {row["parent_id"]: Revision(row["id"], row["response"]) for row in rows}
+
+
+def refuse_revised(store: "Store", selection_ids: Sequence[str], purpose: str) -> None:
+    """Raise `ConfigError` if selections have revised responses, where only the pool's own can be used."""
+    for one in selection_ids:
+        n = store.revisions(one).num_rows
+        if n:
+            raise ConfigError(
+                f"selection {one} has {n:,} revised responses, which are not in the pool: {purpose} "
+                "would use the originals; read it as a dataset of its own first: curate ingest "
+                f"--from-selection {one}"
+            )
+
+
+def revised_among(store: "Store", names: Sequence[str]) -> list[str]:
+    """Return those of some names that are ids of selections with revised responses."""
+    if not names:
+        return []
+    known = store.query("select distinct selection_id from revisions")["selection_id"].to_pylist()
+    return [one for one in names if one in set(known)]
 
 
 def revised_example(example: Example, response: str) -> Example:

@@ -74,17 +74,18 @@ def responses(session: Session, example_id: str, *, whole: bool) -> dict[str, An
     listed = described(session, snapshot, kept, scores)
     picks = [one for one in session.selections() if one.method != METHOD]
     limit = 10_000_000 if whole else MOST_CHARS
-    texts = dict(zip(snapshot.names(kept), snapshot.previews(kept, limit + 1), strict=True))
+    texts = dict(zip(snapshot.names(kept), snapshot.previews(kept, limit), strict=True))
     for one, at in zip(listed, kept.tolist(), strict=True):
-        one["response"] = _text(texts[one["id"]][1], whole)
+        text = texts[one["id"]]
+        one["response"] = _text(text.response, whole, text.n_response)
         one["selections"] = [
             {"id": pick.selection_id, "method": pick.method} for pick in picks if at in pick.rows
         ]
-    prompt = next(iter(texts.values()))[0]
+    first = next(iter(texts.values()))
     return {
         "group_id": names[int(codes[row])],
         "n": len(rows),
-        "prompt": _text(prompt, whole),
+        "prompt": _text(first.prompt, whole, first.n_prompt),
         "columns": [name for name in scores if any(o["values"][name] is not None for o in listed)],
         "responses": listed,
     }
@@ -111,10 +112,10 @@ def _message(message: Mapping[str, Any], whole: bool) -> dict[str, Any]:
     }
 
 
-def _text(text: str, whole: bool) -> dict[str, Any]:
-    """Return a text with hidden characters named, and how many characters were cut."""
+def _text(text: str, whole: bool, n_chars: int | None = None) -> dict[str, Any]:
+    """Return a text with hidden characters named, and how many of its ``n_chars`` were cut."""
     kept = text if whole else text[:MOST_CHARS]
-    return {"text": pieces(kept), "n_cut": len(text) - len(kept)}
+    return {"text": pieces(kept), "n_cut": (len(text) if n_chars is None else n_chars) - len(kept)}
 
 
 def _scores(document: Mapping[str, Any]) -> list[dict[str, Any]]:

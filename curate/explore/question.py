@@ -181,7 +181,7 @@ def _places_of(session: Session, snapshot: "Snapshot", sort: str) -> "Values":
     def make() -> "Values":
         codes, names = snapshot.codes(sort)
         place = np.full(len(names) + 1, np.nan)  # the last is that of code -1: no value
-        place[np.argsort(names, kind="stable")] = np.arange(len(names))
+        place[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
         return place[codes]
 
     return session.remembered(("places", sort), make)

@@ -72,8 +72,8 @@ def previews(session: Session, ids: Sequence[str]) -> dict[str, Any]:
     rows = np.array([snapshot.place(i) for i in ids], dtype=np.int64)
     texts = snapshot.previews(rows, 4 * PREVIEW)
     return {
-        i: {"prompt": _beginning(prompt), "response": _beginning(response)}
-        for i, (prompt, response) in zip(ids, texts, strict=True)
+        i: {"prompt": _beginning(one.prompt), "response": _beginning(one.response)}
+        for i, one in zip(ids, texts, strict=True)
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 import numpy as np
 
 from curate.errors import StoreError
-from curate.marking import marked
+from curate.marking import MARKS, METHOD, marked, marks_id
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -59,6 +59,7 @@ class Session:
         self._selections: dict[str, StoredPicks] = {}
         self._marks: dict[str, str] = {}
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
+        self._generation = 0
 
     def snapshot(self) -> "Snapshot":
         """Return the pool as it is now, or as it was last where the store is held by a job."""
@@ -82,9 +83,14 @@ class Session:
         return list(self._selections.values())
 
     def selection(self, selection_id: str) -> StoredPicks:
-        """Return a stored selection by its id, or the beginning of one; `DataError` if there is none."""
+        """Return a stored selection by its id, or the beginning of one; `DataError` if there is none.
+
+        Marks of this marker that nobody has made yet are a selection of nothing.
+        """
         self.snapshot()
         if selection_id not in self._selections:
+            if selection_id in {marks_id(self.marker, mark) for mark in MARKS}:
+                return StoredPicks(selection_id, METHOD, None, "", np.zeros(0, dtype=np.int64), 0)
             selection_id = str(self.store.selection(selection_id)["selection_id"])
         return self._selections[selection_id]
 
@@ -105,8 +111,11 @@ class Session:
                 self._memory.move_to_end(key)
                 found: T = self._memory[key]
                 return found
+            began = self._generation
         made = make()
         with self._lock:
+            if self._generation != began:
+                return made  # of a snapshot that is gone
             self._memory[key] = made
             while len(self._memory) > REMEMBERED:
                 self._memory.popitem(last=False)
@@ -122,18 +131,19 @@ class Session:
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _read(self) -> None:
+        """Read snapshot, selections and marks; where one of them fails, all stay as they were."""
+        snapshot = self._snapshot
         known = {(one.selection_id, one.created_at): one for one in self._selections.values()}
-        if self._snapshot is None or self.store.state() != self._snapshot.state:
-            self._snapshot = self.store.snapshot()
-            self._memory.clear()
-            known = {}
-        self._selections = {
-            one.selection_id: one for one in _stored(self.store, self._snapshot, known)
-        }
+        if snapshot is None or self.store.state() != snapshot.state:
+            snapshot, known = self.store.snapshot(), {}
+        selections = {one.selection_id: one for one in _stored(self.store, snapshot, known)}
         found = marked(self.store, self.marker)
+        for key in list(self._memory):
+            if snapshot is not self._snapshot or (isinstance(key, tuple) and key[0] == STORED):
+                del self._memory[key]
+        self._snapshot, self._selections = snapshot, selections
         self._marks = {i: mark for mark, ids in found.items() for i in ids}
-        for key in [key for key in self._memory if isinstance(key, tuple) and key[0] == STORED]:
-            del self._memory[key]
+        self._generation += 1
         self._taken = datetime.now().strftime("%H:%M:%S")
 
 

@@ -109,10 +109,11 @@ def selection_card(selection: "Selected") -> str:
     parts = [heading(f"Selection {name}", f"id {selection.id}"), tiles(facts)]
     parts += [paragraph(f"Warning: {text}") for text in d.get("warnings") or ()]
     plots = selection.pool.plot
-    charts = [plots.sources(selection), plots.lengths(selection)] if len(selection) else []
+    drawn = len(selection) and len(selection.pool)
+    charts = [plots.sources(selection), plots.lengths(selection)] if drawn else []
     if charts:
         parts.append(side_by_side([one.figure for one in charts]))
-    shown = selection.to_polars().head(N_ROWS).to_dicts()
+    shown = selection.to_arrow(N_ROWS).to_pylist()
     if shown:
         parts += [heading("First picks"), _pick_table(shown)]
     return fragment(*parts)

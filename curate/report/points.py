@@ -80,10 +80,10 @@ def kinds(label: str, values: Sequence[str]) -> Kinds:
     names = encoded.dictionary.to_pylist()
     codes = encoded.indices.to_numpy()
     counts = np.bincount(codes, minlength=len(names))
-    order = np.lexsort((np.array(names), -counts))[:MAX_KINDS]
+    order = sorted(range(len(names)), key=lambda k: (-counts[k], names[k]))[:MAX_KINDS]
     place = np.full(len(names), -1)
     place[order] = np.arange(len(order))
-    return Kinds(label, place[codes], [names[k] for k in order.tolist()])
+    return Kinds(label, place[codes], [names[k] for k in order])
 
 
 def scatter(points: Points, title: str) -> tuple[str, str]:

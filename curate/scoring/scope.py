@@ -47,22 +47,31 @@ def scope_of(store: "Store", selection: str) -> Scope:
 
     Raises `ConfigError` for an empty one, or if none of its examples is in the pool any more.
     """
+    import pyarrow as pa
+
+    from curate.data.revisions import refuse_revised
     from curate.store.connection import literal
+    from curate.store.parts import write_parquet
     from curate.store.records import digest
 
     selection_id = store.selection(selection)["selection_id"]
-    path = store.parts / "selections" / f"{selection_id}.parquet"
+    refuse_revised(store, [selection_id], "scoring it")
+    ids = sorted(store.selection_rows(selection_id).column("id").to_pylist())
+    found = digest("\n".join(ids))
+    # A file of its own: marks made by hand may change the selection while workers read.
+    path = store.parts / "cache" / "scopes" / f"{found}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(path, pa.table({"id": pa.array(ids, pa.string())}))
     counts = store.query(
-        "select e.shard, count(*) as n from internal.examples e join selection_rows r on r.id = e.id "
-        f"where r.selection_id = {literal(selection_id)} group by e.shard"
+        "select shard, count(*) as n from internal.examples where id in "
+        f"(select id from read_parquet({literal(str(path))})) group by shard"
     ).to_pylist()
     if not counts:
         raise ConfigError(
             f"selection {selection_id} holds no example of this pool; there is nothing to score"
         )
-    ids = sorted(store.selection_rows(selection_id).column("id").to_pylist())
     by_shard = {row["shard"]: int(row["n"]) for row in counts}
-    return Scope(selection_id, path, digest("\n".join(ids)), by_shard)
+    return Scope(selection_id, path, found, by_shard)
 
 
 def only_within(

@@ -19,6 +19,7 @@ from curate.errors import ConfigError, ExampleFailure, ModelError
 KEY_VARIABLE: Final = "CURATE_SERVER_KEY"
 CONCURRENT: Final = 32  # requests under way at once
 TRIES: Final = 5
+SYSTEMATIC: Final = 16  # so many refusals without an answer are the server's, not the examples'
 TIMEOUT_S: Final = 600.0
 LOOK_S: Final = 10.0
 SHOWN: Final = 160  # characters of a reply that errors quote
@@ -79,7 +80,7 @@ class CompletionServer:
         try:
             listed = self._send("models", None, LOOK_S)
         except HTTPError as error:
-            if error.code in (401, 403):
+            if error.code in (401, 403) or 300 <= error.code < 400:
                 raise self._refused(error) from error
             return  # it is there and lists no models
         except (OSError, HTTPException) as error:
@@ -95,16 +96,24 @@ class CompletionServer:
     def answers(self, asked: Sequence[Asked]) -> list[Replied | ExampleFailure]:
         """Return the answer to each request, in order; a failure where the server refuses one.
 
-        Raises `ModelError` when the server cannot be reached any more, or answers with something
-        else than a completion.
+        Raises `ModelError` when the server cannot be reached any more, answers with something
+        else than a completion, or refuses all of `SYSTEMATIC` requests or more.
         """
         with ThreadPoolExecutor(CONCURRENT) as threads:
             waiting = [threads.submit(self._answer, one) for one in asked]
             try:
-                return [one.result() for one in waiting]
+                replies = [one.result() for one in waiting]
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
+        refused = [one for one in replies if isinstance(one, ExampleFailure)]
+        if len(refused) == len(replies) >= SYSTEMATIC:
+            raise ModelError(
+                f"the server at {self.url} refuses every one of {len(replies)} requests: "
+                f"{refused[0].reason}; look at its log and its options (such as --max-model-len), and "
+                "run the same command again"
+            )
+        return replies
 
     def _answer(self, asked: Asked) -> Replied | ExampleFailure:
         chat = not isinstance(asked.prompt, str)
@@ -133,7 +142,7 @@ class CompletionServer:
             try:
                 return self._send(path, body, TIMEOUT_S)
             except HTTPError as error:
-                if error.code in (401, 403, 404, 405):
+                if error.code in (401, 403, 404, 405) or 300 <= error.code < 400:
                     raise self._refused(error) from error
                 if error.code not in _TRANSIENT:
                     raise ExampleFailure(f"server_refused: {_said(error)}") from error

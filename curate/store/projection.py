@@ -1,6 +1,8 @@
 """The vectors of a score set in two dimensions, computed once and kept beside the store."""
 
 import os
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from curate.store.store import Store
 
 Points = np.ndarray[Any, np.dtype[np.float32]]
+_BUILDING: Final = threading.Lock()  # threads share the name of a temporary file
 FITTED: Final = 50_000  # vectors the axes are computed from
 
 
@@ -27,18 +30,22 @@ def projected(store: "Store", set_id: str, column: str) -> tuple[Points, Ids]:
     stored = vectors.cached(store, set_id, column)
     name = f"{set_id}-{column}-{_state(stored.ids)}-2d.npy"
     path = store.parts / "cache" / name
-    if not path.exists():
-        points = _project(stored.array)
-        temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
-        with full_disk_as_error(path):
-            try:
-                with temporary.open("wb") as file:
-                    np.save(file, points)
-                sync(temporary)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+    with _BUILDING:
+        if not path.exists():
+            with full_disk_as_error(path):
+                _write(path, _project(stored.array))
     return np.load(path), stored.ids
+
+
+def _write(path: Path, points: Points) -> None:
+    temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, points)
+        sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _state(ids: Ids) -> str:

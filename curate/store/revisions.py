@@ -1,5 +1,6 @@
 """Revisions: responses that replace those of examples, with the selection they belong to."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,12 +30,13 @@ ROWS_SCHEMA: Final = pa.schema(
 )  # fmt: skip
 
 
-def save(store: "Store", selection_id: str, revisions: pa.Table) -> None:
-    """Store the revisions of a selection, before it or after; those it had are replaced."""
-    path = _path(store.parts, selection_id)
+def save(store: "Store", record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
+    """Store a selection with its revisions; what it had is replaced."""
+    path = _path(store.parts, record["selection_id"])
     with store.write() as con:
-        write_parquet(path, revisions.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA))
-        insert(con, selection_id, path)
+        write_parquet(path, revised.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA))
+        insert(con, record["selection_id"], path)
+        selections.write(store, con, record, rows)
 
 
 def insert(con: duckdb.DuckDBPyConnection, selection_id: str, rows: Path) -> None:
@@ -58,7 +60,8 @@ def of_selection(store: "Store", selection_id: str) -> pa.Table:
     if not path.exists():
         raise StoreError(
             f"{path} is missing, which holds the {n} revised responses of selection {full_id}; "
-            "restore it from a backup of the store, or select again"
+            f"restore it from a backup of the store, or delete {store.parts / 'procedures'} and "
+            "select again"
         )
     return pq.ParquetFile(path).read()
 

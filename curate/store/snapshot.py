@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
 import duckdb
 import numpy as np
@@ -39,6 +39,15 @@ class Described:
     kind: Kind
     shape: SetShape | None = None
     column: str = ""
+
+
+class Preview(NamedTuple):
+    """The beginnings of a prompt and a response, and the characters of each in full."""
+
+    prompt: str
+    response: str
+    n_prompt: int
+    n_response: int
 
 
 @final
@@ -161,7 +170,7 @@ class Snapshot:
         mask[found["at"].to_numpy()] = True
         return mask
 
-    def previews(self, rows: Rows, n_chars: int) -> list[tuple[str, str]]:
+    def previews(self, rows: Rows, n_chars: int) -> list["Preview"]:
         """Return the beginnings of prompt and response of some rows, in the order asked for."""
         files = self.text_files(rows)
         if not files:
@@ -170,11 +179,15 @@ class Snapshot:
         listed, wanted = ", ".join(map(literal, files)), ", ".join(map(literal, names))
         with self.memory() as con:
             found = con.sql(
-                f"select id, left(prompt, {n_chars}), left(response, {n_chars}) "
+                f"select id, left(prompt, {n_chars}), left(response, {n_chars}), "
+                "coalesce(length(prompt), 0), coalesce(length(response), 0) "
                 f"from read_parquet([{listed}]) where id in ({wanted})"
             ).fetchall()
-        by_id = {name: (prompt or "", response or "") for name, prompt, response in found}
-        return [by_id.get(name, ("", "")) for name in names]
+        by_id = {
+            name: Preview(prompt or "", response or "", *lengths)
+            for name, prompt, response, *lengths in found
+        }
+        return [by_id.get(name, Preview("", "", 0, 0)) for name in names]
 
     def text_files(self, rows: Rows) -> list[str]:
         """Return the Parquet files that hold the texts of some rows, each once."""

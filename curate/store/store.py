@@ -79,13 +79,16 @@ class Store:
     def query(self, sql: str) -> pa.Table:
         """Run one read-only SQL statement over the documented relations; return a copy in Arrow.
 
-        Raises `ConfigError` for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN).
+        Raises `ConfigError` for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN). EXPLAIN
+        ANALYZE is refused: it carries out what it explains.
         """
         with self.connect() as con:
             try:
                 statements = con.extract_statements(sql)
                 kinds = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-                if len(statements) != 1 or statements[0].type not in kinds:
+                explains = any(s.type == duckdb.StatementType.EXPLAIN for s in statements)
+                runs = explains and "analyze" in sql.lower()
+                if len(statements) != 1 or statements[0].type not in kinds or runs:
                     raise ConfigError(
                         f"only one read-only statement is allowed, got {sql!r}; write a SELECT"
                     )
@@ -277,13 +280,13 @@ class Store:
         """
         return selections.listed(self, selection_id, in_pool=in_pool)
 
-    def save_revisions(self, selection_id: str, rows: pa.Table) -> None:
-        """Store responses that replace those of a selection's examples.
+    def save_revised(self, record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
+        """Store a selection as `save_selection` does, with responses that replace its examples' own.
 
-        ``rows`` are as `revisions` returns them. To be called before `save_selection`, so that
-        nobody can read the selection without them.
+        ``revised`` is as `revisions` returns it. Both in one transaction: nobody can read or
+        collect the one without the other.
         """
-        revisions.save(self, selection_id, rows)
+        revisions.save(self, record, rows, revised)
 
     def revisions(self, selection_id: str) -> pa.Table:
         """Return the revised responses of a selection, no row for one without.

@@ -1,6 +1,7 @@
 """Vectors of a score set as one memory-mapped array in order of id, built in blocks."""
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from curate.store.store import Store
 
 BLOCK_ROWS = 8_192
+_BUILDING = threading.Lock()  # threads share the name of a temporary file
 
 
 @final
@@ -54,10 +56,11 @@ def cached(store: "Store", set_id: str, column: str) -> CachedVectors:
     if len(ids) == 0:
         return CachedVectors(np.empty((0, 0), dtype=np.float32), ids)
     path = store.parts / "cache" / f"{set_id}-{state}.npy"
-    if not path.exists():
-        with full_disk_as_error(path):
-            _build(path, [store.parts / "scores" / set_id / f"{s}.parquet" for s, _ in shards],
-                   column, ids)  # fmt: skip
+    with _BUILDING:
+        if not path.exists():
+            with full_disk_as_error(path):
+                _build(path, [store.parts / "scores" / set_id / f"{s}.parquet" for s, _ in shards],
+                       column, ids)  # fmt: skip
     return CachedVectors(np.load(path, mmap_mode="r"), ids)
 
 

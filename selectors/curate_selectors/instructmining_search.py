@@ -128,6 +128,11 @@ class InstructMiningSearch(Procedure):
         n = int(first.facts["n_eligible"])
         most = int(first.facts["n_selected"] if budget else HIGH_SHARE * n)
         low, high = bounds(n, most, self.low, self.high)
+        if budget is not None and high > most:
+            raise ConfigError(
+                f"instructmining-search.high={high} is more than the {most} examples that budget "
+                f"{budget} allows; lower it, or give a larger budget"
+            )
         search = SizeSearch(low, high, self.trials, self.search, seed)
         chosen: dict[int, str] = {}
         sizes, loss = search.sizes(), None

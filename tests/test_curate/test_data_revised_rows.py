@@ -51,7 +51,8 @@ def revise(store: Store, at: int = 1, response: str = NEW) -> tuple[list[str], s
     made = revised_example(example, response)
     row = {"id": made.id, "parent_id": ids[at], "response": response, "confidence": 0.9,
            "consistency": 0.9, "reflection": 0.9, "parent_confidence": 0.1, "model": "m"}  # fmt: skip
-    store.save_revisions(SELECTION, pa.Table.from_pylist([row], schema=ROWS_SCHEMA))
+    revised = pa.Table.from_pylist([row], schema=ROWS_SCHEMA)
+    store.save_revised(store.selection(SELECTION), store.selection_rows(SELECTION), revised)
     return ids, made.id
 
 

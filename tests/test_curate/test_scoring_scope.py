@@ -9,6 +9,8 @@ from tiny_nli import save_tiny_nli
 
 import curate as cu
 from curate.errors import ConfigError, DataError, ExpressionError, MissingColumnError
+from curate.scoring.scope import ids_in as ids_in_scope
+from curate.scoring.scope import scope_of
 from curate.store.rebuild import rebuild
 
 SHORT = {"max_new_tokens": "5", "k_max": "2", "k": "2", "prompt": "plain"}
@@ -68,6 +70,13 @@ def test_the_same_values_as_in_the_whole_pool_up_to_the_batch(pool, tiny_model):
     assert found["part"].to_list() == pytest.approx(found["whole"].to_list(), abs=1e-5)
     [reused] = pool.score("likelihood", model=str(tiny_model), within=selection).sets
     assert reused.status.set_id == whole.status.set_id, "what the pool has is not scored again"
+
+
+def test_a_selection_that_changes_meanwhile_changes_nothing(pool, tiny_model):
+    chosen, ids = drawn(pool)
+    scope = scope_of(pool.store, chosen)
+    (pool.store.parts / "selections" / f"{chosen}.parquet").unlink()
+    assert set(ids_in_scope(scope.path).to_pylist()) == ids and sum(scope.counts.values()) == 4
 
 
 def test_another_selection_of_the_same_examples_is_the_same_set(pool, tiny_model):

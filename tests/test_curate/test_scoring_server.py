@@ -9,7 +9,7 @@ import pytest
 
 import curate as cu
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
-from curate.errors import ConfigError, ModelError
+from curate.errors import ConfigError, ExampleFailure, ModelError
 from curate.registry import build
 from curate.scorers.samples import Samples
 from curate.scoring import server as module
@@ -159,6 +159,7 @@ def test_what_the_server_refuses_is_a_failure_of_that_example(server, monkeypatc
     [
         (503, r"refuses requests: 503 fault 503; look at its log, and run the same command again"),
         (404, r"refuses requests: 404 fault 404; check the address, which usually ends in /v1"),
+        (307, r"refuses requests: 307 fault 307"),
         (401, r"401 fault 401; set the environment variable CURATE_SERVER_KEY to its key"),
         ({"choices": []}, r"answered without choices: \{\"choices\": \[\]\}"),
         ({"object": "error"}, r"answered without choices: .*interface of OpenAI"),
@@ -169,6 +170,16 @@ def test_what_ends_the_run_is_said(server, fault, words):
     server.faults = [fault] * 5
     with pytest.raises(ModelError, match=words):
         client(server).answers([Asked("x", 1)])
+
+
+def test_a_server_that_refuses_everything_is_no_failure_of_the_examples(server, monkeypatch):
+    monkeypatch.setattr(module, "SYSTEMATIC", 3)
+    server.faults = [422] * 3
+    with pytest.raises(ModelError, match=r"refuses every one of 3 requests: .*422 fault 422; look"):
+        client(server).answers([Asked(f"x {n}", n) for n in range(3)])
+    server.faults = [422] * 2
+    found = client(server).answers([Asked(f"x {n}", n) for n in range(3)])
+    assert sum(isinstance(one, ExampleFailure) for one in found) == 2
 
 
 def test_a_server_that_is_not_there_or_lacks_the_model_is_found_out_first(server, monkeypatch):

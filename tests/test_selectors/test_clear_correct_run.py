@@ -1,6 +1,7 @@
 """Auto-Correct on a tiny model, with a writer and a judge made up where answers must be known."""
 
 import json
+from pathlib import Path
 
 import pytest
 from stub_decoder import StubDecoder
@@ -10,6 +11,7 @@ from curate.confidence.letters import letter_tokens
 from curate.correction import candidates, judging, parts
 from curate.correction.candidates import Answerer
 from curate.correction.judging import LoadedJudge
+from curate.errors import ConfigError
 from curate.scoring.model import load_tokenizer
 from curate.scoring.prompting import Prompter
 
@@ -243,6 +245,28 @@ def test_an_export_can_be_a_dataset_of_its_own(pool, roomy_model, made_up, tmp_p
     ids = set(other.sql("select id from examples")["id"].to_list())
     assert {one["id"] for one in pool.store.revisions(chosen.id).to_pylist()} <= ids
     assert len(ids) == len(chosen)
+
+
+def test_what_would_use_the_originals_is_refused(pool, roomy_model, made_up):
+    chosen = selected(pool, roomy_model)
+    message = (
+        r"has \d+ revised responses, .*would use the originals; read it as a dataset of its own"
+    )
+    for given in ({"within": chosen.id}, {"include": [chosen.id]}):
+        with pytest.raises(ConfigError, match=message):
+            pool.select("random", budget=3, **given)
+    with pytest.raises(ConfigError, match=message):
+        pool.score("likelihood", model=str(roomy_model), within=chosen.id)
+    assert len(pool.select("random", budget=3, exclude=[chosen.id])) == 3
+
+
+def test_a_plain_export_to_the_same_place_takes_the_revisions_away(
+    pool, roomy_model, made_up, tmp_path
+):
+    report = selected(pool, roomy_model).export(tmp_path / "subset.jsonl")
+    assert Path(report["revisions"]).is_file()
+    pool.select("random", budget=3).export(tmp_path / "subset.jsonl")
+    assert not Path(report["revisions"]).exists()
 
 
 def test_explain_shows_a_revision_and_why_another_example_was_dropped(pool, roomy_model, made_up):

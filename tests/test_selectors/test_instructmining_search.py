@@ -87,6 +87,11 @@ def test_no_size_holds_a_held_out_example_and_all_are_trained_alike():
     assert {(t.evaluate, t.seed, t.role) for t in trained} == {("Select-1", 3, "target")}
 
 
+def test_a_size_above_the_budget_is_refused():
+    with pytest.raises(ConfigError, match=r"high=2000 is more than the 1000 examples that budget"):
+        finish(grid(trials=4, high=2_000), "1000")
+
+
 def test_a_budget_is_the_cap():
     for budget in ("1000", "2.5%"):
         steps, outcome = finish(grid(trials=4), budget)

@@ -19,7 +19,6 @@ def revised(store: Store, pools: Any) -> Store:
     pools.ingest(store, "a", range(12))
     ids = [pools.id(f"e{n}") for n in range(4)]
     rows = [revision(pools, n) for n in (1, 3)]
-    store.save_revisions(SELECTION, pa.Table.from_pylist(rows, schema=ROWS_SCHEMA))
     table = pa.table(
         {
             "id": ids,
@@ -29,7 +28,8 @@ def revised(store: Store, pools: Any) -> Store:
             "reason": [""] * 4,
         }
     )
-    store.save_selection({"selection_id": SELECTION, "method": "clear-correct"}, table)
+    record = {"selection_id": SELECTION, "method": "clear-correct"}
+    store.save_revised(record, table, pa.Table.from_pylist(rows, schema=ROWS_SCHEMA))
     for folder in ("candidates", "verdicts"):
         part = pa.table({"parent_id": ids, "response": ["x", "y", "z", "w"]})
         write_part(store.parts / folder / "c1" / "part-00000.parquet", part, {"tokens": 4})
@@ -57,7 +57,8 @@ def test_they_come_back_and_are_in_the_documented_relation(revised, pools):
 
 def test_saved_again_they_are_replaced(revised, pools):
     rows = [revision(pools, 2)]
-    revised.save_revisions(SELECTION, pa.Table.from_pylist(rows, schema=ROWS_SCHEMA))
+    kept = revised.selection(SELECTION), revised.selection_rows(SELECTION)
+    revised.save_revised(*kept, pa.Table.from_pylist(rows, schema=ROWS_SCHEMA))
     assert revised.revisions(SELECTION).to_pylist() == rows
     assert revised.query("select count(*) as n from revisions")["n"].to_pylist() == [1]
 

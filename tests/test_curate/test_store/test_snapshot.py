@@ -56,7 +56,12 @@ def test_previews_come_in_the_order_asked_for(pool):
     rows = np.array([7, 0, 3])
     texts = snapshot.previews(rows, 6)
     stored = {
-        row["id"]: (row["prompt"][:6], row["response"][:6])
+        row["id"]: (
+            row["prompt"][:6],
+            row["response"][:6],
+            len(row["prompt"]),
+            len(row["response"]),
+        )
         for row in pool.store.query("select id, prompt, response from examples").to_pylist()
     }
     assert texts == [stored[name] for name in snapshot.names(rows)]

@@ -92,11 +92,23 @@ def test_scores_shows_a_set_only_once_it_covers_the_pool(store: Store, pools: An
 
 @pytest.mark.parametrize(
     "sql",
-    ["drop table failures", "select 1; select 2", "copy (select 1) to 'x.csv'", "", "attach 'x'"],
+    [
+        "drop table failures",
+        "select 1; select 2",
+        "copy (select 1) to 'x.csv'",
+        "",
+        "attach 'x'",
+        "explain analyze delete from selections",
+        "EXPLAIN /**/ ANALYZE copy (select 1) to 'x.csv'",
+    ],
 )
 def test_query_refuses_all_but_one_reading_statement(store: Store, sql: str) -> None:
     with pytest.raises(ConfigError, match="only one read-only statement"):
         store.query(sql)
+
+
+def test_query_says_how_it_would_answer(store: Store) -> None:
+    assert store.query("explain select * from scores").num_rows > 0
 
 
 def test_query_explains_a_wrong_statement(store: Store) -> None:
