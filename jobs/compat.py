@@ -5,6 +5,7 @@ DuckDB 1.4. Each step is a process of its own, the same code with one DuckDB or 
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -112,8 +113,10 @@ def _read(folder: Path, store: Path) -> dict[str, Any]:
     for status in pool.store.score_sets():
         facts[f"{status.alias} {status.set_id}"] = status.content_hash
     for column in ("likelihood.mean_logp", "length.response_tokens"):
-        total = pool.sql(f"select sum({column}) as total from scores")["total"][0]
-        facts[f"sum of {column}"] = float(total)
+        values = pool.sql(f"select {column} as value from scores")["value"]
+        facts[f"sum of {column}"] = math.fsum(
+            values
+        )  # exact, so the order of the rows is no matter
     facts["findings"] = [str(finding) for finding in pool.store.check()]
     return facts
 
