@@ -1,9 +1,7 @@
 """Write the two pictures of the README: the explore page and a report, of the demo's own pool."""
 
 import argparse
-import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from jobs.explored import CURATE, explore_page
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS: Final = (
@@ -20,7 +20,6 @@ FLAGS: Final = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--hide-scrollbars",
 )  # fmt: skip
-CURATE: Final = "from curate.cli import main; main()"
 MOST_BYTES: Final = 200_000
 WAIT_S: Final = 60
 
@@ -35,7 +34,7 @@ def main() -> int:
         store = options.store or _demo_store(Path(work))
         options.out.mkdir(exist_ok=True)
         with _browser(work) as browser:
-            with _explored(store) as url:
+            with explore_page(store, "ana") as url:
                 _explore_picture(browser, url, options.out / "explore.png")
             report = Path(work) / "report.html"
             _curate("report", "-o", str(report), "--store", str(store))
@@ -73,27 +72,6 @@ def _curate(*words: str) -> None:
     subprocess.run(
         [sys.executable, "-c", CURATE, *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT
     )
-
-
-@contextmanager
-def _explored(store: Path) -> Iterator[str]:
-    """Run ``curate explore`` as long as the block lasts; yield its address."""
-    words = ["explore", "--store", str(store), "--no-browser", "--json", "--marker", "ana"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", CURATE, *words], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        printed = ""
-        while not printed.endswith("}\n"):
-            line = process.stdout.readline()
-            if not line:
-                raise SystemExit(f"curate explore ended with {process.wait()}")
-            printed += line
-        yield json.loads(printed)["url"]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
 
 
 @contextmanager

@@ -2,10 +2,7 @@
 
 import http.client
 import json
-import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +12,9 @@ from urllib.parse import urlencode, urlsplit
 
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.paired import listed
-from jobs.bench.startup import HELP, environment
+from jobs.bench.startup import environment
 from jobs.bench.stored import RANK, scored_pool
+from jobs.explored import explore_page
 
 COLUMNS: Final = "likelihood.mean_logp,likelihood.n_tokens,source"
 ROWS: Final = 25
@@ -91,20 +89,5 @@ class Page:
 @contextmanager
 def explored(store: Path) -> Iterator[Page]:
     """Run ``curate explore`` over a store as long as the block lasts."""
-    words = ["explore", "--store", str(store), "--no-browser", "--json", "--marker", "bench"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HELP, *words], env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        printed = ""
-        while not printed.endswith("}\n"):
-            line = process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"curate explore ended with {process.wait()}")
-            printed += line
-        yield Page(json.loads(printed)["url"])
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-        process.stdout.close()
+    with explore_page(store, "bench", environment()) as url:
+        yield Page(url)

@@ -6,19 +6,17 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Final
 
 from jobs.bench.children import Spent
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.machine import ROOT
 from jobs.bench.paired import listed
-
-HELP: Final = "from curate.cli import main; main()"
+from jobs.explored import CURATE
 
 
 def help_time(bench: Bench) -> Figure:
     """Seconds of ``curate --help``, interpreter included."""
-    return _timed(bench, "help", ["-c", HELP, "--help"], Goal("<", 0.5, "s"), "curate --help")
+    return _timed(bench, "help", ["-c", CURATE, "--help"], Goal("<", 0.5, "s"), "curate --help")
 
 
 def import_time(bench: Bench) -> Figure:
