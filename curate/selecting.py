@@ -20,7 +20,7 @@ from curate.contracts import (
     Selector,
     View,
 )
-from curate.data.revisions import refuse_revised, revised_among
+from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError
 from curate.manifest import library_versions
 from curate.marking import with_selections
@@ -73,7 +73,7 @@ def select(
     """
     began = time.perf_counter()
     method = build_method(options.method, options.settings)
-    refuse_revised(store, revised_among(store, options.include), "including it")
+    refuse_revised(store, options.include, "including it")
     options = replace(
         options,
         include=with_selections(store, options.include),
@@ -169,7 +169,8 @@ def refuse_unused(owners: Sequence[str], settings: Mapping[str, Any]) -> None:
 
 def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions) -> View:
     if options.within is not None:
-        refuse_revised(store, [options.within], "selecting within it")
+        within = store.selection(options.within)["selection_id"]
+        refuse_revised(store, [within], "selecting within it")
     view = store.view(
         bind={alias: status.set_id for alias, status in bound.sets.items()},
         expressions=bound.expressions,

@@ -34,24 +34,22 @@ def revisions_of(store: "Store", selection_id: str) -> dict[str, Revision]:
     return {row["parent_id"]: Revision(row["id"], row["response"]) for row in rows}
 
 
-def refuse_revised(store: "Store", selection_ids: Sequence[str], purpose: str) -> None:
-    """Raise `ConfigError` if selections have revised responses, where only the pool's own can be used."""
-    for one in selection_ids:
-        n = store.revisions(one).num_rows
-        if n:
-            raise ConfigError(
-                f"selection {one} has {n:,} revised responses, which are not in the pool: {purpose} "
-                "would use the originals; read it as a dataset of its own first: curate ingest "
-                f"--from-selection {one}"
-            )
+def refuse_revised(store: "Store", names: Sequence[str], purpose: str) -> None:
+    """Raise `ConfigError` if one of some names is the id of a selection with revised responses.
 
-
-def revised_among(store: "Store", names: Sequence[str]) -> list[str]:
-    """Return those of some names that are ids of selections with revised responses."""
+    For what can use the pool's own responses only. Names of something else are passed over.
+    """
     if not names:
-        return []
-    known = store.query("select distinct selection_id from revisions")["selection_id"].to_pylist()
-    return [one for one in names if one in set(known)]
+        return
+    counts = store.query("select selection_id, count(*) as n from revisions group by 1").to_pylist()
+    revised = {row["selection_id"]: row["n"] for row in counts}
+    for one in names:
+        if one in revised:
+            raise ConfigError(
+                f"selection {one} has {revised[one]:,} revised responses, which are not in the pool: "
+                f"{purpose} would use the originals; read it as a dataset of its own first: curate "
+                f"ingest --from-selection {one}"
+            )
 
 
 def revised_example(example: Example, response: str) -> Example:
