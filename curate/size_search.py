@@ -18,9 +18,6 @@ from curate.errors import ConfigError, MissingPackageError, TrainError
 Search = Literal["blendsearch", "grid"]
 Sizes = Generator[int, float, "BestSize"]
 
-SMALLEST: Final = 256
-LOW_SHARE: Final = 0.01
-HIGH_SHARE: Final = 0.10
 MAX_REFUSALS: Final = 100  # proposals of BlendSearch in a row that are none, or known already
 COARSE_SHARE: Final = 0.6  # of the trials of a grid; the rest refine around its best
 LOSS: Final = "loss"
@@ -84,22 +81,6 @@ class SizeSearch:
             raise ConfigError(f"max_trials must be at least 2, got {self.max_trials}; try 16")
         if self.seed < 0:
             raise ConfigError(f"seed must not be negative, got {self.seed}; try 0")
-
-    @classmethod
-    def for_pool(cls, n_pool: int, cap: int | None = None, **settings: Any) -> "SizeSearch":
-        """Search between max(256, 1%) and 10% of a pool, or a cap below that.
-
-        Raises `ConfigError` for a pool too small for such sizes.
-        """
-        low = max(SMALLEST, math.ceil(LOW_SHARE * n_pool))
-        high = min(int(HIGH_SHARE * n_pool), n_pool if cap is None else cap)
-        if low >= high:
-            raise ConfigError(
-                f"a pool of {n_pool} examples has no sizes to search: from max({SMALLEST}, 1%) = "
-                f"{low} to {high}; give low and high yourself, or a pool of more than "
-                f"{int(SMALLEST / HIGH_SHARE)}"
-            )
-        return cls(low, high, **settings)
 
     def sizes(self) -> Sizes:
         """Yield a size, receive its loss, and so on; return the best size.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import numpy as np
 
+from curate.cluster_sampling import mean_by_cluster
 from curate.contracts import (
     Budget,
     Evaluate,
@@ -168,11 +169,13 @@ class StepExecutor:
         groups = view.scores("by")
         measured = np.array([values.get(i.decode(), np.nan) for i in view.ids])
         known = np.isfinite(groups) & np.isfinite(measured)
+        labels, codes = np.unique(groups[known], return_inverse=True)
+        means = mean_by_cluster(measured[known], codes, len(labels))
+        counts = np.bincount(codes, minlength=len(labels))
         found = {
-            str(int(group)): [int((groups[known] == group).sum()),
-                              float(measured[known][groups[known] == group].mean())]
-            for group in np.unique(groups[known])
-        }  # fmt: skip
+            str(int(label)): [count, mean]
+            for label, count, mean in zip(labels, counts.tolist(), means.tolist(), strict=True)
+        }
         return Result(step.selection, {"groups": found})
 
     def _gaps(self, step: Evaluate) -> dict[str, float]:

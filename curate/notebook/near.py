@@ -1,6 +1,6 @@
 """Stored vectors of a pool: the plane they lie in, and the nearest neighbours of one of them."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.store import Store
+    from curate.store.ids import Ids
+    from curate.store.projection import Points
 
-Points = np.ndarray[Any, np.dtype[np.float32]]
-Ids = np.ndarray[Any, np.dtype[np.bytes_]]
-
-SAMPLE: Final = 50_000
 BLOCK_ROWS: Final = 65_536
 
 
-def plane(store: "Store", column: str | None) -> tuple[Points, Ids, tuple[float, float], str]:
+def plane(store: "Store", column: str | None) -> "tuple[Points, Ids, tuple[float, float], str]":
     """Return vectors in two dimensions, (m, 2), their ids, shares of the variance, and their name.
 
     The ids are sorted; the shares say how much of the variance each dimension has. The plane is
@@ -36,7 +34,7 @@ def plane(store: "Store", column: str | None) -> tuple[Points, Ids, tuple[float,
             "more examples"
         )
     stored = vectors.cached(store, status.set_id, name).array
-    rows = np.linspace(0, len(ids) - 1, min(len(ids), SAMPLE)).astype(int)
+    rows = np.linspace(0, len(ids) - 1, min(len(ids), projection.FITTED)).astype(int)
     whole = float(np.asarray(stored[rows], dtype=np.float64).var(axis=0).sum())
     first, second = (points[rows].astype(np.float64).var(axis=0) / (whole or 1.0)).tolist()
     return points, ids, (first, second), f"{status.alias}.{name}"
@@ -80,7 +78,7 @@ def nearest(store: "Store", example: str, k: int, column: str | None) -> "pa.Tab
     return table.add_column(0, "cosine", pa.array(cosine[order]))
 
 
-def _cosines(array: Points, at: int) -> Values:
+def _cosines(array: "Points", at: int) -> Values:
     """Return the cosine of every vector with one of them; 0 with a vector of length 0."""
     own = np.asarray(array[at], dtype=np.float64)
     found = np.zeros(len(array))

@@ -19,17 +19,12 @@ from curate import (
 )
 from curate.linear_rules import read_rule
 from curate.rule_fitting import RuleFitting
-from curate.size_search import (
-    HIGH_SHARE,
-    LOW_SHARE,
-    SMALLEST,
-    BestSize,
-    Search,
-    SizeSearch,
-    check_packages,
-)
+from curate.size_search import BestSize, Search, SizeSearch, check_packages
 
 FIT: Final = "fit"
+SMALLEST: Final = 256
+LOW_SHARE: Final = 0.01  # of the eligible examples, the smallest and largest size tried
+HIGH_SHARE: Final = 0.10
 
 
 @register

@@ -153,26 +153,6 @@ def test_without_flaml_nothing_else_is_searched(monkeypatch, absent):
 
 
 @pytest.mark.parametrize(
-    ("n_pool", "cap", "bounds"),
-    [
-        (100_000, None, (1_000, 10_000)),
-        (10_000, None, (256, 1_000)),
-        (100_000, 2_000, (1_000, 2_000)),
-    ],
-)
-def test_bounds_of_a_pool(n_pool, cap, bounds):
-    search = SizeSearch.for_pool(n_pool, cap, search="grid")
-    assert (search.low, search.high) == bounds
-
-
-def test_a_small_pool_has_no_sizes_to_search():
-    with pytest.raises(
-        ConfigError, match=r"a pool of 2000 examples has no sizes to search: from max"
-    ):
-        SizeSearch.for_pool(2_000)
-
-
-@pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"low": 5, "high": 5}, "between 5 and 5 examples cannot be searched for; give 1 <= low"),
