@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from curate.api.pool import open as open
+    from curate.api.proof import Proof as Proof
     from curate.contracts import Budget as Budget
     from curate.contracts import Column as Column
     from curate.contracts import Columns as Columns
@@ -66,8 +68,6 @@ if TYPE_CHECKING:
     from curate.errors import TooManyFailuresError as TooManyFailuresError
     from curate.errors import TrainError as TrainError
     from curate.errors import WorkerError as WorkerError
-    from curate.pool import open as open
-    from curate.prove.document import Proof as Proof
     from curate.registry import register as register
 
 __version__ = "0.1.0"
@@ -85,8 +85,8 @@ _NAMES: Final[dict[str, str]] = {
         "InterruptedRunError MissingColumnError MissingPackageError ModelError ProcedureError "
         "ScoreError StoreError TooManyFailuresError TrainError WorkerError"
     ),
-    "curate.pool": "open",
-    "curate.prove.document": "Proof",
+    "curate.api.pool": "open",
+    "curate.api.proof": "Proof",
     "curate.registry": "register",
 }
 _MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -17,7 +17,7 @@ from inspect import isabstract
 from typing import Any, Final, Literal, TypeVar, cast
 
 from curate.contracts import Expression, Need, Procedure, Scorer, Selector
-from curate.describing import (
+from curate.contracts.describe import (
     Description,
     FieldDescription,
     Kind,
@@ -26,8 +26,8 @@ from curate.describing import (
     describe_fields,
     kind_of,
 )
+from curate.contracts.settings import build, spell_value
 from curate.errors import ConfigError
-from curate.settings import build, spell_value
 
 __all__ = [
     "Description", "FieldDescription", "Kind", "Registrable", "build", "describe",

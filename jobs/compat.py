@@ -80,10 +80,10 @@ class _Runner:
 
 def _prepare(folder: Path) -> None:
     """Write three slices of the demo's pool, and a model that has barely been trained."""
+    from curate.contracts.progress import SilentProgress
     from curate.demo.model import build_model
     from curate.demo.pool import write_pool
     from curate.demo.train import Schedule
-    from curate.progress import SilentProgress
 
     write_pool(folder / "pool.jsonl")
     lines = (folder / "pool.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)

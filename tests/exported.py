@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.data.export import ExportOptions, ExportReport, export_selection
-from curate.data.ingest import IngestOptions, ingest
+from curate.data.read.ingest import IngestOptions, ingest
+from curate.data.write.rows import ExportOptions, ExportReport, export_selection
 from curate.store import Store
 
 SELECTION = "0123456789abcdef"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.scoring.decoding import Drawing, Drawn
+from curate.models.decoding import Drawing, Drawn
 
 
 class StubDecoder:

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import typer
 
-from curate.progress import Progress
+from curate.contracts.progress import Progress
 
 LINE_INTERVAL_S: Final = 10.0
 

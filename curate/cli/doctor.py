@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Check the installation and the store; say what is wrong and what to type."""
     configure_logging(verbose)
-    from curate.doctor import diagnose, rebuild_store
+    from curate.api.doctor import diagnose, rebuild_store
 
     if rebuild:
         report = rebuild_store(store)

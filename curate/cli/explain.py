@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Show one example: its text, its scores, its selections, and exactly what a scorer's pass sees."""
     configure_logging(verbose)
-    from curate.pool import Pool
+    from curate.api.pool import Pool
 
     document = Pool(store, create=False).explain(
         example,

@@ -19,7 +19,7 @@ def command(
 ) -> None:  # fmt: skip
     """Look at the pool, its scores and selections on a page in your browser, and mark examples."""
     configure_logging(verbose)
-    from curate.explore.serving import open_browser, prepare
+    from curate.views.explore.serving import open_browser, prepare
 
     served = prepare(store, port, marker)
     document = {

@@ -6,18 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from curate.cli.console import emit
-from curate.cli.options import (
-    DEFAULT_STORE,
-    Json,
-    Quiet,
-    Seed,
-    Store,
-    Verbose,
-    configure_logging,
-)
-from curate.exporting import Order as RowOrder
-from curate.exporting import To as ToFormat
-from curate.exporting import TrainerName
+from curate.cli.options import DEFAULT_STORE, Json, Quiet, Seed, Store, Verbose, configure_logging
+from curate.data.write.export import Order as RowOrder
+from curate.data.write.export import To as ToFormat
+from curate.data.write.export import TrainerName
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="A .jsonl, .json, .parquet, .csv or .arrow file (also .gz, .zst), or a folder.")]  # fmt: skip
 To = Annotated[ToFormat, typer.Option("--to", help="input (rows as they came), messages, sharegpt, alpaca or prompt-completion.")]  # fmt: skip
@@ -59,7 +51,7 @@ def command(
 ) -> None:
     """Write a selection to a file or folder, with its manifest beside it."""
     configure_logging(verbose)
-    from curate.pool import Pool
+    from curate.api.pool import Pool
 
     report = Pool(store, create=False).export(
         selection, output, to=to, trainer=trainer, order=order, annotate=annotate,
@@ -70,7 +62,7 @@ def command(
 
 
 def _text(d: dict[str, Any]) -> str:
-    from curate.data.row_formats import tally_lines
+    from curate.data.write.row_formats import tally_lines
 
     splits = ", ".join(f"{n:,} {split}" for split, n in d["splits"].items())
     by_split = f" ({splits})" if len(d["splits"]) > 1 else ""

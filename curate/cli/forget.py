@@ -5,15 +5,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.console import emit
-from curate.cli.options import (
-    DEFAULT_STORE,
-    DryRun,
-    Json,
-    Quiet,
-    Store,
-    Verbose,
-    configure_logging,
-)
+from curate.cli.options import DEFAULT_STORE, DryRun, Json, Quiet, Store, Verbose, configure_logging
 
 
 def command(

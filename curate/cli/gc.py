@@ -1,15 +1,7 @@
 """Remove what nothing refers to: unfinished work, old caches, orphan parts."""
 
 from curate.cli.console import emit
-from curate.cli.options import (
-    DEFAULT_STORE,
-    DryRun,
-    Json,
-    Quiet,
-    Store,
-    Verbose,
-    configure_logging,
-)
+from curate.cli.options import DEFAULT_STORE, DryRun, Json, Quiet, Store, Verbose, configure_logging
 
 
 def command(

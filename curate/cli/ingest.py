@@ -50,8 +50,8 @@ def command(
 ) -> None:
     """Read datasets into the pool: files, globs, folders or Hugging Face ids."""
     configure_logging(verbose)
+    from curate.api.pool import Pool
     from curate.errors import ConfigError
-    from curate.pool import Pool
 
     if bool(data) == bool(from_selection):
         raise ConfigError("give DATA or --from-selection ID, one of them; see curate ingest --help")

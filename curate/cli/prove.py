@@ -97,7 +97,7 @@ def command(
 ) -> None:  # fmt: skip
     """Say whether training on what methods select beats random subsets, and what it cost."""
     configure_logging(verbose)
-    from curate.pool import Pool
+    from curate.api.pool import Pool
     from curate.prove.report import check_report_path, write_report
 
     if output is not None:

@@ -28,8 +28,8 @@ def command(
 ) -> None:
     """Write one file to look at and to send: the pool, its scores and selections, or a proof."""
     configure_logging(verbose)
-    from curate.report.build import ReportOptions, check_path, write_report
     from curate.store import Store as OpenStore
+    from curate.views.report.build import ReportOptions, check_path, write_report
 
     options = ReportOptions(tuple(selection or ()), proof, tuple(benchmark or ()), md)
     check_path(output, md)

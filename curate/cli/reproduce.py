@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Make an exported subset again from its manifest, and compare it byte by byte."""
     configure_logging(verbose)
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
 
     with progress(quiet) as shown:
         report = reproduce(

@@ -6,15 +6,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.console import emit, progress
-from curate.cli.options import (
-    DryRun,
-    Json,
-    Quiet,
-    Setting,
-    Verbose,
-    configure_logging,
-    pairs,
-)
+from curate.cli.options import DryRun, Json, Quiet, Setting, Verbose, configure_logging, pairs
 
 
 def command(
@@ -28,8 +20,8 @@ def command(
 ) -> None:  # fmt: skip
     """Run a recipe: ingest, score, select and export from one YAML file."""
     configure_logging(verbose)
-    from curate.recipe import load_recipe
-    from curate.running import run_recipe
+    from curate.api.recipe import load_recipe
+    from curate.api.run_recipe import run_recipe
 
     overrides = pairs(setting, "--set")
     if store is not None:

@@ -55,7 +55,7 @@ def command(
 ) -> None:  # fmt: skip
     """Score every example of the pool once; continue where an earlier run stopped."""
     configure_logging(verbose)
-    from curate.pool import Pool
+    from curate.api.pool import Pool
 
     with progress(quiet) as shown:
         pool = Pool(store, create=False, progress=shown)

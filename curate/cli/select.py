@@ -80,10 +80,10 @@ def command(
 ) -> None:  # fmt: skip
     """Choose a subset with any method; given DATA and -o, this is the whole product in one command."""
     configure_logging(verbose)
-    from curate.pool import Pool
+    from curate.api.pool import Pool
 
     if output is not None:
-        from curate.data.export import check_output
+        from curate.data.write.rows import check_output
 
         check_output(output)  # before hours of scoring, not after
     with progress(quiet) as shown:

@@ -84,8 +84,8 @@ def command(
 ) -> None:  # fmt: skip
     """Fine-tune a model on a selection or a file; killed, the same command goes on."""
     configure_logging(verbose)
-    from curate.pool import Pool
-    from curate.training import stop_after
+    from curate.api.pool import Pool
+    from curate.api.train import stop_after
 
     given = {
         "length.epochs": epochs, "length.max_steps": max_steps, "length.max_tokens": read_count(max_tokens, "--max-tokens"),

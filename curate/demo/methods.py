@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from curate.contracts import Need, PoolScorer, Procedure, Score, Select, Selector, Train
-from curate.describing import describe_fields
+from curate.contracts.describe import describe_fields
 from curate.errors import ConfigError
 from curate.prove.config import BASELINES
 from curate.registry import build, get_method, get_scorer, names
@@ -50,7 +50,7 @@ def chosen_methods() -> tuple[list[str], dict[str, str]]:
 
 def settings_for(methods: list[str]) -> dict[str, str]:
     """Return those of `SETTINGS` that some of the methods use."""
-    from curate.selecting import setting_owners
+    from curate.select.run import setting_owners
 
     owners = {owner for name in methods for owner in setting_owners(_made(name))}
     return {key: value for key, value in SETTINGS.items() if key.partition(".")[0] in owners}
@@ -86,7 +86,7 @@ def _pool_scores(method: Selector) -> Iterator[str]:
 
 
 def _made(name: str) -> Selector | Procedure:
-    from curate.selecting import build_method
+    from curate.select.run import build_method
 
     own = {key: value for key, value in SETTINGS.items() if key.startswith(f"{name}.")}
     return build_method(name, own)
@@ -100,7 +100,7 @@ def _roles(method: Selector | Procedure) -> Iterator[str]:
                 yield from _roles_of_score(need.scorer, need.config, need.role)
         return
     from curate.contracts import Budget
-    from curate.selecting import build_method
+    from curate.select.run import build_method
     from curate.testing.procedures import made_up_result
 
     run = method.run(Budget.parse("10%"), 0)
@@ -122,7 +122,7 @@ def _roles(method: Selector | Procedure) -> Iterator[str]:
 
 def _roles_of_score(scorer: str, config: Mapping[str, Any], role: str | None) -> Iterator[str]:
     from curate.scoring.derived import roles_of
-    from curate.scoring.planner import resolve_scorer
+    from curate.scoring.plan import resolve_scorer
 
     made = build(resolve_scorer(scorer, ROLES), config)
     found = roles_of(made, {})

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from curate.api.pool import Pool, Selected
+from curate.contracts.progress import Progress
 from curate.demo.methods import ROLES, chosen_methods, settings_for
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool, write_test_split
 from curate.demo.table import POOL, kept_table
 from curate.errors import ConfigError
-from curate.pool import Pool, Selected
-from curate.progress import Progress
 from curate.prove.config import BASELINES
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
 
-from curate.progress import Progress
+from curate.contracts.progress import Progress
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM

@@ -121,7 +121,7 @@ class ProveConfig:
 
     def _with_own_settings(self, arms: Sequence[Arm]) -> list[Arm]:
         """Leave every arm the settings it uses; one that no arm uses is an error."""
-        from curate.selecting import build_method, refuse_unused, setting_owners
+        from curate.select.run import build_method, refuse_unused, setting_owners
 
         found, everyone = [], set[str]()
         for arm in arms:

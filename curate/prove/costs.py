@@ -94,7 +94,7 @@ def _with_inputs(set_id: str, statuses: Mapping[str, "ScoreSetStatus"]) -> Itera
 
 
 def _of_set(store: "Store", status: "ScoreSetStatus") -> dict[str, Any]:
-    from curate.train.recording import run_costs
+    from curate.scoring.recorded.record import run_costs
 
     if status.scorer == "trajectory":
         run = run_costs(store, status.set_id)
@@ -106,7 +106,7 @@ def _of_set(store: "Store", status: "ScoreSetStatus") -> dict[str, Any]:
 
 
 def _flops(status: "ScoreSetStatus") -> float | None:
-    from curate.scoring.model import resolve_model
+    from curate.models.load import resolve_model
 
     if status.tokens == 0:
         return 0.0

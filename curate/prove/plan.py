@@ -14,10 +14,10 @@ from curate.train.config import LengthConfig, TrainConfig
 from curate.train.data import TrainRow, prepare, rows_from_records
 
 if TYPE_CHECKING:
+    from curate.models.load import ResolvedModel
+    from curate.models.render import Renderer
     from curate.prove.targets import Target
     from curate.scoring.job import ScoringOptions
-    from curate.scoring.model import ResolvedModel
-    from curate.scoring.render import Renderer
     from curate.store import Store
 
 SAMPLE: Final = 1_000  # examples of the pool whose tokens are counted
@@ -154,8 +154,8 @@ def make_plan(
     Raises `ConfigError` for no target model, a method that does not exist, a wrong setting, and a
     budget of fewer tokens than one batch.
     """
-    from curate.scoring.model import load_tokenizer, resolve_model
-    from curate.scoring.render import Renderer
+    from curate.models.load import load_tokenizer, resolve_model
+    from curate.models.render import Renderer
 
     if "target" not in scoring.models:
         raise ConfigError("a proof trains a model; pass --model MODEL (a folder or a hub id)")
@@ -272,7 +272,7 @@ def _common_identity(
 
 def _method_identity(store: "Store", arm: Arm, scoring: "ScoringOptions") -> dict[str, Any]:
     """Return what decides a method's picks: its settings, and the score sets it reads."""
-    from curate.selecting import build_method
+    from curate.select.run import build_method
 
     if arm.method is None:
         return {"label": arm.label}
@@ -291,10 +291,10 @@ def _method_identity(store: "Store", arm: Arm, scoring: "ScoringOptions") -> dic
 def _need_identity(
     store: "Store", alias: str, need: Need, arm: Arm, scoring: "ScoringOptions"
 ) -> Any:
-    from curate.binding import scorer_settings
+    from curate.models.load import resolve_model
     from curate.registry import build, get_scorer
     from curate.scoring.job import make_request, run_scorer
-    from curate.scoring.model import resolve_model
+    from curate.select.bind import scorer_settings
 
     if need.scorer is None:
         return alias

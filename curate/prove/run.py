@@ -5,21 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, final
 
+from curate.contracts.progress import Progress, SaidOnce
 from curate.errors import ConfigError, InterruptedRunError
-from curate.progress import Progress, SaidOnce
 from curate.prove.config import ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
 from curate.prove.plan import Plan, Trial, finished, make_plan
 from curate.prove.results import Outcomes, build_document
 from curate.prove.targets import Target, read_targets
-from curate.prove.trials import (
-    NotApplicable,
-    TrialResult,
-    choose,
-    claimed,
-    load_result,
-    run_trial,
-)
+from curate.prove.trials import NotApplicable, TrialResult, choose, claimed, load_result, run_trial
 
 if TYPE_CHECKING:
     from curate.scoring.job import ScoringOptions

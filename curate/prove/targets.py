@@ -105,10 +105,10 @@ def read_targets(
 
 
 def _read(data: str, split: str, limit: int | None) -> Target:
-    from curate.data.canonical import canonicalise, example_batch
-    from curate.data.detection import detect
-    from curate.data.readers import open_reader
-    from curate.data.sources import resolve
+    from curate.data.read.canonical import canonicalise, example_batch
+    from curate.data.read.detection import detect
+    from curate.data.read.readers import open_reader
+    from curate.data.read.sources import resolve
 
     source = resolve(data, split)
     chunks = open_reader(source).chunks()

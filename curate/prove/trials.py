@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from curate.contracts.progress import Progress
 from curate.errors import ConfigError, MissingColumnError, MissingPackageError
-from curate.progress import Progress
 from curate.prove.config import RANDOM, ProveConfig
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def choose(
     A method that refuses this pool or budget is not an error of the proof. Random's refusal is, and
     so are a missing model or package.
     """
-    from curate.selecting import SelectOptions, select
+    from curate.select.run import SelectOptions, select
 
     options = SelectOptions(
         method=trial.arm.method or RANDOM,

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from curate.clustering import kmeans
+from curate.algorithms.kmeans import kmeans
 from curate.contracts import Column, Columns, Need, PoolScorer, Role, Vectors, View
 from curate.errors import ConfigError
 from curate.registry import register

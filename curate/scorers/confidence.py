@@ -6,19 +6,11 @@ from typing import Any, ClassVar, Final, Literal, final
 
 import numpy as np
 
-from curate.confidence.answers import PromptStyle
-from curate.confidence.formula import combine, observed_consistency
-from curate.contracts import (
-    Column,
-    Columns,
-    DerivedScorer,
-    Example,
-    LoadContext,
-    Need,
-    Role,
-)
+from curate.contracts import Column, Columns, DerivedScorer, Example, LoadContext, Need, Role
 from curate.errors import ConfigError
 from curate.registry import register
+from curate.scorers.bsdetector.answers import PromptStyle
+from curate.scorers.bsdetector.formula import combine, observed_consistency
 
 Consistency = Literal["nli", "embed", "likelihood"]
 

@@ -6,15 +6,7 @@ from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 
-from curate.contracts import (
-    Column,
-    ForwardScorer,
-    Rendering,
-    Role,
-    Segment,
-    SegmentStats,
-    Stat,
-)
+from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
 from curate.registry import register
 
 

@@ -7,17 +7,9 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.confidence.answers import PromptStyle
-from curate.contracts import (
-    Column,
-    Columns,
-    DerivedScorer,
-    Example,
-    LoadContext,
-    Need,
-    Role,
-)
+from curate.contracts import Column, Columns, DerivedScorer, Example, LoadContext, Need, Role
 from curate.registry import register
+from curate.scorers.bsdetector.answers import PromptStyle
 from curate.scorers.nli_consistency import Agreement, sampling
 from curate.scorers.sentence_embedding import load_encoder
 
@@ -64,7 +56,7 @@ class EmbeddingConsistency(DerivedScorer):
         return {"samples": Need("samples", "target", sampling(self))}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
-        from curate.scoring.rowwise import object_column
+        from curate.models.text_model import object_column
 
         model = load_encoder(context, self.name)
 

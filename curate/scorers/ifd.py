@@ -6,15 +6,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 
 import numpy as np
 
-from curate.contracts import (
-    Column,
-    ForwardScorer,
-    Rendering,
-    Role,
-    Segment,
-    SegmentStats,
-    Stat,
-)
+from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
 from curate.errors import ExampleFailure
 from curate.registry import register
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from curate.algorithms.linear_rules import PUBLISHED
 from curate.contracts import Column, Columns, DerivedScorer, Example, LoadContext, Need, Role
-from curate.linear_rules import PUBLISHED
 from curate.registry import register
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
+from curate.algorithms.neighbours import neighbour_distance
 from curate.contracts import Column, Columns, Need, PoolScorer, Role, View
 from curate.errors import ConfigError
-from curate.neighbours import neighbour_distance
 from curate.registry import register
 
 
@@ -18,7 +18,7 @@ class KNN(PoolScorer):
 
     Higher: the example is more unlike the rest. Itself does not count; examples of equal vectors
     are neighbours at distance 0. Exact: every pair is compared, in blocks. O(n^2 dim) time,
-    O(n i + block^2) memory beyond two blocks of vectors; see `curate.neighbours`. A vector with a
+    O(n i + block^2) memory beyond two blocks of vectors; see `curate.algorithms.neighbours`. A vector with a
     NaN, and under ``cosine`` one of length 0, fails its example and is nobody's neighbour. A pool
     of i examples or fewer has no i-th neighbour, and every example fails.
 

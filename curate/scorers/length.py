@@ -43,9 +43,9 @@ class Length(RowScorer):
     template: str = "plain"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.scoring.files import find_folder
-        from curate.scoring.model import load_tokenizer
-        from curate.scoring.render import Renderer
+        from curate.models.files import find_folder
+        from curate.models.load import load_tokenizer
+        from curate.models.render import Renderer
 
         assert context.model is not None
         folder, _ = find_folder(context.model, context.revision)

@@ -4,15 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
-from curate.contracts import (
-    Column,
-    ForwardScorer,
-    Rendering,
-    Role,
-    Segment,
-    SegmentStats,
-    Stat,
-)
+from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
 from curate.errors import ExampleFailure
 from curate.registry import register
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError, ExampleFailure
+from curate.models.templates import history_and_response
 from curate.registry import register
-from curate.scoring.templates import history_and_response
 
 # Digits and dashes vanish, other ASCII punctuation separates: the words LexicalRichness counts.
 _WORDS: Final = str.maketrans(
@@ -69,7 +69,7 @@ class MTLD(RowScorer):
             )
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.scoring.rowwise import make_each
+        from curate.models.text_model import make_each
 
         def score(examples: Sequence[Example]) -> Columns:
             made, places, reasons = make_each(examples, self._words)

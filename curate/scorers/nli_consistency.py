@@ -6,9 +6,6 @@ from typing import Any, ClassVar, cast, final
 
 import numpy as np
 
-from curate.confidence.answers import PromptStyle, normalised, read_answers
-from curate.confidence.contradiction import Comparison, judge
-from curate.confidence.prompts import history_text
 from curate.contracts import (
     TOKENS_RUN,
     Column,
@@ -19,8 +16,11 @@ from curate.contracts import (
     Need,
     Role,
 )
+from curate.models.templates import turn_text
 from curate.registry import register
-from curate.scoring.templates import turn_text
+from curate.scorers.bsdetector.answers import PromptStyle, normalised, read_answers
+from curate.scorers.bsdetector.contradiction import Comparison, judge
+from curate.scorers.bsdetector.prompts import history_text
 
 
 @register
@@ -82,8 +82,8 @@ class NliConsistency(DerivedScorer):
         return {"samples": Need("samples", "target", sampling(self))}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
-        from curate.scoring.nli import load_nli
-        from curate.scoring.rowwise import object_column
+        from curate.models.nli import load_nli
+        from curate.models.text_model import object_column
 
         assert context.model is not None
         model = load_nli(context.model, context.device, context.dtype, context.batch_tokens)

@@ -7,11 +7,9 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.confidence.formula import expected_choice
-from curate.confidence.letters import letter_log_probs, letter_tokens
-from curate.confidence.prompts import OPENING, reflection_prompts
 from curate.contracts import (
     FAILURE,
+    OUT_OF_MEMORY,
     TOKENS_RUN,
     Column,
     Columns,
@@ -22,6 +20,9 @@ from curate.contracts import (
 )
 from curate.errors import ExampleFailure
 from curate.registry import register
+from curate.scorers.bsdetector.formula import expected_choice
+from curate.scorers.bsdetector.letters import letter_log_probs, letter_tokens
+from curate.scorers.bsdetector.prompts import OPENING, reflection_prompts
 
 
 @register
@@ -73,11 +74,10 @@ class Reflection(RowScorer):
     template: str = "chat"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.scoring.decoding import load_decoder
-        from curate.scoring.prompting import Prompter
-        from curate.scoring.render import PROMPT_EXCEEDS_CONTEXT
-        from curate.scoring.rowwise import make_each, object_column
-        from curate.scoring.shard import OUT_OF_MEMORY
+        from curate.models.decoding import load_decoder
+        from curate.models.prompts import Prompter
+        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
+        from curate.models.text_model import make_each, object_column
 
         decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template)

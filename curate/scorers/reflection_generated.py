@@ -6,10 +6,9 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
-from curate.confidence.formula import VALUES
-from curate.confidence.prompts import LETTERS, chosen_letter, reasoned_reflection_prompts
 from curate.contracts import (
     FAILURE,
+    OUT_OF_MEMORY,
     TOKENS_RUN,
     Column,
     Columns,
@@ -20,6 +19,8 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError, ExampleFailure
 from curate.registry import register
+from curate.scorers.bsdetector.formula import VALUES
+from curate.scorers.bsdetector.prompts import LETTERS, chosen_letter, reasoned_reflection_prompts
 
 NO_LETTER: Final = 0.5
 
@@ -73,11 +74,10 @@ class ReflectionGenerated(RowScorer):
             )
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.scoring.decoding import Drawing, load_decoder
-        from curate.scoring.prompting import Prompter
-        from curate.scoring.render import PROMPT_EXCEEDS_CONTEXT
-        from curate.scoring.rowwise import make_each, object_column
-        from curate.scoring.shard import OUT_OF_MEMORY
+        from curate.models.decoding import Drawing, load_decoder
+        from curate.models.prompts import Prompter
+        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
+        from curate.models.text_model import make_each, object_column
 
         decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template)

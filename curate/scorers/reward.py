@@ -18,8 +18,8 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ExampleFailure, ModelError
+from curate.models.templates import TextTemplate, history_and_response
 from curate.registry import register
-from curate.scoring.templates import TextTemplate, history_and_response
 
 Format = Literal["chat", "oasst", "pair"]
 
@@ -83,8 +83,8 @@ class Reward(RowScorer):
         return self.format
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.scoring.reward_model import load_reward_model
-        from curate.scoring.rowwise import make_each
+        from curate.models.reward_model import load_reward_model
+        from curate.models.text_model import make_each
 
         model = load_reward_model(context)
         self._check_format(str(context.model), model.tokenizer)

@@ -7,10 +7,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from curate.confidence.answers import PromptStyle
-from curate.confidence.prompts import sampling_messages
 from curate.contracts import (
     FAILURE,
+    OUT_OF_MEMORY,
     TOKENS_RUN,
     Column,
     Columns,
@@ -21,6 +20,8 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError, ExampleFailure
 from curate.registry import register
+from curate.scorers.bsdetector.answers import PromptStyle
+from curate.scorers.bsdetector.prompts import sampling_messages
 
 
 @register
@@ -118,20 +119,19 @@ class Samples(RowScorer):
                 "is none; add --set samples.server=http://127.0.0.1:8000/v1"
             )
         if self.server:
-            from curate.scoring.server import check_address
+            from curate.models.server import check_address
 
             check_address("samples.server", self.server, self.served_model)
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         if self.server:
-            from curate.scoring.served_samples import served
+            from curate.scorers.samples_server import served
 
             return served(self, context)
-        from curate.scoring.decoding import Decoder, Drawing, load_decoder
-        from curate.scoring.prompting import Prompter
-        from curate.scoring.render import PROMPT_EXCEEDS_CONTEXT
-        from curate.scoring.rowwise import make_each, object_column
-        from curate.scoring.shard import OUT_OF_MEMORY
+        from curate.models.decoding import Decoder, Drawing, load_decoder
+        from curate.models.prompts import Prompter
+        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
+        from curate.models.text_model import make_each, object_column
 
         decoder: Decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template)

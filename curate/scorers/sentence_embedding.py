@@ -71,7 +71,7 @@ class SentenceEmbedding(RowScorer):
 
     def text(self, example: Example) -> str:
         """Return the text of an example that is embedded; raise `ExampleFailure` if there is none."""
-        from curate.scoring.templates import text_template, turn_text
+        from curate.models.templates import text_template, turn_text
 
         if self.part == "response":
             text = turn_text(example.messages[-1])
@@ -94,8 +94,8 @@ def load_encoder(context: LoadContext, scorer: str) -> Any:
             f"scorer {scorer!r} needs the package sentence-transformers; "
             "type: pip install 'curate-sft[encoder]'"
         ) from error
-    from curate.scoring.files import find_folder
-    from curate.scoring.model import no_progress_bar
+    from curate.models.files import find_folder
+    from curate.models.load import no_progress_bar
 
     assert context.model is not None
     folder, _ = find_folder(context.model, context.revision)

@@ -17,8 +17,8 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError, ExampleFailure
+from curate.models.templates import history_and_response
 from curate.registry import register
-from curate.scoring.templates import history_and_response
 
 # The inputs the checkpoint was trained on; {y} is the response, {x} all that came before it.
 QUESTIONS: Final[Mapping[str, str]] = {
@@ -86,8 +86,8 @@ class UniEval(RowScorer):
         return tuple(pattern.format(x=history, y=response) for pattern in QUESTIONS.values())
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.scoring.rowwise import make_each
-        from curate.scoring.yes_no import load_yes_no
+        from curate.models.text_model import make_each
+        from curate.models.yes_no import load_yes_no
 
         model = load_yes_no(context, self.max_length)
 

@@ -9,7 +9,7 @@ from curate.errors import ConfigError, MissingColumnError
 
 if TYPE_CHECKING:
     from curate.scoring.job import ScoringOptions
-    from curate.scoring.planner import ScoreRequest
+    from curate.scoring.plan import ScoreRequest
     from curate.store import ScoreSetStatus, Store
 
 
@@ -23,7 +23,7 @@ def derived_request(
     runs a model that is not given.
     """
     from curate.scoring.job import make_request
-    from curate.scoring.planner import request_for
+    from curate.scoring.plan import request_for
 
     if scorer.role is not None and scorer.role not in options.models:
         return None
@@ -116,7 +116,7 @@ def roles_of(scorer: Scorer, models: Mapping[str, str]) -> list[str]:
 
 def _roles(scorer: Scorer, role: str | None, models: Mapping[str, str]) -> Iterator[str]:
     from curate.registry import build
-    from curate.scoring.planner import resolve_scorer
+    from curate.scoring.plan import resolve_scorer
 
     own = (role if scorer.role == "target" else None) or scorer.role
     if own is not None:

@@ -13,18 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.contracts import PoolScorer, RunScorer
-from curate.execute.local import devices_for
-from curate.progress import Progress
-from curate.scoring.batch import padded_tokens, plan_batches
+from curate.contracts.progress import Progress
+from curate.models.batch import padded_tokens, plan_batches
+from curate.models.load import load_tokenizer, resolve_device
+from curate.models.render import Renderer
 from curate.scoring.derived import in_waves, with_inputs
-from curate.scoring.model import load_tokenizer, resolve_device
-from curate.scoring.planner import Pass, ScoreRequest, plan_passes, unify
-from curate.scoring.render import Renderer
-from curate.scoring.shard import read_examples
+from curate.scoring.executors.local import devices_for
+from curate.scoring.passes import read_examples
+from curate.scoring.plan import Pass, ScoreRequest, plan_passes, unify
 
 if TYPE_CHECKING:
     from curate.scoring.job import ScoringOptions
-    from curate.selecting import SelectOptions
     from curate.store import Shard, Store
 
 MAX_SAMPLED: Final = 20_000  # examples tokenised for a plan
@@ -136,46 +135,6 @@ def plan(
         unified=_unified(requests, passes, plans, missing, options),
         sample=sample,
     )
-
-
-def plan_select(
-    store: "Store", options: "SelectOptions", scoring: "ScoringOptions", progress: Progress
-) -> dict[str, Any]:
-    """Say which score sets a selection would use and what is missing; compute nothing."""
-    from curate.binding import scorer_settings
-    from curate.contracts import Need, Selector
-    from curate.scoring.job import make_request, run_scorer
-    from curate.selecting import build_method
-
-    method = build_method(options.method, options.settings)
-    if not isinstance(method, Selector):
-        return {"method": options.method, "text": f"{options.method}: a procedure of several steps"}
-    statuses = {status.set_id: status for status in store.score_sets()}
-    lines, requests = [f"method {options.method}, budget {options.budget or 'its own'}"], []
-    for alias, need in method.requires().items():
-        if not isinstance(need, Need) or need.scorer is None:
-            continue
-        config = {**need.config, **scorer_settings(need.scorer, options.settings)}
-        recorded = run_scorer(need.scorer, config)
-        if recorded is not None:
-            lines.append(run_plan(alias, recorded, scoring))
-            continue
-        request = make_request(store, need.scorer, alias, config, need.role, scoring)
-        if request is None:
-            lines.append(f"{alias}: bound to what is in the store; no model given")
-        elif request.key.set_id in statuses and statuses[request.key.set_id].complete:
-            lines.append(f"{alias}: score set {request.key.set_id} is complete")
-        else:
-            requests.append(request)
-    document: dict[str, Any] = {"method": options.method, "budget": options.budget}
-    if requests and store.shards():
-        report = plan(store, requests, scoring, None, progress)
-        lines += [
-            f"{'+'.join(one.scorers)}: one pass over {one.examples:,} examples, {one.tokens:,} tokens"
-            for one in report.passes
-        ]
-        document |= report.as_dict()
-    return {**document, "text": "\n".join(lines)}
 
 
 def run_plan(alias: str, scorer: RunScorer, scoring: "ScoringOptions") -> str:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import ROLES, DerivedScorer, PoolScorer, Role, RunScorer
+from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
-from curate.execute.local import devices_for, run_tasks
-from curate.execute.worker import ShardTask, TaskReport
-from curate.progress import Progress
 from curate.registry import build
 from curate.scoring.derived import (
     derived_request,
@@ -21,11 +19,13 @@ from curate.scoring.derived import (
     pool_inputs,
     with_inputs,
 )
+from curate.scoring.executors.local import devices_for, run_tasks
+from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
 from curate.scoring.scope import needs_the_pool, only_within
 
 if TYPE_CHECKING:
-    from curate.scoring.planner import ScoreRequest
+    from curate.scoring.plan import ScoreRequest
     from curate.store import ScoreSet, Shard, Store
 
 COMMIT_INTERVAL_S: Final = 2.0
@@ -105,7 +105,7 @@ def make_request(
     used. For a pool scorer the sets it reads must be complete; what a derived scorer reads is
     requested with it.
     """
-    from curate.scoring.planner import request_for, resolve_scorer
+    from curate.scoring.plan import request_for, resolve_scorer
 
     cls = resolve_scorer(scorer, options.models)
     made = build(cls, config)
@@ -149,7 +149,7 @@ def with_recorded(
 
     Raises `MissingColumnError` for a scorer without a model for its role.
     """
-    from curate.train.recording import record
+    from curate.scoring.recorded.record import record
 
     sets = list(report.sets)
     for alias, scorer in runs.items():
@@ -195,7 +195,7 @@ def missing_model(
     scorer: str, options: ScoringOptions, config: Mapping[str, Any] | None = None
 ) -> str:
     """Say which models a scorer and what it reads lack, and how to pass them."""
-    from curate.scoring.planner import resolve_scorer
+    from curate.scoring.plan import resolve_scorer
 
     made = build(resolve_scorer(scorer, options.models), config or {})
     roles = missing_roles(made, options) or ["target"]
@@ -286,8 +286,8 @@ class _Job:
             self._run_shards(wave, progress, began)
 
     def _run_shards(self, rows: Sequence["ScoreRequest"], progress: Progress, began: float) -> None:
-        from curate.scoring.model import resolve_device
-        from curate.scoring.planner import plan_passes
+        from curate.models.load import resolve_device
+        from curate.scoring.plan import plan_passes
 
         runs = {set_id: made.run for set_id, made in self.sets.items()}
         passes = plan_passes([r for r in rows if self.missing[r.key.set_id]], runs)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
 
+from curate.contracts.display import card
 from curate.errors import TooManyFailuresError
 
 if TYPE_CHECKING:
@@ -72,10 +73,8 @@ class ScoreReport:
         )
         return f"ScoreReport({said or 'nothing'}; {self.wall_s:,.1f} s)"
 
-    def _repr_html_(self) -> str:
-        from curate.notebook.cards import score_card
-
-        return score_card(self)
+    def _repr_html_(self) -> str | None:
+        return card(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document `score --json` prints."""

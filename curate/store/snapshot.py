@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import DataError
-from curate.expressions import Column, Kind, parse
 from curate.store.connection import MEMORY_LIMIT, configure, identifier, literal
+from curate.store.expressions import Column, Kind, parse
 from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
 from curate.store.pool import shard_path
 from curate.store.records import ID_LENGTH, canonical_json, digest

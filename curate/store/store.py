@@ -9,6 +9,7 @@ from typing import Any, final
 import duckdb
 import pyarrow as pa
 
+from curate.contracts.view import View
 from curate.errors import ConfigError
 from curate.store import (
     connection,
@@ -29,7 +30,6 @@ from curate.store import (
 from curate.store.ids import Ids
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
 from curate.store.writer import PoolWriter
-from curate.view import View
 
 
 @final
@@ -219,7 +219,7 @@ class Store:
         bind
             Score set id by alias: its columns become ``alias.column``.
         expressions
-            Further columns by alias, in the grammar of `curate.expressions`.
+            Further columns by alias, in the grammar of `curate.store.expressions`.
         where
             Condition in the same grammar; an undefined value does not pass.
         datasets

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.contracts.view import Vectors, View
 from curate.errors import ExpressionError, MissingColumnError
-from curate.expressions import Column, Kind, Parsed, parse
 from curate.store import pool, selections, vectors
 from curate.store.connection import identifier, literal
+from curate.store.expressions import Column, Kind, Parsed, parse
 from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
 from curate.store.schema import SetShape, scalar, set_shapes, text_source
-from curate.view import Vectors, View
 
 if TYPE_CHECKING:
     from curate.store.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
-from curate.describing import is_required, kind_of
+from curate.contracts.describe import is_required, kind_of
 from curate.registry import build
 
 T = TypeVar("T")

@@ -26,8 +26,8 @@ from curate.contracts import (
     Unite,
 )
 from curate.errors import CurateError, ProcedureError
-from curate.procedures import run_procedure, step_to_json
 from curate.registry import get_method, get_scorer
+from curate.select.procedures.driver import run_procedure, step_to_json
 from curate.testing.common import check_config, name_of, require
 
 Execute: TypeAlias = Callable[[Step], Result]

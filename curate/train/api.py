@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from curate.contracts import Rendering
+from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, DataError
-from curate.progress import Progress, SilentProgress
 from curate.train.checkpoints import RECORD, RunFolder
 from curate.train.config import TrainConfig
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.recorder import NoRecorder, Recorder, RunContext
 
 if TYPE_CHECKING:
-    from curate.scoring.model import ResolvedModel
+    from curate.models.load import ResolvedModel
     from curate.train.loop import Loop
     from curate.train.processes import Processes
     from curate.train.record import TrainRecord
@@ -50,7 +50,7 @@ def train(
     evaluation
         Held-out rows by name; the first set decides when to stop early.
     recorder
-        Watches the run, for instance `curate.train.trajectories.TrajectoryRecorder`.
+        Watches the run, for instance `curate.scoring.recorded.trajectories.TrajectoryRecorder`.
     progress
         Receives what happens.
 
@@ -67,8 +67,8 @@ def train(
     InterruptedRunError
         SIGINT or SIGTERM, after saving a checkpoint.
     """
-    from curate.scoring.model import load_tokenizer, resolve_model
-    from curate.scoring.render import Renderer
+    from curate.models.load import load_tokenizer, resolve_model
+    from curate.models.render import Renderer
     from curate.train.loop import Loop
     from curate.train.model import load_trained_model
     from curate.train.processes import Processes, reproducible
@@ -267,7 +267,7 @@ def _with_new_sets(
     processes: "Processes",
 ) -> "TrainRecord":
     """Evaluate the saved weights of a finished run on the sets it has not seen yet."""
-    from curate.scoring.model import resolve_model
+    from curate.models.load import resolve_model
     from curate.train.generation import evaluate_fully, evaluation_key
     from curate.train.model import load_trained_model
     from curate.train.processes import reproducible

@@ -291,9 +291,9 @@ class TrainConfig:
 
         Raises `ConfigError` for a device or template that does not exist.
         """
-        from curate.scoring.batch import default_batch_tokens
-        from curate.scoring.model import resolve_device, resolve_dtype
-        from curate.scoring.templates import CHAT, text_template
+        from curate.models.batch import default_batch_tokens
+        from curate.models.load import resolve_device, resolve_dtype
+        from curate.models.templates import CHAT, text_template
 
         device = resolve_device(self.compute.device)
         template = self.data.template

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 
 from curate.contracts import Example
 from curate.errors import DataError
-from curate.scoring.files import text_hash
-from curate.scoring.render import Rendered
+from curate.models.files import text_hash
+from curate.models.render import Rendered
 
 if TYPE_CHECKING:
     from curate.contracts import Rendering
-    from curate.scoring.render import Renderer
+    from curate.models.render import Renderer
     from curate.store import Store
 
 RENDER_BLOCK: Final = 512
@@ -184,10 +184,10 @@ def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
 
     Raises `DataError` that names the file and the row for anything that cannot be used.
     """
-    from curate.data.canonical import canonicalise, example_batch
-    from curate.data.detection import detect
-    from curate.data.readers import open_reader
-    from curate.data.sources import resolve
+    from curate.data.read.canonical import canonicalise, example_batch
+    from curate.data.read.detection import detect
+    from curate.data.read.readers import open_reader
+    from curate.data.read.sources import resolve
 
     source = resolve(data, split)
     chunks = open_reader(source).chunks()

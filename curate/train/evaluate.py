@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from curate.scoring.batch import plan_batches
-from curate.scoring.forward import Forward, Wants
-from curate.scoring.head import HeadWants
-from curate.scoring.render import Rendered
+from curate.models.batch import plan_batches
+from curate.models.forward import Forward, Wants
+from curate.models.head import HeadWants
+from curate.models.render import Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from curate.scoring.model import LoadedModel
+    from curate.models.load import LoadedModel
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel
     from curate.train.processes import Processes

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 
 from curate.contracts import Rendering
-from curate.scoring.templates import turn_text
+from curate.models.templates import turn_text
 from curate.train.answers import extractor, is_match
 from curate.train.evaluate import Evaluation, evaluate, evaluating
 
@@ -93,8 +93,8 @@ def answered(
     weights
         Its output folder.
     """
-    from curate.scoring.model import resolve_model
-    from curate.scoring.render import Renderer
+    from curate.models.load import resolve_model
+    from curate.models.render import Renderer
     from curate.train.data import prepare
     from curate.train.model import load_trained_model
 

@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import torch
 
+from curate.contracts.progress import Progress
 from curate.errors import InterruptedRunError, TrainError
-from curate.progress import Progress
 from curate.train.answers import extractor
 from curate.train.batches import Rows
 from curate.train.checkpoints import Checkpoint, RunFolder, load_weights
 from curate.train.config import TrainConfig
 from curate.train.data import Prepared
-from curate.train.evaluate import (
-    Evaluation,
-    evaluation_tensors,
-    evaluations_from,
-)
+from curate.train.evaluate import Evaluation, evaluation_tensors, evaluations_from
 from curate.train.generation import evaluate_fully, evaluation_key
 from curate.train.optimiser import (
     gradient_norm,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
-from curate.scoring.head import Head
-from curate.scoring.model import (
+from curate.models.head import Head
+from curate.models.load import (
     LoadedModel,
     ResolvedModel,
     load_tokenizer,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from curate.scoring.head import Head
+    from curate.models.head import Head
 
 
 @final

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from curate.contracts import RunRecipe
+from curate.contracts.settings import read_value
 from curate.errors import ConfigError
-from curate.settings import read_value
 from curate.train.config import (
     ComputeConfig,
     DataConfig,

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from curate.contracts import Rendering
-    from curate.scoring.model import ResolvedModel
-    from curate.scoring.render import Renderer
+    from curate.models.load import ResolvedModel
+    from curate.models.render import Renderer
     from curate.train.config import TrainConfig
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel

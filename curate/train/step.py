@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from curate.scoring.batch import padded_tokens
+from curate.models.batch import padded_tokens
 from curate.train.batches import Rows, cut_micro, deal
 from curate.train.objectives import Labels, Objective, token_nll
 from curate.train.processes import Processes, seeded
 
 if TYPE_CHECKING:
-    from curate.scoring.render import Rendered
+    from curate.models.render import Rendered
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel
 

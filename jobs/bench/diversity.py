@@ -61,8 +61,8 @@ def sample(
     codes: "Int[np.ndarray, ' n']", quality: "Float[np.ndarray, ' n']", rng: np.random.Generator
 ) -> "Int[np.ndarray, ' m']":
     """Do what the selector does with the clusters it found."""
-    from curate.cluster_sampling import allocate, draw, gumbel_keys, log_weights
-    from curate.ranking import places_in_group
+    from curate.algorithms.cluster_draw import allocate, draw, gumbel_keys, log_weights
+    from curate.algorithms.groups import places_in_group
 
     keys = gumbel_keys(log_weights(quality, "softmax", 1.0), rng)
     places = places_in_group(-keys, codes)[1]

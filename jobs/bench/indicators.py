@@ -70,8 +70,8 @@ def knn(bench: Bench) -> Figure:
     """Exact distances to the 6th neighbour, against a bare flat index of faiss."""
     import faiss
 
-    from curate.neighbours import neighbour_distance
-    from curate.view import Vectors
+    from curate.algorithms.neighbours import neighbour_distance
+    from curate.contracts.view import Vectors
 
     goal = Goal("<=", 1.3, "x")
     n = bench.sizes.stored // 10

@@ -16,9 +16,9 @@ from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from curate.scoring.forward import Forward, Measured, Wants
-    from curate.scoring.model import ResolvedModel
-    from curate.scoring.render import Rendered
+    from curate.models.forward import Forward, Measured, Wants
+    from curate.models.load import ResolvedModel
+    from curate.models.render import Rendered
 
 POOL: Final = "ni_pool"
 SOLUTIONS: Final = "math_gsm8k_solutions"
@@ -66,7 +66,7 @@ class Ours:
     @classmethod
     def of(cls, forward: "Forward", scorers: tuple[ForwardScorer, ...]) -> "Ours":
         """Prepare a pass of some scorers on a loaded model."""
-        from curate.scoring.forward import Wants
+        from curate.models.forward import Wants
 
         needs_norm = any(Stat.HEAD_GRAM in scorer.emits for scorer in scorers)
         norm = forward.model.head_weight_sq_norm if needs_norm else None
@@ -215,8 +215,8 @@ def largest_difference(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str
 
 def load(folder: Path) -> "Forward":
     """Load a model for the forward kernel, on the CPU."""
-    from curate.scoring.forward import Forward
-    from curate.scoring.model import load_model
+    from curate.models.forward import Forward
+    from curate.models.load import load_model
 
     return Forward(load_model(_resolved(folder), "cpu", DTYPE))
 
@@ -232,8 +232,8 @@ def bare_model(folder: Path, dtype: str = DTYPE) -> Any:
 
 def plan(forward: "Forward", examples: Sequence[Example]) -> Planned:
     """Render examples and cut them into the batches a worker would run."""
-    from curate.scoring.batch import CPU_BATCH_TOKENS, plan_batches
-    from curate.scoring.render import Renderer
+    from curate.models.batch import CPU_BATCH_TOKENS, plan_batches
+    from curate.models.render import Renderer
 
     model = forward.model
     renderer = Renderer(model.tokenizer, model.resolved.max_length)
@@ -271,6 +271,6 @@ def _counted(row: "Rendered") -> tuple[Any, Any]:
 
 
 def _resolved(folder: Path) -> "ResolvedModel":
-    from curate.scoring.model import resolve_model
+    from curate.models.load import resolve_model
 
     return resolve_model(str(folder))

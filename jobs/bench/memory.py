@@ -35,7 +35,7 @@ def scoring_memory(bench: Bench) -> Figure:
 
 def ingest_short(folders: Sequence[Path], data: Sequence[str]) -> list[list[Path]]:
     """Ingest each file into a store in its folder; return the shard files of each."""
-    from curate.data.ingest import ingest
+    from curate.data.read.ingest import ingest
     from curate.store import Store
 
     shards = []
@@ -49,11 +49,11 @@ def ingest_short(folders: Sequence[Path], data: Sequence[str]) -> list[list[Path
 
 def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int]:
     """Run every shard and write its parts, as a worker does; return the shards and tokens run."""
-    from curate.execute.worker import ShardTask, TaskRunner
+    from curate.models.batch import CPU_BATCH_TOKENS
+    from curate.models.load import resolve_model
     from curate.registry import get_scorer
-    from curate.scoring.batch import CPU_BATCH_TOKENS
-    from curate.scoring.model import resolve_model
-    from curate.scoring.planner import Pass, Ride, with_template
+    from curate.scoring.executors.worker import ShardTask, TaskRunner
+    from curate.scoring.plan import Pass, Ride, with_template
 
     rides = tuple(
         Ride(name, name, with_template(get_scorer(name)(), "plain")[0]) for name in SCORERS

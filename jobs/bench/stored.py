@@ -112,7 +112,7 @@ def scored_pool(bench: Bench) -> Path:
 
 def ingest_file(store: Path, data: str) -> tuple[int, Spent]:
     """Ingest a file; return the rows read and what it took."""
-    from curate.data.ingest import ingest as ingest_data
+    from curate.data.read.ingest import ingest as ingest_data
     from curate.store import Store
 
     opened = Store(store)
@@ -217,9 +217,9 @@ def select_stored(
 ) -> tuple[int, Spent, Spent]:
     """Select as ``curate select --method top-k`` does; return the picks, and what it and imports took."""
     with stopwatch() as imports:
-        from curate.progress import SilentProgress
+        from curate.contracts.progress import SilentProgress
         from curate.scoring.job import ScoringOptions
-        from curate.selecting import SelectOptions, select
+        from curate.select.run import SelectOptions, select
         from curate.store import Store
 
         store = Store(path, create=False)

@@ -15,7 +15,7 @@ from jobs.bench.kernel import DTYPE, TEMPLATE, Ours, bare_model, load, padded, p
 from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 
 if TYPE_CHECKING:
-    from curate.scoring.render import Rendered
+    from curate.models.render import Rendered
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
     from curate.train.model import TrainedModel
@@ -63,8 +63,8 @@ def loop(bench: Bench) -> Figure:
 def trajectory(bench: Bench) -> Figure:
     """Time of one point of a trajectory, by that of one forward scoring pass over the same pool."""
     from curate.contracts import Rendering
+    from curate.models.render import Renderer
     from curate.scorers.likelihood import Likelihood
-    from curate.scoring.render import Renderer
 
     goal = Goal("<=", 1.1, "x")
     folder = bench.inputs.model()
@@ -112,8 +112,8 @@ def kmeans(bench: Bench) -> Figure:
     """Time of our k-means, by that of a bare faiss call with the same training points."""
     import faiss
 
-    from curate.clustering import kmeans as ours
-    from curate.view import Vectors
+    from curate.algorithms.kmeans import kmeans as ours
+    from curate.contracts.view import Vectors
 
     losses = planted_losses(bench.sizes.stored, 0)
 
@@ -140,8 +140,8 @@ def kmeans(bench: Bench) -> Figure:
 
 def select_s2l(n: int, seed: int) -> tuple[Spent, int]:
     """Select by S2L; return what it took, and the memory held before it began."""
-    from curate.budget import Budget
-    from curate.view import Vectors, View
+    from curate.contracts.budget import Budget
+    from curate.contracts.view import Vectors, View
     from curate_selectors.s2l import S2L
     from jobs.bench.children import peak_bytes
 
@@ -198,7 +198,7 @@ def _our_rate(folder: Path, rows: "Sequence[TrainRow]", work: Path) -> tuple[flo
 def _sorted_batches(folder: Path, rows: "Sequence[TrainRow]") -> "list[list[Rendered]]":
     """Return the rows in batches of about as many tokens as ours, sorted by length."""
     from curate.contracts import Rendering
-    from curate.scoring.render import Renderer
+    from curate.models.render import Renderer
 
     model = load(folder).model
     renderer = Renderer(model.tokenizer, model.resolved.max_length)
@@ -241,7 +241,7 @@ def _bare_rate(folder: Path, batches: "Sequence[Sequence[Rendered]]") -> float:
 def _trained_model(folder: Path) -> "TrainedModel":
     import torch
 
-    from curate.scoring.model import resolve_model
+    from curate.models.load import resolve_model
     from curate.train.model import load_trained_model
 
     config = _config(folder).resolved(has_chat_template=False)
@@ -249,7 +249,7 @@ def _trained_model(folder: Path) -> "TrainedModel":
 
 
 def _measure(model: "TrainedModel", rows: "Sequence[Rendered]") -> None:
-    from curate.scoring.batch import CPU_BATCH_TOKENS
+    from curate.models.batch import CPU_BATCH_TOKENS
     from curate.train.evaluate import evaluating, response_nll
 
     with evaluating(model):

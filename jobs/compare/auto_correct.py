@@ -18,12 +18,12 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from curate.correction.revising import DUPLICATE, correct, judged_rows
+from curate.api.pool import Pool
+from curate.api.selection import Selected
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool
 from curate.demo.skills import is_correct
-from curate.pool import Pool
-from curate.selected import Selected
+from curate.select.procedures.correct.revise import DUPLICATE, correct, judged_rows
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 ETAS: Final = (0.8, 0.6, 0.4, 0.0)

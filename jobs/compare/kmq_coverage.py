@@ -19,7 +19,7 @@ import polars as pl
 from jaxtyping import Int
 
 import curate
-from curate.pool import Pool
+from curate.api.pool import Pool
 from jobs.compare.kept import WORK, command_line, kept_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent

@@ -20,8 +20,8 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 import curate
+from curate.api.pool import Pool
 from curate.errors import ConfigError
-from curate.pool import Pool
 from curate.registry import names
 from jobs.compare.kept import WORK, command_line, kept_folder
 

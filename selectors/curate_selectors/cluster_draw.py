@@ -19,8 +19,8 @@ from curate import (
     fit_size,
     register,
 )
-from curate.cluster_sampling import allocate, draw, gumbel_keys, log_weights
-from curate.ranking import places_in_group
+from curate.algorithms.cluster_draw import allocate, draw, gumbel_keys, log_weights
+from curate.algorithms.groups import places_in_group
 
 
 @register

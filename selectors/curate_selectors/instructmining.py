@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from curate import Budget, Expression, Need, Selection, Selector, View, keep_within, register
-from curate.linear_rules import REWARD_MODEL, UNIEVAL_MODEL, LinearRule, read_rule
+from curate.algorithms.linear_rules import REWARD_MODEL, UNIEVAL_MODEL, LinearRule, read_rule
 
 
 @register

@@ -15,7 +15,7 @@ from curate import (
     Step,
     register,
 )
-from curate.rule_fitting import RuleFitting
+from curate.algorithms.rule_fitting import RuleFitting
 
 
 @register

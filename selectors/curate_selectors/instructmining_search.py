@@ -17,9 +17,9 @@ from curate import (
     Unite,
     register,
 )
-from curate.linear_rules import read_rule
-from curate.rule_fitting import RuleFitting
-from curate.size_search import BestSize, Search, SizeSearch, check_packages
+from curate.algorithms.linear_rules import read_rule
+from curate.algorithms.rule_fitting import RuleFitting
+from curate.algorithms.size_search import BestSize, Search, SizeSearch, check_packages
 
 FIT: Final = "fit"
 SMALLEST: Final = 256

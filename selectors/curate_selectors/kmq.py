@@ -20,10 +20,10 @@ from curate import (
     fit_size,
     register,
 )
-from curate.cluster_count import choose_clusters
-from curate.cluster_sampling import allocate, draw, gumbel_keys, log_weights
-from curate.clustering import Clusters, kmeans
-from curate.ranking import places_in_group
+from curate.algorithms.cluster_count import choose_clusters
+from curate.algorithms.cluster_draw import allocate, draw, gumbel_keys, log_weights
+from curate.algorithms.groups import places_in_group
+from curate.algorithms.kmeans import Clusters, kmeans
 
 DEFAULT_EMBEDDING: Final = "embedding"
 DEFAULT_QUALITY: Final = "likelihood.mean_logp"

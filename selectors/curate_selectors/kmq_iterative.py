@@ -22,7 +22,7 @@ from curate import (
     Unite,
     register,
 )
-from curate.cluster_sampling import Update, update_weights
+from curate.algorithms.cluster_draw import Update, update_weights
 
 
 @register

@@ -19,8 +19,8 @@ from curate import (
     keep_within,
     register,
 )
-from curate.clustering import kmeans
-from curate.ranking import places_in_group
+from curate.algorithms.groups import places_in_group
+from curate.algorithms.kmeans import kmeans
 
 MAX_SEED: Final = 2**31 - 1
 

@@ -19,7 +19,7 @@ from curate import (
     keep_within,
     register,
 )
-from curate.ranking import places_in_group
+from curate.algorithms.groups import places_in_group
 
 
 @register

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 import curate as cu
-from curate.absence import MAX_RANKED, Absence, absences
+from curate.api.pool import Pool
 from curate.errors import DataError
-from curate.pool import Pool
+from curate.select.why_not import MAX_RANKED, Absence, absences
 
 
 @pytest.fixture

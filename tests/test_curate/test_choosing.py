@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from curate.budget import Budget
-from curate.choosing import FORCED_REASON, choose, parse_quota
 from curate.contracts import View
+from curate.contracts.budget import Budget
 from curate.errors import BudgetError, ConfigError
 from curate.registry import build, get_selector
+from curate.select.choose import FORCED_REASON, choose, parse_quota
 
 
 def view_of(values: list[float], sources: list[int] | None = None) -> View:

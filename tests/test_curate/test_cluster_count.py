@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.cluster_count import (
+from curate.algorithms.cluster_count import (
     choose_clusters,
     count_grid,
     elbow,
     silhouette,
     simplified_silhouette,
 )
-from curate.clustering import Clusters, kmeans, nearest_centroids
-from curate.view import Vectors
+from curate.algorithms.kmeans import Clusters, kmeans, nearest_centroids
+from curate.contracts.view import Vectors
 
 SETTINGS = {"seed": 3, "niter": 20, "max_points_per_centroid": 256}
 

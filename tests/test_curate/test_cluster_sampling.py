@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.cluster_sampling import (
+from curate.algorithms.cluster_draw import (
     allocate,
     draw,
     gumbel_keys,
@@ -14,8 +14,8 @@ from curate.cluster_sampling import (
     mean_by_cluster,
     update_weights,
 )
+from curate.algorithms.groups import places_in_group
 from curate.errors import ConfigError
-from curate.ranking import places_in_group
 
 CHI_SQUARED_9 = 27.88  # exceeded once in a thousand times
 

@@ -3,9 +3,9 @@ import sys
 import numpy as np
 import pytest
 
-from curate.clustering import kmeans
+from curate.algorithms.kmeans import kmeans
+from curate.contracts.view import Vectors
 from curate.errors import ConfigError, MissingPackageError
-from curate.view import Vectors
 
 
 def rows(n: int, dim: int = 4, seed: int = 0) -> np.ndarray:

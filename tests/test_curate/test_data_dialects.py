@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.data.dialects import DIALECTS
-from curate.data.formats import FORMATS
 from curate.data.identity import identify
 from curate.data.messages import RowError
+from curate.data.read.formats import FORMATS
+from curate.data.write.dialects import DIALECTS
 
 text = st.text(max_size=10)
 filled = text.map(lambda words: words + ".")

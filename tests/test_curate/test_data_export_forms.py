@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from exported import NOTES, SELECTION, bring, export, line, line_columns, select
 
-from curate.data.export import export_selection
+from curate.data.write.rows import export_selection
 from curate.errors import ConfigError, DataError, StoreError
 from curate.store import Store
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from curate.data.detection import Layout, detect
 from curate.data.messages import RowError, check_example, history_text, text_of
+from curate.data.read.detection import Layout, detect
 from curate.errors import ConfigError, DataError
 
 Rows = list[dict[str, Any]]

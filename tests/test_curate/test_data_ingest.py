@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.data.canonical import canonicalise
-from curate.data.detection import detect
 from curate.data.identity import identify
-from curate.data.ingest import IngestOptions, IngestReport, ingest
-from curate.data.readers import open_reader
-from curate.data.sources import resolve
+from curate.data.read.canonical import canonicalise
+from curate.data.read.detection import detect
+from curate.data.read.ingest import IngestOptions, IngestReport, ingest
+from curate.data.read.readers import open_reader
+from curate.data.read.sources import resolve
 from curate.errors import ConfigError, DataError
 from curate.store import Store
 
@@ -299,10 +299,10 @@ def test_the_preview_cuts_long_messages(store: Store, tmp_path: Path) -> None:
 
 READ_ALL = """
 import resource, sys
-from curate.data.canonical import canonicalise, example_batch
-from curate.data.detection import detect
-from curate.data.readers import open_reader
-from curate.data.sources import resolve
+from curate.data.read.canonical import canonicalise, example_batch
+from curate.data.read.detection import detect
+from curate.data.read.readers import open_reader
+from curate.data.read.sources import resolve
 
 def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

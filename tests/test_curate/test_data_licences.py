@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from exported import bring
 
-from curate.data.licences import MAX_LENGTH, licences_of
+from curate.data.write.licences import MAX_LENGTH, licences_of
 from curate.store import Store
 
 ROWS: list[dict[str, Any]] = [

@@ -9,12 +9,12 @@ from exported import bring, export, select
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.data.dialects import DIALECTS
 from curate.data.messages import RowError
-from curate.data.row_formats import ROW_FORMATS, Tally, tally_lines
+from curate.data.write.dialects import DIALECTS
+from curate.data.write.row_formats import ROW_FORMATS, Tally, tally_lines
+from curate.data.write.trainers.known import TRAINERS
 from curate.errors import DataError
 from curate.store import Store
-from curate.trainers.known import TRAINERS
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
 TOOLS = [{"type": "function", "function": {"name": "f"}}]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from curate.data.readers import open_reader
-from curate.data.sources import hash_files, resolve
+from curate.data.read.readers import open_reader
+from curate.data.read.sources import hash_files, resolve
 from curate.errors import DataError
 
 LINE = '{"prompt": "a", "response": "b"}\n'

@@ -9,7 +9,7 @@ from exported import SELECTION, bring, select
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.data.splits import draw_groups, validation_ids
+from curate.data.write.splits import draw_groups, validation_ids
 from curate.errors import BudgetError, ConfigError, DataError
 from curate.store import Store
 

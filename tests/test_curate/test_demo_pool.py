@@ -5,13 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from curate.demo.pool import (
-    RESPONDERS,
-    build_pool,
-    build_test_split,
-    write_pool,
-    write_test_split,
-)
+from curate.demo.pool import RESPONDERS, build_pool, build_test_split, write_pool, write_test_split
 from curate.demo.skills import SKILLS, extract_answer, is_correct
 from curate.errors import ConfigError
 

@@ -3,7 +3,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from curate.describing import describe_fields, parse_docstring, type_text
+from curate.contracts.describe import describe_fields, parse_docstring, type_text
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import yaml
 from exported import SELECTION, bring, load
 
 import curate as cu
-from curate import hub
+from curate.api.pool import Pool
+from curate.api.reproduce import reproduce
+from curate.contracts.progress import SilentProgress
+from curate.data.write import hub
+from curate.data.write.export import export
+from curate.data.write.trainers.known import TRAINERS
 from curate.errors import ConfigError, DataError
-from curate.exporting import export
-from curate.pool import Pool
-from curate.progress import SilentProgress
-from curate.reproduce import reproduce
 from curate.store import Store
-from curate.trainers.known import TRAINERS
 
 
 def rows(n_prompts: int, n_responses: int = 1) -> list[dict[str, Any]]:

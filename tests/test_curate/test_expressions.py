@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import ExpressionError
-from curate.expressions import Column, Parsed, parse
-from curate.grammar import Literal_, Name, Node
+from curate.store.expressions import Column, Parsed, parse
+from curate.store.grammar import Literal_, Name, Node
 
 ROWS: list[dict[str, Any]] = [
     {"a.x": 1.5, "a.n": 3, "flag": True, "name": "dolly"},

@@ -24,9 +24,9 @@ HEAVY = (
 COMES_WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
 FOR_SELECTORS = {
-    "curate", "curate.cluster_count", "curate.cluster_sampling", "curate.clustering",
-    "curate.contracts", "curate.errors", "curate.linear_rules", "curate.ranking",
-    "curate.registry", "curate.regression", "curate.rule_fitting", "curate.size_search",
+    "curate", "curate.algorithms.cluster_count", "curate.algorithms.cluster_draw", "curate.algorithms.kmeans",
+    "curate.contracts", "curate.errors", "curate.algorithms.linear_rules", "curate.algorithms.groups",
+    "curate.registry", "curate.algorithms.regression", "curate.algorithms.rule_fitting", "curate.algorithms.size_search",
 }  # fmt: skip
 
 
@@ -91,7 +91,9 @@ def test_only_the_store_imports_duckdb():
 
 def test_only_the_ray_executor_imports_ray():
     assert {
-        path for path in users_of("ray", "curate") if not path.startswith("curate/execute/ray")
+        path
+        for path in users_of("ray", "curate")
+        if not path.startswith("curate/scoring/executors/ray")
     } == set()
 
 
@@ -186,8 +188,8 @@ def test_wheel_holds_both_packages_and_no_tests(tmp_path, monkeypatch):
     assert shipped <= set(names)
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "curate").rglob("*.py")}
     assert sources <= set(names)
-    assets = ROOT / "curate" / "explore" / "assets"
-    assert {f"curate/explore/assets/{path.name}" for path in assets.iterdir()} <= set(names)
+    assets = ROOT / "curate" / "views" / "explore" / "assets"
+    assert {f"curate/views/explore/assets/{path.name}" for path in assets.iterdir()} <= set(names)
     assert not [name for name in names if "test_" in name or name.endswith("conftest.py")]
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.algorithms.linear_rules import PUBLISHED, LinearRule, Term, read_rule
 from curate.contracts import Need
 from curate.errors import ConfigError
-from curate.linear_rules import PUBLISHED, LinearRule, Term, read_rule
 
 V3 = {
     "reward.reward": 1.0,

@@ -5,7 +5,7 @@ from reported import colour_rows, quality, score, write_rows
 
 import curate as cu
 from curate.errors import ConfigError, DataError
-from curate.marking import mark_examples, marked, with_selections
+from curate.select.marks import mark_examples, marked, with_selections
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_marks_are_read_like_any_selection(pool, tmp_path):
 
 
 def test_a_report_shows_marks(pool, tmp_path):
-    from curate.report.build import ReportOptions, write_report
+    from curate.views.report.build import ReportOptions, write_report
 
     mark_examples(pool.store, "ana", named(pool, "gold-2", "red-1"), "in")
     path = tmp_path / "report.html"

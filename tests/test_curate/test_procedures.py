@@ -6,7 +6,7 @@ import pytest
 
 from curate.contracts import Budget, Outcome, Procedure, Result, Score, Select
 from curate.errors import ProcedureError, StoreError
-from curate.procedures import run_procedure, step_to_json
+from curate.select.procedures.driver import run_procedure, step_to_json
 
 TEN_PERCENT = Budget.parse("10%")
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.ranking import places_in_group
+from curate.algorithms.groups import places_in_group
 
 ROWS = st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.5]), st.integers(-3, 3)), max_size=12)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from curate.api.recipe import load_recipe
 from curate.errors import ConfigError
-from curate.recipe import load_recipe
 
 GOOD = """
 pool: {data: [pool.jsonl]}

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.contracts import Need
-from curate.errors import ConfigError
-from curate.linear_rules import read_rule
-from curate.regression import (
+from curate.algorithms.linear_rules import read_rule
+from curate.algorithms.regression import (
     fit_linear,
     gcv_penalty,
     least_squares,
     leave_one_out_r2,
     variance_inflation,
 )
+from curate.contracts import Need
+from curate.errors import ConfigError
 
 NAMES = ["reward", "mtld", "length"]
 TRUTH, INTERCEPT = np.array([-0.02, 0.004, 1e-4]), 0.7

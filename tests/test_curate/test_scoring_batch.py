@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import ConfigError
-from curate.scoring.batch import padded_tokens, padding_waste, plan_batches
+from curate.models.batch import padded_tokens, padding_waste, plan_batches
 
 lengths_of_rows = st.lists(st.integers(0, 300), max_size=80)
 budgets = st.integers(1, 1000)

@@ -7,8 +7,8 @@ from drawing import WORD, slow_draw
 
 from curate.contracts import LoadContext
 from curate.errors import ModelError
-from curate.scoring.decoding import Drawing, load_decoder
-from curate.scoring.gumbel import sample_key
+from curate.models.decoding import Drawing, load_decoder
+from curate.models.gumbel import sample_key
 
 SAMPLED = Drawing(k=3, max_new_tokens=12, temperature=1.0, seed=0)
 RNG = np.random.default_rng(0)

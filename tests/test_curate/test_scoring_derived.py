@@ -8,6 +8,7 @@ from tiny_nli import save_tiny_nli
 
 import curate as cu
 from curate.contracts import Need
+from curate.contracts.progress import SilentProgress
 from curate.errors import (
     ConfigError,
     InterruptedRunError,
@@ -16,7 +17,6 @@ from curate.errors import (
     ScoreError,
     TooManyFailuresError,
 )
-from curate.progress import SilentProgress
 from curate.scoring.derived import in_waves, roles_of, with_inputs
 from curate.scoring.inputs import Inputs
 from curate.scoring.job import ScoringOptions, make_request
@@ -89,7 +89,7 @@ def refuse(*_args, **_options):
 def test_other_weights_and_fewer_samples_run_no_model(scored, roomy_model, nli, monkeypatch):
     pool, report = scored
     before = hashes(report)
-    for name in ("curate.scoring.decoding.load_decoder", "curate.scoring.nli.load_nli"):
+    for name in ("curate.models.decoding.load_decoder", "curate.models.nli.load_nli"):
         monkeypatch.setattr(name, refuse)
     for settings in ({"k": "1"}, {"alpha": "0.5"}, {"beta": "0.1"}):
         report = score(pool, roomy_model, nli, **settings)
@@ -204,7 +204,7 @@ def test_a_plan_counts_and_times_what_would_be_computed(pool, roomy_model, nli):
 
 
 def test_a_selection_can_be_scored_again_elsewhere(scored, tmp_path, roomy_model, nli):
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
 
     pool, _ = scored
     settings = {f"confidence.{key}": value for key, value in SHORT.items()}

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from curate.contracts import Example, Rendering, Stat
+from curate.models.batch import plan_batches
+from curate.models.forward import Forward, Wants, is_out_of_memory, pool
+from curate.models.load import load_model, resolve_model
+from curate.models.render import Renderer
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.likelihood import Likelihood
-from curate.scoring.batch import plan_batches
-from curate.scoring.forward import Forward, Wants, is_out_of_memory, pool
-from curate.scoring.model import load_model, resolve_model
-from curate.scoring.render import Renderer
 
 EVERYTHING = Wants.of(
     [
@@ -216,7 +216,7 @@ def test_pooling_in_blocks_is_pooling_at_once(monkeypatch):
     hidden = torch.randn(5, 7, 3, generator=torch.Generator().manual_seed(0))
     lengths = [7, 3, 1, 5, 2]
     at_once = pool(hidden, lengths, Stat.MEAN_HIDDEN)
-    monkeypatch.setattr("curate.scoring.forward.POOL_ELEMENTS", 1)
+    monkeypatch.setattr("curate.models.forward.POOL_ELEMENTS", 1)
     assert torch.equal(pool(hidden, lengths, Stat.MEAN_HIDDEN), at_once)
     wanted = torch.stack([h[:n].double().mean(0) for h, n in zip(hidden, lengths, strict=True)])
     torch.testing.assert_close(at_once, wanted)

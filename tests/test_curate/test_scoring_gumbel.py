@@ -5,7 +5,7 @@ import pytest
 import torch
 from drawing import WORD, slow_draw
 
-from curate.scoring.gumbel import gumbel_argmax, sample_key
+from curate.models.gumbel import gumbel_argmax, sample_key
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -46,7 +46,7 @@ def test_a_row_does_not_depend_on_the_others(monkeypatch):
     assert [int(gumbel_argmax(logits[i : i + 1], keys[i : i + 1], 0, 1.0)) for i in range(30)] == (
         whole.tolist()
     )
-    monkeypatch.setattr("curate.scoring.gumbel.NOISE_ELEMENTS", 100)  # two rows at once
+    monkeypatch.setattr("curate.models.gumbel.NOISE_ELEMENTS", 100)  # two rows at once
     assert gumbel_argmax(logits, keys, 0, 1.0).tolist() == whole.tolist()
 
 

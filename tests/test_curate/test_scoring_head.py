@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from curate.models import head as head_module
+from curate.models.head import Head, HeadWants, head_stats
 from curate.scorers.donod import change_of_norm
-from curate.scoring import head as head_module
-from curate.scoring.head import Head, HeadWants, head_stats
 
 ALL = HeadWants(entropy=True, grams=frozenset({True, False}))
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
-from curate.scoring import files
-from curate.scoring.model import (
+from curate.models import files
+from curate.models.load import (
     context_length,
     load_model,
     resolve_device,
@@ -238,7 +238,7 @@ def test_heads_of_other_architectures_give_the_models_own_logits(folder, name):
 
 def test_a_head_of_another_kind_is_refused_by_name(folder, monkeypatch):
     make("granite", {"logits_scaling": 4.0}, folder)
-    monkeypatch.setattr("curate.scoring.model._logit_scale", lambda model, config: 1.0)
+    monkeypatch.setattr("curate.models.load._logit_scale", lambda model, config: 1.0)
     with pytest.raises(ModelError, match=r"\(GraniteForCausalLM\) computes its logits in a way"):
         load_model(resolve_model(str(folder)), "cpu", "float32")
 

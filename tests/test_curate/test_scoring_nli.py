@@ -6,7 +6,7 @@ import torch
 from tiny_nli import MNLI, save_tiny_nli
 
 from curate.errors import ModelError
-from curate.scoring.nli import contradiction_label, load_nli, resolve_nli
+from curate.models.nli import contradiction_label, load_nli, resolve_nli
 
 PAIRS = [("the sea", "a lake"), ("a lake", "the sea"), ("x", "a long text " * 9), ("one", "one")]
 
@@ -91,7 +91,7 @@ def test_a_model_without_a_trained_classifier_is_refused(folder, tmp_path):
 def test_positions_that_start_after_the_padding_shorten_the_limit():
     from transformers import BertConfig, RobertaConfig
 
-    from curate.scoring.nli import _limit
+    from curate.models.nli import _limit
 
     class Tokenizer:
         model_max_length = 10**30

@@ -12,13 +12,7 @@ from curate.scorers.knn import KNN
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
 from curate.scorers.sentence_embedding import SentenceEmbedding
-from curate.scoring.planner import (
-    plan_passes,
-    request_for,
-    resolve_scorer,
-    unify,
-    with_template,
-)
+from curate.scoring.plan import plan_passes, request_for, resolve_scorer, unify, with_template
 
 
 @dataclass(frozen=True)
@@ -114,7 +108,7 @@ def test_the_key_holds_everything_that_decides_a_score(tiny_model):
     ]
     for field in ("fingerprint", "tokenizer_hash", "max_length", "adapter_fingerprint"):
         changed = replace(base.model, **{field: 7})
-        from curate.scoring.planner import score_key
+        from curate.scoring.plan import score_key
 
         variants.append(replace(base, key=score_key(base.scorer, changed, "float32", {})))
     ids = [one.key.set_id for one in (base, *variants)]

@@ -2,7 +2,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from curate.errors import ConfigError, ExampleFailure, ModelError
-from curate.scoring.prompting import Prompter
+from curate.models.prompts import Prompter
 
 ASKED = ({"role": "system", "content": "be brief"}, {"role": "user", "content": "name a colour"})
 

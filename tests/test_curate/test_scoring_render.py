@@ -4,11 +4,11 @@ import pytest
 
 from curate.contracts import Example, Rendering
 from curate.errors import ExampleFailure, ModelError
+from curate.models.load import load_tokenizer
+from curate.models.render import Renderer, show
 from curate.scorers.donod import DONOD
 from curate.scorers.ifd import IFD
 from curate.scorers.likelihood import Likelihood
-from curate.scoring.model import load_tokenizer
-from curate.scoring.render import Renderer, show
 
 MARKED = (
     "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}"

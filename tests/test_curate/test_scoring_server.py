@@ -10,10 +10,10 @@ import pytest
 import curate as cu
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ExampleFailure, ModelError
+from curate.models import server as module
+from curate.models.server import Asked, CompletionServer, check_address
 from curate.registry import build
 from curate.scorers.samples import Samples
-from curate.scoring import server as module
-from curate.scoring.server import Asked, CompletionServer, check_address
 
 EXAMPLES = [
     Example(

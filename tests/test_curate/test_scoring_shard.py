@@ -12,14 +12,14 @@ import pytest
 
 from curate.contracts import Column, Example, ForwardScorer, Rendering, RowScorer, Segment, Stat
 from curate.errors import ExampleFailure, ScoreError
+from curate.models.load import resolve_model
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
-from curate.scoring.model import resolve_model
-from curate.scoring.planner import Pass, Ride
-from curate.scoring.shard import read_examples
+from curate.scoring.passes import read_examples
+from curate.scoring.plan import Pass, Ride
 
 TEXTS = [
     ("name a colour", "blue"),
@@ -235,7 +235,7 @@ def test_a_row_scorer_that_loses_rows_fails_the_job(shard):
 
 def test_lengths_count_the_whole_text_without_ends(resolved, shard):
     rows = list(rows_of(run(resolved, shard, Length())["length"]).values())
-    from curate.scoring.model import load_tokenizer
+    from curate.models.load import load_tokenizer
 
     tokenizer = load_tokenizer(resolved.path)
     for row, (q, a) in zip(rows, TEXTS, strict=True):
@@ -256,7 +256,7 @@ def test_float64_runs_through_the_whole_pass(resolved, shard):
 
 def test_what_a_worker_imports_has_no_database():
     code = (
-        "import sys, curate.scoring.shard, curate.scoring.planner; "
+        "import sys, curate.scoring.passes, curate.scoring.plan; "
         "print([m for m in ('duckdb', 'ray', 'faiss', 'datasets') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,7 +2,7 @@ import pytest
 
 from curate.contracts import Example
 from curate.errors import ConfigError, ExampleFailure
-from curate.scoring.templates import TEMPLATES, scored_spans, text_template, turn_text
+from curate.models.templates import TEMPLATES, scored_spans, text_template, turn_text
 
 
 def example(*turns: tuple[str, object], tools=None, **last) -> Example:

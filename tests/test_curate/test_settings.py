@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.contracts.settings import build
 from curate.errors import ConfigError
 from curate.registry import get_method
-from curate.settings import build
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from curate.choosing import choose
 from curate.contracts import Budget, View
 from curate.errors import BudgetError, ConfigError
 from curate.registry import build, get_selector
+from curate.select.choose import choose
 
 Clear = get_selector("clear")
 DROPS = "the median drops half by construction, clean or not"

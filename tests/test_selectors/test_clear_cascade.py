@@ -168,7 +168,7 @@ def test_on_a_model_half_is_kept_and_the_samples_are_those_of_the_band(pool, roo
 
 
 def test_repeated_it_runs_nothing_and_its_export_is_made_again(pool, roomy_model, nli, tmp_path):
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
 
     chosen = selected(pool, roomy_model, nli, settings={"clear-cascade.band": "0.4"})
     again = selected(pool, roomy_model, nli, settings={"clear-cascade.band": "0.4"})

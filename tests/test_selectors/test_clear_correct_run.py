@@ -7,13 +7,14 @@ import pytest
 from stub_decoder import StubDecoder
 
 import curate as cu
-from curate.confidence.letters import letter_tokens
-from curate.correction import candidates, judging, parts
-from curate.correction.candidates import Answerer
-from curate.correction.judging import LoadedJudge
 from curate.errors import ConfigError
-from curate.scoring.model import load_tokenizer
-from curate.scoring.prompting import Prompter
+from curate.models.load import load_tokenizer
+from curate.models.prompts import Prompter
+from curate.scorers.bsdetector.letters import letter_tokens
+from curate.select.procedures.correct import candidates, parts
+from curate.select.procedures.correct import judge as judging
+from curate.select.procedures.correct.candidates import Answerer
+from curate.select.procedures.correct.judge import LoadedJudge
 
 SETTINGS = {"consistency": "likelihood", "epochs": "1", "lr": "1e-3", "max_new_tokens": "4"}
 
@@ -144,7 +145,7 @@ def files_of(pool, chosen, folder):
 def test_killed_before_any_step_it_ends_with_the_same_bytes(
     pool, roomy_model, made_up, monkeypatch, tmp_path, place
 ):
-    from curate.stepping import StepExecutor
+    from curate.select.procedures.execute import StepExecutor
 
     whole = files_of(pool, selected(pool, roomy_model), tmp_path / "whole")
     real, calls = StepExecutor.__call__, []
@@ -196,7 +197,7 @@ def test_killed_inside_a_step_the_parts_that_are_done_stay(
 def test_the_export_shows_both_responses_and_is_made_again(
     pool, roomy_model, made_up, tmp_path, monkeypatch
 ):
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
 
     chosen = selected(pool, roomy_model)
     report = chosen.export(tmp_path / "subset.jsonl")

@@ -9,7 +9,7 @@ import pytest
 
 import curate as cu
 from curate import Budget, BudgetError, ConfigError, Mean, Result, Score, Select, Train
-from curate.linear_rules import read_rule
+from curate.algorithms.linear_rules import read_rule
 from curate_selectors.instructmining_fit import InstructMiningFit
 
 TWO = ("response_tokens", "mtld")
@@ -85,7 +85,7 @@ def test_too_few_runs_and_unknown_indicators_are_named():
 
 
 def test_on_a_model_it_fits_selects_and_keeps_the_rule(tmp_path, tiny_model):
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
 
     rng = random.Random(0)
     rows = [

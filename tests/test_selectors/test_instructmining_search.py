@@ -17,7 +17,7 @@ from curate import (
     Select,
     Train,
 )
-from curate.linear_rules import LinearRule, Term
+from curate.algorithms.linear_rules import LinearRule, Term
 from curate_selectors.instructmining_search import InstructMiningSearch, bounds
 
 SHORT = LinearRule(
@@ -129,7 +129,7 @@ def test_wrong_bounds_rules_and_trials_are_named():
 
 
 def test_without_flaml_it_says_so_before_anything_is_trained(monkeypatch):
-    monkeypatch.setattr("curate.size_search.find_spec", lambda name: None)
+    monkeypatch.setattr("curate.algorithms.size_search.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'curate-sft\[search\]', or choose"):
         next(InstructMiningSearch(rule="fit").run(None, 0))
 
@@ -148,7 +148,7 @@ def test_a_rule_can_be_fitted_first_and_its_held_out_examples_stay_out():
 
 
 def test_on_a_model_no_size_is_trained_twice(tmp_path, tiny_model, monkeypatch):
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
     from curate.train import api
 
     rows = [{"prompt": f"what is {n}", "response": "so " * (n % 7) + str(n)} for n in range(60)]

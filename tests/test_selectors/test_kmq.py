@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import curate
-from curate.clustering import Clusters, kmeans
+from curate.algorithms.kmeans import Clusters, kmeans
 from curate.contracts import Budget, Expression, Need, View
+from curate.contracts.view import Vectors
 from curate.errors import BudgetError, ConfigError, ExpressionError, MissingColumnError
 from curate.registry import build, get_selector
 from curate.testing import check_selector
-from curate.view import Vectors
 
 KMQ = get_selector("kmq")
 SEED = 5

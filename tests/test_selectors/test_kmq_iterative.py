@@ -8,7 +8,7 @@ import pytest
 
 import curate as cu
 from curate import Budget, BudgetError, ConfigError, Evaluate, Result, Score, Select, Train, Unite
-from curate.cluster_sampling import update_weights
+from curate.algorithms.cluster_draw import update_weights
 from curate.errors import ProcedureError
 from curate_selectors.kmq_iterative import KMQIterative
 
@@ -185,7 +185,7 @@ def test_gaps_are_the_reference_minus_the_answer(pool, tmp_path):
     from tiny_reward import save_tiny_reward
 
     from curate.scoring.job import ScoringOptions
-    from curate.scoring.rewards import reward_gaps
+    from curate.select.procedures.rewards import reward_gaps
     from curate.train.data import rows_of_selection
 
     reward = str(save_tiny_reward(tmp_path / "reward"))
@@ -218,7 +218,7 @@ def pool_rewards(folder, examples, reward):
 
 
 def test_an_export_is_made_again_without_training(pool, tiny_model, tmp_path, monkeypatch):
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
     from curate.train import api
 
     chosen = selected(pool, tiny_model, **{"kmq-iterative.tau": "2"})
@@ -271,7 +271,7 @@ def test_interrupted_in_the_second_training_it_goes_on(pool, tiny_model, monkeyp
 
 
 def test_weights_that_are_gone_are_named(pool, tiny_model, monkeypatch):
-    from curate.stepping import StepExecutor
+    from curate.select.procedures.execute import StepExecutor
 
     def gone(self, step):
         return StepExecutor._trained(self, "0" * 16)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.clustering import Clusters, kmeans
+from curate.algorithms.kmeans import Clusters, kmeans
 from curate.contracts import Budget, View
+from curate.contracts.view import Vectors
 from curate.errors import BudgetError, ConfigError, MissingColumnError
 from curate.registry import get_selector
-from curate.view import Vectors
 
 S2L = get_selector("s2l")
 SEED = 5

@@ -10,10 +10,10 @@ import pytest
 from reported import colour_rows, write_rows
 
 import curate as cu
-from curate.background.job import start
+from curate.api.jobs.job import start
+from curate.api.pool import Pool
+from curate.contracts.progress import SaidOnce, SilentProgress
 from curate.errors import ConfigError, DataError, WorkerError
-from curate.pool import Pool
-from curate.progress import SaidOnce, SilentProgress
 
 WAIT_S = 200
 START = """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.background.words import command_words
+from curate.api.jobs.words import command_words
 from curate.errors import ConfigError
 
 

@@ -83,7 +83,7 @@ class TestRefusedWhole:
         Path("locked").mkdir(mode=0o700)
         write("locked/in.jsonl", GOOD)
         script = (
-            "import os, sys; from curate.data.ingest import ingest; from curate.store import Store\n"
+            "import os, sys; from curate.data.read.ingest import ingest; from curate.store import Store\n"
             "from curate.errors import DataError\n"
             "store = Store('other.duckdb'); os.setuid(65534)\n"
             "for data in sys.argv[1:]:\n"

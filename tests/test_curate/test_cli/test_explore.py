@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.explore import serving
+from curate.views.explore import serving
 
 
 @pytest.fixture

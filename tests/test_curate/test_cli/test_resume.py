@@ -66,7 +66,7 @@ def finish(store: Path, model: Path, workers: int) -> Any:
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 1,500 short examples in several shards, nothing scored."""
-    from curate.data.ingest import ingest
+    from curate.data.read.ingest import ingest
     from curate.store import Store
 
     folder = tmp_path_factory.mktemp("ingested")

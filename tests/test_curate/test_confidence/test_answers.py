@@ -1,7 +1,14 @@
 import pytest
 
-from curate.confidence.answers import Answer, normalised, parse_answer, read_answers, sentences
-from curate.confidence.prompts import (
+from curate.errors import ExampleFailure
+from curate.scorers.bsdetector.answers import (
+    Answer,
+    normalised,
+    parse_answer,
+    read_answers,
+    sentences,
+)
+from curate.scorers.bsdetector.prompts import (
     LETTERS,
     chosen_letter,
     history_text,
@@ -9,7 +16,6 @@ from curate.confidence.prompts import (
     reflection_prompts,
     sampling_messages,
 )
-from curate.errors import ExampleFailure
 
 
 def user(text):

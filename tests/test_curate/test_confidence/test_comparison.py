@@ -2,8 +2,8 @@
 
 import pytest
 
-from curate.confidence.comparison import comparison_prompts, verdict_prompts
 from curate.errors import ExampleFailure
+from curate.scorers.bsdetector.comparison import comparison_prompts, verdict_prompts
 
 HISTORY = [{"role": "user", "content": "Name a colour."}]
 ORIGINAL = {"role": "assistant", "content": "A table."}

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from curate.confidence.contradiction import Comparison, judge
+from curate.scorers.bsdetector.contradiction import Comparison, judge
 
 
 @dataclass

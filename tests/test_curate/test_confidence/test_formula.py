@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.confidence.formula import (
+from curate.scorers.bsdetector.formula import (
     combine,
     expected_choice,
     observed_consistency,

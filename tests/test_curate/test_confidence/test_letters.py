@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from curate.confidence.letters import letter_log_probs, letter_tokens
 from curate.errors import ModelError
+from curate.scorers.bsdetector.letters import letter_log_probs, letter_tokens
 
 
 def words(*vocabulary):

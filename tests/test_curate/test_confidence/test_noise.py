@@ -72,11 +72,11 @@ def pool(tmp_path):
 def score(pool, roomy_model, tmp_path, monkeypatch):
     nli = str(save_tiny_nli(tmp_path / "nli"))
     tokenizer = AutoTokenizer.from_pretrained(roomy_model)
-    monkeypatch.setattr("curate.scoring.nli.load_nli", lambda *rest: Literal())
+    monkeypatch.setattr("curate.models.nli.load_nli", lambda *rest: Literal())
 
     def run(skill, judgement):
         stub = can_add(tokenizer, skill, judgement)
-        monkeypatch.setattr("curate.scoring.decoding.load_decoder", lambda context: stub)
+        monkeypatch.setattr("curate.models.decoding.load_decoder", lambda context: stub)
         pool.score("confidence", model=str(roomy_model), model_for={"nli": nli})
         return pool.sql(
             "select external_id::int < 12 as planted, confidence.* from scores join rows using (id)"

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from curate.confidence.verdict import Verdict, decide, shares_of, verdict_of
+from curate.scorers.bsdetector.verdict import Verdict, decide, shares_of, verdict_of
 
 # logits of A, B and C where the candidate is B, then where it is A
 LOGITS = np.array([[0.0, 2.0, 1.0], [2.0, 0.0, 1.0]])

@@ -4,11 +4,11 @@ import pytest
 from stub_decoder import StubDecoder
 
 from curate.contracts import Example, LoadContext
-from curate.correction.candidates import Answerer, load_answerer
 from curate.data.identity import identify
-from curate.scoring.decoding import Drawing, Drawn
-from curate.scoring.model import load_tokenizer
-from curate.scoring.prompting import Prompter
+from curate.models.decoding import Drawing, Drawn
+from curate.models.load import load_tokenizer
+from curate.models.prompts import Prompter
+from curate.select.procedures.correct.candidates import Answerer, load_answerer
 from curate.train.data import TrainRow
 
 GREEDY = Drawing(1, 6, 0.0, 0)

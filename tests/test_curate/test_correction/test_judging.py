@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from stub_decoder import StubDecoder
 
-from curate.confidence.letters import letter_tokens
 from curate.contracts import Example, Judge, LoadContext
-from curate.correction.judging import LoadedJudge, Pair, load_judge
 from curate.errors import ModelError
-from curate.scoring.model import load_tokenizer
-from curate.scoring.prompting import Prompter
+from curate.models.load import load_tokenizer
+from curate.models.prompts import Prompter
+from curate.scorers.bsdetector.letters import letter_tokens
+from curate.select.procedures.correct.judge import LoadedJudge, Pair, load_judge
 
 
 def pair(number, answer="a table", candidate="it is blue", failure=None):
@@ -119,7 +119,7 @@ def test_a_real_model_judges_the_same_whatever_the_batch(roomy_model, fields):
 
 
 def test_a_tokenizer_without_letters_is_an_error_that_says_what_to_type(roomy_model, monkeypatch):
-    from curate.confidence import letters
+    from curate.scorers.bsdetector import letters
 
     monkeypatch.setattr(letters, "_single", lambda *_: [])
     context = LoadContext("cpu", "float32", str(roomy_model))

@@ -3,10 +3,10 @@
 import pyarrow as pa
 import pytest
 
-from curate.correction import parts
-from curate.correction.parts import read_parts, write_parts
+from curate.contracts.progress import SilentProgress
 from curate.errors import ProcedureError
-from curate.progress import SilentProgress
+from curate.select.procedures.correct import parts
+from curate.select.procedures.correct.parts import read_parts, write_parts
 
 
 @pytest.fixture(autouse=True)

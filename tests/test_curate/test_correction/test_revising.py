@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.correction.revising import correct
+from curate.select.procedures.correct.revise import correct
 
 KEPT = {"k1": 0.9, "k2": 0.7}
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.errors import ConfigError
-from curate.execute.local import devices_for
+from curate.scoring.executors.local import devices_for
 
 SCRIPT = """
 import os, signal, sys, time
@@ -22,8 +22,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.errors import ScoreError
-from curate.execute.local import run_tasks
-from curate.execute.worker import ShardTask
+from curate.scoring.executors.local import run_tasks
+from curate.scoring.executors.worker import ShardTask
 
 FOLDER = Path(sys.argv[1])
 WORKERS = int(sys.argv[2])

@@ -68,8 +68,8 @@ def client() -> Callable[..., Any]:
     """A client of the page over a store, which sends the token unless told otherwise."""
     from starlette.testclient import TestClient
 
-    from curate.explore.server import application
-    from curate.explore.session import Session
+    from curate.views.explore.server import application
+    from curate.views.explore.session import Session
 
     def make(pool: Any, token: str | None = TOKEN, marker: str = "ana") -> Any:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}

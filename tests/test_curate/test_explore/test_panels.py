@@ -6,7 +6,7 @@ import pytest
 from explored import ask, ids, refusal
 from reported import hostile_rows
 
-from curate.explore import embedding_map
+from curate.views.explore import embedding_map
 
 
 class TestPanels:

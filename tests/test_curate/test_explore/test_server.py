@@ -8,7 +8,7 @@ from explored import ask, refusal
 from reported import colour_rows, score
 
 from curate.errors import StoreError
-from curate.explore.server import ASSETS
+from curate.views.explore.server import ASSETS
 
 
 class TestWhoIsLetIn:

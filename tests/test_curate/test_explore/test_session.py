@@ -5,8 +5,8 @@ import pytest
 from explored import ask, ids
 
 from curate.errors import StoreError
-from curate.explore import session as module
-from curate.explore.session import Session
+from curate.views.explore import session as module
+from curate.views.explore.session import Session
 
 
 def test_a_refresh_that_fails_leaves_everything_as_it_was(colours, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from reported import colour_rows, parse, proof_document, quality, score, write_rows
 
 import curate as cu
-from curate.prove.document import Proof
+from curate.api.proof import Proof
 
 SAFE = {
     "div", "style", "h4", "p", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "svg",

@@ -6,8 +6,8 @@ import pytest
 from reported import parse
 
 from curate.errors import ConfigError
-from curate.notebook.charts import Picture, Pictures
-from curate.report import svg
+from curate.views.charts import svg
+from curate.views.notebook.charts import Picture, Pictures
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from reported import proof_document
 
 import curate as cu
+from curate.api.proof import Proof
 from curate.errors import ConfigError, DataError, ExpressionError, MissingColumnError
-from curate.prove.document import Proof
 
 
 def words(picture):

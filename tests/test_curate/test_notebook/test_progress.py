@@ -7,8 +7,8 @@ import pytest
 from reported import parse
 
 import curate as cu
-from curate.notebook.progress import KernelProgress, MarimoProgress, notebook_progress
-from curate.progress import SilentProgress
+from curate.contracts.progress import SilentProgress
+from curate.views.notebook.progress import KernelProgress, MarimoProgress, notebook_progress
 
 
 class Display:

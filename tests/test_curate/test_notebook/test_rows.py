@@ -124,7 +124,7 @@ def test_hostile_texts_are_shown_and_do_nothing(hostile):
 def test_a_constant_column_has_no_histogram_and_none_is_a_dash():
     import pyarrow as pa
 
-    from curate.notebook.rows import Rows
+    from curate.views.notebook.rows import Rows
 
     rows = Rows(pa.table({"id": ["a", "b"], "x": [1.0, 1.0], "y": [None, 2.5], "z": [True, None]}))
     page = parse(rows._repr_html_())

@@ -38,7 +38,7 @@ def colours(make_pool: Callable[..., Any]) -> Any:
 @pytest.fixture
 def report(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
     """Write a report and return its document and the page."""
-    from curate.report.build import ReportOptions, write_report
+    from curate.views.report.build import ReportOptions, write_report
 
     def write(pool: Any, **options: Any) -> tuple[dict[str, Any], str]:
         as_markdown = options.get("as_markdown", False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reported import COLOURS, colour_rows, quality, score, write_rows
 
-from curate.report.chosen import (
+from curate.views.report.chosen import (
     jaccard_matrix,
     mean_ratio,
     ordering,
@@ -15,9 +15,9 @@ from curate.report.chosen import (
     picture,
     read_chosen,
 )
-from curate.report.pool import lengths, read_pool, read_scores
-from curate.report.repeats import SHARED, TEMPLATE, find_repeats
-from curate.report.warned import median_place
+from curate.views.report.pool import lengths, read_pool, read_scores
+from curate.views.report.repeats import SHARED, TEMPLATE, find_repeats
+from curate.views.report.warned import median_place
 
 
 def facts(pool):
@@ -100,8 +100,8 @@ def test_a_selection_is_read_in_rank_order_with_its_ordering(colours, top):
 
 
 def test_borderline_and_rejected_follow_the_score_of_the_selection(colours, top, monkeypatch):
-    monkeypatch.setattr("curate.report.chosen.SHOWN", 3)
-    monkeypatch.setattr("curate.report.chosen.NEAR_CUT", 1)
+    monkeypatch.setattr("curate.views.report.chosen.SHOWN", 3)
+    monkeypatch.setattr("curate.views.report.chosen.NEAR_CUT", 1)
     read, scored = facts(colours)
     chosen = read_chosen(colours.store, read, scored, top)
     shown = picture(chosen, read, ordering(chosen, scored[0].columns))
@@ -221,7 +221,7 @@ def test_responses_to_one_prompt_and_a_shared_instruction_are_no_repeats(make_po
 
 
 def test_a_pool_too_large_to_hold_is_sampled_by_hash(make_pool, monkeypatch):
-    monkeypatch.setattr("curate.report.repeats.MAX_RUNS", 400)
+    monkeypatch.setattr("curate.views.report.repeats.MAX_RUNS", 400)
     body = " ".join(f"w{k}" for k in range(200))
     rows = [{"id": f"{n}", "prompt": f"{n} {body}", "response": "x"} for n in range(6)]
     pool = make_pool(rows)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report.numbers import (
+from curate.views.charts.numbers import (
     bin_counts,
     bin_edges,
     most_common,

@@ -6,7 +6,7 @@ import pytest
 from reported import colour_rows, hostile_rows, parse, score, write_rows
 
 from curate.errors import ConfigError, DataError
-from curate.report.build import ReportOptions, write_report
+from curate.views.report.build import ReportOptions, write_report
 
 
 def kinds(document):

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from curate.report.points import MAX_POINTS, Points, Ramp, kinds, scatter
+from curate.views.charts.points import MAX_POINTS, Points, Ramp, kinds, scatter
 
 
 def shapes(picture, tag):

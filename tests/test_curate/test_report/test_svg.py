@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from curate.report import svg
+from curate.views.charts import svg
 
 
 def shapes(picture, tag):

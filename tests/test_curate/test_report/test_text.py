@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.report import text
+from curate.views.charts import text
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=80)
 # They are format characters, and yet they have a shape of their own.

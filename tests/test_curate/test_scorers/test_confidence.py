@@ -6,9 +6,9 @@ from tiny_nli import save_tiny_nli
 import curate as cu
 from curate.contracts import Example, LoadContext
 from curate.errors import ConfigError
+from curate.models.text_model import object_column
 from curate.registry import build
 from curate.scorers.confidence import Confidence
-from curate.scoring.rowwise import object_column
 
 EXAMPLES = [Example(f"{n:032x}", ()) for n in range(2)]
 HERE = LoadContext("cpu", "float32")

@@ -8,12 +8,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ModelError
+from curate.models.forward import Forward, Wants
+from curate.models.layers import Layers
+from curate.models.load import load_model, resolve_model
+from curate.models.render import Rendered
 from curate.scorers.donod import DONOD
 from curate.scorers.donod_layers import DONODLayers
-from curate.scoring.forward import Forward, Wants
-from curate.scoring.layers import Layers
-from curate.scoring.model import load_model, resolve_model
-from curate.scoring.render import Rendered
 
 LR = 1e-2
 PROMPT = 4

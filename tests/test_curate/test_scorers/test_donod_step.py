@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from curate.models.forward import Forward, Wants
+from curate.models.load import load_model, resolve_model
+from curate.models.render import Rendered
 from curate.scorers.donod import DONOD
-from curate.scoring.forward import Forward, Wants
-from curate.scoring.model import load_model, resolve_model
-from curate.scoring.render import Rendered
 
 LR = 1e-2
 PROMPT = 4

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from curate.contracts import Example, LoadContext
+from curate.models.text_model import object_column
 from curate.scorers.embedding_consistency import EmbeddingConsistency, cosines
 from curate.scorers.nli_consistency import Agreement
-from curate.scoring.rowwise import object_column
 
 
 def example_of(question, answer, number=0):

@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from curate.algorithms.neighbours import neighbour_distance
 from curate.contracts import Example, Vectors, View
 from curate.errors import ConfigError
-from curate.neighbours import neighbour_distance
 from curate.scorers.knn import KNN
 
 
@@ -99,10 +99,10 @@ def test_cosine_is_one_minus_the_cosine():
 
 
 def test_real_rows_by_the_small_model_agree_with_a_sort(realdata, realmodel):
+    from curate.models.forward import Forward, Wants
+    from curate.models.load import load_model, resolve_model
+    from curate.models.render import Renderer
     from curate.scorers.embedding import Embedding
-    from curate.scoring.forward import Forward, Wants
-    from curate.scoring.model import load_model, resolve_model
-    from curate.scoring.render import Renderer
 
     table = pq.read_table(realdata / "dolly_15k.parquet", columns=["prompt", "response"])
     examples = [

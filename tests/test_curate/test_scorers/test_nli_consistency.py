@@ -5,9 +5,9 @@ import pytest
 from tiny_nli import MNLI, save_tiny_nli
 
 from curate.contracts import TOKENS_RUN, Example, LoadContext
+from curate.models.nli import load_nli
+from curate.models.text_model import object_column
 from curate.scorers.nli_consistency import NliConsistency
-from curate.scoring.nli import load_nli
-from curate.scoring.rowwise import object_column
 
 ROWS = [
     ("two plus two?", "four", ["explanation: sum\nanswer: four", "answer: five", "it is five"]),

@@ -7,10 +7,10 @@ import torch
 
 from curate.contracts import Example, Rendering, SegmentStats
 from curate.errors import ExampleFailure
+from curate.models.forward import Forward, Wants
+from curate.models.load import load_model, resolve_model
+from curate.models.render import Renderer
 from curate.scorers.perplexity import Perplexity
-from curate.scoring.forward import Forward, Wants
-from curate.scoring.model import load_model, resolve_model
-from curate.scoring.render import Renderer
 
 
 def stats(nll, ends=None, truncated=False, part="response"):

@@ -9,8 +9,8 @@ from tiny_reward import CHAT, save_model, save_tokenizer
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ModelError
+from curate.models.load import no_progress_bar, resolve_model
 from curate.scorers.reward import OASST, Reward
-from curate.scoring.model import no_progress_bar, resolve_model
 
 TURNS = [
     ("Add 2 and 3.", "5"),

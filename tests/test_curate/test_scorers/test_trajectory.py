@@ -2,9 +2,9 @@ import pytest
 
 from curate.errors import ConfigError
 from curate.registry import get_scorer
+from curate.scoring.recorded.trajectories import OUTPUTS, SCORER, VERSION
 from curate.testing import check_scorer, variants
 from curate.train.recipes import config_of
-from curate.train.trajectories import OUTPUTS, SCORER, VERSION
 
 Trajectory = get_scorer("trajectory")
 

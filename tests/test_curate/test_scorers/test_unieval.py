@@ -6,8 +6,8 @@ from tiny_t5 import save_t5, save_tokenizer
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ModelError
+from curate.models.load import no_progress_bar, resolve_model
 from curate.scorers.unieval import UniEval
-from curate.scoring.model import no_progress_bar, resolve_model
 
 DIMENSIONS = ("naturalness", "understandability", "coherence")
 TURNS = [

@@ -266,7 +266,7 @@ def test_a_moved_store_still_answers(store: Store, pools: Any, tmp_path: Path) -
 
 def test_importing_parts_does_not_load_duckdb() -> None:
     code = (
-        "import sys, curate.store, curate.store.parts, curate.expressions; "
+        "import sys, curate.store, curate.store.parts, curate.store.expressions; "
         "sys.exit('duckdb' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,16 +3,8 @@ from typing import ClassVar
 
 import pytest
 
-from curate.contracts import (
-    Outcome,
-    Procedure,
-    Score,
-    Select,
-)
-from curate.testing import (
-    ContractError,
-    check_procedure,
-)
+from curate.contracts import Outcome, Procedure, Score, Select
+from curate.testing import ContractError, check_procedure
 
 
 @dataclass(frozen=True)

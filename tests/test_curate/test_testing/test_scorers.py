@@ -24,11 +24,7 @@ from curate.contracts import (
 )
 from curate.errors import ExampleFailure
 from curate.registry import get_scorer, names
-from curate.testing import (
-    ContractError,
-    check_scorer,
-    variants,
-)
+from curate.testing import ContractError, check_scorer, variants
 
 # Every registered scorer -------------------------------------------------------------------------
 

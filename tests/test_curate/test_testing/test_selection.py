@@ -17,10 +17,7 @@ from curate.contracts import (
     keep_within,
 )
 from curate.errors import BudgetError
-from curate.testing import (
-    ContractError,
-    check_selector,
-)
+from curate.testing import ContractError, check_selector
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,9 @@ from typing import Literal
 
 import numpy as np
 
-from curate.contracts import (
-    Expression,
-    Need,
-    Stat,
-)
+from curate.contracts import Expression, Need, Stat
 from curate.registry import get_scorer
-from curate.testing import (
-    synthetic_stats,
-    synthetic_view,
-    variants,
-)
+from curate.testing import synthetic_stats, synthetic_view, variants
 
 
 def test_made_up_view_holds_what_is_required_and_refuses_writes():

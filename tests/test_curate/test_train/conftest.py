@@ -70,8 +70,8 @@ def gradient_of(config: TrainConfig, rows: list[TrainRow], step: int | None = 0)
     import numpy as np
 
     from curate.contracts import Rendering
-    from curate.scoring.model import load_tokenizer, resolve_model
-    from curate.scoring.render import Renderer
+    from curate.models.load import load_tokenizer, resolve_model
+    from curate.models.render import Renderer
     from curate.train.data import prepare
     from curate.train.model import load_trained_model
     from curate.train.processes import Processes, reproducible

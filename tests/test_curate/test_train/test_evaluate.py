@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from curate.contracts import Example, Rendering
-from curate.scoring.model import load_tokenizer, resolve_model
-from curate.scoring.render import Renderer
+from curate.models.load import load_tokenizer, resolve_model
+from curate.models.render import Renderer
 from curate.train.answers import extractor, is_match, last_number
 from curate.train.api import train
 from curate.train.config import LengthConfig, OptimiserConfig, WatchConfig

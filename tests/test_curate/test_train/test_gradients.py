@@ -188,7 +188,7 @@ def test_twice_the_weight_is_the_row_twice(double, make):
 
 
 def test_dft_is_half_the_nll_of_a_two_way_guess():
-    from curate.scoring.head import Head
+    from curate.models.head import Head
     from curate.train.objectives import Labels, NextToken
 
     head = Head(torch.zeros(2, 3))

@@ -41,7 +41,7 @@ def n_trials(pool) -> int:
 
 
 def test_s2l_trains_its_proxy_once_and_finds_it_again(pool, tiny_llama):
-    from curate.train.recording import run_costs
+    from curate.scoring.recorded.record import run_costs
 
     first = s2l(pool, tiny_llama)
     assert len(first) == 10
@@ -93,8 +93,8 @@ def test_the_plan_says_what_would_be_trained(pool, tiny_llama):
 
 
 def test_reproduce_does_not_train_again(pool, tiny_llama, tmp_path):
-    from curate.progress import SilentProgress
-    from curate.reproduce import reproduce
+    from curate.api.reproduce import reproduce
+    from curate.contracts.progress import SilentProgress
 
     exported = s2l(pool, tiny_llama).export(tmp_path / "subset.jsonl")
     with pytest.raises(StoreError, match="--rescore trains none"):

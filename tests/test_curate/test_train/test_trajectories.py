@@ -3,16 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from curate.data.ingest import ingest
+from curate.data.read.ingest import ingest
 from curate.errors import ConfigError, InterruptedRunError
+from curate.scoring.recorded.from_checkpoints import trajectory_of_checkpoints
+from curate.scoring.recorded.train_log import TrainLogRecorder
+from curate.scoring.recorded.trajectories import TrajectoryRecorder, spaced_steps
 from curate.store import Store
 from curate.train.api import train
-from curate.train.checkpoint_trajectories import trajectory_of_checkpoints
 from curate.train.config import LengthConfig, WatchConfig
 from curate.train.data import rows_of_data, rows_of_pool, rows_of_selection
 from curate.train.record import save_record
-from curate.train.train_log import TrainLogRecorder
-from curate.train.trajectories import TrajectoryRecorder, spaced_steps
 
 LONG = "word " * 900  # does not fit the context
 

@@ -1,0 +1,1 @@
+"""Algorithms on arrays that methods share: no store, no model, no files."""

@@ -1,0 +1,1 @@
+"""What the command line and notebooks call: a pool with its verbs."""

@@ -1,0 +1,37 @@
+"""What a background process runs: one ordinary `curate` command, and how it ended into its record.
+
+Called as ``python -m curate.api.jobs.run RECORD.json``.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from curate.store.parts import read_json, write_json
+from curate.store.records import utc_now
+
+
+def run(path: Path) -> None:
+    """Run the command of a record; write the process id at its start, the exit code at its end."""
+    from curate.cli import main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a kernel may have it ignored
+    record = read_json(path) | {"pid": os.getpid(), "started_at": utc_now()}
+    write_json(path, record)
+    sys.argv = record["command"]
+    code: object = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+        raise
+    finally:
+        sys.stdout.flush()
+        ended = {"exit_code": code if isinstance(code, int) else 1, "ended_at": utc_now()}
+        write_json(path, record | ended)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""A proof as a notebook uses it: the document itself, a dictionary, with charts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    from curate.views.notebook.proof_plots import ProofPlots
+
+
+@final
+class Proof(dict[str, Any]):
+    """The document of a proof, as ``curate prove --json`` prints it; a plain dictionary otherwise.
+
+    ``results`` has means, intervals and differences from random for each target, budget and metric;
+    ``costs``, ``selections``, ``overlap`` and ``slices`` the rest. The plan of a dry run has
+    ``plan`` and no results.
+    """
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Proof":
+        """Read the NAME.json that a proof wrote; `DataError` if it is something else."""
+        from curate.views.report.proof import read_proof
+
+        return cls(read_proof(Path(path)))
+
+    @property
+    def plot(self) -> "ProofPlots":
+        """Charts: ``curve``, ``means``, ``differences``, ``cost``, ``overlap``."""
+        from curate.views.notebook.proof_plots import ProofPlots
+
+        return ProofPlots(self)
+
+    def __repr__(self) -> str:
+        name = Path(str(self.get("model", ""))).name
+        if "results" not in self:
+            n_trials = self.get("plan", {}).get("n_trials", 0)
+            return f"Proof(plan of {n_trials:,} trials of {name!r})"
+        said = [
+            f"{one['metric']} on {one['target']} at {one['budget']}: "
+            + ", ".join(
+                f"{label} {row['verdict']}"
+                for label, row in one["methods"].items()
+                if row["delta_vs_random"] is not None or row["mean"] is None
+            )
+            for one in self["results"]
+        ]
+        return f"Proof({name!r}, {self['seeds']} seeds; {'; '.join(said)})"
+
+    def _repr_html_(self) -> str:
+        from curate.views.notebook.cards import proof_card
+
+        return proof_card(self, self.plot)

@@ -1,0 +1,169 @@
+"""`curate train`: rows from a selection or a file, an optional recording, a record in the store."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.contracts.progress import Progress
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from curate.store import Store
+    from curate.train.config import TrainConfig
+    from curate.train.data import TrainRow
+    from curate.train.record import TrainRecord
+    from curate.train.recorder import Recorder
+
+
+def train_on(
+    store: "Store | None",
+    output: Path,
+    *,
+    model: str,
+    selection: str | None,
+    data: str | None,
+    evaluate: tuple[str, ...],
+    record_trajectories: int | None,
+    progress: Progress,
+    split: str = "train",
+    settings: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+    lora: bool = False,
+    source: str = "run",
+    dry_run: bool = False,
+) -> "TrainRecord | dict[str, Any]":
+    """Fine-tune a model on a selection or a file, and write its record to the store, if there is one.
+
+    With ``dry_run`` nothing is trained: the plan is returned as plain data.
+
+    Parameters
+    ----------
+    store
+        Holds the selection and takes the record; may be None for a file.
+    output
+        Folder for the weights; new, or of this very run, which then goes on.
+    selection, data
+        One of them: the id of a stored selection, or a file or hub id.
+    evaluate
+        Held-out files; the first decides when to stop early.
+    record_trajectories
+        Points at which the whole pool is measured, or None.
+    settings
+        Settings of `TrainConfig` by dotted name.
+    source
+        Of trajectories: ``run``, or ``train_log`` for the approximation of one loss per epoch.
+
+    Raises
+    ------
+    ConfigError
+        Neither or both of selection and data, a recording without a store, a wrong setting.
+    DataError
+        An unknown or empty selection, a file that cannot be read.
+    """
+    from curate.train.api import train
+    from curate.train.recipes import build_config
+    from curate.train.record import save_record
+
+    config = build_config(model, settings or {}, revision=revision, seed=seed, lora=lora)
+    rows = _rows(store, selection, data, split)
+    recorder = _recorder(store, record_trajectories, source)
+    held_out = _evaluation(evaluate, split)
+    if dry_run:
+        return _plan(config, rows, held_out)
+    record = train(config, rows, output, evaluation=held_out, recorder=recorder, progress=progress)
+    if store is not None and os.environ.get("RANK", "0") == "0":  # one of several processes writes
+        save_record(store, record, selection_id=selection)
+    return record
+
+
+@contextmanager
+def stop_after(hours: float | None) -> Iterator[None]:
+    """Interrupt the block after some hours as Ctrl-C would; a run then saves a checkpoint first."""
+    if hours is None:
+        yield
+        return
+    timer = threading.Timer(hours * 3600, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _plan(
+    config: "TrainConfig",
+    rows: "Sequence[TrainRow]",
+    held_out: "Mapping[str, Sequence[TrainRow]]",
+) -> dict[str, Any]:
+    from curate.contracts import Rendering
+    from curate.models.load import load_tokenizer, resolve_model
+    from curate.models.render import Renderer
+    from curate.train.data import prepare
+    from curate.train.stream import open_stream
+
+    resolved = resolve_model(config.model, revision=config.revision)
+    config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
+    data = config.data
+    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+    prepared = prepare(rows, renderer, rendering)
+    stream = open_stream(prepared, config)
+    tokens = int(prepared.lengths.sum())
+    return {
+        "model": resolved.name,
+        "n_parameters": resolved.n_parameters,
+        "rows": len(prepared),
+        "left_out": dict(prepared.failures),
+        "truncated": prepared.n_truncated,
+        "tokens_an_epoch": tokens,
+        "steps": stream.n_steps,
+        "batch_tokens": data.batch_tokens,
+        "template": data.template,
+        "evaluation_rows": {name: len(found) for name, found in held_out.items()},
+    }
+
+
+def _rows(
+    store: "Store | None", selection: str | None, data: str | None, split: str
+) -> "list[TrainRow]":
+    from curate.train.data import rows_of_data, rows_of_selection
+
+    if (selection is None) == (data is None):
+        given = "both are" if data is not None else "neither is"
+        raise ConfigError(f"train on --selection ID or on --data FILE; {given} given")
+    if data is not None:
+        return rows_of_data(data, split=split)
+    if store is None or selection is None:
+        raise ConfigError("a selection needs its store; pass --store")
+    return rows_of_selection(store, selection)
+
+
+def _recorder(store: "Store | None", points: int | None, source: str) -> "Recorder | None":
+    from curate.scoring.recorded.train_log import TrainLogRecorder
+    from curate.scoring.recorded.trajectories import TrajectoryRecorder
+
+    if source not in ("run", "train_log"):
+        raise ConfigError(f"trajectories come from run or train_log, got {source!r}")
+    if points is None and source == "run":
+        return None
+    if store is None:
+        raise ConfigError("trajectories are of the examples of a store; pass --store")
+    return (
+        TrainLogRecorder(store) if source == "train_log" else TrajectoryRecorder(store, points or 1)
+    )
+
+
+def _evaluation(files: Sequence[str], split: str) -> "dict[str, list[TrainRow]]":
+    from curate.train.data import rows_of_data
+
+    names = [Path(one).name.split(".")[0] or one for one in files]
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise ConfigError(f"two evaluation sets are called {doubled[0]!r}; rename one of the files")
+    return {name: rows_of_data(one, split=split) for name, one in zip(names, files, strict=True)}

@@ -1,0 +1,290 @@
+"""The vocabulary of `curate`: what a scorer, a selector and a procedure are, and what they exchange."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, TypeAlias, final, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from curate.contracts.budget import Budget, Unit, fit_size, keep_within
+from curate.contracts.run_recipe import RunRecipe
+from curate.contracts.segments import Rendering, Segment, SegmentStats, Stat
+from curate.contracts.steps import (
+    Evaluate,
+    Generate,
+    Judge,
+    Mean,
+    Outcome,
+    Result,
+    Revise,
+    Score,
+    Select,
+    Step,
+    Train,
+    Unite,
+)
+from curate.contracts.view import Vectors, View
+
+__all__ = [
+    "FAILURE", "OUT_OF_MEMORY", "ROLES", "TOKENS_RUN", "Budget", "Column", "Columns", "DerivedScorer", "Evaluate", "Example",
+    "Expression", "ForwardScorer", "Generate", "Judge", "LoadContext", "Mean", "Need", "Outcome", "PoolScorer", "Procedure", "Rendering", "Result", "Revise", "Role", "RowScorer",
+    "RunRecipe", "RunScorer", "Score", "Scorer", "Segment", "SegmentStats", "Select", "Selection", "Selector", "Stat", "Step", "Train",
+    "Unit", "Unite", "Vectors", "View", "fit_size", "keep_within",
+]  # fmt: skip
+
+Role = Literal["target", "proxy", "encoder", "reward", "nli", "judge", "reference"]
+ROLES: Final[tuple[str, ...]] = get_args(Role)
+
+Columns: TypeAlias = Mapping[str, np.ndarray]  # column -> (rows,) or (rows, dim)
+
+FAILURE: Final = "failure"  # extra column of a batch: why an example has no score, or None
+OUT_OF_MEMORY: Final = "out_of_memory"  # the failure of an example that did not fit by itself
+TOKENS_RUN: Final = "tokens_run"  # extra column of a batch: tokens a model ran for each example
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training item: canonical messages, the last one from the assistant.
+
+    A message is a mapping with ``role`` and ``content`` and, where given, ``name``, ``tool_calls``,
+    ``tool_call_id`` and ``reasoning_content``; ``content`` is text or a list of parts.
+    """
+
+    id: str
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Mapping[str, Any], ...] | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One output column of a scorer: its type, and its meaning with unit and direction."""
+
+    dtype: Literal["float", "int", "bool", "text", "floats", "ints", "vector"]
+    meaning: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Scores a selector or pool scorer reads: which scorer, configured how, on which role's model.
+
+    The scorer may be None: then the alias names a score set that must already be in the store.
+    ``hint`` is added to the error when the role has no model that can be used.
+    """
+
+    scorer: str | None
+    role: Role | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    hint: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A column computed from scores by the expression grammar; the view holds it under its alias."""
+
+    text: str
+
+
+class Scorer(ABC):
+    """Config of a scorer, as a frozen dataclass: small, hashable, picklable. It adds columns to the pool.
+
+    ``version`` is part of every score's key: bump it when the numbers change. ``outputs`` declares
+    the columns, in order. ``role`` says whose model it runs; None for a scorer without a model.
+    ``reads_weights``: False for a scorer that needs no more of the model than its tokenizer.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    outputs: ClassVar[Mapping[str, Column]]
+    role: ClassVar[Role | None]
+    reads_weights: ClassVar[bool] = True
+
+
+# Forward scorers ---------------------------------------------------------------------------------
+
+
+class ForwardScorer(Scorer):
+    """A scorer that reduces the statistics of a causal LM's forward pass, shared with others.
+
+    Concrete classes have the dataclass fields ``template: str`` (replaced by ``--template``) and
+    ``score_end: bool`` (whether end-of-turn positions count).
+    """
+
+    template: str
+    score_end: bool
+
+    @property
+    @abstractmethod
+    def emits(self) -> frozenset[Stat]:
+        """Statistics `reduce` reads."""
+
+    @abstractmethod
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the renderings of an example that must go through the model, the first one primary."""
+
+    @abstractmethod
+    def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
+        """Turn the statistics of one example into one value per output column, in float64.
+
+        Pure, without a model. Raise `ExampleFailure` with a reason for an undefined score.
+        """
+
+
+# Row and pool scorers ----------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LoadContext:
+    """Where and with which weights a worker runs a scorer.
+
+    ``model`` is a local folder or hub id, None for a scorer without a model; ``device`` is a torch
+    device string, ``dtype`` one of float32, bfloat16, float64. ``batch_tokens`` is how many tokens,
+    padding included, may run together; None for what suits the device.
+    """
+
+    device: str
+    dtype: str
+    model: str | None = None
+    revision: str | None = None
+    adapter: str | None = None
+    batch_tokens: int | None = None
+
+
+class RowScorer(Scorer):
+    """A scorer of one example at a time by anything but a shared forward pass."""
+
+    @abstractmethod
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
+        """Load the heavy part once per worker; return a function from a batch to its columns.
+
+        Each column has one entry per example, in order. NaN fails that example alone; so does a
+        reason in the extra column `FAILURE`. The extra column `TOKENS_RUN` says what a model ran.
+        """
+
+
+class DerivedScorer(Scorer):
+    """A scorer of one example at a time that also reads other scores of the same example.
+
+    What it reads is computed first, shard by shard, by forward, row or other derived scorers. An
+    example without one of those scores fails with ``input_failed``.
+    """
+
+    @abstractmethod
+    def requires(self) -> Mapping[str, Need]:
+        """Return the score sets it reads, by alias."""
+
+    @abstractmethod
+    def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
+        """Do as `RowScorer.load`; the function also takes what is read, by ``alias.column``."""
+
+
+class PoolScorer(Scorer):
+    """A scorer that needs the whole pool at once, reading other scores of it."""
+
+    @abstractmethod
+    def requires(self) -> Mapping[str, Need]:
+        """Return the score sets it reads, by alias."""
+
+    @abstractmethod
+    def run(self, view: View, device: str) -> Columns:
+        """Return one entry per example of the view, in its order."""
+
+
+# Scorers measured while a model is trained -------------------------------------------------------
+
+
+class RunScorer(Scorer):
+    """A scorer measured at points of a training run of its role's model.
+
+    It says how to train; the library trains, measures and stores. Its columns are those of a
+    training trajectory, ``losses`` and ``steps``.
+    """
+
+    template: str
+
+    @abstractmethod
+    def recipe(self) -> RunRecipe:
+        """Return the run that is recorded."""
+
+
+# Selectors ---------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Chosen examples as rows of a view, best first.
+
+    Parameters
+    ----------
+    indices
+        Rows of the view, without repeats, (k,).
+    gains
+        What each pick added by the method's own measure, (k,).
+    weights
+        Training weight per pick, (k,), or None for equal weights.
+    reasons
+        Why each was picked, in words, (k,).
+    excluded
+        Examples of the view the method could not consider, by reason.
+    warnings
+        What the user should know about this choice.
+    """
+
+    indices: Int[np.ndarray, " k"]
+    gains: Float[np.ndarray, " k"] | None = None
+    weights: Float[np.ndarray, " k"] | None = None
+    reasons: Sequence[str] | None = None
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class Selector(ABC):
+    """Config of a selection method, as a frozen dataclass. It chooses examples and nothing else.
+
+    ``budget_optional``: whether the method has a natural size of its own when no budget is given.
+    ``experimental``: a reason not to trust it yet, or "".
+    ``nested``: whether a smaller budget's picks are the first picks of a larger one; False for a
+    method whose picks depend on how many are asked for.
+    """
+
+    name: ClassVar[str]
+    budget_optional: ClassVar[bool] = False
+    experimental: ClassVar[str] = ""
+    nested: ClassVar[bool] = True
+
+    @abstractmethod
+    def requires(self) -> Mapping[str, Need | Expression]:
+        """Return what the view must hold, by alias, so that a run can fail before the GPU hours."""
+
+    @abstractmethod
+    def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
+        """Choose examples. Pure: same view, budget and generator state, same selection."""
+
+
+# Procedures --------------------------------------------------------------------------------------
+
+
+class Procedure(ABC):
+    """A method that must train, generate, score or select between selections.
+
+    A frozen dataclass whose `run` is a generator of steps, pure given their results: the driver
+    executes each step, caches it by content, and resumes by replaying the finished ones.
+    """
+
+    name: ClassVar[str]
+    budget_optional: ClassVar[bool] = False
+    experimental: ClassVar[str] = ""
+
+    @abstractmethod
+    def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:
+        """Yield steps, receive their results, return the outcome."""

@@ -1,0 +1,174 @@
+"""How much to keep: parsing, the limit it sets on a pool, and the prefix rule every selector obeys."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from curate.errors import BudgetError
+
+if TYPE_CHECKING:
+    from curate.contracts.view import View
+
+Unit = Literal["examples", "share", "tokens", "token-share"]
+
+_MULTIPLIERS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_PATTERN: Final = re.compile(
+    r"^(-?\d+(?:\.\d+)?)\s*(?:(%)\s*(tok)?|([kmg]?)(tok)?)$", re.IGNORECASE
+)
+_EXPECTED: Final = (
+    "write 10% (of the examples), 5000 (examples), 2Mtok (tokens) or 10%tok (of the tokens)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much to select, in one of four units.
+
+    Parameters
+    ----------
+    amount
+        Examples, tokens, or a share in (0, 1].
+    unit
+        ``examples``, ``tokens``, ``share`` (of the pool's examples) or ``token-share`` (of the
+        pool's tokens). Shares are of the whole pool, eligible or not, so that every method
+        gets the same budget on the same pool.
+
+    Examples
+    --------
+    >>> Budget.parse("10%"), Budget.parse("2Mtok")
+    (Budget(amount=0.1, unit='share'), Budget(amount=2000000.0, unit='tokens'))
+    """
+
+    amount: int | float  # both written out: run-time type checks do not read int as float
+    unit: Unit = "examples"
+
+    def __post_init__(self) -> None:
+        if not self.amount > 0:
+            raise BudgetError(f"budget must be positive, got {self}; {_EXPECTED}")
+        if self.unit in ("share", "token-share") and self.amount > 1:
+            raise BudgetError(f"budget {self} is more than the whole pool; give at most 100%")
+        if self.unit == "examples" and self.amount != int(self.amount):
+            raise BudgetError(
+                f"budget of examples must be a whole number, got {self.amount!r}; {_EXPECTED}"
+            )
+
+    @classmethod
+    def parse(cls, text: "str | int | Budget") -> "Budget":
+        """Read ``10%``, ``5000``, ``2Mtok`` or ``10%tok``; raise `BudgetError` for anything else."""
+        if isinstance(text, Budget):
+            return text
+        match = _PATTERN.match(str(text).strip())
+        if match is None:
+            raise BudgetError(f"cannot read budget {text!r}; {_EXPECTED}")
+        number, percent, percent_tok, multiplier, tok = match.groups()
+        if percent:
+            return cls(round(float(number) / 100, 15), "token-share" if percent_tok else "share")
+        amount = round(float(number) * _MULTIPLIERS[(multiplier or "").lower()], 6)
+        return cls(amount, "tokens" if tok else "examples")
+
+    def __str__(self) -> str:
+        if self.unit in ("share", "token-share"):
+            return f"{self.amount * 100:.12g}%" + ("tok" if self.unit == "token-share" else "")
+        return f"{self.amount:.0f}" + ("tok" if self.unit == "tokens" else "")
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the budget is spent in tokens rather than in examples."""
+        return self.unit in ("tokens", "token-share")
+
+    def limit(self, view: "View") -> int:
+        """Return the limit in this budget's own currency (examples or tokens), rounded down, at least 1.
+
+        Raises `BudgetError` if a token budget meets a view without token counts.
+        """
+        if self.unit == "examples":
+            return int(self.amount)
+        if self.unit == "share":
+            return max(1, int(self.amount * view.n_pool + 1e-9))
+        if view.tokens is None or view.pool_tokens is None:
+            raise BudgetError(
+                f"budget {self} counts tokens, and this pool has no token counts; "
+                "pass --model (its tokenizer counts them), or give a budget in examples"
+            )
+        if self.unit == "tokens":
+            return int(self.amount)
+        return max(1, int(self.amount * view.pool_tokens + 1e-9))
+
+
+def keep_within(
+    ranking: Int[np.ndarray, " m"], budget: Budget | None, view: "View"
+) -> Int[np.ndarray, " k"]:
+    """Keep the longest prefix of a ranking that the budget allows: the one prefix rule.
+
+    Picks are kept until the next one does not fit, so that a larger budget always contains a
+    smaller one. ``None`` keeps the whole ranking. O(m).
+
+    Raises `BudgetError` when the budget asks for more than the ranking holds.
+    """
+    if budget is None:
+        return ranking
+    limit = budget.limit(view)
+    if not budget.counts_tokens:
+        if limit > len(ranking):
+            raise _over_eligible(budget, limit, "examples", len(ranking), view)
+        return ranking[:limit]
+    assert view.tokens is not None
+    spent = np.cumsum(view.tokens[ranking], dtype=np.int64)
+    available = int(spent[-1]) if len(spent) else 0
+    if limit > available and limit > 0:
+        raise _over_eligible(budget, limit, "tokens", available, view)
+    kept = ranking[: int(np.searchsorted(spent, limit, side="right"))]
+    if len(kept) == 0:
+        first = int(spent[0])
+        raise BudgetError(
+            f"budget {budget} is {limit} tokens, fewer than the first pick's {first}; "
+            f"give at least {first}tok"
+        )
+    return kept
+
+
+def fit_size(
+    pick: Callable[[int], Int[np.ndarray, " k"]], budget: Budget, view: "View"
+) -> Int[np.ndarray, " k"]:
+    """Meet any budget with a selector whose picks depend on how many are asked for.
+
+    ``pick(n)`` returns exactly ``n`` indices. An example budget calls it once; a token budget
+    bisects on ``n`` for the largest count whose picks fit, O(log n) calls.
+    """
+    limit = budget.limit(view)
+    if not budget.counts_tokens:
+        if limit > len(view):
+            raise _over_eligible(budget, limit, "examples", len(view), view)
+        return pick(limit)
+    assert view.tokens is not None
+    available = int(view.tokens.sum())
+    if limit > available:
+        raise _over_eligible(budget, limit, "tokens", available, view)
+    low, high = 0, len(view)  # pick(low) fits, pick(high + 1) is not tried
+    best = np.empty(0, dtype=np.int64)
+    while low < high:
+        middle = (low + high + 1) // 2
+        candidate = pick(middle)
+        if int(view.tokens[candidate].sum()) <= limit:
+            low, best = middle, candidate
+        else:
+            high = middle - 1
+    if len(best) == 0:
+        raise BudgetError(f"budget {budget} is {limit} tokens, fewer than any single pick needs")
+    return best
+
+
+def _over_eligible(
+    budget: Budget, limit: int, unit: str, available: int, view: "View"
+) -> BudgetError:
+    excluded = ", ".join(f"{count} {reason}" for reason, count in view.excluded.items())
+    why = f" ({view.n_pool} in the pool; excluded: {excluded})" if excluded else ""
+    suffix = "tok" if unit == "tokens" else ""
+    return BudgetError(
+        f"budget {budget} asks for {limit} {unit}, but only {available} are eligible{why}; "
+        f"give at most --budget {available}{suffix}"
+    )

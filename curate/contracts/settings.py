@@ -1,0 +1,202 @@
+"""Hyperparameters from text: `--set name.field=value` and recipe keys, read by field type."""
+
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Final, Literal, TypeVar, Union
+
+from curate.contracts.describe import describe_fields, is_required, type_text
+from curate.errors import ConfigError
+
+T = TypeVar("T")
+
+_TRUTHS: Final = {
+    "true": True, "yes": True, "on": True, "1": True,
+    "false": False, "no": False, "off": False, "0": False,
+}  # fmt: skip
+_NOTHING: Final = ("none", "null", "")
+
+
+class _MismatchError(ValueError):
+    """A value does not fit the type of its field."""
+
+
+def build(cls: type[T], settings: Mapping[str, Any]) -> T:
+    """Make a frozen dataclass of hyperparameters from settings that may still be text.
+
+    Text is read by the type of its field: ``true``, ``3``, ``1e-5``, one of the choices, ``none``,
+    or ``a,b`` (also ``["a", "b"]``) for a tuple. Values of the right type are kept.
+
+    Raises `ConfigError` for an unknown field, with the nearest spelling and all fields with their
+    defaults, for a value that does not fit, and for a required field that is missing.
+    """
+    owner = str(getattr(cls, "name", cls.__name__))
+    hints = typing.get_type_hints(cls)
+    known = {item.name: item for item in fields(typing.cast(Any, cls)) if item.init}
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in known:
+            raise ConfigError(_unknown(owner, name, cls))
+        try:
+            values[name] = _coerce(hints[name], value)
+        except _MismatchError as mismatch:
+            raise ConfigError(
+                f"{owner}.{name}={value!r} {mismatch}; pass --set {owner}.{name}=VALUE"
+            ) from None
+    missing = [name for name, item in known.items() if is_required(item) and name not in values]
+    if missing:
+        raise ConfigError(
+            f"{owner} needs a value for {', '.join(missing)}; "
+            f"pass {' '.join(f'--set {owner}.{name}=VALUE' for name in missing)}"
+        )
+    return cls(**values)
+
+
+def read_value(cls: type, name: str, value: Any, flag: str) -> Any:
+    """Read the value of one field, which may still be text, by the field's type.
+
+    Raises `ConfigError` that names ``flag`` for a value that does not fit.
+    """
+    try:
+        return _coerce(typing.get_type_hints(cls)[name], value)
+    except _MismatchError as mismatch:
+        raise ConfigError(f"{flag}={value!r} {mismatch}; pass {flag}=VALUE") from None
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a stored configuration back into settings: JSON lists were tuples."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in config.items()}
+
+
+def _unknown(owner: str, name: str, cls: type) -> str:
+    described = describe_fields(cls)
+    near = get_close_matches(name, [item.name for item in described], n=1)
+    hint = f"; did you mean {near[0]!r}" if near else ""
+    listing = ", ".join(
+        f"{item.name} (required)" if item.required else f"{item.name}={spell_value(item.default)}"
+        for item in described
+    )
+    return f"{owner} has no field {name!r}{hint}; its fields are: {listing or 'none'}"
+
+
+def spell_value(value: Any) -> str:
+    """Write a field's value the way `build` reads it: ``true``, ``none``, ``a,b``."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(spell_value(item) for item in value)
+    return value if isinstance(value, str) else repr(value)
+
+
+def _coerce(hint: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        return _choice(arguments, value)
+    if origin in (Union, types.UnionType):
+        return _union(arguments, value)
+    if hint is tuple or origin is tuple:
+        return _tuple(arguments or (Any, ...), value)
+    if hint in _READERS:
+        return _READERS[hint](value)
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise _MismatchError(f"cannot be read as {type_text(hint)}, which has no written form")
+
+
+def _bool(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if not isinstance(value, bool | str | int) or text not in _TRUTHS:
+        raise _MismatchError("is neither true nor false")
+    return _TRUTHS[text]
+
+
+def _int(value: Any) -> int:
+    number = _float(value, "a whole number")
+    if not number.is_integer():
+        raise _MismatchError("is not a whole number")
+    return value if isinstance(value, int) else _whole(value, number)
+
+
+def _whole(value: Any, number: float) -> int:
+    try:
+        return int(value) if isinstance(value, str) else int(number)
+    except ValueError:
+        return int(number)  # 1e6 is a whole number that int() does not read
+
+
+def _float(value: Any, expected: str = "a number") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise _MismatchError(f"is not {expected}")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise _MismatchError(f"is not {expected}") from None
+    if math.isnan(number):
+        raise _MismatchError(f"is not {expected}")
+    return number
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _MismatchError("is not text")
+    return value
+
+
+def _none(value: Any) -> None:
+    if value is not None and str(value).strip().lower() not in _NOTHING:
+        raise _MismatchError("is not none")
+
+
+_READERS: Final[Mapping[Any, Any]] = {
+    bool: _bool, int: _int, float: _float, str: _str, type(None): _none,
+}  # fmt: skip
+
+
+def _choice(choices: tuple[Any, ...], value: Any) -> Any:
+    for choice in choices:
+        if value == choice or (isinstance(value, str) and value.strip() == str(choice)):
+            return choice
+    near = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    hint = f", did you mean {near[0]!r}" if near else ""
+    raise _MismatchError(f"is not one of {', '.join(str(choice) for choice in choices)}{hint}")
+
+
+def _union(members: tuple[Any, ...], value: Any) -> Any:
+    ordered = sorted(members, key=lambda member: (member is not type(None), member is str))
+    for member in ordered:
+        try:
+            return _coerce(member, value)
+        except _MismatchError:
+            continue
+    raise _MismatchError(f"is not {' or '.join(type_text(member) for member in members)}")
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    items = _items(value)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_coerce(arguments[0], item) for item in items)
+    if len(items) != len(arguments):
+        raise _MismatchError(
+            f"has {len(items)} values and needs {len(arguments)}, separated by commas"
+        )
+    return tuple(_coerce(hint, item) for hint, item in zip(arguments, items, strict=True))
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, tuple | list):
+        return list(value)
+    if not isinstance(value, str):
+        raise _MismatchError("is not a list of values separated by commas")
+    text = value.strip()
+    if text.startswith("["):
+        try:
+            return list(json.loads(text))
+        except json.JSONDecodeError:
+            raise _MismatchError("starts like a JSON list and is not one") from None
+    return [item.strip() for item in text.split(",")] if text else []

@@ -1,0 +1,1 @@
+"""Any dataset in: readers, formats, canonical examples."""

@@ -1,0 +1,147 @@
+"""Columnar containers, streamed: Parquet, Arrow IPC, ``save_to_disk`` folders, hub datasets."""
+
+import base64
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.data.read.records import MAX_BYTES, MAX_ROWS, Chunk
+from curate.data.read.text_readers import open_bytes
+from curate.errors import DataError
+
+
+def parquet_schema(path: Path, compression: str) -> pa.Schema:
+    """Return the Arrow schema of a Parquet file, metadata included."""
+    with _parquet(path, compression) as file:
+        return file.schema_arrow
+
+
+def read_parquet(path: Path, compression: str, position: int, schema: pa.Schema) -> Iterator[Chunk]:
+    """Stream a Parquet file in chunks sized by its average row."""
+    with _parquet(path, compression) as file:
+        n_bytes = sum(
+            file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)
+        )
+        per_row = n_bytes / max(file.metadata.num_rows, 1)
+        size = int(min(MAX_ROWS, max(1, MAX_BYTES / max(per_row, 1))))
+        yield from _chunks(file.iter_batches(batch_size=size), path, position, schema)
+
+
+def arrow_schema(path: Path, compression: str) -> pa.Schema:
+    """Return the schema of an Arrow IPC file or stream, metadata included."""
+    with _arrow(path, compression) as (schema, _):
+        return schema
+
+
+def read_arrow(path: Path, compression: str, position: int, schema: pa.Schema) -> Iterator[Chunk]:
+    """Stream an Arrow IPC file or stream."""
+    with _arrow(path, compression) as (_, batches):
+        yield from _chunks(batches, path, position, schema)
+
+
+def disk_files(folder: Path) -> list[Path]:
+    """List the Arrow files of a dataset saved by ``save_to_disk``, in row order."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return [folder / entry["filename"] for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"cannot read the saved dataset {folder}: its state.json is unusable ({error}); "
+            "save it again with save_to_disk"
+        ) from None
+
+
+def read_loaded(dataset: Any, name: str, schema: pa.Schema) -> Iterator[Chunk]:
+    """Stream a dataset that the ``datasets`` library has loaded."""
+    batches = (
+        batch
+        for table in dataset.with_format("arrow").iter(batch_size=MAX_ROWS)
+        for batch in table.to_batches()
+    )
+    yield from _chunks(batches, name, 0, schema)
+
+
+def schema_text(schema: pa.Schema) -> str:
+    """Return a schema, metadata included, as text; `schema_of` reads it."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def schema_of(text: str) -> pa.Schema:
+    """Return the schema that `schema_text` wrote."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+def check_storable(schema: pa.Schema, path: object) -> None:
+    """Raise `DataError` for a column whose type Parquet, which keeps the raw rows, cannot hold."""
+    for field in schema:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), io.BytesIO())
+        except pa.ArrowException as error:
+            raise DataError(
+                f"{path}: column {field.name!r} of type {field.type} cannot be kept ({error}); "
+                "cast or drop the column"
+            ) from None
+
+
+def _chunks(
+    batches: Iterator[pa.RecordBatch], path: object, position: int, schema: pa.Schema
+) -> Iterator[Chunk]:
+    number = 0
+    for whole in batches:
+        per_row = whole.nbytes / max(whole.num_rows, 1)
+        size = int(min(MAX_ROWS, max(1, MAX_BYTES / max(per_row, 1))))
+        for start in range(0, whole.num_rows, size):
+            part = whole.slice(start, size)
+            raw = pa.RecordBatch.from_arrays(part.columns, schema=schema)
+            n = raw.num_rows
+            first = position + number
+            rows = range(number + 1, number + n + 1)
+            yield Chunk(str(path), "row", range(first, first + n), rows, raw)
+            number += n
+
+
+@contextmanager
+def _seekable(path: Path, compression: str) -> Iterator[Any]:
+    if not compression:
+        with open_bytes(path, "") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        with open_bytes(path, compression) as stream:
+            while block := stream.read(1 << 20):
+                copy.write(block)
+        copy.seek(0)
+        yield copy
+
+
+@contextmanager
+def _parquet(path: Path, compression: str) -> Iterator[pq.ParquetFile]:
+    with _seekable(path, compression) as file:
+        try:
+            with pq.ParquetFile(file) as parquet:
+                yield parquet
+        except pa.ArrowException as error:
+            raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+
+
+@contextmanager
+def _arrow(path: Path, compression: str) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    with _seekable(path, compression) as file:
+        try:
+            if file.read(6) == b"ARROW1":
+                file.seek(0)
+                reader = pa.ipc.open_file(file)
+                yield reader.schema, map(reader.get_batch, range(reader.num_record_batches))
+            else:
+                file.seek(0)
+                stream = pa.ipc.open_stream(file)
+                yield stream.schema, iter(stream)
+        except pa.ArrowException as error:
+            raise DataError(f"{path} is not a readable Arrow file: {error}") from None

@@ -1,0 +1,153 @@
+"""Chunks of rows as canonical examples, in the columns the store takes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, final
+
+import pyarrow as pa
+
+from curate.data.identity import Identity, column_group_id, identify
+from curate.data.messages import Message, RowError, check_example, history_text, text_of
+from curate.data.read.detection import Layout
+from curate.data.read.records import BadRecord, Chunk
+
+EXAMPLE_SCHEMA: Final = pa.schema(
+    [
+        ("position", pa.int64()), ("id", pa.string()), ("group_id", pa.string()),
+        ("external_id", pa.string()), ("source", pa.string()), ("messages", pa.string()),
+        ("tools", pa.string()), ("prompt", pa.string()), ("response", pa.string()),
+        ("n_chars", pa.int64()),
+    ]
+)  # fmt: skip
+_SURROGATES: Final = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+class CanonicalRow(NamedTuple):
+    """One usable row: where it is in the chunk, its messages and tools, its identity."""
+
+    at: int
+    messages: list[Message]
+    tools: list[dict[str, Any]] | None
+    identity: Identity
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """The usable rows of a chunk as flat columns, and the unusable ones.
+
+    Only texts and numbers: messages kept for a whole chunk would have the garbage collector walk
+    them. ``kept`` holds the indices into the chunk; the columns are those of `EXAMPLE_SCHEMA`.
+    """
+
+    kept: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    tools: list[str | None] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
+    n_chars: list[int] = field(default_factory=list)
+    bad: list[BadRecord] = field(default_factory=list)
+
+
+def columns_of(chunk: Chunk, layout: Layout) -> list[Sequence[Any]]:
+    """Return the values of a chunk in the order of the format's roles."""
+    names = set(chunk.raw.schema.names) if chunk.rows is None else None
+    columns: list[Sequence[Any]] = []
+    for role in layout.format.roles:
+        column = layout.columns.get(role)
+        if column is None or (names is not None and column not in names):
+            columns.append([None] * len(chunk))
+        else:
+            columns.append(chunk.values(column))
+    return columns
+
+
+def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadRecord]:
+    """Convert each row to messages and hash it; one that cannot be is yielded as a bad record."""
+    convert = layout.format.convert
+    for i, values in enumerate(zip(*columns_of(chunk, layout), strict=True)):
+        try:
+            messages, tools = convert(*values)
+            check_example(messages)
+            row = CanonicalRow(i, messages, tools, identify(messages, tools))
+        except RowError as error:
+            yield BadRecord(chunk.positions[i], chunk.place(i), str(error))
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = f"not representable as JSON: {error}"
+            yield BadRecord(chunk.positions[i], chunk.place(i), reason)
+        else:
+            yield row
+
+
+def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
+    """Convert every row to an example and hash it; rows that cannot be become bad records."""
+    result = Canonical()
+    for row in canonical_rows(chunk, layout):
+        if isinstance(row, BadRecord):
+            result.bad.append(row)
+            continue
+        at, listed, _, (example_id, group_id, messages, tools) = row
+        texts = [text_of(message) for message in listed]
+        result.kept.append(at)
+        result.ids.append(example_id)
+        result.groups.append(group_id)
+        result.messages.append(messages)
+        result.tools.append(tools)
+        result.prompts.append(history_text(listed[:-1], texts))
+        result.responses.append(texts[-1])
+        result.n_chars.append(sum(map(len, texts)))
+    return result
+
+
+def example_batch(
+    chunk: Chunk, layout: Layout, converted: Canonical, source: str | None, label: str
+) -> pa.RecordBatch:
+    """Return the usable rows in the columns of `EXAMPLE_SCHEMA`.
+
+    ``source`` overrides the source of every row; ``label`` stands in where a row names none. Lone
+    surrogates, which UTF-8 cannot hold, become U+FFFD in texts; the messages column escapes them.
+    """
+    kept = converted.kept
+    groups = converted.groups
+    if "group_id" in layout.columns:
+        groups = [column_group_id(value) for value in _common(chunk, layout, "group_id", kept)]
+    columns: list[Sequence[Any]] = [
+        [chunk.positions[i] for i in kept], converted.ids, groups,
+        _external_ids(chunk, layout, kept), _sources(chunk, layout, kept, source, label),
+        converted.messages, converted.tools, converted.prompts, converted.responses,
+        converted.n_chars,
+    ]  # fmt: skip
+    arrays = [_array(values, f.type) for values, f in zip(columns, EXAMPLE_SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=EXAMPLE_SCHEMA)
+
+
+def _external_ids(chunk: Chunk, layout: Layout, kept: Sequence[int]) -> list[str | None]:
+    values = _common(chunk, layout, "id", kept)
+    return [None if value is None else str(value) for value in values]
+
+
+def _sources(
+    chunk: Chunk, layout: Layout, kept: Sequence[int], source: str | None, label: str
+) -> list[str]:
+    if source is not None:
+        return [source] * len(kept)
+    named = _common(chunk, layout, "source", kept)
+    return [value if isinstance(value, str) else label for value in named]
+
+
+def _common(chunk: Chunk, layout: Layout, role: str, kept: Sequence[int]) -> list[Any]:
+    column = layout.columns.get(role)
+    if column is None:
+        return [None] * len(kept)
+    values = chunk.values(column)
+    return values if len(kept) == len(values) else [values[i] for i in kept]
+
+
+def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, type_)
+    except UnicodeEncodeError:
+        clean = [v.translate(_SURROGATES) if isinstance(v, str) else v for v in values]
+        return pa.array(clean, type_)

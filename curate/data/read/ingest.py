@@ -1,0 +1,341 @@
+"""Bring a dataset into the store: read, recognise, canonicalise, hash, write; all or nothing."""
+
+import json
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Literal, final
+
+import numpy as np
+import pyarrow as pa
+
+from curate.data.messages import text_of
+from curate.data.read.canonical import CanonicalRow, canonical_rows, canonicalise, example_batch
+from curate.data.read.detection import Layout, detect
+from curate.data.read.readers import Reader, open_reader
+from curate.data.read.records import BadRecord, Chunk
+from curate.data.read.sources import Source, resolve
+from curate.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from curate.store import Dataset, PoolWriter, Store
+
+_SHOWN: Final = 600  # characters of a message in the preview
+_SKIP_HINT: Final = "correct it, or leave bad rows out and record them: --on-error skip"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How to read a dataset.
+
+    Parameters
+    ----------
+    format
+        ``auto``, or the name of one of `curate.data.read.formats.FORMATS`.
+    split
+        Split of a hub dataset, a saved ``DatasetDict`` or a folder.
+    source
+        Source of every row; by default the column ``source`` where it is plain text, else the
+        dataset's short name.
+    columns
+        Role to column, as in ``{"messages": "dialogs"}``; an empty column switches a role off.
+    limit
+        Read at most this many rows.
+    on_error
+        ``fail`` at the first row that cannot be used, or ``skip`` and record it.
+    name
+        Short name of the dataset instead of the file's.
+    """
+
+    format: str = "auto"
+    split: str = "train"
+    source: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    on_error: Literal["fail", "skip"] = "fail"
+    name: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What one ingest did.
+
+    ``n_read`` rows = ``n_added`` new examples + ``n_duplicate`` further rows of known ones +
+    ``n_failed`` rows skipped. ``preview`` is the first example as text. ``reused``: the dataset
+    was in the store already, and nothing was read beyond hashing it.
+    """
+
+    dataset_id: str
+    name: str
+    n_read: int
+    n_added: int
+    n_duplicate: int
+    n_failed: int
+    format: str
+    container: str
+    columns: Mapping[str, str]
+    preview: str
+    warnings: tuple[str, ...]
+    reused: bool
+
+
+def ingest(
+    store: "Store",
+    data: str,
+    options: IngestOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[IngestReport]:
+    """Add a dataset to the pool.
+
+    Rows are streamed in chunks of at most 8,192, so memory does not grow with the file. A dataset
+    that was ingested before, with the same bytes and options, costs only the hashing of its files.
+
+    Parameters
+    ----------
+    data
+        A file, glob, folder, saved dataset or hub id: see `curate.data.read.sources.resolve`.
+    progress
+        Called after each chunk with the number of rows read so far.
+
+    Raises
+    ------
+    DataError
+        The input cannot be read, recognised, or used; it names the file and the row. The store is
+        then as it was.
+    """
+    options = options or IngestOptions()
+    if options.limit is not None and options.limit < 1:
+        raise ConfigError(f"--limit must be at least 1, got {options.limit}")
+    if options.on_error not in ("fail", "skip"):
+        raise ConfigError(f"--on-error must be fail or skip, got {options.on_error!r}")
+    source = resolve(data, options.split)
+    dataset_id = _dataset_id(source, options)
+    warnings: list[str] = []
+    for known in store.datasets():
+        if known.dataset_id == dataset_id:
+            return [_reused(known)]
+        if known.content_hash == source.content_hash:
+            text = f"the same content is in the store as dataset {known.dataset_id} ({known.name})"
+            warnings = [f"{text}, read with other options"]
+    work = _Ingest(store, source, options, dataset_id, warnings)
+    return [work.run(progress or _silent)]
+
+
+def _silent(n_rows: int) -> None:
+    del n_rows
+
+
+def _dataset_id(source: Source, options: IngestOptions) -> str:
+    identity = {
+        "content": source.content_hash,
+        "split": options.split,
+        "format": options.format,
+        "columns": dict(options.columns),
+        "source": options.source,
+        "limit": options.limit,
+    }
+    text = json.dumps(identity, sort_keys=True)
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _reused(known: "Dataset") -> IngestReport:
+    n_rows = known.n_rows
+    return IngestReport(
+        known.dataset_id, known.name, n_rows, 0, n_rows, 0, known.format, known.container,
+        known.columns, str(known.extra.get("preview", "")), (), True,
+    )  # fmt: skip
+
+
+@final
+class _Ingest:
+    """One dataset on its way into one store."""
+
+    def __init__(
+        self,
+        store: "Store",
+        source: Source,
+        options: IngestOptions,
+        dataset_id: str,
+        warnings: Sequence[str],
+    ) -> None:
+        self._said = tuple(warnings)
+        self._store = store
+        self._source = source
+        self._options = options
+        self._dataset_id = dataset_id
+        self._external_ids = _ExternalIds()
+        self._n_rejected = 0
+        self._first_bad: BadRecord | None = None
+
+    def run(self, progress: Callable[[int], None]) -> IngestReport:
+        from curate.store import Dataset
+
+        reader = open_reader(self._source)
+        chunks = _limited(reader.chunks(), self._options.limit)
+        first, layout = self._recognise(chunks)
+        preview = self._preview(first, layout)
+        dataset = Dataset(
+            dataset_id=self._dataset_id,
+            name=self._source.name,
+            container=self._source.container,
+            format=layout.format.name,
+            columns=layout.columns,
+            compression=self._source.compression,
+            content_hash=self._source.content_hash,
+            split=self._options.split,
+            extra=self._extra(reader, preview),
+        )
+        n_read = n_kept = 0
+        writer = self._store.pool_writer(dataset, reader.schema)
+        try:
+            for chunk in chain(first, chunks):
+                n_kept += self._write(writer, chunk, layout)
+                n_read += chunk.n_read
+                progress(n_read)
+            if n_kept == 0:
+                raise DataError(self._nothing_usable(n_read))
+            counts = writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+        return IngestReport(
+            self._dataset_id, self._source.name, counts.n_read, counts.n_added,
+            counts.n_duplicate, counts.n_failed, layout.format.name, self._source.container,
+            layout.columns, preview, (*self._said, *self._warnings(counts.n_failed)), False,
+        )  # fmt: skip
+
+    def _recognise(self, chunks: Iterator[Chunk]) -> tuple[list[Chunk], Layout]:
+        """Read up to the first chunk with a good row; bad rows before it fail or wait."""
+        first: list[Chunk] = []
+        for chunk in chunks:
+            first.append(chunk)
+            if chunk.bad and self._options.on_error == "fail":
+                raise DataError(_at(chunk.bad[0]))
+            if len(chunk):
+                break
+        if not first or not len(first[-1]):
+            raise DataError(self._nothing_usable(sum(chunk.n_read for chunk in first), first))
+        names = first[-1].names()
+        sample = first[-1].sample(200).values
+        options = self._options
+        layout = detect(self._source.name, names, sample, options.format, options.columns)
+        return first, layout
+
+    def _nothing_usable(self, n_read: int, chunks: Sequence[Chunk] = ()) -> str:
+        name = self._source.name
+        bad = self._first_bad or next((bad for chunk in chunks for bad in chunk.bad), None)
+        if bad is None:
+            return f"{name} holds no rows; check that it is the file you meant"
+        return f"{name} has no usable row among {n_read}; the first: {bad.place}: {bad.reason}"
+
+    def _extra(self, reader: Reader, preview: str) -> dict[str, Any]:
+        label = self._options.name or self._source.label
+        files = [str(file.resolve()) for file in self._source.files]
+        facts = {"label": label, "files": files, "preview": preview}
+        return {**reader.extra, **facts, "options": asdict(self._options)}
+
+    def _preview(self, first: Sequence[Chunk], layout: Layout) -> str:
+        rows = canonical_rows(first[-1].sample(64), layout)
+        return next((render(row.messages) for row in rows if isinstance(row, CanonicalRow)), "")
+
+    def _write(self, writer: "PoolWriter", chunk: Chunk, layout: Layout) -> int:
+        label = self._options.name or self._source.label
+        converted = canonicalise(chunk, layout)
+        bad = sorted([*chunk.bad, *converted.bad], key=lambda record: record.position)
+        if bad:
+            if self._options.on_error == "fail":
+                raise DataError(_at(bad[0]))
+            self._first_bad = self._first_bad or bad[0]
+            for record in bad:
+                writer.skip(record.position, record.place, record.reason)
+        batch = example_batch(chunk, layout, converted, self._options.source, label)
+        self._external_ids.add(batch)
+        if layout.format.name == "preference":
+            self._n_rejected += batch.num_rows
+        raw = chunk.raw
+        if converted.bad:
+            raw = raw.take(pa.array(converted.kept, pa.int64()))
+        if batch.num_rows:
+            writer.append(batch, raw)
+        return len(converted.kept)
+
+    def _warnings(self, n_failed: int) -> Iterator[str]:
+        if n_failed:
+            assert self._first_bad is not None
+            yield (
+                f"{n_failed} rows skipped and recorded; the first: "
+                f"{self._first_bad.place}: {self._first_bad.reason}"
+            )
+        if self._n_rejected:
+            yield (
+                f"preference data: {self._n_rejected} rejected responses stay in the raw rows "
+                "and are not in the pool"
+            )
+        yield from self._external_ids.warning()
+
+
+def _at(bad: BadRecord) -> str:
+    return f"{bad.place}: {bad.reason}; {_SKIP_HINT}"
+
+
+def _limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
+    if limit is None:
+        yield from chunks
+        return
+    n_read = 0
+    for chunk in chunks:
+        n_before, n_read = n_read, n_read + chunk.n_read
+        yield chunk.head(limit - n_before)
+        if n_read >= limit:
+            return
+
+
+def render(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return an example as text for a human, long messages cut with a count of what is left out."""
+    blocks = []
+    for message in messages:
+        text = text_of(message)
+        if len(text) > _SHOWN:
+            text = f"{text[:_SHOWN]}... ({len(text) - _SHOWN} more characters)"
+        blocks.append(f"[{message['role']}]\n{text}")
+    return "\n".join(blocks).encode("utf-8", "replace").decode()
+
+
+@final
+class _ExternalIds:
+    """Finds user ids that occur twice, in 16 bytes a row."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._positions = array("q")
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        ids = batch.column("external_id")
+        if ids.null_count == len(ids):
+            return
+        for position, external_id in zip(
+            batch.column("position").to_pylist(), ids.to_pylist(), strict=True
+        ):
+            if external_id is not None:
+                self._hashes.append(hash(external_id))
+                self._positions.append(position)
+
+    def warning(self) -> Iterator[str]:
+        if not self._hashes:
+            return
+        hashes = np.frombuffer(self._hashes, dtype=np.int64)
+        order = np.argsort(hashes, kind="stable")
+        repeats = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
+        if not len(repeats):
+            return
+        second = int(order[repeats].min())
+        first = int(np.flatnonzero(hashes == hashes[second])[0])
+        yield (
+            f"{len(repeats)} rows repeat the id of an earlier row (first: rows "
+            f"{self._positions[first]} and {self._positions[second]}, counted from 0); "
+            "all rows are kept"
+        )

@@ -1,0 +1,111 @@
+"""One way to read any source: its raw schema, what an export needs to know, its chunks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import pyarrow as pa
+
+from curate.data.read.arrow_readers import (
+    arrow_schema,
+    check_storable,
+    parquet_schema,
+    read_arrow,
+    read_loaded,
+    read_parquet,
+    schema_text,
+)
+from curate.data.read.records import TEXT_SCHEMA, Chunk
+from curate.data.read.sources import Source, compression_of
+from curate.data.read.text_readers import csv_header, read_csv, read_json, read_jsonl
+from curate.errors import DataError
+
+_TEXT_READERS: Final = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv}
+_ARROW_SCHEMAS: Final = {"parquet": parquet_schema, "arrow": arrow_schema, "disk": arrow_schema}
+_ARROW_READERS: Final = {"parquet": read_parquet, "arrow": read_arrow, "disk": read_arrow}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An opened source.
+
+    Parameters
+    ----------
+    schema
+        Arrow schema of the raw records: one binary column ``record`` for text containers, the
+        input's own for columnar ones.
+    extra
+        What writing the same container again needs: dialect and header of a CSV file (``csv``),
+        the Arrow schema of a columnar one (``schema``, as text).
+    """
+
+    source: Source
+    schema: pa.Schema
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Stream all records in order, file after file; memory is that of one chunk."""
+        if self.source.loaded is not None:
+            yield from read_loaded(self.source.loaded, self.source.name, self.schema)
+            return
+        position = 0
+        for path in self.source.files:
+            compression = compression_of(path)
+            if self.source.container in _TEXT_READERS:
+                chunks = _TEXT_READERS[self.source.container](path, compression, position)
+            else:
+                read = _ARROW_READERS[self.source.container]
+                chunks = read(path, compression, position, self.schema)
+            for chunk in chunks:
+                position += chunk.n_read
+                yield chunk
+
+
+def open_reader(source: Source) -> Reader:
+    """Look at the start of every file and prepare to read them all.
+
+    Raises `DataError` for a file that is not what its name says, for files of one dataset whose
+    columns differ, and for column types that cannot be kept.
+    """
+    if source.loaded is not None:
+        schema = source.loaded.with_format("arrow").data.schema
+        check_storable(schema, source.name)
+        return Reader(source, schema, {"schema": schema_text(schema)})
+    if source.container == "csv":
+        return Reader(source, TEXT_SCHEMA, {"csv": _common_header(source)})
+    if source.container in _TEXT_READERS:
+        return Reader(source, TEXT_SCHEMA)
+    schema = _common_schema(source)
+    check_storable(schema, source.files[0])
+    return Reader(source, schema, {"schema": schema_text(schema)})
+
+
+def _common_header(source: Source) -> dict[str, str]:
+    first, *others = source.files
+    header = csv_header(first, compression_of(first))
+    for file in others:
+        other = csv_header(file, compression_of(file))
+        if {k: v.rstrip("\r") for k, v in other.items()} != {
+            k: v.rstrip("\r") for k, v in header.items()
+        }:
+            raise DataError(
+                f"{file} has the header {other['header'].rstrip()!r}, {first} has "
+                f"{header['header'].rstrip()!r}; ingest them one by one"
+            )
+    return header
+
+
+def _common_schema(source: Source) -> pa.Schema:
+    read_schema = _ARROW_SCHEMAS[source.container]
+    first, *others = source.files
+    schema = read_schema(first, compression_of(first))
+    for file in others:
+        other = read_schema(file, compression_of(file))
+        if not other.equals(schema):
+            pairs = [*(set(other) - set(schema)), *(set(schema) - set(other))]
+            names = ", ".join(sorted({repr(field.name) for field in pairs})) or "their order"
+            raise DataError(
+                f"{file} and {first} differ in their columns ({names}); ingest them one by one"
+            )
+    return schema

@@ -1,0 +1,1 @@
+"""A selection out: rows, containers, manifest, card, registration with trainers."""

@@ -1,0 +1,36 @@
+"""The trainers an export can be made for."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from curate.data.write.row_formats import RowFormat
+from curate.data.write.trainers.axolotl import Axolotl
+from curate.data.write.trainers.base import Trainer
+from curate.data.write.trainers.llama_factory import LlamaFactory
+from curate.data.write.trainers.trl import TRL
+from curate.errors import ConfigError
+
+TRAINERS: Final[Mapping[str, Trainer]] = {
+    trainer.name: trainer for trainer in (LlamaFactory(), Axolotl(), TRL())
+}
+
+
+def get_trainer(name: str) -> Trainer:
+    """Return a trainer by name; raise `ConfigError` for an unknown one."""
+    if name not in TRAINERS:
+        raise ConfigError(f"unknown --trainer {name!r}; choose {', '.join(TRAINERS)}")
+    return TRAINERS[name]
+
+
+def format_for(trainer: Trainer, to: str) -> tuple[str, RowFormat]:
+    """Return name and format of the rows for a trainer, its default for ``input``.
+
+    Raises `ConfigError` for a format it does not read.
+    """
+    name = next(iter(trainer.formats)) if to == "input" else to
+    if name not in trainer.formats:
+        raise ConfigError(
+            f"{trainer.title} cannot be given --to {to!r}; choose {', '.join(trainer.formats)}, or "
+            "leave it out"
+        )
+    return name, trainer.formats[name]

@@ -1,0 +1,60 @@
+"""Rows as trainers read them: messages with plain text, and tool calls as JSON text."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from curate.data.messages import Message, RowError
+from curate.data.write.dialects import Row
+from curate.data.write.row_formats import Tools
+
+_KEPT: Final = ("reasoning_content", "name", "tool_call_id")
+
+
+def chat_message(message: Message) -> Row:
+    """Return a message with role, content and what else it has; parts of text become one text.
+
+    Raises `RowError` for content that is not text.
+    """
+    row: Row = {"role": message["role"]}
+    if "content" in message:
+        row["content"] = plain_text(message["content"])
+    row |= {key: message[key] for key in _KEPT if key in message}
+    if calls := message.get("tool_calls"):
+        row["tool_calls"] = [json_arguments(call) for call in calls]
+    return row
+
+
+def plain_text(content: object) -> str:
+    """Return content as one text; raise `RowError` if it is more than text."""
+    if isinstance(content, str):
+        return content
+    assert isinstance(content, list)
+    if any(set(part) != {"type", "text"} for part in content):
+        raise RowError("content that is not text")
+    return "".join(part["text"] for part in content)
+
+
+def json_arguments(call: Mapping[str, Any]) -> Row:
+    """Return a tool call ``{id, type, function: {name, arguments}}`` with arguments as JSON text.
+
+    As text, because columns have one type and arguments of different tools have many.
+    """
+    function = call.get("function", call)
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise RowError("a tool call without a function name")
+    arguments = function.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else json_text(arguments)
+    row: Row = {"type": "function", "function": {"name": function["name"], "arguments": text}}
+    return {"id": call["id"], **row} if isinstance(call.get("id"), str) else row
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON, letters of any language as they are."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def chat_row(messages: Sequence[Message], tools: Tools) -> Row:
+    """Return ``messages``, and ``tools`` as JSON text where there are any."""
+    row: Row = {"messages": [chat_message(message) for message in messages]}
+    return row if not tools else {**row, "tools": json_text(list(tools))}

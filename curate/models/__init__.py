@@ -1,0 +1,1 @@
+"""Models that are loaded and run: files, rendering, batches, forward passes, decoding."""

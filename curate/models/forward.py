@@ -1,0 +1,232 @@
+"""One forward pass over a planned batch: what the model measures on each of its rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from curate.contracts import ForwardScorer, SegmentStats, Stat
+from curate.models.head import HeadStats, HeadWants, head_stats
+from curate.models.render import Rendered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from curate.models.load import LoadedModel
+
+POOL_ELEMENTS: Final = 4_194_304  # hidden values turned into float64 at once
+
+_POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What the scorers riding in a pass ask of it, together."""
+
+    head: HeadWants
+    pooled: tuple[Stat, ...]
+    nll: bool = True
+
+    @classmethod
+    def of(cls, scorers: Sequence[ForwardScorer]) -> "Wants":
+        """Return the union of what some scorers ask for."""
+        asked = frozenset().union(*(scorer.emits for scorer in scorers))
+        grams = frozenset(s.score_end for s in scorers if Stat.HEAD_GRAM in s.emits)
+        return cls(
+            HeadWants(Stat.ENTROPY in asked, grams),
+            tuple(stat for stat in _POOLED if stat in asked),
+            bool(asked & {Stat.NLL, Stat.ENTROPY, Stat.HEAD_GRAM}),
+        )
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Everything one pass measured on one row, before it is cut to what each scorer asked for."""
+
+    rendered: Rendered
+    nll: Float[np.ndarray, " T"]
+    entropy: Float[np.ndarray, " T"] | None
+    inner: Float[np.ndarray, " T"] | None
+    sq_norm: "Mapping[bool, float]"
+    pooled: "Mapping[Stat, Float[np.ndarray, ' dim']]"
+
+    def stats(self, scorer: ForwardScorer, weight_sq_norm: float | None) -> SegmentStats:
+        """Return what one scorer asked for, and nothing else."""
+        asked = scorer.emits
+        rendered = self.rendered
+        inner = sq_norm = None
+        if Stat.HEAD_GRAM in asked and self.inner is not None:
+            keep = np.ones(len(self.nll), bool) if scorer.score_end else ~rendered.is_end
+            count = int(keep.sum())
+            inner = float(self.inner[keep].mean()) if count else None
+            sq_norm = self.sq_norm[scorer.score_end] / count**2 if count else None
+        return SegmentStats(
+            nll=self.nll,
+            is_end=rendered.is_end,
+            truncated=rendered.truncated,
+            n_tokens=len(rendered.ids),
+            entropy=self.entropy if Stat.ENTROPY in asked else None,
+            head_inner=inner,
+            head_sq_norm=sq_norm,
+            head_weight_sq_norm=weight_sq_norm if Stat.HEAD_GRAM in asked else None,
+            mean_hidden=self.pooled.get(Stat.MEAN_HIDDEN) if Stat.MEAN_HIDDEN in asked else None,
+            weighted_hidden=(
+                self.pooled.get(Stat.WEIGHTED_HIDDEN) if Stat.WEIGHTED_HIDDEN in asked else None
+            ),
+            last_hidden=self.pooled.get(Stat.LAST_HIDDEN) if Stat.LAST_HIDDEN in asked else None,
+        )
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Forward:
+    """Runs batches of rendered rows through a model and its head.
+
+    A batch that does not fit in memory is halved until it does; ``n_split`` counts the rows this
+    happened to (their numbers may differ from an unsplit run in the last bits).
+    """
+
+    model: "LoadedModel"
+    n_split: int = field(default=0, init=False)
+
+    def run(self, rows: Sequence[Rendered], wants: Wants) -> Iterator[tuple[int, Measured | None]]:
+        """Yield (row, what was measured) in order; None for a row that alone exceeds the memory."""
+        pending = [(0, len(rows))]
+        while pending:
+            start, stop = pending.pop()
+            measured = self._try(rows[start:stop], wants)
+            if measured is not None:
+                yield from enumerate(measured, start)
+            elif stop - start == 1:
+                yield start, None
+            else:
+                self.n_split += len(rows) if stop - start == len(rows) else 0
+                middle = (start + stop) // 2
+                pending += [(middle, stop), (start, middle)]
+
+    def _try(self, rows: Sequence[Rendered], wants: Wants) -> list[Measured] | None:
+        try:
+            with torch.inference_mode():
+                return self._batch(rows, wants)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if self.model.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return None
+
+    def _batch(self, rows: Sequence[Rendered], wants: Wants) -> list[Measured]:
+        device = self.model.device
+        lengths = [len(row.ids) for row in rows]
+        ids = np.zeros((len(rows), max(lengths)), dtype=np.int64)
+        for number, row in enumerate(rows):
+            ids[number, : lengths[number]] = row.ids
+        hidden = self.model.hidden(torch.from_numpy(ids).to(device))
+        found = self._head(rows, hidden, wants) if wants.nll else None
+        pooled = {stat: pool(hidden, lengths, stat).cpu().numpy() for stat in wants.pooled}
+        return [
+            _measured(
+                row, found[number] if found else None, {s: p[number] for s, p in pooled.items()}
+            )
+            for number, row in enumerate(rows)
+        ]
+
+    def _head(self, rows: Sequence[Rendered], hidden: Tensor, wants: Wants) -> list[HeadStats]:
+        device = self.model.device
+        width = hidden.shape[1]
+        flat = np.concatenate([row.positions + n * width for n, row in enumerate(rows)])
+        scored = hidden.reshape(-1, hidden.shape[2]).index_select(
+            0, torch.from_numpy(flat.astype(np.int64)).to(device)
+        )
+        targets = np.concatenate([row.targets for row in rows]).astype(np.int64)
+        ends = torch.from_numpy(np.concatenate([row.is_end for row in rows])).to(device)
+        found = head_stats(
+            self.model.head,
+            scored,
+            torch.from_numpy(targets).to(device),
+            torch.split(ends, [len(row.is_end) for row in rows]),
+            wants.head,
+        )
+        return _to_cpu(found)
+
+
+def pool(hidden: Tensor, lengths: Sequence[int], stat: Stat) -> Tensor:
+    """Pool final hidden states over the tokens of each row, in float64.
+
+    Parameters
+    ----------
+    hidden
+        (rows, width, dim), padded on the right.
+    lengths
+        Tokens of each row.
+    stat
+        ``MEAN_HIDDEN``, ``WEIGHTED_HIDDEN`` (weights 1, 2, ... rising along the text, normalised)
+        or ``LAST_HIDDEN``.
+    """
+    if stat is Stat.LAST_HIDDEN:
+        last = torch.tensor(lengths, device=hidden.device) - 1
+        return hidden[torch.arange(len(lengths), device=hidden.device), last].double()
+    weights = torch.zeros(hidden.shape[:2], dtype=torch.float64)
+    for number, length in enumerate(lengths):
+        rising = torch.arange(1, length + 1, dtype=torch.float64)
+        share = torch.ones(length, dtype=torch.float64) if stat is Stat.MEAN_HIDDEN else rising
+        weights[number, :length] = share / share.sum()
+    weights = weights.to(hidden.device)
+    step = max(1, POOL_ELEMENTS // (hidden.shape[1] * hidden.shape[2]))
+    return torch.cat(
+        [
+            torch.bmm(weights[n : n + step, None], hidden[n : n + step].double()).squeeze(1)
+            for n in range(0, len(lengths), step)
+        ]
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on the GPU or on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return any(
+        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _to_cpu(found: Sequence[HeadStats]) -> list[HeadStats]:
+    """Move results to the CPU in float64, in one transfer per quantity."""
+    sizes = [len(one.nll) for one in found]
+
+    def move(values: Sequence[Tensor]) -> Sequence[Tensor]:
+        return torch.split(torch.cat([value.double() for value in values]).cpu(), sizes)
+
+    nll = move([one.nll for one in found])
+    entropy = [one.entropy for one in found if one.entropy is not None]
+    inner = [one.inner for one in found if one.inner is not None]
+    spread = move(entropy) if entropy else [None] * len(found)
+    inners = move(inner) if inner else [None] * len(found)
+    norms: list[dict[bool, Tensor]] = [{} for _ in found]
+    for with_end in found[0].sq_norm if found else ():
+        moved = torch.stack([one.sq_norm[with_end] for one in found]).cpu()
+        for number, value in enumerate(moved):
+            norms[number][with_end] = value
+    return [HeadStats(*row) for row in zip(nll, spread, inners, norms, strict=True)]
+
+
+def _measured(
+    row: Rendered, found: HeadStats | None, pooled: "dict[Stat, Float[np.ndarray, ' dim']]"
+) -> Measured:
+    if found is None:
+        return Measured(row, np.full(len(row.targets), np.nan), None, None, {}, pooled)
+    return Measured(
+        row,
+        found.nll.numpy(),
+        found.entropy.numpy() if found.entropy is not None else None,
+        found.inner.numpy() if found.inner is not None else None,
+        {with_end: float(value) for with_end, value in found.sq_norm.items()},
+        pooled,
+    )

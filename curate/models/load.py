@@ -1,0 +1,378 @@
+"""Models: what a name resolves to without loading weights, and a loaded backbone with its head."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.errors import ConfigError, MissingPackageError, ModelError
+from curate.models.architectures import register_architecture
+from curate.models.files import (
+    check_causal_folder,
+    check_tokenizer,
+    count_parameters,
+    find_folder,
+    folder_hash,
+    text_hash,
+    tokenizer_hash,
+    weights_hash,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
+
+    from curate.models.head import Head
+
+DTYPES: Final = ("float32", "bfloat16", "float64")
+PROBE_LENGTH: Final = 16
+PROBE_TOLERANCE: Final = {
+    "float32": 1e-4,
+    "bfloat16": 5e-2,
+    "float64": 1e-9,
+}  # of the largest logit
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model as the user names it: a folder or a hub id, a revision, and a LoRA adapter."""
+
+    name: str
+    revision: str | None = None
+    adapter: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model found on this machine, with everything that decides its scores hashed.
+
+    Parameters
+    ----------
+    name
+        As the user typed it.
+    path
+        Folder of its files.
+    revision
+        Commit for a model of the hub, None for a folder.
+    fingerprint
+        The commit, or a hash of the configuration and weights of a folder.
+    tokenizer_hash, chat_template_hash
+        Of what decides token ids, and of the chat template (None without one).
+    max_length
+        Tokens the model can attend to, None where its configuration sets no limit.
+    vocab_size, n_parameters
+        Rows of the embedding, and stored parameters; None for an encoder.
+    adapter, adapter_fingerprint
+        Folder of the adapter and the hash of its files, or None.
+    is_causal
+        False for an encoder, which only a row scorer can use.
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    fingerprint: str
+    tokenizer_hash: str
+    chat_template_hash: str | None
+    max_length: int | None
+    vocab_size: int | None
+    n_parameters: int | None
+    adapter: str | None = None
+    adapter_fingerprint: str | None = None
+    is_causal: bool = True
+
+
+def resolve_model(
+    name: str, *, revision: str | None = None, adapter: str | None = None
+) -> ResolvedModel:
+    """Find a causal language model and its tokenizer and hash them, without loading weights.
+
+    Cost: the weights of a local folder are read once per process, to hash them.
+
+    Raises `ModelError` for a folder or hub id that does not exist or is not cached while offline, a
+    folder without tokenizer or safetensors weights, a slow tokenizer, and a tokenizer with more
+    ids than the model has embeddings.
+    """
+    folder, commit = find_folder(name, revision)
+    check_causal_folder(name, folder)
+    config = load_config(name, folder)
+    text = config.get_text_config()
+    tokenizer = load_tokenizer(str(folder))
+    vocab_size = int(text.vocab_size)
+    _check_vocabulary(name, tokenizer, vocab_size)
+    adapter_folder = find_folder(adapter, None)[0] if adapter else None
+    return ResolvedModel(
+        name=name,
+        path=str(folder),
+        revision=commit,
+        fingerprint=commit or weights_hash(folder),
+        tokenizer_hash=tokenizer_hash(folder),
+        chat_template_hash=_chat_hash(tokenizer),
+        max_length=context_length(text, tokenizer),
+        vocab_size=vocab_size,
+        n_parameters=count_parameters(folder),
+        adapter=str(adapter_folder) if adapter_folder else None,
+        adapter_fingerprint=folder_hash(adapter_folder) if adapter_folder else None,
+    )
+
+
+def resolve_encoder(name: str, *, revision: str | None = None) -> ResolvedModel:
+    """Find an encoder (a sentence-transformers folder or id) and hash its files."""
+    folder, commit = find_folder(name, revision)
+    check_tokenizer(name, folder)
+    return ResolvedModel(
+        name=name,
+        path=str(folder),
+        revision=commit,
+        fingerprint=commit or folder_hash(folder),
+        tokenizer_hash=tokenizer_hash(folder),
+        chat_template_hash=None,
+        max_length=None,
+        vocab_size=None,
+        n_parameters=None,
+        is_causal=False,
+    )
+
+
+def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a local model folder; raise `ModelError` if it cannot be read."""
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"the tokenizer in {folder} cannot be loaded: {first_line(error)}; copy it again, or "
+            "save it with tokenizer.save_pretrained(folder)"
+        ) from error
+    tokenizer: PreTrainedTokenizerBase = loaded
+    return tokenizer
+
+
+def resolve_device(device: str = "auto") -> str:
+    """Return a torch device: ``auto`` is cuda where there is one, else cpu.
+
+    Raises `ConfigError` for cuda without CUDA, and for anything that is no device.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and device.partition(":")[0] != "cuda":
+        raise ConfigError(f"no device {device!r}; choose auto, cpu, cuda or cuda:0")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device {device!r} was asked for, and torch finds no CUDA device here; "
+            "pass --device cpu, or install a torch build with CUDA"
+        )
+    return device
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """Return a dtype name: ``auto`` is float32 on the CPU and bfloat16 on a GPU that has it."""
+    if dtype == "auto":
+        import torch
+
+        fast = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        return "bfloat16" if fast else "float32"
+    if dtype not in DTYPES:
+        raise ConfigError(f"no dtype {dtype!r}; choose auto, {', '.join(DTYPES)}")
+    return dtype
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model without its LM head's forward: the backbone, and the head apart."""
+
+    resolved: ResolvedModel
+    backbone: "nn.Module"
+    head: "Head"
+    tokenizer: "PreTrainedTokenizerBase"
+    device: str
+    dtype: str
+
+    def hidden(self, ids: "Tensor") -> "Tensor":
+        """Return the final hidden states, (rows, width, dim), of right-padded ids.
+
+        No attention mask: with causal attention nothing before the padding can see it.
+        """
+        states: Tensor = self.backbone(input_ids=ids, use_cache=False).last_hidden_state
+        return states
+
+    @cached_property
+    def head_weight_sq_norm(self) -> float:
+        """Squared Frobenius norm of the LM head's weight, accumulated in float64."""
+        import torch
+
+        return float(
+            sum(block.double().square().sum() for block in torch.split(self.head.weight, 4096))
+        )
+
+
+def load_model(resolved: ResolvedModel, device: str, dtype: str) -> LoadedModel:
+    """Load weights and verify that our head gives the model's own logits.
+
+    Tied embeddings: the head is treated as a matrix of its own (``output_only``).
+
+    Raises `ModelError` for an architecture that is not a causal language model, or whose logits
+    are more than a scaled, soft-capped linear head can give.
+    """
+    model = load_causal(resolved.name, resolved.path, resolved.adapter, device, dtype)
+    backbone, head = take_apart(resolved.name, model, dtype)
+    return LoadedModel(resolved, backbone, head, load_tokenizer(resolved.path), device, dtype)
+
+
+def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype: str) -> Any:
+    """Load a causal language model from its folder, without gradients, an adapter merged in.
+
+    Raises `ModelError`, which calls the model ``name``, for any other architecture.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with no_progress_bar():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"model {name!r} cannot be loaded as a causal language model: {first_line(error)}"
+        ) from error
+    if adapter:
+        model = _with_adapter(model, adapter)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first sentence or line of a library's error, without its full stop."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.split(". ")[0].rstrip(".")
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own while it reads or writes weights."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _with_adapter(model: Any, adapter: str) -> Any:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingPackageError(
+            f"adapter {adapter!r} needs the package peft; type: pip install 'curate-sft[lora]'"
+        ) from error
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+
+
+def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
+    """Return a model's backbone and LM head, after checking on a short probe that they give its logits.
+
+    The head shares the model's weight, without gradient. Raises `ModelError` for a model whose
+    logits are more than a scaled, soft-capped linear head can give.
+    """
+    import torch
+
+    from curate.models.head import Head
+
+    output = model.get_output_embeddings()
+    architecture = type(model).__name__
+    if output is None or getattr(output, "weight", None) is None:
+        raise ModelError(
+            f"model {name!r} ({architecture}) has no LM head; give a causal language model"
+        )
+    config = model.config.get_text_config()
+    head = Head(
+        output.weight.detach(),
+        None if getattr(output, "bias", None) is None else output.bias.detach(),
+        _logit_scale(model, config),
+        getattr(config, "final_logit_softcapping", None),
+    )
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(PROBE_LENGTH, device=model.device)[None] * 37 % rows
+    with torch.inference_mode():
+        wanted = model(input_ids=ids, use_cache=False).logits.double()
+        for candidate in (model.get_decoder(), model.base_model):
+            if candidate is model:
+                continue
+            states = candidate(input_ids=ids, use_cache=False).last_hidden_state
+            if states.shape[-1] != head.weight.shape[1]:
+                continue
+            found = head.finish(head.project(states)).double()
+            error = (found - wanted).abs().max() / wanted.abs().max()
+            if found.shape == wanted.shape and error <= PROBE_TOLERANCE[dtype]:
+                return candidate, head
+    raise ModelError(
+        f"model {name!r} ({architecture}) computes its logits in a way this version does not know; "
+        "scores would be wrong, so it is refused"
+    )
+
+
+def _logit_scale(model: Any, config: Any) -> float:
+    """Return the factor an architecture applies to its logits; the probe verifies the guess."""
+    for attribute in ("logit_scale", "lm_head_multiplier", "output_multiplier"):
+        value = getattr(config, attribute, None)
+        if isinstance(value, int | float):
+            return float(value)
+    divisor = getattr(config, "logits_scaling", None)
+    return 1.0 / float(divisor) if isinstance(divisor, int | float) else 1.0
+
+
+def load_config(name: str, folder: Path) -> Any:
+    """Return the transformers configuration of a model folder; raise `ModelError` if it is unusable."""
+    from transformers import AutoConfig
+
+    register_architecture(folder)
+    try:
+        return AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"the config.json of model {name!r} cannot be used: {first_line(error)}"
+        ) from error
+
+
+def _check_vocabulary(name: str, tokenizer: Any, vocab_size: int) -> None:
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= vocab_size:
+        raise ModelError(
+            f"the tokenizer of model {name!r} does not fit it: token {token!r} has id {largest}, "
+            f"and the model has {vocab_size} embeddings; use the tokenizer it was trained with"
+        )
+
+
+def context_length(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens a model can attend to, None where nothing limits it."""
+    for attribute in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
+        value = getattr(config, attribute, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    limit = int(tokenizer.model_max_length)
+    return limit if limit < 10**9 else None  # a tokenizer without a limit reports a huge one
+
+
+def _chat_hash(tokenizer: Any) -> str | None:
+    template = tokenizer.chat_template
+    return (
+        text_hash(template if isinstance(template, str) else repr(template)) if template else None
+    )

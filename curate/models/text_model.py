@@ -1,0 +1,149 @@
+"""Texts through a model that returns one number each, in padded batches of similar length."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from curate.contracts import Example
+from curate.errors import ExampleFailure
+from curate.models.batch import default_batch_tokens, plan_batches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+Row = Mapping[str, Sequence[int]]  # what a tokenizer makes of one text, by input name
+
+IDS: Final = "input_ids"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """One number per text, whether the text was cut, and how many tokens were run, (n,) each."""
+
+    values: Float[np.ndarray, " n"]
+    truncated: Bool[np.ndarray, " n"]
+    tokens: Int[np.ndarray, " n"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TextModel:
+    """A loaded model and what it takes to run texts through it.
+
+    Parameters
+    ----------
+    tokenizer
+        Cuts long texts on its own ``truncation_side``.
+    device
+        Where the model lies.
+    run
+        Returns (b,) or (b, 1) for the padded inputs of a batch, (b, width) each.
+    pad
+        Returns the id a batch is padded with, on the right; every other input is padded with 0.
+    batch_tokens
+        Tokens that may run together, padding included; None for what suits the device.
+    limit
+        Tokens a text is cut to, None for no limit.
+    """
+
+    tokenizer: Any
+    device: str
+    run: "Callable[[Mapping[str, Tensor]], Tensor]"
+    pad: Callable[[Sequence[Row]], int]
+    batch_tokens: int | None = None
+    limit: int | None = None
+
+    def answers(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        add_special: bool = True,
+    ) -> Answers:
+        """Tokenise texts, or pairs of texts, with or without special tokens around them; run them."""
+        import torch
+
+        rows, cut = self._encode(texts, pairs, add_special)
+        lengths = np.array([len(row[IDS]) for row in rows], dtype=np.int64)
+        places = [f"{number:012d}" for number in range(len(rows))]
+        values = np.full(len(rows), np.nan)
+        budget = self.batch_tokens or default_batch_tokens(self.device)
+        with torch.inference_mode():
+            for batch in plan_batches(lengths, places, budget):
+                chosen = [rows[number] for number in batch.tolist()]
+                found = self.run(_padded(chosen, self.pad(chosen), self.device))
+                values[batch] = found.reshape(-1).double().cpu().numpy()
+        return Answers(values, cut, lengths)
+
+    def _encode(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, add_special: bool
+    ) -> tuple[list[Row], Bool[np.ndarray, " n"]]:
+        limit = self.limit
+        lists = [list(texts)] if pairs is None else [list(texts), list(pairs)]
+        if not lists[0]:
+            return [], np.zeros(0, dtype=bool)
+        options = {"add_special_tokens": add_special, "verbose": False}
+        rows = _rows(self.tokenizer(*lists, **options))
+        cut = np.array([limit is not None and len(row[IDS]) > limit for row in rows])
+        if cut.any():
+            long = np.flatnonzero(cut).tolist()
+            again = ([one[n] for n in long] for one in lists)
+            shorter = _rows(self.tokenizer(*again, truncation=True, max_length=limit, **options))
+            for number, row in zip(long, shorter, strict=True):
+                rows[number] = row
+        return rows, cut
+
+
+def make_each(
+    examples: Iterable[Example], make: Callable[[Example], T]
+) -> tuple[list[T], list[int], list[str | None]]:
+    """Make something of each example; return it, the places of those it could be made of, and reasons.
+
+    The reason is that of the `ExampleFailure` an example raised, None for the others.
+    """
+    made: list[T] = []
+    places: list[int] = []
+    reasons: list[str | None] = []
+    for place, example in enumerate(examples):
+        try:
+            made.append(make(example))
+        except ExampleFailure as failure:
+            reasons.append(failure.reason)
+            continue
+        places.append(place)
+        reasons.append(None)
+    return made, places, reasons
+
+
+def object_column(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Return a column of texts, or of lists of any lengths, one entry per value."""
+    column = np.empty(len(values), dtype=object)
+    for number, value in enumerate(values):
+        column[number] = value
+    return column
+
+
+def _rows(encoded: Mapping[str, Sequence[Sequence[int]]]) -> list[Row]:
+    names = list(encoded)
+    return [
+        dict(zip(names, values, strict=True))
+        for values in zip(*(encoded[name] for name in names), strict=True)
+    ]
+
+
+def _padded(rows: Sequence[Row], pad: int, device: str) -> dict[str, "Tensor"]:
+    import torch
+
+    width = max(len(row[IDS]) for row in rows)
+    tensors = {}
+    for name in rows[0]:
+        values = np.full((len(rows), width), pad if name == IDS else 0, dtype=np.int64)
+        for number, row in enumerate(rows):
+            values[number, : len(row[name])] = row[name]
+        tensors[name] = torch.from_numpy(values).to(device)
+    return tensors

@@ -1,0 +1,83 @@
+"""Sampled answers from a server, as the columns of the scorer ``samples``."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from curate.contracts import FAILURE, TOKENS_RUN, Columns, Example, LoadContext
+from curate.errors import ExampleFailure
+from curate.models.prompts import Prompter
+from curate.models.server import Asked, CompletionServer, Replied
+from curate.models.templates import CHAT
+from curate.models.text_model import make_each, object_column
+from curate.scorers.bsdetector.prompts import sampling_messages
+
+if TYPE_CHECKING:
+    from curate.scorers.samples import Samples
+
+SEEDS: Final = 1 << 31  # servers take seeds below this
+
+
+def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
+    """Return what draws the samples of a block of examples from the scorer's server.
+
+    Of the local model only the tokenizer is read, and only for a text template. Raises
+    `ModelError` at once when there is no such server or model.
+    """
+    from curate.models.gumbel import sample_key
+
+    server = CompletionServer(
+        scorer.server, scorer.served_model, scorer.max_new_tokens, scorer.temperature
+    )
+    server.check()
+    prompt = _prompts(scorer, context)
+
+    def asked(example: Example) -> list[Asked]:
+        text = prompt(example)
+        tools = example.tools if scorer.template == CHAT else None
+        keys = (sample_key(scorer.seed, example.id, number) for number in range(scorer.k))
+        return [Asked(text, key % SEEDS, tools) for key in keys]
+
+    def draw(examples: Sequence[Example]) -> Columns:
+        wanted, places, reasons = make_each(examples, asked)
+        replies = server.answers([one for row in wanted for one in row])
+        texts = ["[]"] * len(examples)
+        n_tokens = [np.zeros(0, dtype=np.int32)] * len(examples)
+        n_capped, run = np.zeros((2, len(examples)), dtype=np.int64)
+        for number, place in enumerate(places):
+            row = replies[number * scorer.k : (number + 1) * scorer.k]
+            answers = [one for one in row if isinstance(one, Replied)]
+            refused = [one for one in row if isinstance(one, ExampleFailure)]
+            if refused:
+                reasons[place] = refused[0].reason
+                continue
+            texts[place] = json.dumps([one.text for one in answers], ensure_ascii=False)
+            n_tokens[place] = np.array([one.n_tokens for one in answers], dtype=np.int32)
+            n_capped[place] = sum(not one.ended for one in answers)
+            run[place] = answers[0].n_prompt_tokens + n_tokens[place].sum()
+        return {
+            "texts": object_column(texts), "n_tokens": object_column(n_tokens),
+            "n_capped": n_capped, FAILURE: object_column(reasons), TOKENS_RUN: run,
+        }  # fmt: skip
+
+    return draw
+
+
+def _prompts(scorer: "Samples", context: LoadContext) -> Callable[[Example], Any]:
+    """Return what makes of an example its messages, or under a text template its text."""
+
+    def messages(example: Example) -> list[Mapping[str, Any]]:
+        asked = sampling_messages(example.messages[:-1], scorer.prompt)
+        return [{key: value for key, value in one.items() if value is not None} for one in asked]
+
+    if scorer.template == CHAT:
+        return messages
+    from curate.models.files import find_folder
+    from curate.models.load import load_tokenizer
+
+    assert context.model is not None
+    folder = find_folder(context.model, context.revision)[0]
+    prompter = Prompter(load_tokenizer(str(folder)), scorer.template)
+    return lambda example: prompter.text(messages(example), example.tools)

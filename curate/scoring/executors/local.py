@@ -1,0 +1,246 @@
+"""Run shard tasks on this machine: in this process, or in worker processes that may die."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Final, final
+
+from curate.errors import ConfigError, WorkerError
+from curate.scoring.executors.worker import (
+    PassSpec,
+    ShardTask,
+    TaskError,
+    TaskReport,
+    TaskRunner,
+    work,
+)
+
+MAX_DEATHS_PER_TASK: Final = 2
+POLL_S: Final = 0.5
+FEW_EXAMPLES: Final = 1_000
+
+
+def devices_for(device: str, workers: int | None, n_tasks: int, n_examples: int) -> list[str]:
+    """Return the device of each worker to start: one per GPU, or one per CPU core.
+
+    Never more workers than tasks, and one for so few examples that starting processes would take
+    longer. ``workers`` overrides the count; on several GPUs workers are dealt round-robin.
+    """
+    if workers is None and n_examples < FEW_EXAMPLES:
+        workers = 1
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}")
+    if device == "cuda":
+        import torch
+
+        gpus = torch.cuda.device_count()
+        count = workers or gpus
+        names = [f"cuda:{i % gpus}" for i in range(count)]
+    else:
+        names = [device] * (workers or _cpu_count())
+    return names[: max(1, n_tasks)]
+
+
+def run_tasks(
+    passes: tuple[PassSpec, ...],
+    tasks: Sequence[ShardTask],
+    devices: Sequence[str],
+    on_report: Callable[[TaskReport], None],
+    on_idle: Callable[[], None],
+) -> None:
+    """Run every task; call ``on_report`` in this process for each one finished.
+
+    One device runs in this process, several in worker processes that each load a pass once.
+    A worker that dies is replaced and its shard run again; a shard that kills two workers ends
+    the job with `WorkerError`. ``on_idle`` is called at least every half second.
+    Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; what was reported
+    is finished for good.
+    """
+    with _terminate_as_interrupt():
+        if len(devices) == 1:
+            _run_here(passes, tasks, devices[0], on_report, on_idle)
+        elif tasks:
+            _Team(passes, deque(tasks), on_report, on_idle).run(devices)
+
+
+def _run_here(
+    passes: tuple[PassSpec, ...],
+    tasks: Sequence[ShardTask],
+    device: str,
+    on_report: Callable[[TaskReport], None],
+    on_idle: Callable[[], None],
+) -> None:
+    with _threads_restored():
+        runner = TaskRunner(passes, device)
+        for task in tasks:
+            on_report(runner.run(task))
+            on_idle()
+
+
+@final
+@dataclass
+class _Worker:
+    """One worker process, its pipe and the task it is busy with."""
+
+    process: BaseProcess
+    connection: Connection
+    device: str
+    task: ShardTask | None = None
+
+
+@final
+@dataclass
+class _Team:
+    """The workers of one job and the tasks nobody has taken yet."""
+
+    passes: tuple[PassSpec, ...]
+    waiting: deque[ShardTask]
+    on_report: Callable[[TaskReport], None]
+    on_idle: Callable[[], None]
+    workers: list[_Worker] = field(default_factory=list)
+    deaths: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def run(self, devices: Sequence[str]) -> None:
+        try:
+            for device in devices:
+                self._hire(device)
+            while self.workers:
+                self._listen()
+                self.on_idle()
+        finally:
+            for worker in self.workers:
+                worker.process.kill()
+            for worker in self.workers:
+                worker.process.join()
+                worker.connection.close()
+
+    def _hire(self, device: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, self.passes, device), daemon=True)
+        worker = _Worker(process, ours, device)
+        resource_tracker.ensure_running()  # starting it would let interrupts through again
+        with _interrupts_held():  # a worker is either not started or in the list that is ended
+            process.start()
+            self.workers.append(worker)
+        theirs.close()
+        self._assign(worker)
+
+    def _assign(self, worker: _Worker) -> None:
+        worker.task = self.waiting.popleft() if self.waiting else None
+        try:
+            worker.connection.send(worker.task)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it died; `_listen` sees the closed pipe and hands its task on
+        if worker.task is None:
+            worker.process.join()
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        worker.connection.close()
+        self.workers.remove(worker)
+
+    def _listen(self) -> None:
+        by_connection = {worker.connection: worker for worker in self.workers}
+        for ready in wait(list(by_connection), timeout=POLL_S):
+            assert isinstance(ready, Connection)
+            worker = by_connection[ready]
+            try:
+                message = worker.connection.recv()
+            except (EOFError, ConnectionResetError):
+                self._bury(worker)
+                continue
+            if isinstance(message, TaskError):
+                _raise(message)
+            self.on_report(message)
+            self._assign(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join()
+        self._dismiss(worker)
+        task = worker.task
+        if task is None:
+            return
+        key = (task.pass_index, task.shard_id)
+        self.deaths[key] = self.deaths.get(key, 0) + 1
+        if self.deaths[key] >= MAX_DEATHS_PER_TASK:
+            raise WorkerError(
+                f"{self.deaths[key]} workers died on shard {task.shard_id} "
+                f"({_cause(worker.process.exitcode)}); finished shards are kept; "
+                "check memory, lower --batch-tokens or --workers, and run the same command again"
+            )
+        self.waiting.appendleft(task)
+        self._hire(worker.device)
+
+
+def _raise(message: TaskError) -> None:
+    if message.error is not None:
+        raise message.error
+    raise WorkerError(
+        f"shard {message.task.shard_id}: the worker failed unexpectedly; finished shards are kept\n"
+        f"{message.traceback}"
+    )
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        return f"{name}, often the system's out-of-memory killer" if name == "SIGKILL" else name
+    return f"exit code {exitcode}"
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment; a process started meanwhile never gets it, we do afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _threads_restored() -> Iterator[None]:
+    """Give this process its compute threads back after it has worked with one."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    try:
+        yield
+    finally:
+        if "torch" in sys.modules:
+            import torch
+
+            torch.set_num_threads(before or _cpu_count())
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM (a scheduler's preemption) like Ctrl-C while tasks run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

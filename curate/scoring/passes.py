@@ -1,0 +1,382 @@
+"""Run one shard through one pass, in a worker: stream, render, batch, forward, reduce, tabulate."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.contracts import (
+    FAILURE,
+    OUT_OF_MEMORY,
+    TOKENS_RUN,
+    Column,
+    Columns,
+    DerivedScorer,
+    Example,
+    ForwardScorer,
+    Rendering,
+    RowScorer,
+    SegmentStats,
+)
+from curate.errors import CurateError, ExampleFailure, ScoreError
+from curate.models.batch import plan_batches
+from curate.scoring.inputs import Inputs
+from curate.scoring.outcome import INPUT_FAILED
+from curate.scoring.plan import Pass, Ride
+from curate.scoring.scope import ids_in
+from curate.store.parts import part_schema
+
+if TYPE_CHECKING:
+    from curate.models.forward import Wants
+    from curate.models.render import Rendered
+
+TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
+ROW_BLOCK: Final = 256  # examples given to a row scorer together: part of what decides its bits
+NON_FINITE: Final = "non_finite"
+
+_EXTRA: Final = (FAILURE, TOKENS_RUN)  # columns a row scorer may return beside its outputs
+
+Part = tuple[pa.Table, Mapping[str, Any]]
+
+
+def read_examples(
+    path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
+) -> Iterator[list[Example]]:
+    """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
+    for batch in pq.ParquetFile(path).iter_batches(block, columns=["id", "messages", "tools"]):
+        if only is not None:
+            batch = batch.filter(pc.is_in(batch.column("id"), only))
+        if len(batch) == 0:
+            continue
+        columns = (batch.column(name).to_pylist() for name in ("id", "messages", "tools"))
+        yield [
+            Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
+            for i, m, t in zip(*columns, strict=True)
+        ]
+
+
+@final
+class ForwardPass:
+    """Forward scorers that share a model, loaded once; `run` takes one shard through it.
+
+    Memory beyond the model: the token ids of one shard, one batch, and the results. Scores do not
+    depend on which other scorers ride along, nor on the worker: on a CPU one thread computes.
+    """
+
+    def __init__(self, spec: Pass, device: str) -> None:
+        from curate.models.forward import Forward
+        from curate.models.load import load_model
+        from curate.models.render import Renderer
+
+        assert spec.model is not None
+        with _one_thread(device):
+            self.model = load_model(spec.model, device, spec.dtype)
+        self.spec = spec
+        self.only = _only(spec)
+        self.renderer = Renderer(self.model.tokenizer, spec.model.max_length)
+        self._forward = Forward(self.model)
+
+    def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
+        """Return, by score set id, the part of one shard and the facts of its run.
+
+        Raises `ScoreError` when a scorer breaks its contract; an example that cannot be scored
+        gets a failure with its reason instead.
+        """
+        began = time.perf_counter()
+        ids: list[str] = []
+        rendered: dict[Rendering, list[Rendered | str]] = {r: [] for r in self.spec.renderings}
+        for examples in read_examples(shard, only=self.only):
+            ids += [example.id for example in examples]
+            for rendering, rows in rendered.items():
+                rows += self.renderer.render(examples, rendering)
+        collected = [_Collected(ride, shard.stem, len(ids)) for ride in self.spec.rides]
+        reading_s = (time.perf_counter() - began) / len(collected)
+        for rendering in self.spec.renderings:
+            with _one_thread(self.model.device):
+                self._run_rendering(rendering, rendered.pop(rendering), ids, collected)
+        return {one.ride.set_id: one.part(ids, self.model.device, reading_s) for one in collected}
+
+    def _run_rendering(
+        self,
+        rendering: Rendering,
+        rows: Sequence["Rendered | str"],
+        ids: Sequence[str],
+        collected: Sequence["_Collected"],
+    ) -> None:
+        from curate.models.forward import Wants
+
+        began = time.perf_counter()
+        riders = [one for one in collected if rendering in one.segment_names]
+        wants = Wants.of([one.scorer for one in riders])
+        lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
+        for number, row in enumerate(rows):
+            if isinstance(row, str):
+                for one in riders:
+                    one.fail(number, row)
+        split_before = self._forward.n_split
+        for batch in plan_batches(lengths, ids, self.spec.batch_tokens):
+            self._run_batch(rendering, batch.tolist(), rows, wants, riders)
+        for one in riders:
+            one.tokens += int(lengths.sum())
+            one.n_split += self._forward.n_split - split_before
+            one.wall_s += (time.perf_counter() - began) / len(riders)
+
+    def _run_batch(
+        self,
+        rendering: Rendering,
+        batch: Sequence[int],
+        rows: Sequence["Rendered | str"],
+        wants: "Wants",
+        riders: Sequence["_Collected"],
+    ) -> None:
+        good = [row for number in batch if not isinstance(row := rows[number], str)]
+        for place, measured in self._forward.run(good, wants):
+            for one in riders:
+                if measured is None:
+                    one.fail(batch[place], OUT_OF_MEMORY)
+                    continue
+                needs_norm = bool(one.scorer.score_end in wants.head.grams)
+                norm = self.model.head_weight_sq_norm if needs_norm else None
+                one.add(batch[place], rendering, measured.stats(one.scorer, norm))
+
+
+@final
+@dataclass(slots=True)
+class _Collected:
+    """What one forward scorer has so far: finished rows, failures, and rows that await a segment."""
+
+    ride: Ride
+    shard: str
+    n_examples: int
+    rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    waiting: dict[int, dict[str, SegmentStats]] = field(default_factory=dict)
+    tokens: int = 0
+    n_split: int = 0
+    wall_s: float = 0.0
+
+    @property
+    def scorer(self) -> ForwardScorer:
+        assert isinstance(self.ride.scorer, ForwardScorer)
+        return self.ride.scorer
+
+    @property
+    def segment_names(self) -> dict[Rendering, list[str]]:
+        """Names of the scorer's segments by rendering."""
+        names: dict[Rendering, list[str]] = {}
+        for segment in self.scorer.segments():
+            names.setdefault(segment.rendering, []).append(segment.name)
+        return names
+
+    def fail(self, row: int, reason: str) -> None:
+        self.failures.setdefault(row, reason)
+        self.waiting.pop(row, None)
+
+    def add(self, row: int, rendering: Rendering, stats: SegmentStats) -> None:
+        if row in self.failures:
+            return
+        names = self.segment_names
+        known = self.waiting.setdefault(row, {})
+        known.update((name, stats) for name in names[rendering])
+        if len(known) == sum(len(of_one) for of_one in names.values()):
+            self._reduce(row, self.waiting.pop(row))
+
+    def _reduce(self, row: int, stats: Mapping[str, SegmentStats]) -> None:
+        try:
+            values = self.scorer.reduce(stats)
+        except ExampleFailure as failure:
+            self.fail(row, failure.reason)
+            return
+        except CurateError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one poison example must not end the job
+            self.fail(row, _reason(error))
+            return
+        _check_columns(self.scorer.name, self.shard, values, self.scorer.outputs)
+        if all(_is_finite(value) for value in values.values()):
+            self.rows[row] = values
+        else:
+            self.fail(row, NON_FINITE)
+
+    def part(self, ids: Sequence[str], device: str, extra_s: float) -> Part:
+        table = _table(ids, self.rows, self.failures, self.scorer.outputs)
+        facts = {
+            "tokens": self.tokens,
+            "wall_s": self.wall_s + extra_s,
+            "device": device,
+            "n_oom_split": self.n_split,
+        }
+        return table, facts
+
+
+@final
+class RowPass:
+    """One row or derived scorer, loaded once; `run` takes one shard through it, in fixed blocks."""
+
+    def __init__(self, spec: Pass, device: str) -> None:
+        scorer = spec.rides[0].scorer
+        assert isinstance(scorer, RowScorer | DerivedScorer)
+        self.spec = spec
+        self.scorer = scorer
+        self.only = _only(spec)
+        self.device = device if scorer.role is not None and scorer.reads_weights else "cpu"
+        with _one_thread(self.device):
+            self._score = scorer.load(spec.context(self.device))
+
+    def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
+        """Return the part of one shard, as `ForwardPass.run` does."""
+        began = time.perf_counter()
+        derived = isinstance(self.scorer, DerivedScorer)
+        read = Inputs.read(inputs or {}, self.only) if derived else None
+        ids: list[str] = []
+        found = _RowResults(self.scorer, self._score, read, shard.stem)
+        with _one_thread(self.device):
+            for examples in read_examples(shard, ROW_BLOCK, self.only):
+                numbers = range(len(ids), len(ids) + len(examples))
+                ids += [example.id for example in examples]
+                found.run(examples, numbers)
+        if read is not None and list(read.ids) != ids:
+            raise ScoreError(
+                f"shard {shard.stem}: its scores hold other examples; nothing was written"
+            )
+        table = _table(ids, found.rows, found.failures, self.scorer.outputs)
+        wall_s = time.perf_counter() - began
+        facts = {"tokens": found.tokens, "wall_s": wall_s, "device": self.device, "n_oom_split": 0}
+        return {self.spec.rides[0].set_id: (table, facts)}
+
+
+@final
+@dataclass(slots=True)
+class _RowResults:
+    """What a row or derived scorer has so far of one shard: finished rows, failures, tokens run."""
+
+    scorer: RowScorer | DerivedScorer
+    score: Callable[..., Columns]
+    read: Inputs | None
+    shard: str
+    rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    tokens: int = 0
+
+    def run(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
+        """Score a block; ``numbers`` are the places of its examples in the shard."""
+        if self.read is not None:
+            scored = [self.read.scored[number] for number in numbers]
+            self.failures |= {
+                n: INPUT_FAILED for n, fine in zip(numbers, scored, strict=True) if not fine
+            }
+            examples = [one for one, fine in zip(examples, scored, strict=True) if fine]
+            numbers = [number for number, fine in zip(numbers, scored, strict=True) if fine]
+        if examples:
+            self._run_block(examples, numbers)
+
+    def _run_block(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
+        try:
+            given = () if self.read is None else (self.read.take(numbers),)
+            columns = self.score(examples, *given)
+        except CurateError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one poison example must not end the job
+            if len(examples) == 1:
+                known = isinstance(error, ExampleFailure)
+                self.failures[numbers[0]] = str(error) if known else _reason(error)
+                return
+            for example, number in zip(examples, numbers, strict=True):  # find the one to blame
+                self._run_block([example], [number])
+            return
+        self._keep(columns, numbers)
+
+    def _keep(self, columns: Columns, numbers: Sequence[int]) -> None:
+        named = {name: values for name, values in columns.items() if name not in _EXTRA}
+        _check_columns(self.scorer.name, self.shard, named, self.scorer.outputs)
+        for name, values in columns.items():
+            if len(values) != len(numbers):
+                raise ScoreError(
+                    f"shard {self.shard}: scorer {self.scorer.name!r} returned {len(values)} rows "
+                    f"of {name!r} for {len(numbers)} examples; nothing was written"
+                )
+        self.tokens += int(sum(columns.get(TOKENS_RUN, ())))
+        reasons = columns.get(FAILURE, [None] * len(numbers))
+        for place, (number, reason) in enumerate(zip(numbers, reasons, strict=True)):
+            row = {name: values[place] for name, values in named.items()}
+            if reason is not None:
+                self.failures[number] = reason
+            elif all(_is_finite(value) for value in row.values()):
+                self.rows[number] = row
+            else:
+                self.failures[number] = NON_FINITE
+
+
+def _only(spec: Pass) -> pa.Array | None:
+    return None if spec.within is None else ids_in(spec.within)
+
+
+def _table(
+    ids: Sequence[str],
+    rows: Mapping[int, Mapping[str, Any]],
+    failures: Mapping[int, str],
+    outputs: Mapping[str, Column],
+) -> pa.Table:
+    schema = part_schema({name: column.dtype for name, column in outputs.items()})
+    arrays = [pa.array(ids, pa.string())]
+    for name, column in outputs.items():
+        values = [rows[n][name] if n in rows else None for n in range(len(ids))]
+        arrays.append(pa.array([_plain(v, column.dtype) for v in values], schema.field(name).type))
+    arrays.append(pa.array([failures.get(n) for n in range(len(ids))], pa.string()))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _plain(value: Any, dtype: str) -> Any:
+    """Turn one value into what the column's Arrow type takes; whole floats fit an int column."""
+    if value is None:
+        return None
+    if dtype == "int":
+        return int(value)
+    if dtype == "bool":
+        return bool(value)
+    return value
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    return not isinstance(value, float | np.floating) or math.isfinite(value)
+
+
+def _check_columns(
+    scorer: str, shard: str, returned: Mapping[str, Any], outputs: Mapping[str, Column]
+) -> None:
+    if set(returned) != set(outputs):
+        raise ScoreError(
+            f"shard {shard}: scorer {scorer!r} returned the columns {', '.join(returned) or 'none'}, "
+            f"and declares {', '.join(outputs)}; nothing was written"
+        )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+@contextmanager
+def _one_thread(device: str) -> Iterator[None]:
+    """Compute with one thread on a CPU, so that bits do not depend on how many workers there are."""
+    if device != "cpu":
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,156 @@
+"""Trajectories from checkpoints that lie on disk: of a run of this library, or model folders of any trainer."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
+
+from safetensors.torch import load_file
+
+from curate.contracts import Rendering
+from curate.contracts.progress import Progress, SilentProgress
+from curate.errors import ConfigError, ModelError
+from curate.models.files import folder_hash, text_hash
+from curate.models.load import ResolvedModel, load_tokenizer, resolve_model
+from curate.models.render import Renderer
+from curate.scoring.recorded.trajectories import (
+    FOLDER,
+    SCORER,
+    VERSION,
+    PointWork,
+    complete_set,
+    model_key,
+    template_key,
+)
+from curate.store.records import POOL_INPUT, ScoreKey
+from curate.train.checkpoints import load_weights
+from curate.train.config import TrainConfig
+from curate.train.model import TrainedModel, load_trained_model
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+_STEP: Final = re.compile(r"(\d+)$")
+_WEIGHTS: Final = "weights.safetensors"
+STAGE: Final = "trajectory"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """One checkpoint: its folder, step, content, and the model whose files it needs."""
+
+    folder: Path
+    step: int
+    fingerprint: str
+    resolved: ResolvedModel
+    is_ours: bool
+
+    def load(self, config: TrainConfig) -> TrainedModel:
+        """Load the weights of the checkpoint."""
+        import torch
+
+        model = load_trained_model(self.resolved, config, torch.device(config.compute.device))
+        if self.is_ours:
+            parameters = dict(model.named_parameters())
+            load_weights(parameters, load_file(self.folder / _WEIGHTS), self.folder)
+        return model
+
+
+def trajectory_of_checkpoints(
+    store: "Store",
+    folders: Sequence[str | Path],
+    config: TrainConfig,
+    *,
+    alias: str = SCORER,
+    progress: Progress | None = None,
+) -> str:
+    """Measure the pool at each of some checkpoints; return the id of the score set ``trajectory``.
+
+    Killed, the same call goes on with the shards that are missing. A step is the number at the end
+    of a folder's name (``checkpoint-500``), or its place in the list.
+
+    Parameters
+    ----------
+    folders
+        Below ``checkpoints/`` of a run's output, or folders `save_pretrained` wrote.
+    config
+        How the run was rendered and computed; for checkpoints of this library also its model and
+        adapter settings.
+
+    Raises
+    ------
+    ConfigError
+        No folders, or two of one step.
+    ModelError
+        A folder is no checkpoint, or has another tokenizer than the first.
+    """
+    progress = progress or SilentProgress()
+    base = resolve_model(config.model, revision=config.revision)
+    saved = _find([Path(folder) for folder in folders], base)
+    first = saved[0].resolved
+    config = config.resolved(has_chat_template=first.chat_template_hash is not None)
+    data = config.data
+    assert data.micro_tokens is not None
+    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    key = ScoreKey(
+        scorer=SCORER,
+        version=VERSION,
+        config={"points": len(saved), "source": "checkpoints", "steps": [s.step for s in saved]},
+        model=model_key(base),
+        tokenizer=first.tokenizer_hash,
+        template=template_key(rendering, first),
+        max_length=data.max_length or first.max_length,
+        dtype=config.compute.dtype,
+        inputs={
+            "checkpoints": text_hash(" ".join(s.fingerprint for s in saved)),
+            POOL_INPUT: store.pool_hash(),
+        },
+    )
+    found = complete_set(store, key)
+    if found is not None:
+        progress.note(f"the trajectory of these checkpoints is in the store as {found}")
+        return found
+    score_set = store.score_set(key, alias, {"batch_tokens": data.micro_tokens})
+    renderer = Renderer(load_tokenizer(first.path), first.max_length)
+    unfinished = store.parts / "cache" / FOLDER
+    batch_tokens = int(score_set.run["batch_tokens"])
+    work = PointWork(score_set, store.shards(), unfinished, renderer, rendering, batch_tokens)
+    steps = [one.step for one in saved]
+    progress.start(STAGE, len(saved), "checkpoints")
+    for one in saved:
+        if work.missing([one.step]):
+            work.measure(one.step, one.load(config), None)
+        progress.advance(STAGE, 1)
+    progress.finish(STAGE)
+    return work.assemble(store, steps, config.compute.device)
+
+
+def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
+    if not folders:
+        raise ConfigError("there are no checkpoints; name their folders")
+    saved = []
+    for place, folder in enumerate(folders, 1):
+        number = _STEP.search(folder.name)
+        step = int(number.group(1)) if number else place
+        if (folder / _WEIGHTS).is_file() and (folder / "state.json").is_file():
+            saved.append(_Saved(folder, step, folder_hash(folder), base, True))
+        else:
+            resolved = resolve_model(str(folder))
+            saved.append(_Saved(folder, step, resolved.fingerprint, resolved, False))
+    saved.sort(key=lambda one: one.step)
+    for one, other in pairwise(saved):
+        if one.step == other.step:
+            raise ConfigError(
+                f"checkpoints {one.folder} and {other.folder} are both of step {one.step}; "
+                "name one of them"
+            )
+    for one in saved:
+        if one.resolved.tokenizer_hash != saved[0].resolved.tokenizer_hash:
+            raise ModelError(
+                f"checkpoint {one.folder} has another tokenizer than {saved[0].folder}; "
+                "their losses cannot be compared; name checkpoints of one run"
+            )
+    return saved

@@ -1,0 +1,177 @@
+"""Run scorers: train the model of their role once, record, and find the recording again for nothing."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from curate.contracts import Role, RunRecipe, RunScorer
+from curate.contracts.progress import Progress
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from curate.models.load import ResolvedModel
+    from curate.scoring.job import ScoringOptions
+    from curate.store import ScoreSetStatus, Store
+    from curate.train.config import TrainConfig
+    from curate.train.data import TrainRow
+
+SAVE_EVERY: Final = 50
+METHOD: Final = "trajectory"
+_SHARE: Final = 2  # first word of a seed, beside those of `curate.train.stream`
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A score set of a run scorer; ``n_recorded`` examples were measured now, 0 if it was there."""
+
+    status: "ScoreSetStatus"
+    n_recorded: int
+
+
+def record(
+    store: "Store",
+    scorer: RunScorer,
+    alias: str,
+    role: Role | None,
+    options: "ScoringOptions",
+    progress: Progress,
+) -> Recorded | None:
+    """Make sure the recording of a run scorer is in the store; None without a model for its role.
+
+    Trains the model on the pool, or a share of it, and measures the whole pool on the way. A
+    killed run goes on from its last checkpoint. The weights are not kept; what the run cost is in
+    the relation ``trials``.
+
+    Raises
+    ------
+    ConfigError
+        The pool is empty, or the recipe does not fit it.
+    ModelError
+        The model cannot be used; nothing is put in its place.
+    """
+    from curate.models.load import resolve_model
+    from curate.scoring.plan import with_template
+
+    wanted = role or scorer.role or "proxy"
+    if wanted not in options.models:
+        return None
+    if store.n_examples() == 0:
+        raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+    made, _ = with_template(scorer, options.template)
+    assert isinstance(made, RunScorer)
+    recipe = made.recipe()
+    resolved = resolve_model(options.models[wanted])
+    config = _config(recipe, resolved, made.template, options)
+    run = _run_id(store, recipe, made.template, resolved, config)
+    known = _stored(store, run)
+    if known is not None:
+        return Recorded(known, 0)
+    progress.note(
+        f"{alias}: training {resolved.name} and measuring the pool at {recipe.points} points"
+    )
+    try:
+        _train(store, recipe, config, alias, run, progress)
+    except ConfigError as error:
+        raise ConfigError(
+            f"cannot record {alias!r}: {error}; its recipe is set with --set {scorer.name}.FIELD=VALUE"
+        ) from error
+    status = _stored(store, run)
+    assert status is not None
+    return Recorded(status, status.n_examples)
+
+
+def run_costs(store: "Store", set_id: str) -> dict[str, Any] | None:
+    """Return the cost of the run a trajectory was recorded in, as `TrainRecord.cost`, or None."""
+    from curate.store import trials
+
+    found = store.query("select trial_id, manifest from trials").to_pylist()
+    for row in found:
+        if set_id in row["manifest"]:
+            manifest = trials.load(store, row["trial_id"])
+            if manifest["record"]["outcome"].get("trajectory") == set_id:
+                return dict(manifest["record"]["cost"])
+    return None
+
+
+def _config(
+    recipe: RunRecipe, resolved: "ResolvedModel", template: str, options: "ScoringOptions"
+) -> "TrainConfig":
+    from curate.train.recipes import config_of
+
+    config = config_of(recipe, resolved.name, template, device=options.device, dtype=options.dtype)
+    return config.resolved(has_chat_template=resolved.chat_template_hash is not None)
+
+
+def _run_id(
+    store: "Store",
+    recipe: RunRecipe,
+    template: str,
+    resolved: "ResolvedModel",
+    config: "TrainConfig",
+) -> str:
+    from curate.store.records import canonical_json, digest
+
+    identity: Mapping[str, Any] = {
+        "recipe": asdict(recipe),
+        "settings": config.identity(),
+        "model": resolved.fingerprint,
+        "tokenizer": resolved.tokenizer_hash,
+        "template": [template, resolved.chat_template_hash if template == "chat" else None],
+        "pool": store.pool_hash(),
+    }
+    return digest(canonical_json(identity), 8)
+
+
+def _stored(store: "Store", run: str) -> "ScoreSetStatus | None":
+    """Return the complete score set a finished run left, or None."""
+    from curate.errors import DataError
+    from curate.store import trials
+
+    try:
+        outcome = trials.load(store, run)["record"]["outcome"]
+    except DataError:
+        return None
+    found = [s for s in store.score_sets() if s.set_id == outcome["trajectory"]]
+    return found[0] if found and found[0].complete and not found[0].stale else None
+
+
+def _train(
+    store: "Store",
+    recipe: RunRecipe,
+    config: "TrainConfig",
+    alias: str,
+    run: str,
+    progress: Progress,
+) -> None:
+    from dataclasses import replace
+
+    from curate.scoring.recorded.train_log import TrainLogRecorder
+    from curate.scoring.recorded.trajectories import TrajectoryRecorder
+    from curate.train.api import train
+    from curate.train.data import rows_of_pool
+    from curate.train.record import save_record
+
+    recorder = (
+        TrajectoryRecorder(store, recipe.points, alias=alias)
+        if recipe.source == "run"
+        else TrainLogRecorder(store, alias=alias)
+    )
+    rows = _share(rows_of_pool(store), recipe)
+    config = replace(config, watch=replace(config.watch, save_every=SAVE_EVERY))
+    folder = store.parts / "runs" / run
+    done = train(config, rows, folder, recorder=recorder, progress=progress)
+    save_record(store, done, trial_id=run, method=METHOD)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _share(rows: "list[TrainRow]", recipe: RunRecipe) -> "list[TrainRow]":
+    if recipe.share == 1:
+        return rows
+    ordered = sorted(rows, key=lambda row: row.id)
+    n = max(1, round(recipe.share * len(ordered)))
+    drawn = np.random.default_rng([recipe.seed, _SHARE]).permutation(len(ordered))[:n]
+    return [ordered[place] for place in drawn.tolist()]

@@ -1,0 +1,222 @@
+"""Bind what a method needs to exact score sets, computing those that are missing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from curate.contracts import Expression, Need, Role, RunScorer
+from curate.contracts.progress import Progress
+from curate.errors import ConfigError, MissingColumnError, ModelError, StoreError
+
+if TYPE_CHECKING:
+    from curate.scoring.job import ScoringOptions
+    from curate.scoring.recorded.record import Recorded
+    from curate.store import ScoreSetStatus, Store
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The exact score set of every alias, the expressions, and what binding cost.
+
+    ``n_scored`` counts examples scored on the way, 0 when everything was in the store.
+    """
+
+    sets: "Mapping[str, ScoreSetStatus]"
+    expressions: Mapping[str, str]
+    n_scored: int
+    warnings: tuple[str, ...]
+
+
+class BindOptions(Protocol):
+    """The part of a command's options that binding reads."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """``--set`` values; ``scorer.field`` configures a scorer, a bare field the method."""
+
+    @property
+    def bind(self) -> Mapping[str, str]:
+        """Score sets fixed by alias."""
+
+    @property
+    def allow_stale(self) -> bool:
+        """Whether a pool score from before the pool grew may be used."""
+
+
+def bind_needs(
+    store: "Store",
+    needs: Mapping[str, Need | Expression],
+    options: BindOptions,
+    scoring: "ScoringOptions",
+    progress: Progress,
+) -> Bound:
+    """Find the score set of every need, scoring the missing ones in as few passes as possible.
+
+    A need is bound to the set with exactly the key that scoring it now would have. Without a model
+    for its role, it is bound to the only complete set of that scorer and configuration; none or
+    several are an error that says what to type. Never to "the newest of that name".
+    """
+    from curate.scoring.job import make_request, run_scorer, score
+
+    expressions = {a: need.text for a, need in needs.items() if isinstance(need, Expression)}
+    scorer_needs = {a: need for a, need in needs.items() if isinstance(need, Need)}
+    statuses = {status.set_id: status for status in store.score_sets()}
+    found: dict[str, ScoreSetStatus] = {}
+    requests = []
+    runs = {}
+    for alias, need in scorer_needs.items():
+        if alias in options.bind:
+            found[alias] = _fixed(alias, options.bind[alias], statuses)
+            continue
+        if need.scorer is None:
+            found[alias] = _by_alias(alias, statuses)
+            continue
+        config = {**need.config, **scorer_settings(need.scorer, options.settings)}
+        recorded = run_scorer(need.scorer, config)
+        if recorded is not None and (need.role or recorded.role) in scoring.models:
+            runs[alias] = recorded
+            continue
+        if recorded is not None:
+            found[alias] = _only_candidate(alias, need, {}, statuses)
+            continue
+        try:
+            request = make_request(store, need.scorer, alias, config, need.role, scoring)
+        except ModelError as error:
+            raise ModelError(f"{error}{_hint(need)}") from error
+        if request is None:
+            found[alias] = _only_candidate(alias, need, config, statuses)
+        elif _usable(statuses.get(request.key.set_id)):
+            found[alias] = statuses[request.key.set_id]
+        else:
+            requests.append(request)
+    n_scored = 0
+    if requests:
+        report = score(store, requests, scoring, progress)
+        report.raise_for_failures()
+        n_scored = sum(one.n_scored for one in report.sets)
+        scored = {one.status.set_id: one.status for one in report.sets}
+        found |= {request.alias: scored[request.key.set_id] for request in requests}
+    for alias, recorded in runs.items():
+        made = _record(store, recorded, alias, scorer_needs[alias].role, scoring, progress)
+        found[alias] = made.status
+        n_scored += made.n_recorded
+    for alias, status in found.items():
+        _refuse_stale(alias, status, options.allow_stale)
+    return Bound(found, expressions, n_scored, ())
+
+
+def _record(
+    store: "Store",
+    scorer: RunScorer,
+    alias: str,
+    role: Role | None,
+    scoring: "ScoringOptions",
+    progress: Progress,
+) -> "Recorded":
+    from curate.scoring.recorded.record import record
+
+    made = record(store, scorer, alias, role, scoring, progress)
+    assert made is not None
+    return made
+
+
+def method_settings(method: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of the method itself: bare fields, and those under its own name."""
+    own = {key: value for key, value in settings.items() if "." not in key}
+    prefix = f"{method}."
+    own |= {k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)}
+    return own
+
+
+def scorer_settings(scorer: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings under a scorer's name, ``scorer.field=value``."""
+    prefix = f"{scorer}."
+    return {k.removeprefix(prefix): v for k, v in settings.items() if k.startswith(prefix)}
+
+
+def _usable(status: "ScoreSetStatus | None") -> bool:
+    return status is not None and status.complete and status.content_hash is not None
+
+
+def _fixed(alias: str, set_id: str, statuses: "Mapping[str, ScoreSetStatus]") -> "ScoreSetStatus":
+    if set_id not in statuses:
+        raise StoreError(
+            f"score set {set_id} (alias {alias!r}) is not in this store; "
+            "give the store it was computed in with --store"
+        )
+    return statuses[set_id]
+
+
+def _by_alias(alias: str, statuses: "Mapping[str, ScoreSetStatus]") -> "ScoreSetStatus":
+    named = [s for s in statuses.values() if alias in (s.alias, *s.aliases) and s.complete]
+    if len(named) == 1:
+        return named[0]
+    if not named:
+        raise MissingColumnError(
+            f"no complete score set has the alias {alias!r}; run the scorer that writes it: "
+            f"curate score --scorer NAME --as {alias}"
+        )
+    ids = ", ".join(f"{s.set_id} ({_model_name(s)})" for s in named)
+    raise ConfigError(
+        f"{len(named)} score sets have the alias {alias!r}: {ids}; give them other aliases"
+    )
+
+
+def _only_candidate(
+    alias: str, need: Need, config: Mapping[str, Any], statuses: "Mapping[str, ScoreSetStatus]"
+) -> "ScoreSetStatus":
+    named = [s for s in statuses.values() if s.scorer == need.scorer]
+    fitting = [
+        s
+        for s in named
+        if s.complete and all(str(s.config.get(key)) == str(value) for key, value in config.items())
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    flag = _model_flags(need, config)
+    if not fitting:
+        state = "is not complete for this pool" if named else "is not in the store"
+        raise MissingColumnError(
+            f"score {alias!r} (scorer {need.scorer}) {state}; pass {flag} to compute it here, "
+            f"or run: curate score --scorer {need.scorer} {flag}{_hint(need)}"
+        )
+    models = ", ".join(sorted({_model_name(s) for s in fitting}))
+    raise ConfigError(
+        f"{len(fitting)} score sets fit {alias!r} (models: {models}); say which model: {flag}"
+    )
+
+
+def _model_flags(need: Need, config: Mapping[str, Any]) -> str:
+    """Return the flags that give every model a need runs, also for the scores it reads."""
+    from curate.registry import build, get_scorer
+    from curate.scoring.derived import roles_of
+    from curate.scoring.job import model_flag
+
+    assert need.scorer is not None
+    roles = [need.role] if need.role else roles_of(build(get_scorer(need.scorer), config), {})
+    return " ".join(model_flag(role) for role in roles or ["target"])
+
+
+def _hint(need: Need) -> str:
+    return f"; {need.hint}" if need.hint else ""
+
+
+def _refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
+    if status.stale and not allowed:
+        raise StoreError(
+            f"score set {status.set_id} ({alias}) was computed before the pool changed; compute it "
+            f"again: curate score --scorer {status.scorer}; or accept it: --allow-stale"
+        )
+
+
+def _model_name(status: "ScoreSetStatus") -> str:
+    return ", ".join(dict.fromkeys(_models_of(status.spec["run"]))) or "none"
+
+
+def _models_of(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the model of a score set and, for a derived scorer, those of what it reads."""
+    if run.get("model"):
+        yield str(run["model"])
+    for spec in run.get("inputs", {}).values():
+        yield from _models_of(spec["run"])

@@ -1,0 +1,118 @@
+"""Everything known about one example, and exactly what a scorer's pass sees of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from curate.contracts import Example, ForwardScorer
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+
+def explain(
+    store: "Store",
+    example: str,
+    *,
+    scorer: str | None = None,
+    model: str | None = None,
+    model_for: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    template: str = "method",
+    selections: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return an example with its rows, scores, failures and selections.
+
+    ``percentiles`` says where its scores stand in the pool, see `Store.percentiles`. Each of
+    ``selections`` also says how many were kept and the gain of the last; ``absent`` explains those
+    that do not have it, all or only the ``selections`` asked for, see `curate.select.why_not.Absence`.
+    ``revisions`` are the responses that replace its own in a selection, with their confidences.
+
+    With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
+    ``text``, ``token_ids`` and ``response_mask`` (which tokens the score counts), and under
+    ``segments`` the same for each of its segments. Raises `DataError` for an unknown or ambiguous
+    id, `ConfigError` for a scorer that renders nothing.
+    """
+    from curate.select.why_not import absences
+
+    document = facts(store, example)
+    document["absent"] = [one.to_json() for one in absences(store, document, selections)]
+    if scorer is None:
+        return document
+    document["rendered"] = _rendered(
+        document, store, scorer, model, model_for or {}, settings or {}, template
+    )
+    return document
+
+
+def facts(store: "Store", example: str) -> dict[str, Any]:
+    """Return an example with what is stored of it: all of `explain` but what must be worked out."""
+    document = store.example(example)
+    document["percentiles"] = store.percentiles(document["id"])
+    document["selections"] = [{**one, **_last(store, one)} for one in document["selections"]]
+    document["revisions"] = [
+        {**one, "original_response": document["response"]}
+        for one in store.revisions_of(document["id"])
+    ]
+    return document
+
+
+def _last(store: "Store", chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many examples a selection has, and the gain of the last."""
+    gains = store.selection_rows(chosen["selection_id"])["gain"].to_pylist()
+    return {"n_selected": len(gains), "last_gain": gains[-1]}
+
+
+def _rendered(
+    document: Mapping[str, Any],
+    store: "Store",
+    scorer: str,
+    model: str | None,
+    model_for: Mapping[str, str],
+    settings: Mapping[str, str],
+    template: str,
+) -> dict[str, Any]:
+    from curate.models.load import load_tokenizer
+    from curate.models.render import Renderer, show
+    from curate.scoring.job import ScoringOptions, make_request, missing_model
+    from curate.select.bind import method_settings
+
+    models = {**({"target": model} if model else {}), **model_for}
+    options = ScoringOptions(models=models, template=template)
+    request = make_request(store, scorer, scorer, method_settings(scorer, settings), None, options)
+    if request is None:
+        raise ConfigError(missing_model(scorer, options))
+    if not isinstance(request.scorer, ForwardScorer) or request.model is None:
+        raise ConfigError(
+            f"scorer {scorer!r} runs no forward pass, so there is no rendering to show"
+        )
+    tokenizer = load_tokenizer(request.model.path)
+    renderer = Renderer(tokenizer, request.model.max_length)
+    segments = []
+    for one in show(request.scorer, _example(document), renderer):
+        marked = _marked(tokenizer, one.token_ids, one.response_mask)
+        segments.append({**asdict(one), "marked": marked})
+    first = segments[0]
+    return {key: first[key] for key in ("text", "token_ids", "response_mask", "failure")} | {
+        "segments": segments
+    }
+
+
+def _example(document: Mapping[str, Any]) -> Example:
+    tools = document.get("tools")
+    if isinstance(tools, str):
+        tools = json.loads(tools)
+    return Example(document["id"], tuple(document["messages"]), tuple(tools) if tools else None)
+
+
+def _marked(tokenizer: Any, ids: Sequence[int], mask: Sequence[bool]) -> str:
+    """Return the text with runs of scored tokens between brackets."""
+    pieces = []
+    for scored, run in groupby(zip(ids, mask, strict=True), key=itemgetter(1)):
+        text = tokenizer.decode([token for token, _ in run])
+        pieces.append(f"⟦{text}⟧" if scored else text)
+    return "".join(pieces)

@@ -1,0 +1,50 @@
+"""What a selection would read, and what it would still have to score: the plan of a dry run."""
+
+from typing import TYPE_CHECKING, Any
+
+from curate.contracts import Need, Selector
+from curate.contracts.progress import Progress
+from curate.scoring.estimate import plan, run_plan
+from curate.scoring.job import make_request, run_scorer
+from curate.select.bind import scorer_settings
+from curate.select.run import build_method
+
+if TYPE_CHECKING:
+    from curate.scoring.job import ScoringOptions
+    from curate.select.run import SelectOptions
+    from curate.store import Store
+
+
+def plan_select(
+    store: "Store", options: "SelectOptions", scoring: "ScoringOptions", progress: Progress
+) -> dict[str, Any]:
+    """Say which score sets a selection would use and what is missing; compute nothing."""
+    method = build_method(options.method, options.settings)
+    if not isinstance(method, Selector):
+        return {"method": options.method, "text": f"{options.method}: a procedure of several steps"}
+    statuses = {status.set_id: status for status in store.score_sets()}
+    lines, requests = [f"method {options.method}, budget {options.budget or 'its own'}"], []
+    for alias, need in method.requires().items():
+        if not isinstance(need, Need) or need.scorer is None:
+            continue
+        config = {**need.config, **scorer_settings(need.scorer, options.settings)}
+        recorded = run_scorer(need.scorer, config)
+        if recorded is not None:
+            lines.append(run_plan(alias, recorded, scoring))
+            continue
+        request = make_request(store, need.scorer, alias, config, need.role, scoring)
+        if request is None:
+            lines.append(f"{alias}: bound to what is in the store; no model given")
+        elif request.key.set_id in statuses and statuses[request.key.set_id].complete:
+            lines.append(f"{alias}: score set {request.key.set_id} is complete")
+        else:
+            requests.append(request)
+    document: dict[str, Any] = {"method": options.method, "budget": options.budget}
+    if requests and store.shards():
+        report = plan(store, requests, scoring, None, progress)
+        lines += [
+            f"{'+'.join(one.scorers)}: one pass over {one.examples:,} examples, {one.tokens:,} tokens"
+            for one in report.passes
+        ]
+        document |= report.as_dict()
+    return {**document, "text": "\n".join(lines)}

@@ -1,0 +1,58 @@
+"""Work over many examples in parts: each is a file once it is done, and is never done again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import pyarrow as pa
+
+from curate.contracts.progress import Progress
+from curate.errors import ProcedureError
+from curate.store.parts import read_part, write_part
+
+PART_ROWS: Final = 512
+
+T = TypeVar("T")
+Part: TypeAlias = tuple[pa.Table, Mapping[str, Any]]  # rows, and the facts of making them
+Work: TypeAlias = Callable[[Sequence[T]], Part]
+
+
+def write_parts(
+    folder: Path, items: Sequence[T], load: Callable[[], Work[T]], progress: Progress, stage: str
+) -> None:
+    """Do the parts that are missing from a folder, in order; ``load`` is called if there are any.
+
+    What a part holds depends on its items alone, so a run that was killed goes on to the same rows.
+    """
+    starts = range(0, len(items), PART_ROWS)
+    missing = [start for start in starts if not _path(folder, start).exists()]
+    if not missing:
+        return
+    work = load()
+    progress.start(stage, len(items), "examples")
+    progress.advance(stage, len(items) - sum(len(items[s : s + PART_ROWS]) for s in missing))
+    for start in missing:
+        chosen = items[start : start + PART_ROWS]
+        table, facts = work(chosen)
+        write_part(_path(folder, start), table, facts)
+        progress.advance(stage, len(chosen))
+    progress.finish(stage)
+
+
+def read_parts(folder: Path) -> Part:
+    """Return the rows of all parts in order, and the sums of their facts.
+
+    Raises `ProcedureError` for a folder without any.
+    """
+    found = [read_part(path) for path in sorted(folder.glob("part-*.parquet"))]
+    if not found:
+        raise ProcedureError(
+            f"{folder} has no parts any more; delete the folder {folder.parent.parent / 'procedures'} "
+            "to run the procedure from the start (finished scores are kept)"
+        )
+    facts = {name: sum(one[name] for _, one in found) for name in found[0][1]}
+    return pa.concat_tables([table.replace_schema_metadata(None) for table, _ in found]), facts
+
+
+def _path(folder: Path, start: int) -> Path:
+    return folder / f"part-{start // PART_ROWS:05d}.parquet"

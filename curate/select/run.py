@@ -1,0 +1,337 @@
+"""`curate select`: bind a method's needs to exact score sets, choose, and store why."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, cast, final
+
+import numpy as np
+
+from curate.contracts import Budget, Expression, Need, Procedure, Selection, Selector, View
+from curate.contracts.progress import Progress, SaidOnce
+from curate.data.revisions import refuse_revised
+from curate.data.write.manifest import library_versions
+from curate.errors import ConfigError
+from curate.registry import build, get_method
+from curate.select.bind import Bound, bind_needs, method_settings
+from curate.select.choose import choose
+from curate.select.marks import with_selections
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.scoring.job import ScoringOptions
+    from curate.store import Store
+
+LENGTH_ALIAS: Final = "length"
+LONG_RATIO: Final = 1.5
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SelectOptions:
+    """What to select, apart from how to compute missing scores.
+
+    ``datasets`` restricts the pool to the examples of some datasets; ``bind`` fixes score sets by
+    alias (used to reproduce a selection); ``within`` restricts it to an earlier selection, and the
+    examples of the selections ``without`` are left out.
+    """
+
+    method: str
+    budget: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    where: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    quota: Mapping[str, str] = field(default_factory=dict)
+    datasets: tuple[str, ...] | None = None
+    within: str | None = None
+    without: tuple[str, ...] = ()
+    bind: Mapping[str, str] = field(default_factory=dict)
+    allow_stale: bool = False
+
+
+def select(
+    store: "Store", options: SelectOptions, scoring: "ScoringOptions", progress: Progress
+) -> dict[str, Any]:
+    """Select with a method, scoring first what it needs and nobody has computed.
+
+    Returns the stored record: the keys of ``select --json`` and everything `reproduce` needs.
+    Raises `ConfigError`, `BudgetError` or `MissingColumnError` before anything is computed where
+    that is possible.
+    """
+    began = time.perf_counter()
+    method = build_method(options.method, options.settings)
+    refuse_revised(store, options.include, "including it")
+    options = replace(
+        options,
+        include=with_selections(store, options.include),
+        exclude=with_selections(store, options.exclude),
+    )
+    if isinstance(method, Procedure):
+        return _run_procedure(store, method, options, scoring, progress, began)
+    budget = None if options.budget is None else Budget.parse(options.budget)
+    if budget is None and not method.budget_optional:
+        raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
+    needs = _needs(method, scoring, budget)
+    refuse_unused(setting_owners(method), options.settings)
+    options = replace(
+        options,
+        include=tuple(store.resolve_ids(options.include)),
+        exclude=tuple(store.resolve_ids(options.exclude)),
+    )
+    bound = bind_needs(store, needs, options, scoring, progress)
+    view = _view(store, method, bound, options)
+    chosen = choose(method, view, budget, options.seed, options.include, options.quota)
+    record = _record(store, method, bound, view, chosen, options)
+    store.save_selection(record, selection_table(view, chosen))
+    for warning in record["warnings"]:
+        progress.note(f"warning: {warning}")
+    return _report(record, began, bound.n_scored)
+
+
+def build_method(name: str, settings: Mapping[str, str]) -> Selector | Procedure:
+    """Make the method ``--method`` names; ``a | b`` is the pipeline of both."""
+    if "|" in name:
+        return cast(Procedure, build(get_method("pipeline"), {"stages": name, **settings}))
+    return build(get_method(name), method_settings(name, settings))
+
+
+def _report(record: Mapping[str, Any], began: float, n_scored: int) -> dict[str, Any]:
+    """Return a selection's record with what this run of it cost; nothing is exported yet."""
+    wall_s = round(time.perf_counter() - began, 3)
+    return {**record, "output": None, "manifest": None, "wall_s": wall_s, "n_scored": n_scored}
+
+
+def selection_table(view: View, chosen: Selection) -> "pa.Table":
+    """Return the chosen rows as a table of id, rank (from 1), gain, weight, reason."""
+    import pyarrow as pa
+
+    n = len(chosen)
+    ids = view.ids[chosen.indices].astype("U32")
+    return pa.table(
+        {
+            "id": pa.array(ids, pa.string()),
+            "rank": pa.array(np.arange(1, n + 1), pa.int64()),
+            "gain": pa.array(
+                chosen.gains if chosen.gains is not None else [None] * n, pa.float64()
+            ),
+            "weight": pa.array(
+                chosen.weights if chosen.weights is not None else np.ones(n), pa.float64()
+            ),
+            "reason": pa.array(list(chosen.reasons or [""] * n), pa.string()),
+        }
+    )
+
+
+def _needs(
+    method: Selector, scoring: "ScoringOptions", budget: Budget | None
+) -> dict[str, Need | Expression]:
+    needs = dict(method.requires())
+    counts = budget is not None and budget.counts_tokens
+    if LENGTH_ALIAS not in needs and ("target" in scoring.models or counts):
+        needs[LENGTH_ALIAS] = Need("length")
+    return needs
+
+
+def setting_owners(method: Selector | Procedure) -> list[str]:
+    """Return the names ``--set NAME.field=value`` may begin with: the method's and its scorers'."""
+    needs = method.requires().values() if isinstance(method, Selector) else ()
+    scorers = {need.scorer for need in needs if isinstance(need, Need) and need.scorer}
+    return sorted(
+        {method.name, *scorers, *([LENGTH_ALIAS] if isinstance(method, Selector) else [])}
+    )
+
+
+def refuse_unused(owners: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a setting of something that is not used."""
+    for key in settings:
+        owner, dot, name = key.partition(".")
+        if dot and owner not in owners:
+            near = get_close_matches(owner, owners, n=1)
+            hint = f"did you mean '{near[0]}.{name}'? " if near else ""
+            raise ConfigError(
+                f"--set {key}: this selection does not use {owner!r}; {hint}fields here belong to: "
+                f"{', '.join(owners)}"
+            )
+
+
+def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions) -> View:
+    if options.within is not None:
+        within = store.selection(options.within)["selection_id"]
+        refuse_revised(store, [within], "selecting within it")
+    view = store.view(
+        bind={alias: status.set_id for alias, status in bound.sets.items()},
+        expressions=bound.expressions,
+        where=options.where,
+        datasets=options.datasets,
+        within=options.within,
+        exclude=(*options.exclude, *_ids_of(store, options.without)),
+        tokens_set=bound.sets[LENGTH_ALIAS].set_id if LENGTH_ALIAS in bound.sets else None,
+    )
+    if len(view) == 0:
+        excluded = ", ".join(f"{count} {reason}" for reason, count in view.excluded.items())
+        raise ConfigError(
+            f"no example is eligible for {method.name!r}: {view.n_pool} in the pool"
+            + (
+                f", excluded: {excluded}; relax what excludes them"
+                if excluded
+                else "; read some first: curate ingest DATA"
+            )
+        )
+    return view
+
+
+def _record(
+    store: "Store",
+    method: Selector,
+    bound: Bound,
+    view: View,
+    chosen: Selection,
+    options: SelectOptions,
+) -> dict[str, Any]:
+    from curate.store.records import canonical_json, digest, utc_now
+
+    n_tokens, ratio = _tokens(view, chosen)
+    excluded = dict(view.excluded)
+    for reason, count in chosen.excluded.items():
+        excluded[reason] = excluded.get(reason, 0) + count
+    identity = {
+        "method": method.name,
+        "config": json.loads(json.dumps(asdict(cast(Any, method)), default=str)),
+        "budget": options.budget and str(Budget.parse(options.budget)),
+        "seed": options.seed,
+        "where": options.where,
+        "include": list(options.include),
+        "exclude": list(options.exclude),
+        "quota": dict(options.quota),
+        "within": options.within,
+        "without": list(options.without),
+        "datasets": sorted(options.datasets or [d.dataset_id for d in store.datasets()]),
+        "score_sets": {
+            alias: {"set_id": status.set_id, "content_hash": status.content_hash}
+            for alias, status in sorted(bound.sets.items())
+        },
+    }
+    warnings = [*bound.warnings, *chosen.warnings, *_length_warning(ratio)]
+    counts = {
+        "n_pool": view.n_pool,
+        "n_eligible": view.n_pool - sum(excluded.values()),
+        "n_excluded": excluded,
+        "n_selected": len(chosen),
+        "n_tokens": n_tokens,
+    }
+    return {
+        "selection_id": digest(canonical_json(identity), 8),
+        **identity,
+        **counts,
+        "counts": counts,
+        "length_ratio": ratio,
+        "warnings": warnings,
+        "created_at": utc_now(),
+        "specs": {alias: status.spec for alias, status in sorted(bound.sets.items())},
+        "inputs": inputs_of(store, identity["datasets"]),
+        "versions": library_versions(),
+    }
+
+
+def inputs_of(store: "Store", datasets: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what a record says of the datasets it was made from."""
+    wanted = set(datasets)
+    return [
+        {
+            "dataset_id": d.dataset_id, "name": d.name, "content_hash": d.content_hash,
+            "container": d.container, "format": d.format, "split": d.split, "n_rows": d.n_rows,
+        }
+        for d in store.datasets()
+        if d.dataset_id in wanted
+    ]  # fmt: skip
+
+
+def _tokens(view: View, chosen: Selection) -> tuple[int | None, float | None]:
+    if view.tokens is None:
+        return None, None
+    spent = view.tokens[chosen.indices]
+    mean_of_pool = float(view.tokens.mean())
+    ratio = float(spent.mean()) / mean_of_pool if len(spent) and mean_of_pool else None
+    return int(spent.sum()), ratio
+
+
+def _length_warning(ratio: float | None) -> list[str]:
+    if ratio is None or 1 / LONG_RATIO <= ratio <= LONG_RATIO:
+        return []
+    longer = "longer" if ratio > 1 else "shorter"
+    return [
+        (
+            f"the selected examples are {longer} than the pool's ({ratio:.2f}x the mean length in tokens): "
+            "compare with a random subset of equal tokens, not of equal count"
+        )
+    ]
+
+
+def _ids_of(store: "Store", selections: Sequence[str]) -> list[str]:
+    return [i for one in selections for i in store.selection_rows(one).column("id").to_pylist()]
+
+
+def _run_procedure(
+    store: "Store",
+    method: Procedure,
+    options: SelectOptions,
+    scoring: "ScoringOptions",
+    progress: Progress,
+    began: float,
+) -> dict[str, Any]:
+    from curate.select.procedures.driver import run_procedure
+    from curate.select.procedures.execute import StepExecutor
+
+    if options.bind or options.include or options.quota:
+        raise ConfigError(
+            f"method {options.method!r} is a procedure; --include and --quota apply to single "
+            "selectors, put them on the last of two commands"
+        )
+    refuse_unused(setting_owners(method), options.settings)
+    budget = None if options.budget is None else Budget.parse(options.budget)
+    journal = store.parts / "procedures" / f"{method.name}.jsonl"
+    execute = StepExecutor(store, method, options, scoring, SaidOnce(progress))
+    outcome = run_procedure(
+        method, budget, options.seed, execute, journal,
+        context=_circumstances(store, options, scoring), observe=execute.observe,
+    )  # fmt: skip
+    record = store.selection(outcome.selection_id)
+    warnings = list(dict.fromkeys([*record["warnings"], *outcome.warnings]))
+    made_by = record.get("made_by", record["method"])
+    record |= {"method": options.method, "made_by": made_by, "warnings": warnings}
+    if execute.models:
+        record["procedure"] = execute.cost()
+    if execute.models or outcome.warnings:
+        store.save_selection(record, store.selection_rows(outcome.selection_id))
+        execute.forget_models()
+    return _report(record, began, 0)
+
+
+def _circumstances(
+    store: "Store", options: SelectOptions, scoring: "ScoringOptions"
+) -> dict[str, Any]:
+    """Return what decides a procedure's results besides itself: the pool, its limits, the models."""
+    from curate.models.files import find_folder, folder_hash
+
+    models = {}
+    for role, name in scoring.models.items():
+        folder, commit = find_folder(name, scoring.revision if role == "target" else None)
+        models[role] = commit or folder_hash(folder)
+    if scoring.adapter is not None:
+        models["adapter"] = folder_hash(find_folder(scoring.adapter, None)[0])
+    return {
+        "pool": store.pool_hash(),
+        "limits": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(options).items()
+            if name in ("where", "exclude", "datasets", "within", "without", "allow_stale")
+        },
+        "models": models,
+        "template": scoring.template,
+        "dtype": scoring.dtype,
+    }

@@ -1,0 +1,246 @@
+"""Why a stored selection does not have an example, and what would have had to change."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
+
+import numpy as np
+from jaxtyping import Float
+
+from curate.contracts import Expression, Selection, Selector, View
+from curate.contracts.budget import Budget
+from curate.contracts.settings import settings_of
+from curate.errors import CurateError
+from curate.registry import build, get_method
+from curate.select.choose import rank
+from curate.select.marks import METHOD
+from curate.select.procedures.correct.revise import why_dropped
+from curate.select.run import LENGTH_ALIAS
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+MAX_RANKED: Final = 5
+Cause: TypeAlias = Literal[
+    "ranked below", "filtered", "failed", "left out", "quota", "not in its pool", "not marked",
+    "unknown",
+]  # fmt: skip
+_MADE_AGAIN: Final = "the ranking made again from stored scores"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Why one selection does not have one example.
+
+    Parameters
+    ----------
+    cause
+        ``ranked below``: the method considered it and others came first. ``filtered``: by where,
+        exclude or within. ``failed``: it has no score the method needs. ``left out``: the method
+        itself did not consider it. ``quota``: its source had its share. ``not in its pool``: not in
+        the datasets selected from. ``not marked``: the selection is what a person marked by hand.
+        ``unknown``: stored facts do not say.
+    text
+        The same in words, with what would have had to change where that is known.
+    rank, n_ranked
+        Place among all that the method ranks, from 1, and how many those are.
+    gain, last_gain
+        Its gain, and that of the last one kept.
+    needs
+        The smallest budget with which the same run has it.
+    """
+
+    selection_id: str
+    method: str
+    n_selected: int
+    cause: Cause
+    text: str
+    rank: int | None = None
+    n_ranked: int | None = None
+    gain: float | None = None
+    last_gain: float | None = None
+    needs: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a plain dictionary."""
+        return asdict(self)
+
+
+def absences(
+    store: "Store", document: Mapping[str, Any], selections: Sequence[str] = ()
+) -> list[Absence]:
+    """Explain each stored selection that does not have an example, the newest first.
+
+    Marks made by hand are explained where they are asked for.
+
+    A place in the ranking needs the selection to be made again from stored scores, which is done
+    for the selections asked for, or else for the newest `MAX_RANKED`. It costs what the
+    selections themselves cost, without any scoring.
+
+    Parameters
+    ----------
+    document
+        The example, as `Store.example` returns it.
+    selections
+        Ids (or beginnings of ids) of the selections to explain; none for all.
+    """
+    asked = [store.selection(name)["selection_id"] for name in selections]
+    newest = store.query(
+        f"select selection_id from selections where method <> '{METHOD}' "
+        "order by created_at desc, 1"
+    )
+    having = {one["selection_id"] for one in document["selections"]}
+    lacking = [name for name in asked or newest["selection_id"].to_pylist() if name not in having]
+    return [
+        why_absent(store, document, name, ranked=bool(asked) or i < MAX_RANKED)
+        for i, name in enumerate(lacking)
+    ]
+
+
+def why_absent(
+    store: "Store", document: Mapping[str, Any], selection_id: str, *, ranked: bool = True
+) -> Absence:
+    """Explain one selection that does not have an example; ``ranked``: make its ranking again."""
+    record = store.selection(selection_id)
+    kept = store.selection_rows(selection_id)
+    cause, text = _before_ranking(store, document, record)
+    if cause is None and not ranked:
+        cause = "unknown"
+        text = f"not ranked again; ask for it: curate explain {document['id']} --selection {selection_id}"
+    if cause is not None:
+        return Absence(selection_id, record["method"], len(kept), cause, text)
+    try:
+        return _by_rank(store, document, record, kept["id"].to_pylist())
+    except CurateError as error:
+        text = f"it cannot be known, {_MADE_AGAIN} fails: {error}"
+        return Absence(selection_id, record["method"], len(kept), "unknown", text)
+
+
+def _before_ranking(
+    store: "Store", document: Mapping[str, Any], record: Mapping[str, Any]
+) -> tuple[Cause | None, str]:
+    """Return what the record alone says, or no cause."""
+    example = document["id"]
+    if record["method"] == METHOD:
+        return (
+            "not marked",
+            f"{record['config']['marker']} has not marked it {record['config']['mark']}",
+        )
+    if "config" not in record or "score_sets" not in record:
+        return "unknown", "it cannot be known: its record does not say how it was made"
+    mine = {row["dataset"] for row in document["rows"]}
+    if not mine & set(record["datasets"]):
+        return (
+            "not in its pool",
+            f"it is in none of the datasets selected from; {_select_again(mine)}",
+        )
+    if example in record["exclude"]:
+        return "filtered", "--exclude names it"
+    sets = {one["set_id"]: alias for alias, one in record["score_sets"].items()}
+    failed = [one for one in document["failures"] if one["set_id"] in sets]
+    if failed:
+        alias = sets[failed[0]["set_id"]]
+        return (
+            "failed",
+            f"it has no score {alias!r} ({failed[0]['reason']}), which the method reads",
+        )
+    if record["within"] is not None:
+        inside = store.selection_rows(record["within"])["id"].to_pylist()
+        if example not in inside:
+            return "filtered", f"selection {record['within']}, inside which it was made, lacks it"
+    now = {one.set_id: one.content_hash for one in store.score_sets()}
+    for alias, one in record["score_sets"].items():
+        if now.get(one["set_id"]) != one["content_hash"]:
+            reason = "changed since" if one["set_id"] in now else "is gone"
+            return "unknown", f"it cannot be known: score set {one['set_id']} ({alias}) {reason}"
+    return None, ""
+
+
+def _select_again(datasets: set[str]) -> str:
+    return f"select from {', '.join(sorted(datasets))} too"
+
+
+def _by_rank(
+    store: "Store", document: Mapping[str, Any], record: Mapping[str, Any], kept: Sequence[str]
+) -> Absence:
+    selection_id, name, n = record["selection_id"], record["method"], len(kept)
+
+    def because(cause: Cause, text: str, **facts: Any) -> Absence:
+        return Absence(selection_id, name, n, cause, text, **facts)
+
+    cls = get_method(name)
+    if "revise" in record:
+        why = why_dropped(store, record, document["id"])
+        if why is not None:
+            return because("left out", f"its confidence is low, and no response replaced it: {why}")
+    if not issubclass(cls, Selector):
+        return because(
+            "unknown", f"it cannot be known: {name} is a procedure of several selections"
+        )
+    if not cls.nested:
+        text = f"it cannot be known: what {name} picks depends on how many are asked for"
+        return because("unknown", text)
+    method = build(cls, settings_of(record["config"]))
+    view = _view(store, method, record)
+    row = int(np.searchsorted(view.ids, document["id"].encode()))
+    if row >= len(view) or view.ids[row] != document["id"].encode():
+        if record["where"]:
+            return because("filtered", f"it does not satisfy --where {record['where']!r}")
+        return because("left out", "it has no value for something the method reads")
+    everything = rank(method, view, record["seed"], record["include"], record["quota"])
+    if view.ids[everything.indices[:n]].astype("U32").tolist() != list(kept):
+        return because("unknown", f"it cannot be known: {_MADE_AGAIN} differs from what is stored")
+    found = np.flatnonzero(everything.indices == row)
+    if len(found):
+        text, facts = _place(everything, int(found[0]), n, view, record)
+        return because("ranked below", text, **facts)
+    if record["quota"] and row in rank(method, view, record["seed"]).indices:
+        text = f"its source {document['source']!r} had its --quota with examples that rank higher"
+        return because("quota", text)
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in everything.excluded.items())
+    return because("left out", f"{name} did not consider it; it left out: {counts or 'none'}")
+
+
+def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
+    bound = {alias: one["set_id"] for alias, one in record["score_sets"].items()}
+    needs = method.requires()
+    return store.view(
+        bind=bound,
+        expressions={a: need.text for a, need in needs.items() if isinstance(need, Expression)},
+        where=record["where"],
+        datasets=record["datasets"],
+        within=record["within"],
+        exclude=record["exclude"],
+        tokens_set=bound.get(LENGTH_ALIAS),
+    )
+
+
+def _place(
+    everything: Selection, at: int, n_kept: int, view: View, record: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Say where in the ranking a row is, and what would have it: a budget, or a gain."""
+    n_ranked = len(everything)
+    needs = str(at + 1)
+    if record["budget"] and Budget.parse(record["budget"]).counts_tokens:
+        assert view.tokens is not None
+        needs = f"{int(view.tokens[everything.indices[: at + 1]].sum())}tok"
+    facts: dict[str, Any] = {"rank": at + 1, "n_ranked": n_ranked, "needs": needs}
+    text = (
+        f"rank {at + 1:,} of {n_ranked:,}, and {n_kept:,} were kept; --budget {needs} would have it"
+    )
+    gains = everything.gains
+    if gains is not None and np.isfinite(gains[[at, n_kept - 1]]).all():
+        gain, last = float(gains[at]), float(gains[n_kept - 1])
+        facts |= {"gain": gain, "last_gain": last}
+        text += f". Its gain is {gain:.6g}, that of the last one kept {last:.6g}"
+        if _sorted_by_gain(gains):
+            text += ": a gain above that, all else equal, would have it too"
+    if everything.reasons is not None:
+        text += f" ({everything.reasons[at]})"
+    return text, facts
+
+
+def _sorted_by_gain(gains: Float[np.ndarray, " n"]) -> bool:
+    finite = gains[np.isfinite(gains)]
+    return bool((np.diff(finite) <= 0).all())

@@ -1,0 +1,1 @@
+"""What people look at: charts, reports, notebooks, the explore page."""

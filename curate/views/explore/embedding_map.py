@@ -1,0 +1,201 @@
+"""The embedding map: examples in two dimensions, as points or, where they are many, as cells."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from curate.errors import ConfigError, DataError
+from curate.views.charts.text import one_line, pieces
+from curate.views.explore.question import Question
+from curate.views.explore.session import STORED, Session, row_mask
+
+if TYPE_CHECKING:
+    from curate.store.ids import Rows
+    from curate.store.projection import Points
+    from curate.store.snapshot import Snapshot, Values
+
+MOST_POINTS: Final = 4_000
+CELLS: Final = (120, 90)  # across and down
+CLUSTER: Final = "cluster"  # the column of cluster numbers, which are names and no amounts
+MOST_NAMES: Final = 7  # of a coloured text column; the others are one colour together
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The part of the map that is looked at."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Box":
+        """Read ``left,bottom,right,top``; `ConfigError` for anything else."""
+        try:
+            left, bottom, right, top = (float(part) for part in text.split(","))
+        except ValueError:
+            left = bottom = right = top = 0.0
+        if not (np.isfinite([left, bottom, right, top]).all() and left < right and bottom < top):
+            raise ConfigError(f"a box is LEFT,BOTTOM,RIGHT,TOP, got {text!r}")
+        return cls(left, bottom, right, top)
+
+    @classmethod
+    def around(cls, points: "Points") -> "Box":
+        """Return the smallest box with some room that holds the points."""
+        low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
+        room = np.where(high > low, 0.03 * (high - low), 0.5)
+        (left, bottom), (right, top) = low - room, high + room
+        return cls(float(left), float(bottom), float(right), float(top))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Colour:
+    """What colours a point: a value, or the code of a name with -1 for none."""
+
+    values: "Values"
+    names: list[str]
+
+    @property
+    def is_named(self) -> bool:
+        return bool(self.names)
+
+
+def embeddings(snapshot: "Snapshot") -> list[str]:
+    """Return the vector columns that can be mapped, as ``alias.column``."""
+    return [f"{alias}.{name}" for alias, shape in snapshot.shapes.items() for name in shape.vectors]
+
+
+def embedding_map(
+    session: Session, question: Question, embedding: str, colour: str, box: str = ""
+) -> dict[str, Any]:
+    """Return what to draw of the rows that are meant.
+
+    Up to `MOST_POINTS` in the box are points, ``[x, y, colour, id]``; more are cells of a grid,
+    ``[column, row, n, colour]``, with the mean value or the most frequent name of the cell. Colours
+    are numbers, or indices into ``names``. The projection is computed once for a state of the store.
+    """
+    snapshot = session.snapshot()
+    points, rows = session.remembered(
+        ("points", embedding), lambda: _points(session, snapshot, embedding)
+    )
+    if not len(rows):
+        return {"embedding": embedding, "n": 0, "n_map": 0, "points": [], "box": [0, 0, 1, 1]}
+    whole = session.remembered(("box", embedding), lambda: Box.around(points))
+    frame = Box.parse(box) if box else whole
+    colours = _colour(session, snapshot, colour)
+    meant = question.mask(session, snapshot)[rows]
+    x, y = points[:, 0], points[:, 1]
+    if box:
+        meant = meant & (x >= frame.left) & (x <= frame.right)
+        meant &= (y >= frame.bottom) & (y <= frame.top)
+    picked = np.flatnonzero(meant)
+    found: dict[str, Any] = {
+        "embedding": embedding, "n": len(picked), "n_map": len(rows), "names": colours.names,
+        "box": [frame.left, frame.bottom, frame.right, frame.top],
+    }  # fmt: skip
+    values = colours.values[rows[picked]]
+    found["range"] = _spread(values) if not colours.is_named else None
+    if len(picked) <= MOST_POINTS:
+        found["points"] = [
+            [float(a), float(b), _number(value), name]
+            for a, b, value, name in zip(
+                x[picked], y[picked], values.tolist(), snapshot.names(rows[picked]), strict=True
+            )
+        ]
+        return found
+    return found | {"cells": _cells(points[picked], frame, values, colours), "grid": list(CELLS)}
+
+
+def _points(session: Session, snapshot: "Snapshot", embedding: str) -> "tuple[Points, Rows]":
+    alias, _, column = embedding.rpartition(".")
+    shape = snapshot.shapes.get(alias)
+    if shape is None or column not in shape.vectors:
+        known = ", ".join(embeddings(snapshot)) or "none; make one: curate score --scorer embedding"
+        raise DataError(f"no embedding {embedding!r} in the store; there are: {known}")
+    points, ids = session.store.projected(shape.set_id, column)
+    rows = snapshot.places(ids)
+    known_rows = (rows >= 0) & np.isfinite(points).all(axis=1)
+    return points[known_rows], rows[known_rows]
+
+
+def _colour(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
+    if not colour:
+        return _Colour(np.full(len(snapshot), np.nan), [])
+    return session.remembered(
+        (STORED, "colour", colour), lambda: _coloured(session, snapshot, colour)
+    )
+
+
+def _coloured(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
+    if colour.startswith("selection:"):
+        picks = session.selection(colour.partition(":")[2])
+        kept = row_mask(len(snapshot), picks.rows)
+        return _Colour(np.where(kept, 0.0, 1.0), ["kept", "not kept"])
+    known = snapshot.columns.get(colour)
+    if known is None:
+        raise DataError(
+            f"no column {colour!r} to colour by; there are: {', '.join(snapshot.columns)}"
+        )
+    if known.kind == "number" and known.column != CLUSTER:
+        return _Colour(snapshot.values(colour), [])
+    if known.kind == "bool":
+        return _Colour(1 - snapshot.values(colour), ["true", "false"])
+    codes, found = snapshot.codes(colour)
+    names = [str(one) for one in found]
+    common = commonest(codes, names, MOST_NAMES)
+    place = np.full(len(names) + 1, float(len(common)))
+    place[common] = np.arange(len(common))
+    place[-1] = np.nan
+    labels = ["".join(pieces(one_line(names[k], 40))) for k in common]
+    return _Colour(place[codes], labels + (["others"] if len(names) > len(common) else []))
+
+
+def commonest(codes: "Rows", names: "Sequence[str]", most: int) -> list[int]:
+    """Return the most frequent codes, the most frequent first; ties by name."""
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    return heapq.nsmallest(most, range(len(names)), key=lambda k: (-counts[k], names[k]))
+
+
+def _cells(points: "Points", box: Box, values: "Values", colours: _Colour) -> list[list[Any]]:
+    across, down = CELLS
+    x = ((points[:, 0] - box.left) / (box.right - box.left) * across).astype(np.int64)
+    y = ((points[:, 1] - box.bottom) / (box.top - box.bottom) * down).astype(np.int64)
+    cell = np.clip(y, 0, down - 1) * across + np.clip(x, 0, across - 1)
+    counts = np.bincount(cell, minlength=across * down)
+    known = np.isfinite(values)
+    if colours.is_named:
+        k = len(colours.names)
+        by_name = np.bincount(
+            cell[known] * k + values[known].astype(np.int64), minlength=across * down * k
+        ).reshape(-1, k)
+        colour = np.where(by_name.any(axis=1), by_name.argmax(axis=1), np.nan)
+    else:
+        n = np.bincount(cell[known], minlength=across * down)
+        total = np.bincount(cell[known], values[known], minlength=across * down)
+        colour = np.where(n > 0, total / np.maximum(n, 1), np.nan)
+    filled = np.flatnonzero(counts)
+    return [
+        [c % across, c // across, n, _number(value)]
+        for c, n, value in zip(
+            filled.tolist(), counts[filled].tolist(), colour[filled].tolist(), strict=True
+        )
+    ]
+
+
+def _spread(values: "Values") -> list[float] | None:
+    """Return the 2% and 98% quantiles, between which colours change."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return None
+    low, high = np.quantile(finite, [0.02, 0.98]).tolist()
+    return [low, high]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

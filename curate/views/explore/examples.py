@@ -1,0 +1,149 @@
+"""One example in full, why selections have it or not, and the other responses to its instruction."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from curate.select.explain import facts
+from curate.select.marks import METHOD
+from curate.views.charts.text import one_line, pieces
+from curate.views.explore.embedding_map import CLUSTER
+from curate.views.explore.rows import described
+from curate.views.explore.session import Session
+
+if TYPE_CHECKING:
+    from curate.store.snapshot import Snapshot
+
+MOST_CHARS: Final = 8_000  # of one message, unless the whole is asked for
+MOST_RESPONSES: Final = 12
+
+
+def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]:
+    """Return an example's texts, scores with percentiles, and the selections that have it.
+
+    Long messages are cut at `MOST_CHARS` unless the ``whole`` is asked for.
+    """
+    document = facts(session.store, example_id)
+    snapshot = session.snapshot()
+    group = _group_rows(snapshot, document["group_id"])
+    return {
+        "id": document["id"],
+        "source": pieces(one_line(document["source"] or "", 200)),
+        "group_id": document["group_id"],
+        "n_responses": len(group),
+        "n_chars": document["n_chars"],
+        "n_rows": document["n_rows"],
+        "names": [pieces(one_line(one["external_id"], 80)) for one in document["rows"][:5]
+                  if one["external_id"]],
+        "mark": session.marks().get(document["id"]),
+        "messages": [_message(one, whole) for one in document["messages"]],
+        "tools": _text(json.dumps(document["tools"], indent=1, ensure_ascii=False), whole) if document["tools"] else None,
+        "scores": _scores(document),
+        "failures": [{"alias": one["alias"], "reason": pieces(one["reason"])}
+                     for one in document["failures"]],
+        "selections": [_chosen(one) for one in document["selections"] if one["method"] != METHOD],
+    }  # fmt: skip
+
+
+def why_not(session: Session, example_id: str) -> list[dict[str, Any]]:
+    """Return why each selection that lacks an example lacks it; rankings are made again for this."""
+    from curate.select.why_not import absences
+
+    found = absences(session.store, session.store.example(example_id))
+    return [
+        {"id": one.selection_id, "method": one.method, "cause": one.cause, "text": pieces(one.text)}
+        for one in found
+    ]
+
+
+def responses(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]:
+    """Return the responses to the instruction of an example, side by side, with their scores.
+
+    At most `MOST_RESPONSES`, the example itself among them; ``n`` counts all. ``best`` names for
+    each score the example with the highest and the lowest value among those shown.
+    """
+    snapshot = session.snapshot()
+    row = snapshot.place(example_id)
+    codes, names = snapshot.codes("group_id")
+    rows = np.flatnonzero(codes == codes[row])
+    kept = np.sort(np.r_[row, rows[rows != row][: MOST_RESPONSES - 1]])
+    scores = [name for name, one in snapshot.columns.items() if one.shape and one.kind == "number"]
+    listed = described(session, snapshot, kept, scores)
+    picks = [one for one in session.selections() if one.method != METHOD]
+    limit = 10_000_000 if whole else MOST_CHARS
+    texts = dict(zip(snapshot.names(kept), snapshot.previews(kept, limit), strict=True))
+    for one, at in zip(listed, kept.tolist(), strict=True):
+        text = texts[one["id"]]
+        one["response"] = _text(text.response, whole, text.n_response)
+        one["selections"] = [
+            {"id": pick.selection_id, "method": pick.method} for pick in picks if at in pick.rows
+        ]
+    first = next(iter(texts.values()))
+    return {
+        "group_id": names[int(codes[row])],
+        "n": len(rows),
+        "prompt": _text(first.prompt, whole, first.n_prompt),
+        "columns": [name for name in scores if any(o["values"][name] is not None for o in listed)],
+        "responses": listed,
+    }
+
+
+def _group_rows(snapshot: "Snapshot", group_id: str) -> Any:
+    codes, names = snapshot.codes("group_id")
+    return np.flatnonzero(codes == names.index(group_id)) if group_id in names else np.zeros(0)
+
+
+def _message(message: Mapping[str, Any], whole: bool) -> dict[str, Any]:
+    content = message.get("content")
+    parts = (
+        [content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False)]
+        if content
+        else []
+    )
+    extra = {key: message[key] for key in ("reasoning_content", "tool_calls") if message.get(key)}
+    parts += [f"{key}: {value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)}"
+              for key, value in extra.items()]  # fmt: skip
+    return {
+        "role": pieces(one_line(str(message.get("role")), 40)),
+        **_text("\n".join(parts), whole),
+    }
+
+
+def _text(text: str, whole: bool, n_chars: int | None = None) -> dict[str, Any]:
+    """Return a text with hidden characters named, and how many of its ``n_chars`` were cut."""
+    kept = text if whole else text[:MOST_CHARS]
+    return {"text": pieces(kept), "n_cut": (len(text) if n_chars is None else n_chars) - len(kept)}
+
+
+def _scores(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "column": f"{alias}.{name}",
+            "value": _value(value),
+            "percentile": None
+            if name == CLUSTER
+            else document["percentiles"].get(alias, {}).get(name),
+        }
+        for alias, columns in document["scores"].items()
+        for name, value in columns.items()
+    ]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [f"{len(value):,} numbers"]
+    if isinstance(value, str):
+        return pieces(one_line(value, 400))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _chosen(one: Mapping[str, Any]) -> dict[str, Any]:
+    gain, last = one["gain"], one["last_gain"]
+    return {
+        "id": one["selection_id"], "method": one["method"], "rank": one["rank"],
+        "n_selected": one["n_selected"], "gain": _value(gain), "last_gain": _value(last),
+        "reason": pieces(one["reason"] or ""),
+    }  # fmt: skip

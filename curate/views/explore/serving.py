@@ -1,0 +1,142 @@
+"""Serving the page: a port of this machine alone, a token, and a browser where there is one."""
+
+import errno
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from curate.errors import ConfigError, CurateError, MissingPackageError
+
+ADDRESS: Final = "127.0.0.1"
+WAIT_S: Final = 3.0  # for a job that holds the store; then the last snapshot answers
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A page that is ready: its address with the token, and what answers there."""
+
+    url: str
+    port: int
+    n_examples: int
+    marker: str
+    listener: socket.socket
+    application: Any
+
+    def run(self) -> None:
+        """Answer until interrupted."""
+        import uvicorn
+
+        config = uvicorn.Config(
+            self.application, log_level="warning", access_log=False, lifespan="off",
+            server_header=False,
+        )  # fmt: skip
+        try:
+            uvicorn.Server(config).run(sockets=[self.listener])
+        except KeyboardInterrupt:
+            return
+        finally:
+            self.listener.close()
+
+
+def prepare(store: Path, port: int, marker: str | None) -> Served:
+    """Open the store for a look, take a port, and begin to read the pool into memory.
+
+    Parameters
+    ----------
+    port
+        0 for any free one.
+    marker
+        Name under which marks are stored; the login name by default.
+
+    Raises
+    ------
+    ConfigError
+        The port is taken or not one, or the marker's name cannot be part of an id.
+    MissingPackageError
+        The packages of the server are not installed.
+    StoreError
+        There is no store, or it is held by another process.
+    """
+    from curate.select.marks import check_marker
+    from curate.store import Store
+
+    try:
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise MissingPackageError(
+            f"the explore page needs the package {error.name}; type: pip install 'curate-sft[explore]'"
+        ) from error
+    del starlette, uvicorn
+    from curate.views.explore.server import application
+    from curate.views.explore.session import Session
+
+    name = check_marker(marker if marker is not None else _login())
+    opened = Store(store, create=False, wait_s=WAIT_S)
+    listener = listen(port)
+    taken = int(listener.getsockname()[1])
+    session = Session(opened, name)
+    threading.Thread(target=_warm, args=(session,), daemon=True).start()  # while the browser starts
+    token = secrets.token_urlsafe(24)
+    return Served(
+        f"http://{ADDRESS}:{taken}/?token={token}", taken, opened.n_examples(), name, listener,
+        application(session, token, f"curate-explore-{taken}"),
+    )  # fmt: skip
+
+
+def _warm(session: Any) -> None:
+    """Read the pool into memory; an error is that of the first question, which finds it again."""
+    with suppress(CurateError):
+        session.snapshot()
+
+
+def listen(port: int) -> socket.socket:
+    """Listen on a port of this machine alone; `ConfigError` where that cannot be."""
+    if not 0 <= port <= 65_535:
+        raise ConfigError(f"--port must be 0 to 65535, got {port}; 0 takes any free one")
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if sys.platform != "win32":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((ADDRESS, port))
+        listener.listen(64)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} is in use; give another one, or leave --port out to take a free one"
+            ) from error
+        raise ConfigError(
+            f"cannot listen on port {port}: {error.strerror}; leave --port out to take a free one"
+        ) from error
+    return listener
+
+
+def open_browser(url: str) -> bool:
+    """Open the page in the user's browser; return whether there is one to open it with."""
+    has_screen = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+    try:
+        return has_screen and webbrowser.open(url)
+    except webbrowser.Error:
+        return False
+
+
+def _login() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError) as error:
+        raise ConfigError(
+            "this machine does not say who you are; give a name for your marks: --marker NAME"
+        ) from error

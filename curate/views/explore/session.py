@@ -1,0 +1,188 @@
+"""What one explore page knows of its store: a snapshot, made anew when the store has changed."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+
+import numpy as np
+
+from curate.errors import StoreError
+from curate.select.marks import MARKS, METHOD, marked, marks_id
+
+if TYPE_CHECKING:
+    from curate.store import Store
+    from curate.store.ids import Rows
+    from curate.store.snapshot import Snapshot
+
+T = TypeVar("T")
+STORED: Final = "stored"  # begins the keys of what depends on stored selections
+REMEMBERED: Final = 48  # masks, orders and bins of one snapshot, 1 to 8 bytes an example each
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredPicks:
+    """A stored selection against the snapshot: its rows in order of rank, and how many are gone."""
+
+    selection_id: str
+    method: str
+    budget: str | None
+    created_at: str
+    rows: "Rows"
+    n_gone: int
+
+
+@final
+class Session:
+    """One explore page. Each question to it opens the store for one query at most, often for none.
+
+    Parameters
+    ----------
+    store
+        Opened with a short ``wait_s``: while a job holds the store, answers come from the last
+        snapshot, and `notice` says so.
+    marker
+        Who marks; see `curate.select.marks`.
+    """
+
+    def __init__(self, store: "Store", marker: str) -> None:
+        self.store = store
+        self.marker = marker
+        self.notice = ""
+        self._lock = threading.RLock()
+        self._stat: tuple[int, ...] = ()
+        self._snapshot: Snapshot | None = None
+        self._taken = ""
+        self._selections: dict[str, StoredPicks] = {}
+        self._marks: dict[str, str] = {}
+        self._memory: OrderedDict[Hashable, Any] = OrderedDict()
+        self._generation = 0
+
+    def snapshot(self) -> "Snapshot":
+        """Return the pool as it is now, or as it was last where the store is held by a job."""
+        with self._lock:
+            stat = self._file_state()
+            if self._snapshot is None:
+                self._read()
+                self._stat = stat
+            elif stat != self._stat:
+                try:
+                    self._read()
+                    self._stat, self.notice = stat, ""
+                except StoreError as error:
+                    self.notice = f"shown as of {self._taken}: {error}"
+            assert self._snapshot is not None
+            return self._snapshot
+
+    def selections(self) -> list[StoredPicks]:
+        """Return the stored selections, oldest first; of marks, only those of this marker."""
+        self.snapshot()
+        return list(self._selections.values())
+
+    def selection(self, selection_id: str) -> StoredPicks:
+        """Return a stored selection by its id, or the beginning of one; `DataError` if there is none.
+
+        Marks of this marker that nobody has made yet are a selection of nothing.
+        """
+        self.snapshot()
+        if selection_id not in self._selections:
+            if selection_id in {marks_id(self.marker, mark) for mark in MARKS}:
+                return StoredPicks(selection_id, METHOD, None, "", np.zeros(0, dtype=np.int64), 0)
+            selection_id = str(self.store.selection(selection_id)["selection_id"])
+        return self._selections[selection_id]
+
+    def marks(self) -> dict[str, str]:
+        """Return ``in`` or ``out`` by the id of each marked example."""
+        self.snapshot()
+        return self._marks
+
+    def forget_stored(self) -> None:
+        """Read the stored selections anew with the next question."""
+        with self._lock:
+            self._stat = ()
+
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for a key since the last snapshot, or make it."""
+        with self._lock:
+            if key in self._memory:
+                self._memory.move_to_end(key)
+                found: T = self._memory[key]
+                return found
+            began = self._generation
+        made = make()
+        with self._lock:
+            if self._generation != began:
+                return made  # of a snapshot that is gone
+            self._memory[key] = made
+            while len(self._memory) > REMEMBERED:
+                self._memory.popitem(last=False)
+        return made
+
+    def _file_state(self) -> tuple[int, ...]:
+        try:
+            stat = self.store.path.stat()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"the store {self.store.path} is gone; stop and start again"
+            ) from error
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+    def _read(self) -> None:
+        """Read snapshot, selections and marks; where one of them fails, all stay as they were."""
+        snapshot = self._snapshot
+        known = {(one.selection_id, one.created_at): one for one in self._selections.values()}
+        if snapshot is None or self.store.state() != snapshot.state:
+            snapshot, known = self.store.snapshot(), {}
+        selections = {one.selection_id: one for one in _stored(self.store, snapshot, known)}
+        found = marked(self.store, self.marker)
+        for key in list(self._memory):
+            if snapshot is not self._snapshot or (isinstance(key, tuple) and key[0] == STORED):
+                del self._memory[key]
+        self._snapshot, self._selections = snapshot, selections
+        self._marks = {i: mark for mark, ids in found.items() for i in ids}
+        self._generation += 1
+        self._taken = datetime.now().strftime("%H:%M:%S")
+
+
+def _stored(
+    store: "Store", snapshot: "Snapshot", known: "Mapping[tuple[str, str], StoredPicks]"
+) -> "Iterator[StoredPicks]":
+    """Yield the stored selections, oldest first; those that are known are not read again."""
+    from curate.store.connection import literal
+    from curate.store.ids import id_bytes
+
+    records = store.query(
+        "select selection_id, method, budget, created_at from selections "
+        "order by created_at, selection_id"
+    ).to_pylist()
+    unread = [
+        one["selection_id"]
+        for one in records
+        if (one["selection_id"], one["created_at"]) not in known
+    ]
+    picked = store.query(
+        "select selection_id, id from selection_rows where selection_id in "
+        f"({', '.join(map(literal, unread)) or 'null'}) order by selection_id, rank"
+    )
+    names = picked["selection_id"].combine_chunks().dictionary_encode()
+    codes = names.indices.to_numpy()
+    at = snapshot.places(id_bytes(picked["id"]))
+    number = {name: k for k, name in enumerate(names.dictionary.to_pylist())}
+    for one in records:
+        key = one["selection_id"], one["created_at"]
+        if key in known:
+            yield known[key]
+            continue
+        rows = at[codes == number.get(one["selection_id"], -1)]
+        kept = rows[rows >= 0]
+        yield StoredPicks(key[0], one["method"], one["budget"], key[1], kept, len(rows) - len(kept))
+
+
+def row_mask(n: int, rows: "Rows") -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """Return which of n rows are among some, (n,)."""
+    mask = np.zeros(n, dtype=bool)
+    mask[rows] = True
+    return mask

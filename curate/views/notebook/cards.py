@@ -1,0 +1,214 @@
+"""What a notebook shows of a pool, a scoring run, a selection and a proof below a cell."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from curate.contracts.display import show_as
+from curate.scoring.outcome import ScoreReport
+from curate.views.charts.numbers import Values, bin_counts, bin_edges, percent, short
+from curate.views.notebook.columns import complete_sets
+from curate.views.notebook.fragment import (
+    Cell,
+    fragment,
+    heading,
+    paragraph,
+    side_by_side,
+    spark,
+    table,
+    tiles,
+)
+
+if TYPE_CHECKING:
+    from curate.api.pool import Pool
+    from curate.api.selection import Selected
+    from curate.scoring.outcome import ScoredSet
+    from curate.store import ScoreSetStatus, Store
+    from curate.views.notebook.proof_plots import ProofPlots
+
+N_ROWS: Final = 5
+MAX_SETS: Final = 12
+MAX_SELECTIONS: Final = 8
+_NUMBERS: Final = ("float", "int")
+_PLOTTED: Final = 2  # charts of a proof's card
+
+
+def pool_card(pool: "Pool") -> str:
+    """Return counts, scores with their distributions, selections and the first rows of a pool."""
+    from curate.store.texts import first_examples
+
+    status = pool.status()
+    parts = [
+        heading(f"Pool {pool.store.path.name}", str(pool.store.path)),
+        tiles(
+            [
+                ("examples", f"{status['n_examples']:,}"),
+                ("rows of the input", f"{status['n_rows']:,}"),
+                ("prompts", f"{status['n_groups']:,}"),
+                ("sources", f"{status['n_sources']:,}"),
+                ("score sets", f"{len(status['score_sets']):,}"),
+                ("selections", f"{len(status['selections']):,}"),
+            ]
+        ),
+    ]
+    sets = list({one.set_id: one for one in complete_sets(pool.store).values()}.values())
+    if sets:
+        parts += [heading("Scores"), _score_table(pool.store, sets[-MAX_SETS:])]
+    if status["selections"]:
+        newest = status["selections"][-MAX_SELECTIONS:][::-1]
+        rows = [
+            (
+                one["selection_id"][:8], str(one["method"]), str(one["budget"] or "-"),
+                f"{one['n_selected']:,}",
+            )
+            for one in newest
+        ]  # fmt: skip
+        parts += [
+            heading("Selections"),
+            table(("id", "method", "budget", "picked"), rows, ("picked",)),
+        ]
+    shown = first_examples(pool.store, N_ROWS).to_pylist()
+    if shown:
+        parts += [heading("First examples"), _example_table(shown)]
+    else:
+        parts.append(paragraph("The pool is empty. Read some examples: pool.ingest(FILE)"))
+    return fragment(*parts)
+
+
+@show_as(ScoreReport)
+def score_card(report: ScoreReport) -> str:
+    """Return what a scoring run did, and how the values of its score sets lie."""
+    rows = [
+        (
+            one.alias, one.status.scorer, f"{one.n_scored:,}", f"{one.n_reused:,}",
+            f"{one.status.n_failed:,}", f"{one.status.tokens:,}", f"{one.status.wall_s:,.1f}",
+        )
+        for one in report.sets
+    ]  # fmt: skip
+    columns = ("score set", "scorer", "scored now", "found there", "failed", "tokens", "seconds")
+    parts = [heading(f"Scores, {report.wall_s:,.1f} s"), table(columns, rows, columns[2:])]
+    parts += [paragraph(text) for text in _failures(report.sets)]
+    if report.store is not None:
+        parts.append(_score_table(report.store, [one.status for one in report.sets]))
+    return fragment(*parts)
+
+
+def selection_card(selection: "Selected") -> str:
+    """Return counts, shifts and the first rows of a selection."""
+    d = selection.document
+    if "selection_id" not in d:
+        return fragment(heading("Plan of a selection", selection.plan_text()))
+    ratio = d.get("length_ratio")
+    facts = [
+        ("picked", f"{len(selection):,}"),
+        ("of the pool", percent(d["n_selected"], d["n_pool"])),
+        ("could be picked", short(d.get("n_eligible"))),
+        ("tokens", short(d.get("n_tokens"))),
+        ("times the pool's mean length", "-" if ratio is None else f"{ratio:.2f}"),
+    ]
+    name = " ".join(str(part) for part in (d["method"], d.get("budget")) if part)
+    parts = [heading(f"Selection {name}", f"id {selection.id}"), tiles(facts)]
+    parts += [paragraph(f"Warning: {text}") for text in d.get("warnings") or ()]
+    plots = selection.pool.plot
+    drawn = len(selection) and len(selection.pool)
+    charts = [plots.sources(selection), plots.lengths(selection)] if drawn else []
+    if charts:
+        parts.append(side_by_side([one.figure for one in charts]))
+    shown = selection.to_arrow(N_ROWS).to_pylist()
+    if shown:
+        parts += [heading("First picks"), _pick_table(shown)]
+    return fragment(*parts)
+
+
+def proof_card(document: Mapping[str, Any], plots: "ProofPlots") -> str:
+    """Return the verdicts of a proof and its paired differences, or the plan of one."""
+    d = document
+    facts = [
+        ("model", Path(str(d["model"])).name),
+        ("pool", f"{d['n_pool']:,} examples"),
+        ("budgets", ", ".join(map(str, d["budgets"]))),
+        ("seeds", str(d["seeds"])),
+        ("trials", f"{d['plan']['n_trials']:,}"),
+    ]
+    if "results" not in d:
+        return fragment(heading("Plan of a proof"), tiles(facts))
+    parts = [heading("Proof"), tiles(facts), table(VERDICTS, verdict_rows(d), VERDICTS[5:])]
+    charts = [one.figure for one in plots.differences()][:_PLOTTED]
+    return fragment(*parts, side_by_side(charts))
+
+
+VERDICTS: Final = ("target", "budget", "metric", "method", "verdict", "minus random (95% interval)")
+
+
+def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return what a proof says of each method, under the columns `VERDICTS`."""
+    rows: list[tuple[str, ...]] = []
+    for one in document["results"]:
+        for label, row in one["methods"].items():
+            delta = row["delta_vs_random"]
+            if delta is not None or row["mean"] is None:
+                said = "-"
+                if delta is not None:
+                    said = (
+                        f"{delta['mean']:+.4f} ({delta['ci_low']:+.4f} to {delta['ci_high']:+.4f})"
+                    )
+                about = (str(one["target"]), str(one["budget"]), str(one["metric"]))
+                rows.append((*about, str(label), str(row["verdict"]), said))
+    return rows
+
+
+def _failures(sets: "Sequence[ScoredSet]") -> list[str]:
+    failed = [
+        f"{one.alias}: {n:,} failed, {reason}" for one in sets for reason, n in one.failures.items()
+    ]
+    return failed + [text for one in sets for text in one.warnings()]
+
+
+def _score_table(store: "Store", sets: "Sequence[ScoreSetStatus]") -> str:
+    """Return one line for each column of numbers: quantiles and a small histogram."""
+    rows: list[tuple[Cell, ...]] = []
+    for status in sets:
+        for name, values in _values(store, status).items():
+            known = values[np.isfinite(values)]
+            label = f"{status.alias}.{name}"
+            if not len(known):
+                rows.append((label, f"{len(known):,}", "-", "-", "-", ""))
+                continue
+            low, middle, high = np.quantile(known, [0.01, 0.5, 0.99]).tolist()
+            drawn = spark(bin_counts(known, bin_edges(known)), label)
+            numbers = (f"{len(known):,}", short(low), short(middle), short(high))
+            rows.append((label, *numbers, (drawn,)))
+    columns = ("score", "values", "1%", "median", "99%", "distribution")
+    return table(columns, rows, columns[1:5]) if rows else ""
+
+
+def _values(store: "Store", status: "ScoreSetStatus") -> dict[str, Values]:
+    from curate.store.connection import identifier, literal
+
+    names = [name for name, dtype in status.columns.items() if dtype in _NUMBERS]
+    if not names:
+        return {}
+    listed = ", ".join(map(identifier, names))
+    found = store.query(f"select {listed} from score_set({literal(status.set_id)})")
+    return {name: found[name].to_numpy().astype(np.float64) for name in names}
+
+
+def _example_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        (r["id"][:8], r["source"] or "-", r["prompt"] or "", r["response"] or "") for r in rows
+    ]
+    return table(("id", "source", "prompt", "response"), cells)
+
+
+def _pick_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        (
+            f"{r['rank']:,}", r["id"][:8], short(r["gain"]), r["reason"] or "-",
+            r["source"] or "-", r["prompt"] or "", r["response"] or "",
+        )
+        for r in rows
+    ]  # fmt: skip
+    columns = ("place", "id", "gain", "reason", "source", "prompt", "response")
+    return table(columns, cells, ("place", "gain"))

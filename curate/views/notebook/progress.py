@@ -1,0 +1,166 @@
+"""Progress in a notebook: Jupyter, VS Code and Colab through the kernel's display, marimo through its own.
+
+Nothing of this needs widgets: a bar is a line of HTML that is replaced in place. What runs the
+notebook is looked up among the modules that are loaded, so that importing this imports neither.
+"""
+
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from curate.contracts.progress import Progress
+from curate.views.charts.text import html as safe
+from curate.views.charts.text import plain
+
+INTERVAL_S: Final = 0.2
+OPEN_LINES: Final = 6  # of what was said; the lines before are folded away
+WARNING: Final = "warning"
+
+
+def notebook_progress() -> Progress | None:
+    """Return the progress that suits the notebook this runs in, or None outside of one."""
+    marimo = sys.modules.get("marimo")
+    if marimo is not None and marimo.running_in_notebook():
+        return MarimoProgress(marimo)
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if ipython is None or getattr(shell, "kernel", None) is None:  # a terminal has no kernel
+        return None
+    return KernelProgress(ipython)
+
+
+@dataclass
+class _Stage:
+    """How far one stage is; ``handle`` is what draws it, where each stage has its own."""
+
+    name: str
+    total: int | None
+    unit: str
+    handle: Any
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def text(self, ended: bool) -> str:
+        """Return the stage in one line."""
+        seconds = time.monotonic() - self.began
+        of = f" of {self.total:,}" if self.total is not None and not ended else ""
+        left = ""
+        if not ended and self.total and self.done:
+            left = f", about {seconds / self.done * (self.total - self.done):,.0f} s left"
+        return f"{self.name}: {self.done:,}{of} {self.unit}, {seconds:,.0f} s{left}"
+
+
+@final
+class KernelProgress:
+    """One output below each cell, replaced in place: what was said so far, and the bars that run."""
+
+    def __init__(self, ipython: Any) -> None:
+        self._ipython = ipython
+        self._cell: int | None = None
+        self._handle = ""
+        self._lines: list[str] = []
+        self._stages: dict[str, _Stage] = {}
+        self._shown = 0.0
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Begin a stage below the ones before it."""
+        self._begin_cell()
+        self._stages[stage] = _Stage(stage, total, unit, None)
+        self._show()
+
+    def advance(self, stage: str, amount: int) -> None:
+        """Report units as done; draws at most five times a second."""
+        self._stages[stage].done += amount
+        if time.monotonic() - self._shown >= INTERVAL_S:
+            self._show()
+
+    def finish(self, stage: str) -> None:
+        """End a stage; its line stays."""
+        self.note(self._stages.pop(stage).text(ended=True))
+
+    def note(self, text: str) -> None:
+        """Say one line below the cell."""
+        self._begin_cell()
+        self._lines.append(text)
+        self._show()
+
+    def _begin_cell(self) -> None:
+        """Forget what an earlier cell said, and what it left unfinished."""
+        cell = self._ipython.get_ipython().execution_count
+        if cell != self._cell:
+            self._cell, self._handle = cell, ""
+            self._lines, self._stages = [], {}
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        is_new = not self._handle
+        self._handle = self._handle or uuid.uuid4().hex
+        running = [one.text(ended=False) for one in self._stages.values()]
+        self._ipython.display.display(
+            {
+                "text/plain": plain("\n".join([*self._lines[-OPEN_LINES:], *running])),
+                "text/html": self._page(),
+            },
+            raw=True, display_id=self._handle, update=not is_new,
+        )  # fmt: skip
+
+    def _page(self) -> str:
+        """Return the last lines, the ones before them folded away, and the running bars."""
+        folded, shown = self._lines[:-OPEN_LINES], self._lines[-OPEN_LINES:]
+        shown = [one for one in folded if one.startswith(WARNING)] + shown
+        parts = [
+            f"<details><summary>{len(folded):,} lines before</summary>{_lines(folded)}</details>"
+            if folded
+            else "",
+            _lines(shown) if shown else "",
+        ]
+        for one in self._stages.values():
+            share = f' value="{one.done}" max="{one.total}"' if one.total else ""
+            parts.append(f"<div><progress{share}></progress> {safe(one.text(ended=False))}</div>")
+        style = "font:13.5px system-ui,sans-serif;font-variant-numeric:tabular-nums"
+        return f'<div style="{style}">{"".join(parts)}</div>'
+
+
+def _lines(lines: list[str]) -> str:
+    return f'<pre style="margin:2px 0;white-space:pre-wrap">{safe(chr(10).join(lines))}</pre>'
+
+
+@final
+class MarimoProgress:
+    """Bars of marimo; a stage of unknown length is a spinner."""
+
+    def __init__(self, marimo: Any) -> None:
+        self._marimo = marimo
+        self._stages: dict[str, tuple[_Stage, Any]] = {}
+
+    def start(self, stage: str, total: int | None, unit: str) -> None:
+        """Begin a stage below the ones before it."""
+        status = self._marimo.status
+        title = plain(f"{stage} ({unit})")
+        drawn = (
+            status.spinner(title=title)
+            if not total
+            else status.progress_bar(total=total, title=title, remove_on_exit=True)
+        )
+        self._stages[stage] = _Stage(stage, total, unit, drawn.__enter__()), drawn
+
+    def advance(self, stage: str, amount: int) -> None:
+        """Report units as done."""
+        one, _ = self._stages[stage]
+        one.done += amount
+        if one.total:
+            one.handle.update(increment=amount)
+        else:
+            one.handle.update(subtitle=plain(one.text(ended=False)))
+
+    def finish(self, stage: str) -> None:
+        """End a stage; its line stays."""
+        one, drawn = self._stages.pop(stage)
+        drawn.__exit__(None, None, None)
+        self.note(one.text(ended=True))
+
+    def note(self, text: str) -> None:
+        """Say one line below the cell."""
+        self._marimo.output.append(self._marimo.plain_text(plain(text)))

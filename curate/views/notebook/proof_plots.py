@@ -1,0 +1,68 @@
+"""The charts of a proof: `proof.plot`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from curate.errors import DataError
+from curate.prove.report import METRICS
+from curate.views.notebook.charts import Picture, Pictures
+from curate.views.report import proof as charts
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ProofPlots:
+    """Charts of one proof, the document that `Pool.prove` returns."""
+
+    document: Mapping[str, Any]
+
+    def curve(self) -> Pictures:
+        """Draw what each method reaches at each budget, with intervals; one chart a metric.
+
+        Raises `DataError` for a proof of one budget.
+        """
+        self._check()
+        budgets = list(map(str, self.document["budgets"]))
+        if len(budgets) < 2:
+            raise DataError(
+                f"a budget curve needs two budgets, and this proof has {budgets[0]}; prove with "
+                "several: pool.prove(..., budget=['5%', '10%', '20%'])"
+            )
+        return Pictures(Picture.of(one) for one in charts.curve_charts(self.document))
+
+    def means(self) -> Pictures:
+        """Draw the mean of each method with its interval; one chart a budget, target and metric."""
+        return self._each(charts.means_chart)
+
+    def differences(self) -> Pictures:
+        """Draw the paired difference of each method from random, with its interval."""
+        return self._each(charts.differences_chart)
+
+    def cost(self) -> Pictures:
+        """Draw the seconds of scoring and of training of each method; one chart a budget."""
+        self._check()
+        costs = self.document["costs"].items()
+        return Pictures(Picture.of(charts.cost_chart(str(b), one)) for b, one in costs)
+
+    def overlap(self) -> Pictures:
+        """Draw how much of one method's subset is in another's; one chart a budget."""
+        self._check()
+        found = self.document["overlap"].items()
+        return Pictures(Picture.of(charts.overlap_chart(str(b), one)) for b, one in found)
+
+    def _each(self, draw: Any) -> Pictures:
+        self._check()
+        found = []
+        for one in self.document["results"]:
+            chart = Picture.of(draw(one))
+            metric = METRICS[one["metric"]].partition(",")[0]
+            about = f"{one['target']} at {one['budget']}, {metric}"
+            found.append(replace(chart, title=f"{chart.title}: {about}"))
+        return Pictures(found)
+
+    def _check(self) -> None:
+        if "results" not in self.document:
+            raise DataError(
+                "this is the plan of a proof, and nothing is trained yet; prove it without dry_run"
+            )

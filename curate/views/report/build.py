@@ -1,0 +1,265 @@
+"""`curate report`: one file about a store, some of its selections, or a proof."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.contracts.progress import Progress, SilentProgress
+from curate.errors import ConfigError
+from curate.views.report import html, markdown
+from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Warned
+
+if TYPE_CHECKING:
+    from curate.prove.contamination import Overlap
+    from curate.store import Store
+    from curate.views.report.chosen import Chosen
+    from curate.views.report.pool import Pool, Scored
+
+HTML_NAMES: Final = (".html", ".htm")
+MARKDOWN_NAMES: Final = (".md", ".markdown")
+NEWEST: Final = 4  # selections shown in full where none is asked for, one a method
+IN_OVERLAP: Final = 12
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What a report is about.
+
+    Parameters
+    ----------
+    selections
+        Ids, or beginnings of ids, of the selections to show in full. None of them: the newest of
+        each method, up to four.
+    proof
+        The JSON of a proof. Alone, the report is about the proof, and needs no store.
+    benchmarks
+        Files or Hugging Face ids that should not be in the pool.
+    as_markdown
+        Markdown instead of HTML.
+    """
+
+    selections: tuple[str, ...] = ()
+    proof: Path | None = None
+    benchmarks: tuple[str, ...] = ()
+    as_markdown: bool = False
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether anything but the proof is asked for."""
+        return self.proof is None or bool(self.selections or self.benchmarks)
+
+
+def check_path(path: Path, as_markdown: bool) -> None:
+    """Raise `ConfigError` for a report that could not be written where the user wants it."""
+    names = MARKDOWN_NAMES if as_markdown else HTML_NAMES
+    if path.suffix.lower() not in names:
+        kind = "Markdown" if as_markdown else "HTML"
+        other = "; add --md for Markdown" if path.suffix.lower() in MARKDOWN_NAMES else ""
+        raise ConfigError(f"the report is {kind}, got {str(path)!r}; give -o NAME{names[0]}{other}")
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"folder {str(path.parent)!r} of the report does not exist; make it first"
+        )
+
+
+def write_report(
+    store: "Store | None",
+    path: Path,
+    options: ReportOptions,
+    progress: Progress | None = None,
+    made: str = "",
+) -> dict[str, Any]:
+    """Write a report; return where, its size, what it is about, and its warnings.
+
+    Parameters
+    ----------
+    store
+        May be None for a report about a proof alone.
+    path
+        Where to write; a file there is replaced, whole or not at all.
+    made
+        What to say of when the page was made; the time now by default.
+
+    Raises
+    ------
+    ConfigError
+        A wrong name, or a store is needed.
+    DataError
+        An unknown selection, a proof or a benchmark that is not one.
+    """
+    from curate.store.parts import atomic_path
+
+    began = time.perf_counter()
+    check_path(path, options.as_markdown)
+    page, warned, chosen = build_page(store, options, progress or SilentProgress(), made)
+    text = (markdown if options.as_markdown else html).render(page)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return {
+        "output": str(path),
+        "format": "markdown" if options.as_markdown else "html",
+        "bytes": path.stat().st_size,
+        "selections": [one.id for one in chosen],
+        "proof": None if options.proof is None else str(options.proof),
+        "warnings": [
+            {"kind": one.kind, "level": one.level, "text": one.text} for one in warned
+        ],
+        "wall_s": round(time.perf_counter() - began, 3),
+    }  # fmt: skip
+
+
+def build_page(
+    store: "Store | None", options: ReportOptions, progress: Progress, made: str
+) -> tuple[Page, list[Warned], "list[Chosen]"]:
+    """Return the page, its warnings, and the selections on it."""
+    from curate.data.write.manifest import library_versions
+    from curate.store.records import utc_now
+    from curate.views.report.proof import proof_sections, read_proof
+
+    sections: list[Section] = []
+    warned: list[Warned] = []
+    chosen: list[Chosen] = []
+    about: list[str] = []
+    if options.proof is not None:
+        document = read_proof(options.proof)
+        sections += proof_sections(document)
+        about.append(f"proof {options.proof.name}")
+    if options.needs_store:
+        if store is None:
+            raise ConfigError("a report about a pool needs its store; name it with --store")
+        found, warned, chosen = _store_sections(store, options, progress)
+        sections = [found[0], *sections, *found[1:]] if sections else found
+        about.append(f"store {store.path.name}")
+    when = made or utc_now()[:16].replace("T", " ") + " UTC"
+    title = "Proof" if not options.needs_store else "Selections" if options.selections else "Pool"
+    footer = (
+        f"Made by curate {library_versions()['curate-sft']}, {when}. This page is one file: it fetches nothing and "
+        "runs no script. Marks such as U+200B stand for characters that cannot be seen."
+    )
+    return Page(f"{title} report", ", ".join(about), sections, footer), warned, chosen
+
+
+def _store_sections(
+    store: "Store", options: ReportOptions, progress: Progress
+) -> "tuple[list[Section], list[Warned], list[Chosen]]":
+    from curate.prove.contamination import find_overlap
+    from curate.prove.targets import read_targets
+    from curate.views.report import pool_sections, selection_sections
+    from curate.views.report.chosen import read_chosen
+    from curate.views.report.pool import read_pool, read_scores
+    from curate.views.report.repeats import find_repeats
+    from curate.views.report.shown import read_texts
+
+    for one in options.selections:
+        store.selection(one)  # a wrong name fails before anything long is read
+    targets = read_targets(options.benchmarks) if options.benchmarks else []
+    progress.start("reading", 4 + len(targets), "parts")
+    pool = read_pool(store)
+    progress.advance("reading", 1)
+    scored = read_scores(store, pool, store.score_sets())
+    progress.advance("reading", 1)
+    repeats = find_repeats(store, pool) if len(pool) else None
+    progress.advance("reading", 1)
+    overlaps = []
+    for target in targets:
+        overlaps.append(find_overlap(store, target))
+        progress.advance("reading", 1)
+    asked = options.selections or _newest(pool)
+    chosen = [read_chosen(store, pool, scored, one) for one in dict.fromkeys(asked)]
+    progress.advance("reading", 1)
+    progress.finish("reading")
+    shown = sorted({row for pair in repeats.pairs for row in pair}) if repeats else []
+    texts = read_texts(store, pool, shown)
+    warned = _warnings(pool, scored, chosen, repeats, overlaps)
+    sections = [
+        Section("What to know first", [_notices(warned)]),
+        pool_sections.pool_section(pool, scored, repeats, texts),
+    ]
+    if overlaps:
+        sections.append(_benchmarks(overlaps))
+    sections.append(pool_sections.score_section(pool, scored))
+    sections += [
+        selection_sections.selection_section(store, pool, scored, one, repeats) for one in chosen
+    ]
+    sections += _overlap(store, pool, chosen, options)
+    bound = {
+        f"{one.name} ({one.id})": [s.status.set_id for s in one.scored.values()] for one in chosen
+    }
+    sections.append(pool_sections.cost_section(scored, bound, _trials(store)))
+    return sections, warned, chosen
+
+
+def _newest(pool: "Pool") -> list[str]:
+    """Return the newest selection of each method, the newest last, up to four."""
+    by_method = {one["method"]: one["selection_id"] for one in pool.status["selections"]}
+    order = {one["selection_id"]: k for k, one in enumerate(pool.status["selections"])}
+    return sorted(by_method.values(), key=lambda one: order[one])[-NEWEST:]
+
+
+def _warnings(
+    pool: "Pool", scored: "Sequence[Scored]", chosen: "Sequence[Chosen]", repeats: Any,
+    overlaps: "Sequence[Overlap]",
+) -> list[Warned]:  # fmt: skip
+    from curate.views.report import warned
+
+    found = [
+        *warned.about_pool(pool, repeats),
+        *warned.about_scores(pool, scored),
+        *warned.about_overlap(overlaps),
+    ]
+    for one in chosen:
+        found += warned.about_selection(one, pool, scored, overlaps)
+    return sorted(found, key=lambda one: one.level != "warning")
+
+
+def _notices(warned: Sequence[Warned]) -> Block:
+    if not warned:
+        return Paragraph(
+            "No truncation, no collapsed score, no duplicate, no length bias was found."
+        )
+    return Notices(warned)
+
+
+def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
+    from curate.views.report.page import Table
+
+    rows = [
+        (
+            one.target, f"{one.n_examples:,}", f"{len(one.same_example):,}",
+            f"{len(one.same_prompt):,}", f"{len(one.same_words):,}", f"{len(one.in_pool):,}",
+        )
+        for one in overlaps
+    ]  # fmt: skip
+    columns = (
+        "benchmark", "examples", "in the pool", "same prompt", "13 words in a row",
+        "examples of the pool",
+    )  # fmt: skip
+    return Section("Contamination", [Table(columns, rows)])
+
+
+def _overlap(
+    store: "Store", pool: "Pool", chosen: "Sequence[Chosen]", options: ReportOptions
+) -> list[Section]:
+    """Return the overlap of the selections shown; of the newest ones too where none is asked for."""
+    from curate.views.report.selection_sections import overlap_section
+
+    picks = {one.id: (one.name, one.ids) for one in chosen}
+    for one in [] if options.selections else pool.status["selections"][-IN_OVERLAP:]:
+        name = " ".join(str(part) for part in (one["method"], one["budget"]) if part)
+        if one["selection_id"] not in picks:
+            ids = store.selection_rows(one["selection_id"])["id"].to_pylist()
+            picks[one["selection_id"]] = name, ids
+    names = [f"{name} {selection_id[:6]}" for selection_id, (name, _) in picks.items()]
+    ids_of = [ids for _, ids in picks.values()]
+    return [overlap_section(names, ids_of)] if len(picks) > 1 else []
+
+
+def _trials(store: "Store") -> Mapping[str, Any]:
+    [row] = store.query(
+        "select count(*) as n, coalesce(sum(tokens), 0)::bigint as tokens, "
+        "coalesce(sum(wall_s), 0) as wall_s from trials"
+    ).to_pylist()
+    return dict(row)

@@ -1,0 +1,262 @@
+"""What a selection took of the pool: its rows, what it is measured by, and examples of each side."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from curate.errors import CurateError
+from curate.views.charts.numbers import Values
+from curate.views.report.pool import Integers, Mask, Pool, ScoreColumn, Scored
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.store import Store
+
+SHOWN: Final = 20
+NEAR_CUT: Final = 10
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A stored selection against the pool it was made from.
+
+    Parameters
+    ----------
+    record
+        As `Store.selection` returns it.
+    at
+        Row of the pool of each pick, best first, (k,); -1 where it is no longer in the pool.
+    ids, gains, reasons
+        Of each pick, (k,).
+    scored
+        The score sets it read, by alias as it read them.
+    barred
+        By row of the pool, (n,): whether the method could not take it, as far as the record says:
+        not scored, excluded, or outside of its condition, selection or datasets.
+    """
+
+    record: Mapping[str, Any]
+    at: Integers
+    ids: Sequence[str]
+    gains: Values
+    reasons: Sequence[str]
+    scored: Mapping[str, Scored]
+    barred: Mask
+
+    @property
+    def id(self) -> str:
+        """Id of the selection."""
+        return str(self.record["selection_id"])
+
+    @property
+    def name(self) -> str:
+        """Method and budget, for headings."""
+        return " ".join(
+            str(part) for part in (self.record["method"], self.record["budget"]) if part
+        )
+
+    @property
+    def rows(self) -> Integers:
+        """Rows of the pool it took, in order of rank."""
+        return self.at[self.at >= 0]
+
+    def mask(self, n_pool: int) -> Mask:
+        """Return whether each example of the pool was taken, (n,)."""
+        taken = np.zeros(n_pool, dtype=bool)
+        taken[self.rows] = True
+        return taken
+
+    def columns(self) -> list[ScoreColumn]:
+        """Return the score columns it read."""
+        return [column for one in self.scored.values() for column in one.columns]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """The score a selection ranks by: a column, 1 where higher is better or -1, the last pick's value."""
+
+    column: ScoreColumn
+    sign: int
+    last: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Rows of the pool to show: best, borderline (kept and not), rejected; and how they were found."""
+
+    best: Sequence[int]
+    borderline: Sequence[int]
+    rejected: Sequence[int]
+    borderline_note: str
+    rejected_note: str
+
+
+def read_chosen(store: "Store", pool: Pool, scored: Sequence[Scored], selection_id: str) -> Chosen:
+    """Read a stored selection by its id or the beginning of one."""
+    record = store.selection(selection_id)
+    rows = store.selection_rows(record["selection_id"])
+    by_id = {one.status.set_id: one for one in scored}
+    bound = record.get("score_sets") or {}
+    used = {alias: by_id[one["set_id"]] for alias, one in bound.items() if one["set_id"] in by_id}
+    return Chosen(
+        record=record,
+        at=pool.places(rows["id"]),
+        ids=rows["id"].to_pylist(),
+        gains=np.asarray(rows["gain"].to_numpy(), dtype=np.float64),
+        reasons=[reason or "" for reason in rows["reason"].to_pylist()],
+        scored=used,
+        barred=_barred(store, pool, record, used),
+    )
+
+
+def ordering(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Ordering | None:
+    """Return the column the selection ranks by; None where there is none.
+
+    Its gains are the column, up to the sign, and never grow from one rank to the next.
+    """
+    inside = chosen.at >= 0
+    gains, rows = chosen.gains[inside], chosen.at[inside]
+    if len(gains) < 2 or not np.isfinite(gains).all() or gains[0] == gains[-1]:
+        return None
+    if (np.diff(gains) > 0).any():
+        return None
+    for column in columns:
+        for sign in (1, -1):
+            if np.allclose(gains, sign * column.values[rows], rtol=1e-9, atol=0):
+                return Ordering(column, sign, float(column.values[rows[-1]]))
+    return None
+
+
+def picture(chosen: Chosen, pool: Pool, by: Ordering | None) -> Picture:
+    """Choose the examples to show; ``by`` as `ordering` returns it.
+
+    Best are the first picks. Borderline are the last picks and, where the selection ranks by a
+    score, the first below the last of them. Rejected are spread evenly over the rest of what could
+    be picked: by that score, or by id, which is a hash and thus as good as chance.
+    """
+    picks = chosen.rows.tolist()
+    best = picks[:SHOWN]
+    taken = chosen.mask(len(pool))
+    left = np.flatnonzero(~taken & ~chosen.barred)
+    if by is None:
+        last = picks[len(best) :][-SHOWN:]
+        note = "The last picks: the first to go if the budget were smaller."
+        spread = "Spread evenly by id, which is a hash: a random sample of what was left out."
+        return Picture(best, last, _spread(left, SHOWN), note, spread)
+    values = by.sign * by.column.values[left]
+    known = ~np.isnan(values)
+    order = np.argsort(-values[known], kind="stable")
+    left, values = left[known][order], values[known][order]
+    below = left[values <= by.sign * by.last][:NEAR_CUT]
+    last = picks[len(best) :][-(SHOWN - len(below)) :]
+    side, kind = ("below", "highest") if by.sign > 0 else ("above", "lowest")
+    return Picture(
+        best,
+        [*last, *below.tolist()],
+        _spread(left[~np.isin(left, below)], SHOWN),
+        f"This selection ranks by {by.column.label}: its last picks, and the first {side} them.",
+        f"Spread evenly over the others that were left out, from the {kind} {by.column.label} on.",
+    )
+
+
+def percentile(ordered: Values, value: float) -> float:
+    """Return how many of the values, in ascending order, are lower, in percent."""
+    return 100.0 * float(np.searchsorted(ordered, value, "left")) / max(len(ordered), 1)
+
+
+def reason_kinds(reasons: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the reasons with their numbers left out, and how often each occurs, most first.
+
+    Examples
+    --------
+    >>> reason_kinds(["best of 4 (-1.5)", "best of 3 (-2)", "random"])
+    [('best of # (#)', 2), ('random', 1)]
+    """
+    found = Counter(
+        re.sub(r"-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", "#", reason or "") for reason in reasons
+    )
+    return sorted(found.items(), key=lambda kind: (-kind[1], kind[0]))
+
+
+def jaccard_matrix(ids: Sequence[Sequence[str]]) -> list[list[float]]:
+    """Return shared over all examples of each two selections."""
+    sets = [set(one) for one in ids]
+    return [[_jaccard(one, other) for other in sets] for one in sets]
+
+
+def _jaccard(one: set[str], other: set[str]) -> float:
+    shared = len(one & other)
+    union = len(one) + len(other) - shared
+    return shared / union if union else 1.0
+
+
+def _spread(rows: Integers, wanted: int) -> list[int]:
+    if len(rows) <= wanted:
+        return [int(row) for row in rows]
+    places = np.linspace(0, len(rows) - 1, wanted).round().astype(np.int64)
+    return [int(row) for row in rows[places]]
+
+
+def _barred(
+    store: "Store", pool: Pool, record: Mapping[str, Any], scored: Mapping[str, Scored]
+) -> Mask:
+    import pyarrow as pa
+
+    from curate.store.connection import literal
+
+    barred = np.zeros(len(pool), dtype=bool)
+    if record.get("where"):
+        barred |= ~_where(store, pool, str(record["where"]))
+    if record.get("within"):
+        barred |= ~_within(store, pool, str(record["within"]))
+    known = {one["dataset_id"] for one in pool.status["datasets"]}
+    datasets = set(record.get("datasets") or known) & known
+    if datasets != known:
+        listed = ", ".join(map(literal, sorted(datasets))) or "null"
+        rows = store.query(f"select distinct id from rows where dataset in ({listed})")
+        barred |= ~_mask(pool, rows["id"])
+    for one in scored.values():
+        if one.failures:
+            failed = f"select id from failures where set_id = {literal(one.status.set_id)}"
+            barred |= _mask(pool, store.query(failed)["id"])
+    return barred | _mask(pool, pa.array(list(record.get("exclude") or ()), pa.string()))
+
+
+def _mask(pool: Pool, ids: "pa.Array | pa.ChunkedArray") -> Mask:
+    found = np.zeros(len(pool), dtype=bool)
+    places = pool.places(ids)
+    found[places[places >= 0]] = True
+    return found
+
+
+def _where(store: "Store", pool: Pool, where: str) -> Mask:
+    try:
+        return np.isin(pool.ids, store.view(bind={}, where=where).ids)
+    except CurateError:
+        return np.ones(len(pool), dtype=bool)  # it names scores that are gone
+
+
+def _within(store: "Store", pool: Pool, selection_id: str) -> Mask:
+    try:
+        return _mask(pool, store.selection_rows(selection_id)["id"])
+    except CurateError:
+        return np.ones(len(pool), dtype=bool)  # that selection is gone
+
+
+def mean_ratio(values: Values, rows: Integers) -> float | None:
+    """Return the mean over some rows, as a multiple of the mean over all; None where undefined."""
+    known = values[~np.isnan(values)]
+    taken = values[rows][~np.isnan(values[rows])]
+    if not len(known) or not len(taken) or not known.mean():
+        return None
+    ratio = float(taken.mean() / known.mean())
+    return ratio if math.isfinite(ratio) else None

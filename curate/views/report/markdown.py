@@ -1,0 +1,99 @@
+"""A page as Markdown: the same content, charts as numbers or a line of text."""
+
+from collections.abc import Iterator, Sequence
+
+from curate.views.charts.text import fenced
+from curate.views.charts.text import markdown as safe
+from curate.views.report.page import (
+    Block,
+    Chart,
+    Charts,
+    Code,
+    Examples,
+    Heading,
+    Notices,
+    Page,
+    Paragraph,
+    Section,
+    Shown,
+    Table,
+    Tiles,
+)
+
+
+def render(page: Page) -> str:
+    """Return the whole file."""
+    parts = [f"# {safe(page.title)}", safe(page.subtitle)]
+    for section in page.sections:
+        parts += _section(section)
+    return "\n\n".join(part for part in [*parts, safe(page.footer)] if part) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {safe(section.title)}"
+    for block in section.blocks:
+        yield from _block(block)
+
+
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Paragraph(text):
+            yield safe(text)
+        case Heading(text):
+            yield f"### {safe(text)}"
+        case Tiles(items):
+            yield _table((), ("", ""), items)
+        case Notices(items):
+            yield "\n".join(
+                f"- {'Note' if one.level == 'note' else '**Warning**'}: {safe(one.text)}"
+                for one in items
+            )
+        case Table(columns, rows, n_left, title):
+            if title:
+                yield f"### {safe(title)}"
+            yield _table(columns[n_left:], columns, rows)
+        case Chart():
+            yield from _chart(block)
+        case Charts(items):
+            for chart in items:
+                yield from _chart(chart)
+        case Examples(title, note, shown):
+            yield f"### {safe(title)}"
+            yield safe(note)
+            for one in shown:
+                yield from _example(one)
+        case Code(title, text):
+            yield f"### {safe(title)}"
+            yield fenced(text)
+
+
+def _chart(chart: Chart) -> Iterator[str]:
+    if not chart.as_text:
+        return
+    yield f"### {safe(chart.title)}"
+    if isinstance(chart.as_text, Table):
+        yield from _block(chart.as_text)
+    else:
+        yield f"    {chart.as_text}"
+    if chart.note:
+        yield safe(chart.note)
+
+
+def _example(one: Shown) -> Iterator[str]:
+    yield f"#### {safe(one.title)}"
+    if one.reason:
+        yield safe(one.reason)
+    if one.facts:
+        yield ", ".join(f"{safe(name)} {safe(value)}" for name, value in one.facts)
+    for text in one.texts:
+        more = f"\n… {text.n_cut:,} characters cut …\n" if text.n_cut else ""
+        yield f"{safe(text.role)}:"
+        yield fenced(f"{text.head}{more}{text.tail}")
+
+
+def _table(numbers: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    left = len(columns) - len(numbers)
+    lines = ["| " + " | ".join(map(safe, columns)) + " |"]
+    lines.append("|" + "---|" * left + "---:|" * len(numbers))
+    lines += ["| " + " | ".join(map(safe, row)) + " |" for row in rows]
+    return "\n".join(lines)

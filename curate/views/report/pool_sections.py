@@ -1,0 +1,319 @@
+"""Sections about a store: what is in the pool, how its scores lie, what they cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from curate.views.charts import svg
+from curate.views.charts.numbers import (
+    Values,
+    bin_counts,
+    bin_edges,
+    most_common,
+    percent,
+    short,
+    sketch,
+)
+from curate.views.charts.text import one_line
+from curate.views.report.page import (
+    Block,
+    Chart,
+    Charts,
+    Code,
+    Heading,
+    Paragraph,
+    Section,
+    Table,
+    Tiles,
+)
+from curate.views.report.pool import Pool, ScoreColumn, Scored, lengths
+from curate.views.report.repeats import Repeats
+from curate.views.report.repeats import describe as describe_repeats
+from curate.views.report.shown import NAME_CHARS, Texts
+
+QUANTILES: Final = (0.01, 0.25, 0.5, 0.75, 0.99)
+MAX_SOURCES: Final = 12
+PAIR_CHARS: Final = 90
+SHARE: Final = "share of examples, %"
+
+
+def pool_section(
+    pool: Pool, scored: Sequence[Scored], repeats: Repeats | None, texts: Texts
+) -> Section:
+    """Return what is in the pool: counts, lengths, sources, repeats, datasets.
+
+    ``texts`` are those of the pairs of near-duplicates.
+    """
+    status = pool.status
+    tiles = Tiles(
+        [
+            ("examples", f"{len(pool):,}"),
+            ("rows of the input", f"{status['n_rows']:,}"),
+            ("prompts", f"{status['n_groups']:,}"),
+            ("sources", f"{status['n_sources']:,}"),
+            ("score sets", f"{len(status['score_sets']):,}"),
+            ("selections", f"{len(status['selections']):,}"),
+        ]
+    )
+    blocks: list[Block] = [tiles]
+    if len(pool):
+        blocks += [Paragraph(_responses(pool)), *_lengths(pool, scored), *_sources(pool)]
+        blocks += _repeated(pool, repeats, texts)
+    blocks.append(_datasets(status["datasets"]))
+    return Section("Pool", blocks)
+
+
+def score_section(pool: Pool, scored: Sequence[Scored]) -> Section:
+    """Return how the values of each score set lie."""
+    blocks: list[Block] = []
+    if not scored:
+        text = "Nothing is scored yet. Score the pool: curate score --scorer likelihood --model M"
+        blocks.append(Paragraph(text))
+    for one in scored:
+        blocks += _score_set(pool, one)
+    return Section("Scores", blocks)
+
+
+def cost_section(
+    scored: Sequence[Scored], bound: Mapping[str, Sequence[str]], trials: Mapping[str, Any]
+) -> Section:
+    """Return what scores, selections and trials cost; ``bound``: score sets by selection."""
+    rows = [
+        (
+            f"{one.status.alias} ({one.status.set_id})", one.status.device or "-",
+            f"{one.status.n_examples:,}", f"{one.status.tokens:,}", f"{one.status.wall_s:,.1f}",
+        )
+        for one in scored
+    ]  # fmt: skip
+    columns = ("score set", "device", "examples", "tokens run", "seconds")
+    blocks: list[Block] = [
+        Paragraph("Scores are computed once and shared by every selection that reads them.", True),
+        Table(columns, rows, n_left=2),
+    ]
+    by_id = {one.status.set_id: one.status for one in scored}
+    spent = [
+        (
+            name,
+            f"{sum(by_id[i].tokens for i in ids):,}",
+            f"{sum(by_id[i].wall_s for i in ids):,.1f}",
+        )
+        for name, ids in bound.items()
+        if ids
+    ]
+    if spent:
+        title = "Scores each selection read"
+        blocks.append(Table(("selection", "tokens run", "seconds"), spent, title=title))
+    if trials.get("n"):
+        text = f"{trials['n']:,} training runs, {trials['tokens']:,} tokens, {trials['wall_s']:,.0f} s."
+        blocks.append(Paragraph(f"Trials in this store: {text}"))
+    return Section("Cost", blocks)
+
+
+def chart_of(
+    values: Values, title: str, x_label: str, chosen: Values | None = None, note: str = ""
+) -> Chart:
+    """Return a histogram of finite values; with ``chosen`` as an outline over the pool's bars."""
+    edges = bin_edges(values)
+    pool = bin_counts(values, edges)
+    series = [svg.Series("pool", pool.percent.tolist())]
+    drawn = (
+        f"{pool.n_below + pool.n_above:,} of {pool.n:,} values lie outside the picture (from "
+        f"{short(float(values.min()))} to {short(float(values.max()))})."
+    )
+    remarks = [note, drawn if pool.n_below + pool.n_above else ""]
+    as_text = sketch(pool)
+    if chosen is not None and len(chosen):
+        taken = bin_counts(chosen, edges)
+        series.append(svg.Series("picked", taken.percent.tolist()))
+        as_text = f"pool   {as_text}\n    picked {sketch(taken)}"
+    picture = svg.histogram(edges.tolist(), series, x_label, title, SHARE)
+    return Chart(title, picture, as_text, " ".join(remark for remark in remarks if remark))
+
+
+def axis_label(column: ScoreColumn) -> str:
+    """Return the name of a column with its meaning and unit, as far as there is room."""
+    meaning = column.meaning.partition(";")[0]
+    whole = f"{column.name}: {meaning}" if meaning else column.name
+    return whole if len(whole) <= 66 else column.name
+
+
+def _direction(column: ScoreColumn) -> str:
+    said = column.meaning.partition("; ")[2]
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
+
+
+def _responses(pool: Pool) -> str:
+    sizes = np.bincount(pool.groups)
+    if sizes.max(initial=0) <= 1:
+        return "Every prompt has one response."
+    low, high = int(sizes.min()), int(sizes.max())
+    if low == high:
+        return f"Every prompt has {low} responses."
+    many = int((sizes > 1).sum())
+    return (
+        f"{many:,} of {len(sizes):,} prompts have several responses; a prompt has {low} to {high}, "
+        f"{short(float(np.median(sizes)))} at the median."
+    )
+
+
+def _lengths(pool: Pool, scored: Sequence[Scored]) -> Iterator[Block]:
+    length, unit = lengths(pool, scored)
+    known = length[~np.isnan(length)]
+    table = Table(
+        ("length", "minimum", "1%", "25%", "median", "75%", "99%", "maximum", "mean"),
+        [
+            (f"whole example, {unit}", *_summary(known)),
+            ("response, characters", *_summary(pool.response_chars.astype(np.float64))),
+        ],
+    )
+    response = pool.response_chars.astype(np.float64)
+    yield Charts(
+        [
+            chart_of(known, "Length of an example", f"prompt and response, {unit}"),
+            chart_of(response, "Length of a response", "last response, characters"),
+        ]
+    )
+    yield table
+
+
+def _summary(values: Values) -> list[str]:
+    found = [values.min(), *np.quantile(values, QUANTILES), values.max(), values.mean()]
+    return [short(float(value)) for value in found]
+
+
+def _sources(pool: Pool) -> Iterator[Block]:
+    counts = np.bincount(pool.sources, minlength=len(pool.source_names))
+    order = np.argsort(-counts, kind="stable")
+    if len(order) < 2:
+        yield Paragraph(f"One source: {one_line(pool.source_names[0], NAME_CHARS)}.")
+        return
+    shown = [
+        (one_line(pool.source_names[k], NAME_CHARS), int(counts[k]))
+        for k in order[:MAX_SOURCES].tolist()
+    ]
+    rest = int(counts[order[MAX_SOURCES:]].sum())
+    if rest:
+        shown.append((f"{len(order) - MAX_SOURCES:,} other sources", rest))
+    names, numbers = [name for name, _ in shown], [n for _, n in shown]
+    table = Table(
+        ("source", "examples", "share"), [(a, f"{n:,}", percent(n, len(pool))) for a, n in shown]
+    )
+    series = [svg.Series("examples", numbers)]
+    picture = svg.bars(names, series, "examples", "Examples by source", digits=0)
+    yield Chart("Sources", picture, table)
+
+
+def _repeated(pool: Pool, repeats: Repeats | None, texts: Texts) -> Iterator[Block]:
+    extra = int((pool.n_rows - 1).sum())
+    n_rows = int(pool.n_rows.sum())
+    yield Heading("Duplicates and near-duplicates")
+    rows = [
+        ("rows that repeat an example exactly (kept once)", f"{extra:,}", percent(extra, n_rows))
+    ]
+    if repeats is None:
+        yield Table(("", "count", "share"), rows)
+        return
+    same, near = int(repeats.same_words.sum()), int((repeats.same_runs & ~repeats.same_words).sum())
+    rows += [
+        ("examples with the same words as another one", f"{same:,}", percent(same, len(pool))),
+        (
+            "further examples that share most of their 13-word runs",
+            f"{near:,}",
+            percent(near, len(pool)),
+        ),
+    ]
+    yield Table(("", "count", "share"), rows)
+    yield Paragraph(describe_repeats(repeats), quiet=True)
+    if repeats.pairs:
+        pairs = [[_shown(pool, texts, row) for row in pair] for pair in repeats.pairs]
+        yield Table(("an example", "one it repeats"), pairs, n_left=2, title="Some of them")
+
+
+def _shown(pool: Pool, texts: Texts, row: int) -> str:
+    [name] = pool.names(np.array([row]))
+    if row not in texts:
+        return name[:8]
+    prompt, response = texts[row]
+    whole = f"{prompt.head} {prompt.tail}".rstrip()
+    end = one_line(whole[-PAIR_CHARS:], PAIR_CHARS)
+    start = "…" if len(whole) > PAIR_CHARS else ""
+    return f"{name[:8]}: {start}{end} → {one_line(response.head, PAIR_CHARS)}"
+
+
+def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        (
+            str(one["name"]), str(one["format"]), one["content_hash"][:16],
+            f"{one['n_rows']:,}", f"{one['n_added']:,}",
+        )
+        for one in datasets
+    ]  # fmt: skip
+    columns = ("dataset", "format", "hash", "rows", "new examples")
+    return Table(columns, rows, n_left=3, title="Datasets")
+
+
+def _score_set(pool: Pool, one: Scored) -> Iterator[Block]:
+    status = one.status
+    yield Heading(f"{status.alias} · {model_name(status)}")
+    states = {"complete": status.complete, "stale": status.stale, "partial": status.partial}
+    state = next((name for name, holds in states.items() if holds), "incomplete")
+    failed = ", ".join(f"{n:,} {reason}" for reason, n in one.failures.items())
+    yield Paragraph(
+        f"Score set {status.set_id}: scorer {status.scorer}, version {status.version}, {state}, "
+        f"{status.n_examples:,} of {len(pool):,} examples"
+        + (f", of which failed: {failed}." if failed else "."),
+        quiet=True,
+    )
+    drawn = [c for c in one.columns if c.dtype != "bool" and len(c.finite)]
+    charts = [chart_of(c.finite, c.label, axis_label(c), note=_direction(c)) for c in drawn]
+    if charts:
+        yield Charts(charts)
+    rows = [_column_row(pool, column) for column in one.columns if len(column.finite)]
+    if rows:
+        names = (
+            "column",
+            "values",
+            "minimum",
+            "1%",
+            "25%",
+            "median",
+            "75%",
+            "99%",
+            "maximum",
+            "mean",
+        )
+        yield Table((*names, "mode (share)"), rows)
+    others = {n: d for n, d in status.columns.items() if n not in {c.name for c in one.columns}}
+    if others:
+        listed = ", ".join(f"{name} ({dtype})" for name, dtype in others.items())
+        yield Paragraph(f"Columns without a distribution to draw: {listed}.", quiet=True)
+    yield Code(f"What score set {status.set_id} is keyed by", _pretty(status.spec))
+
+
+def model_name(status: Any) -> str:
+    """Return a short name of a score set's model."""
+    name = (status.spec.get("run") or {}).get("model") if isinstance(status.spec, Mapping) else None
+    return str(name).rstrip("/").rpartition("/")[2] if status.model and name else "no model"
+
+
+def _column_row(pool: Pool, column: ScoreColumn) -> list[str]:
+    values = column.finite
+    value, share = most_common(values)
+    if column.dtype == "bool":
+        true = int(values.sum())
+        return [
+            column.name,
+            f"{len(values):,}",
+            *["-"] * 7,
+            f"{percent(true, len(values))} true",
+            "-",
+        ]
+    common = f"{short(value)} ({percent(share, 1)})"
+    return [column.name, f"{len(values):,}", *_summary(values), common]
+
+
+def _pretty(value: Any) -> str:
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

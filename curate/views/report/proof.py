@@ -1,0 +1,322 @@
+"""Sections about a proof: verdicts, means and paired differences as charts, curve, slices, costs."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from curate.errors import DataError
+from curate.prove.config import RANDOM
+from curate.prove.report import METRICS, result_rows
+from curate.prove.results import NLL
+from curate.prove.statistics import BETTER, WORSE
+from curate.views.charts import svg
+from curate.views.charts.numbers import short
+from curate.views.report.page import (
+    Block,
+    Chart,
+    Charts,
+    Code,
+    Heading,
+    Notices,
+    Paragraph,
+    Section,
+    Table,
+    Tiles,
+    Warned,
+)
+
+NEEDED: Final = (
+    "model", "n_pool", "budgets", "seeds", "targets", "plan", "results", "slices", "selections",
+    "overlap", "costs", "statements",
+)  # fmt: skip
+# Green is better, vermillion worse, the text's colour neither; the verdict stands beside in words as well.
+_COLOURS: Final[Mapping[str, int]] = {BETTER: 2, WORSE: 3}
+_NEITHER: Final = 6
+_UNITS: Final[Mapping[str, str]] = {NLL: "NLL, nats a response token"}
+
+
+def read_proof(path: Path) -> dict[str, Any]:
+    """Read the JSON a proof wrote; raise `DataError` if it is missing or something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except OSError as error:
+        raise DataError(
+            f"cannot read proof {str(path)!r}: {error.strerror}; give the NAME.json that "
+            "curate prove -o NAME.md writes"
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"proof {str(path)!r} is not valid JSON: {error}; give the NAME.json that "
+            "curate prove -o NAME.md writes"
+        ) from error
+    missing = [n for n in NEEDED if n not in document] if isinstance(document, dict) else NEEDED
+    if missing:
+        raise DataError(
+            f"{str(path)!r} is not a proof: it lacks {missing[0]!r}; give the NAME.json that "
+            "curate prove -o NAME.md writes"
+        )
+    return dict(document)
+
+
+def proof_sections(d: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield the sections of a proof's page, verdicts first."""
+    yield Section("Verdicts", list(_verdicts(d)))
+    for one in d["results"]:
+        title = f"{one['target']} at {one['budget']}: {METRICS[one['metric']]}"
+        yield Section(title, list(_result(one)))
+    curve = list(curve_charts(d))
+    if curve:
+        yield Section("Budget curve", curve)
+    slices = list(_slices(d))
+    if slices:
+        yield Section("Slices", slices)
+    yield Section("Cost", list(_costs(d)))
+    yield Section("What was selected", list(_selected(d)))
+    yield Section("Run", list(_run(d)))
+
+
+def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
+    yield Tiles(
+        [
+            ("model", Path(str(d["model"])).name),
+            ("pool", f"{d['n_pool']:,} examples"),
+            ("budgets", ", ".join(map(str, d["budgets"]))),
+            ("seeds", str(d["seeds"])),
+            ("targets", ", ".join(str(one["name"]) for one in d["targets"])),
+        ]
+    )
+    rows = []
+    for one in d["results"]:
+        for label, row in one["methods"].items():
+            if label == RANDOM:
+                continue
+            metric = "NLL" if one["metric"] == NLL else "exact match"
+            place = (str(one["target"]), str(one["budget"]), metric, label)
+            rows.append((*place, str(row["verdict"]), _difference(row["delta_vs_random"])))
+    columns = ("target", "budget", "metric", "method", "verdict", "minus random (95% interval)")
+    yield Table(columns, rows, n_left=5)
+    for target in d["targets"]:
+        found = target["overlap"]
+        if found["any"]:
+            text = f"{found['any']:,} of {found['n_examples']:,} examples of target "
+            text += f"{target['name']!r} overlap with the pool, {target['overlapping']}."
+            yield Notices([Warned("contamination", text)])
+    yield Notices([Warned("statement", str(text), "note") for text in d["statements"]])
+
+
+def _difference(delta: Mapping[str, Any] | None) -> str:
+    if delta is None:
+        return "-"
+    return f"{delta['mean']:+.4f} ({delta['ci_low']:+.4f} to {delta['ci_high']:+.4f})"
+
+
+def _result(one: Mapping[str, Any]) -> Iterator[Block]:
+    methods = one["methods"]
+    charts = [means_chart(one)]
+    if any(row["delta_vs_random"] is not None for row in methods.values()):
+        charts.append(differences_chart(one))
+    yield Charts(charts)
+    rows = [
+        (cells[0], cells[4], *cells[1:4], *_test(methods[cells[0]]["delta_vs_random"]))
+        for cells in result_rows(one)
+    ]
+    columns = (
+        "method", "verdict", "mean ± sd over seeds", "95% interval", "minus random",
+        "interval over", "p, Holm",
+    )  # fmt: skip
+    yield Table(columns, rows, n_left=2)
+
+
+def means_chart(one: Mapping[str, Any]) -> Chart:
+    """Draw the mean of each method with its interval; ``one`` of a proof's results."""
+    methods = one["methods"]
+    title = "Mean of each method, with its 95% interval"
+    means = [
+        _point(label, row, _NEITHER if label == RANDOM else 0) for label, row in methods.items()
+    ]
+    baseline = methods.get(RANDOM, {}).get("mean")
+    label = f"{_unit(one)}; {_better(one)} is better"
+    picture = svg.intervals(means, label, title, baseline)
+    return Chart(title, picture, "", "The dashed line is random's mean.")
+
+
+def differences_chart(one: Mapping[str, Any]) -> Chart:
+    """Draw the paired difference of each method from random; ``one`` of a proof's results."""
+    differences = [
+        svg.Estimate(
+            label, delta["mean"], delta["ci_low"], delta["ci_high"],
+            _COLOURS.get(row["verdict"], _NEITHER), str(row["verdict"]),
+        )
+        for label, row in one["methods"].items()
+        if (delta := row["delta_vs_random"]) is not None
+    ]  # fmt: skip
+    title = "Paired difference from random, with its 95% interval"
+    picture = svg.intervals(differences, f"minus random, {_unit(one)}", title, 0.0)
+    note = f"{_better(one).capitalize()} is better; an interval that holds 0 shows no difference."
+    return Chart(title, picture, "", note)
+
+
+def _unit(one: Mapping[str, Any]) -> str:
+    return _UNITS.get(one["metric"], "exact match, share of examples")
+
+
+def _better(one: Mapping[str, Any]) -> str:
+    return "lower" if one["lower_is_better"] else "higher"
+
+
+def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:
+    if delta is None:
+        return "-", "-"
+    p = delta["p_holm"]
+    return str(delta["over"]), "-" if p is None else f"{p:.4f}"
+
+
+def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
+    """Draw each metric of each target over the budgets; nothing where there is one budget."""
+    if len(d["budgets"]) < 2:
+        return
+    for target, metric in dict.fromkeys((one["target"], one["metric"]) for one in d["results"]):
+        found = {
+            str(one["budget"]): one["methods"]
+            for one in d["results"]
+            if (one["target"], one["metric"]) == (target, metric)
+        }
+        labels = list(dict.fromkeys(label for methods in found.values() for label in methods))
+        series = [
+            [_point(label, methods.get(label)) for methods in found.values()] for label in labels
+        ]
+        unit = _UNITS.get(metric, "exact match, share of examples")
+        rows = [(one[0].label, *(short(point.value) for point in one)) for one in series]
+        title = f"{target}: {METRICS[metric]}"
+        picture = svg.lines(list(found), series, "budget", unit, title)
+        yield Chart(
+            title, picture, Table(("method", *found), rows),
+            "Bars are 95% intervals; methods stand beside one another so that theirs can be told apart.",
+        )  # fmt: skip
+
+
+def _point(label: str, row: Mapping[str, Any] | None, colour: int = 0) -> svg.Estimate:
+    if row is None:
+        return svg.Estimate(label, None)
+    return svg.Estimate(label, row["mean"], row["ci_low"], row["ci_high"], colour)
+
+
+def _slices(d: Mapping[str, Any]) -> Iterator[Block]:
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for one in d["slices"]:
+        groups.setdefault((one["target"], one["budget"], one["metric"]), []).append(one)
+    for (target, budget, metric), found in groups.items():
+        labels = [label for label in found[0]["methods"] if label != RANDOM]
+        names = [f"{one['slice']} ({one['n_examples']:,})" for one in found]
+        values = [[one["methods"].get(label, {}).get("delta") for label in labels] for one in found]
+        rows = [
+            (name, *(_slice_cell(one["methods"].get(label)) for label in labels))
+            for name, one in zip(names, found, strict=True)
+        ]
+        title = f"{target} at {budget}: method minus random, {_UNITS.get(metric, 'exact match')}"
+        picture = svg.heat_map(names, labels, values, title, digits=3, signed=True)
+        better = "Blue, below 0, is better" if metric == NLL else "Vermillion, above 0, is better"
+        yield Chart(title, picture, "", f"{better}.")
+        title = f"{target} at {budget}: with intervals of 95%, not corrected"
+        yield Table(("slice (examples)", *labels), rows, title=title)
+
+
+def _slice_cell(one: Mapping[str, Any] | None) -> str:
+    if one is None or one["delta"] is None:
+        return "-"
+    return f"{one['delta']:+.3f} ({one['ci_low']:+.3f} to {one['ci_high']:+.3f})"
+
+
+def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
+    text = (
+        "Scores count once and in full, whenever they were computed. Training is the sum over "
+        "seeds, evaluation included."
+    )
+    yield Paragraph(text, quiet=True)
+    for budget, methods in d["costs"].items():
+        rows = [
+            (
+                label, f"{one['scoring_s']:,.1f}", f"{one['scoring_tokens']:,}",
+                f"{one['training_s']:,.1f}", f"{one['training_tokens']:,}",
+                f"{one['evaluation_tokens']:,}", _flops(one),
+            )
+            for label, one in methods.items()
+        ]  # fmt: skip
+        columns = (
+            "method", "scoring s", "scoring tokens", "training s", "training tokens",
+            "evaluation tokens", "FLOPs (estimate)",
+        )  # fmt: skip
+        yield cost_chart(budget, methods)
+        yield Table(columns, rows)
+
+
+def cost_chart(budget: str, methods: Mapping[str, Any]) -> Chart:
+    """Draw the seconds of scoring and of training of each method at one budget."""
+    series = [
+        svg.Series("scoring", [float(one["scoring_s"]) for one in methods.values()]),
+        svg.Series("training", [float(one["training_s"]) for one in methods.values()]),
+    ]
+    title = f"Seconds at {budget}"
+    picture = svg.bars(list(methods), series, "seconds, all seeds together", title)
+    return Chart(title, picture, "")
+
+
+def _flops(one: Mapping[str, Any]) -> str:
+    if one["scoring_flops"] is None:
+        return f"{one['training_flops']:.2e} and scoring"
+    return f"{one['scoring_flops'] + one['training_flops']:.2e}"
+
+
+def _selected(d: Mapping[str, Any]) -> Iterator[Block]:
+    rows = [
+        (
+            str(budget), label, short(one["n_selected"]), short(one["n_tokens"]),
+            "-" if one["length_ratio"] is None else f"{one['length_ratio']:.2f}",
+        )
+        for budget, methods in d["selections"].items()
+        for label, one in methods.items()
+    ]  # fmt: skip
+    columns = ("budget", "method", "examples", "tokens", "mean length over the pool's")
+    yield Table(columns, rows, n_left=2, title="Means over seeds")
+    for budget, one in d["overlap"].items():
+        yield overlap_chart(str(budget), one)
+
+
+def overlap_chart(budget: str, one: Mapping[str, Any]) -> Chart:
+    """Draw how much of one method's subset is in another's at one budget."""
+    names = [str(name) for name in one["methods"]]
+    cells = [
+        (name, *(f"{value:.2f}" for value in values))
+        for name, values in zip(names, one["jaccard"], strict=True)
+    ]
+    title = f"Overlap at {budget}: shared over all examples of both (Jaccard), mean over seeds"
+    picture = svg.heat_map(names, names, one["jaccard"], title)
+    return Chart(title, picture, Table(("", *names), cells))
+
+
+def _run(d: Mapping[str, Any]) -> Iterator[Block]:
+    plan = d["plan"]
+    tokens = ", ".join(f"{n:,} at {budget}" for budget, n in plan.get("max_tokens", {}).items())
+    text = f"{plan.get('n_trials', 0):,} trials; trained tokens of each run: {tokens or '-'}."
+    if "n_trained" in d and "wall_s" in d:
+        text += f" This run trained {d['n_trained']:,} of them in {d['wall_s']:,.0f} s."
+    yield Paragraph(text)
+    if d.get("command"):
+        yield Code("Command", str(d["command"]))
+    if d.get("versions"):
+        yield Heading("Versions")
+        yield Table(
+            ("package", "version"), [(k, str(v)) for k, v in d["versions"].items()], n_left=2
+        )
+    rows = [
+        (
+            str(t["trial_id"]),
+            str(t["method"]),
+            str(t["budget"]),
+            str(t["seed"]),
+            short(t["max_tokens"]),
+        )
+        for t in plan.get("trials", ())
+    ]
+    yield Code("Trials", "\n".join("  ".join(row) for row in rows) or "none")

@@ -1,0 +1,145 @@
+"""Examples that nearly repeat others, found exactly and in one pass.
+
+Two definitions, both over words without case, punctuation and blanks. *Same words*: two examples
+have the same words in the same order. *Same runs*: at least 80% of an example's runs of 13 words
+also occur in examples of other prompts. Runs that occur under more than 50 prompts are templates
+(the instruction of a task, a system prompt) and do not count, for else every example of a templated
+task would repeat every other; nor does it count that responses to one prompt share that prompt.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from curate.prove.contamination import N_GRAM, READ_ROWS, WordHashes, word_runs
+from curate.views.report.pool import Integers, Mask, Pool
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+SHARED: Final = 0.8
+TEMPLATE: Final = 50  # prompts
+MAX_RUNS: Final = 12_000_000  # held in memory at once, at about 60 bytes each while they are sorted
+_CHARS_PER_RUN: Final = 5
+_SHOWN: Final = 6
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeats:
+    """Which examples nearly repeat another one.
+
+    Parameters
+    ----------
+    same_words, same_runs
+        By row of the pool, (n,): whether an example repeats another one in this sense.
+    pairs
+        A few of them, each with the example it shares most with: rows of the pool.
+    one_in
+        One of how many runs was looked at: 1 means all of them, so that the answer is exact.
+    """
+
+    same_words: Mask
+    same_runs: Mask
+    pairs: Sequence[tuple[int, int]]
+    one_in: int
+
+    @property
+    def any(self) -> Mask:
+        """Whether an example repeats another one in either sense, (n,)."""
+        return self.same_words | self.same_runs
+
+
+def find_repeats(store: "Store", pool: Pool) -> Repeats:
+    """Read every text once; O(words) time, and memory for a bounded number of runs.
+
+    A pool with more runs than that is judged by every k-th of them, chosen by their hash, which is
+    the same choice in every example.
+    """
+    one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
+    whole = np.zeros(len(pool), dtype=np.int64)
+    kept: list[Hashes] = []
+    owners: list[Integers] = []
+    hashes = WordHashes()
+    for places, texts in _texts(store, pool):
+        words = [hashes.of(text) for text in texts]
+        whole[places] = [hash(tuple(one)) for one in words]
+        runs, of = word_runs(words)
+        chosen = slice(None) if one_in == 1 else runs % np.uint64(one_in) == 0
+        kept.append(runs[chosen])
+        owners.append(places[of][chosen])
+    if not kept:
+        none = np.zeros(len(pool), dtype=bool)
+        return Repeats(none, none, (), one_in)
+    return _judge(pool, whole, np.concatenate(kept), np.concatenate(owners), one_in)
+
+
+def _judge(pool: Pool, whole: Integers, runs: Hashes, owners: Integers, one_in: int) -> Repeats:
+    _, first, times = np.unique(whole, return_inverse=True, return_counts=True)
+    same_words = times[first] > 1
+    order = np.argsort(pool.groups[owners], kind="stable")
+    order = order[np.argsort(runs[order], kind="stable")]  # by run, by group within a run
+    runs, owners = runs[order], owners[order]
+    new_run = np.r_[True, runs[1:] != runs[:-1]][: len(runs)]
+    groups = pool.groups[owners]
+    new_group = new_run | np.r_[True, groups[1:] != groups[:-1]][: len(runs)]
+    number = np.cumsum(new_run) - 1
+    n_groups = np.bincount(number[new_group], minlength=1)[number] if len(runs) else number
+    counted = owners[n_groups <= TEMPLATE]
+    shared = owners[(n_groups <= TEMPLATE) & (n_groups > 1)]
+    of = np.bincount(counted, minlength=len(pool))
+    part = np.bincount(shared, minlength=len(pool))
+    same_runs = (of > 0) & (part >= SHARED * of)
+    pairs = _same_word_pairs(whole, same_words)
+    asked = np.flatnonzero(same_runs & ~same_words)[: _SHOWN - len(pairs)]
+    for row in asked.tolist():
+        mine = number[(owners == row) & (n_groups <= TEMPLATE)]
+        others = owners[np.isin(number, mine) & (groups != pool.groups[row])]
+        pairs.append((row, int(np.bincount(others).argmax())))
+    return Repeats(same_words, same_runs, pairs, one_in)
+
+
+def _same_word_pairs(whole: Integers, same_words: Mask) -> list[tuple[int, int]]:
+    pairs: list[tuple[int, int]] = []
+    seen: dict[int, int] = {}
+    for row in np.flatnonzero(same_words).tolist():
+        key = int(whole[row])
+        if key in seen:
+            pairs.append((seen[key], row))
+        if len(pairs) == _SHOWN // 2:
+            break
+        seen.setdefault(key, row)
+    return pairs
+
+
+def _texts(store: "Store", pool: Pool) -> Iterator[tuple[Integers, list[str]]]:
+    """Yield rows of the pool and their texts, block by block."""
+    import pyarrow.parquet as pq
+
+    for shard in store.shards():
+        with pq.ParquetFile(shard.path) as file:
+            for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
+                places = pool.places(batch["id"])
+                inside = places >= 0  # an ingest may run at the same time
+                pairs = zip(batch["prompt"].to_pylist(), batch["response"].to_pylist(), strict=True)
+                texts = [f"{prompt}\n{response}" for prompt, response in pairs]
+                if not inside.all():
+                    texts = [
+                        text for text, known in zip(texts, inside.tolist(), strict=True) if known
+                    ]
+                yield places[inside], texts
+
+
+def describe(repeats: Repeats) -> str:
+    """Say how near-duplicates were found."""
+    sampled = "" if repeats.one_in == 1 else f" One in {repeats.one_in} runs was looked at."
+    return (
+        f"Near-duplicates are exact: words are compared without case, punctuation and blanks. An "
+        f"example repeats another one if all their words are the same, or if at least {SHARED:.0%} "
+        f"of its runs of {N_GRAM} words also occur under other prompts; runs under more than "
+        f"{TEMPLATE} prompts are templates and do not count.{sampled}"
+    )

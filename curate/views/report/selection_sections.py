@@ -1,0 +1,253 @@
+"""Sections about selections: what each took, from where, how long, how scored, and which."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from curate.views.charts import svg
+from curate.views.charts.numbers import percent, short
+from curate.views.charts.text import one_line
+from curate.views.report.chosen import Chosen, jaccard_matrix, mean_ratio, percentile, reason_kinds
+from curate.views.report.page import (
+    Block,
+    Chart,
+    Charts,
+    Code,
+    Notices,
+    Paragraph,
+    Section,
+    Table,
+    Tiles,
+    Warned,
+)
+from curate.views.report.pool import Pool, ScoreColumn, Scored, lengths
+from curate.views.report.pool_sections import axis_label, chart_of
+from curate.views.report.repeats import Repeats
+from curate.views.report.shown import NAME_CHARS, example_blocks
+from curate.views.report.warned import median_place
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+MAX_KINDS: Final = 12
+MAX_LISTED: Final = 20
+CLUSTER: Final = "cluster"
+
+
+def selection_section(
+    store: "Store",
+    pool: Pool,
+    scored: Sequence[Scored],
+    chosen: Chosen,
+    repeats: Repeats | None,
+) -> Section:
+    """Return everything about one selection."""
+    record = chosen.record
+    blocks: list[Block] = [_tiles(pool, scored, chosen, repeats), _settings(record)]
+    said = [Warned("selection", str(text), "note") for text in record.get("warnings") or ()]
+    if said:
+        blocks += [Paragraph("When it was made, it said:", quiet=True), Notices(said)]
+    excluded = (record.get("n_excluded") or {}).items()
+    if excluded:
+        rows = [(str(reason), f"{n:,}") for reason, n in excluded]
+        blocks.append(Table(("could not be picked", "examples"), rows))
+    kinds = [(kind or "no reason given", f"{n:,}") for kind, n in reason_kinds(chosen.reasons)]
+    blocks.append(Table(("reason of the pick (# is a number)", "picks"), kinds[:MAX_KINDS]))
+    if len(chosen.rows):
+        blocks += [*_by_source(pool, chosen), *_by_length(pool, scored, chosen)]
+        blocks += _by_cluster(pool, scored, chosen)
+        columns = _columns(scored, chosen)
+        blocks += [*_by_score(chosen, columns), *example_blocks(store, pool, chosen, columns)]
+    blocks.append(Code("Manifest", json.dumps(_trimmed(record), indent=2, ensure_ascii=False)))
+    return Section(f"Selection: {chosen.name} ({chosen.id})", blocks)
+
+
+def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Section:
+    """Return how much of one selection is in another."""
+    matrix = jaccard_matrix(ids)
+    rows = [
+        (name, *(f"{value:.2f}" for value in values))
+        for name, values in zip(names, matrix, strict=True)
+    ]
+    chart = Chart(
+        "Shared examples over all examples of both (Jaccard)",
+        svg.heat_map(names, names, matrix, "Overlap of selections"),
+        Table(("", *names), rows),
+        "1 is the same set, 0 is nothing in common.",
+    )
+    return Section("Overlap of selections", [chart])
+
+
+def _tiles(pool: Pool, scored: Sequence[Scored], chosen: Chosen, repeats: Repeats | None) -> Tiles:
+    record = chosen.record
+    length, unit = lengths(pool, scored)
+    ratio, place = mean_ratio(length, chosen.rows), median_place(length, chosen)
+    groups = len(np.unique(pool.groups[chosen.rows]))
+    tokens = record.get("n_tokens")
+    items = [
+        ("picked", f"{len(chosen.at):,}"),
+        ("of the pool", percent(len(chosen.rows), len(pool))),
+        ("could be picked", short(record.get("n_eligible"))),
+        ("tokens", short(tokens)),
+        ("prompts", f"{groups:,}"),
+        (f"times the pool's mean length ({unit})", "-" if ratio is None else f"{ratio:.2f}"),
+        ("of the pool is shorter than its median", "-" if place is None else f"{place:.0f}%"),
+    ]
+    if repeats is not None:
+        n = int(repeats.any[chosen.rows].sum())
+        items.append(("near-duplicates of others", percent(n, len(chosen.rows))))
+    return Tiles(items)
+
+
+def _settings(record: Mapping[str, Any]) -> Table:
+    names = ("method", "config", "budget", "seed", "where", "within", "quota", "created_at")
+    rows = [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name in names
+        if (value := record.get(name)) not in (None, {}, [])
+    ]
+    listed = [(name, f"{len(record[name]):,} examples") for name in ("include", "exclude")
+              if record.get(name)]  # fmt: skip
+    return Table(("setting", "value"), [*rows, *listed], n_left=2)
+
+
+def _by_source(pool: Pool, chosen: Chosen) -> Iterator[Block]:
+    if len(pool.source_names) < 2:
+        return
+    title = "What was picked, by source"
+    names = [one_line(name, NAME_CHARS) for name in pool.source_names]
+    yield from _shares(title, "source", pool.sources, names, pool, chosen)
+
+
+def _by_cluster(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
+    for one in scored:
+        column = one.column(CLUSTER)
+        if column is None or column.dtype != "int":
+            continue
+        known = ~np.isnan(column.values)
+        numbers = np.where(known, column.values, -1).astype(np.int64)
+        labels, codes = np.unique(numbers, return_inverse=True)
+        names = [f"cluster {label}" if label >= 0 else "no cluster" for label in labels.tolist()]
+        reached = len(np.unique(numbers[chosen.rows]))
+        yield Paragraph(f"Picks lie in {reached:,} of {len(labels):,} clusters of {column.label}.")
+        title = f"What was picked, by {column.label}"
+        yield from _shares(title, "cluster", codes, names, pool, chosen)
+
+
+def _shares(
+    title: str, kind: str, codes: np.ndarray[Any, Any], names: Sequence[str], pool: Pool, chosen: Chosen
+) -> Iterator[Block]:  # fmt: skip
+    """Compare shares of the pool and of the picks, the kinds that differ most first."""
+    everything = np.bincount(codes, minlength=len(names))
+    taken = np.bincount(codes[chosen.rows], minlength=len(names))
+    shares = 100 * everything / len(pool), 100 * taken / len(chosen.rows)
+    order = np.argsort(-np.abs(shares[1] - shares[0]), kind="stable")[:MAX_KINDS].tolist()
+    rows = [
+        (
+            names[k], f"{everything[k]:,}", f"{taken[k]:,}", f"{shares[0][k]:.1f}%",
+            f"{shares[1][k]:.1f}%", f"{shares[1][k] / shares[0][k]:.2f}",
+        )
+        for k in order
+    ]  # fmt: skip
+    left = len(names) - len(order)
+    note = f"The {len(order)} that differ most; {left:,} more are not shown." if left > 0 else ""
+    columns = (kind, "in the pool", "picked", "share of the pool", "share of the picks", "ratio")
+    series = [
+        svg.Series("pool", [float(shares[0][k]) for k in order]),
+        svg.Series("picked", [float(shares[1][k]) for k in order]),
+    ]
+    picture = svg.bars([names[k] for k in order], series, "share, %", title)
+    yield Chart(title, picture, "", note)
+    yield Table(columns, rows)
+
+
+def _by_length(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
+    length, unit = lengths(pool, scored)
+    known = length[~np.isnan(length)]
+    taken = length[chosen.rows]
+    taken = taken[~np.isnan(taken)]
+    if not len(known):
+        return
+    yield Charts(
+        [
+            chart_of(known, "Length, pool and picks", f"prompt and response, {unit}", taken),
+            tenths_chart(known, taken, unit),
+        ]
+    )
+
+
+def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit: str) -> Chart:
+    """Draw which share of each tenth of the pool, by length, was picked."""
+    cuts = np.unique(np.quantile(known, np.linspace(0, 1, 11)))
+    inside = cuts[1:-1]
+    everything = np.bincount(np.searchsorted(inside, known, "left"), minlength=len(inside) + 1)
+    picked = np.bincount(np.searchsorted(inside, taken, "left"), minlength=len(inside) + 1)
+    kept = everything > 0
+    ends = [*inside.tolist(), float(known.max())]
+    starts = [float(known.min()), *inside.tolist()]
+    names = [
+        f"{low:,.0f}" if round(low) == round(high) else f"{low:,.0f} to {high:,.0f}"
+        for low, high in zip(starts, ends, strict=True)
+    ]
+    shares = [100.0 * p / n if n else 0.0 for p, n in zip(picked, everything, strict=True)]
+    rows = [
+        (name, f"{n:,}", f"{p:,}", f"{share:.1f}%")
+        for name, n, p, share in zip(names, everything, picked, shares, strict=True)
+        if n
+    ]
+    title = "Picked of each tenth of the pool, by length"
+    shown = [k for k in range(len(names)) if kept[k]]
+    picture = svg.bars(
+        [names[k] for k in shown],
+        [svg.Series("picked", [float(shares[k]) for k in shown])],
+        f"picked of the examples of that length ({unit}), %",
+        title,
+        width=460,
+    )
+    overall = percent(len(taken), len(known))
+    table = Table((f"length, {unit}", "in the pool", "picked", "share"), rows)
+    return Chart(title, picture, table, f"Without a length bias every bar would be at {overall}.")
+
+
+def _columns(scored: Sequence[Scored], chosen: Chosen) -> list[ScoreColumn]:
+    """Return the scores to show: those the selection read, or all where it read none."""
+    own = chosen.columns()
+    found = own or [column for one in scored if one.status.complete for column in one.columns]
+    return [column for column in found if len(column.finite)]
+
+
+def _by_score(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Iterator[Block]:
+    charts, rows = [], []
+    for column in columns:
+        taken = column.values[chosen.rows]
+        taken = taken[~np.isnan(taken)]
+        if not len(taken):
+            continue
+        if column.dtype != "bool":
+            charts.append(chart_of(column.finite, column.label, axis_label(column), taken))
+        means = float(column.finite.mean()), float(taken.mean())
+        if column.dtype == "bool":
+            shares = (f"{percent(mean, 1)} true" for mean in means)
+            rows.append((column.label, *shares, "-", "-"))
+            continue
+        middle = float(np.median(taken))
+        place = f"{percentile(np.sort(column.finite), middle):.0f}%"
+        rows.append((column.label, *map(short, means), short(middle), place))
+    if charts:
+        yield Charts(charts)
+    if rows:
+        names = ("score", "mean of the pool", "mean of the picks", "median pick", "higher than")
+        yield Table(names, rows)
+
+
+def _trimmed(value: Any) -> Any:
+    """Return a manifest with long lists cut, and how much was cut of them."""
+    if isinstance(value, Mapping):
+        return {key: _trimmed(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        kept = [_trimmed(one) for one in value[:MAX_LISTED]]
+        more = len(value) - len(kept)
+        return [*kept, f"... {more:,} more"] if more else kept
+    return value

@@ -1,0 +1,126 @@
+"""Examples to show of a selection: their texts cut, their scores with their place in the pool."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+from curate.views.charts.numbers import short
+from curate.views.charts.text import one_line
+from curate.views.report.chosen import Chosen, Ordering, ordering, percentile, picture
+from curate.views.report.page import Block, Examples, Excerpt, Shown
+from curate.views.report.pool import Pool, ScoreColumn
+
+if TYPE_CHECKING:
+    from curate.store import Store
+
+TEXT_HEAD: Final = 600
+TEXT_TAIL: Final = 300
+MIN_CUT: Final = 100  # a text that is longer by fewer characters is shown whole
+LINE_CHARS: Final = 90
+NAME_CHARS: Final = 60
+
+Texts = Mapping[int, tuple[Excerpt, Excerpt]]
+
+
+def example_blocks(
+    store: "Store", pool: Pool, chosen: Chosen, columns: Sequence[ScoreColumn]
+) -> Iterator[Block]:
+    """Yield the best, the borderline and the rejected examples of a selection."""
+    by = ordering(chosen, columns)
+    found = picture(chosen, pool, by)
+    wanted = sorted({*found.best, *found.borderline, *found.rejected})
+    texts = read_texts(store, pool, wanted)
+    show = _Showing(pool, chosen, columns, texts, by)
+    parts = (
+        ("best", "The first picks.", found.best),
+        ("borderline", found.borderline_note, found.borderline),
+        ("rejected", found.rejected_note, found.rejected),
+    )
+    for name, note, rows in parts:
+        items = [show(row) for row in rows]
+        yield Examples(f"{len(items)} {name}", note, items)
+
+
+@final
+class _Showing:
+    """Turns rows of the pool into examples to show."""
+
+    def __init__(
+        self, pool: Pool, chosen: Chosen, columns: Sequence[ScoreColumn], texts: Texts,
+        by: Ordering | None,
+    ) -> None:  # fmt: skip
+        self._pool, self._columns, self._texts, self._by = pool, columns, texts, by
+        self._chosen = chosen
+        self._rank = {row: k for k, row in enumerate(chosen.at.tolist()) if row >= 0}
+        self._best_of_group: dict[int, int] = {}
+        for row, k in self._rank.items():
+            self._best_of_group.setdefault(int(pool.groups[row]), k)
+        self._sorted = {column.label: np.sort(column.finite) for column in columns}
+
+    def __call__(self, row: int) -> Shown:
+        k = self._rank.get(row)
+        [name] = self._pool.names(np.array([row]))
+        prompt, response = self._texts.get(row, (Excerpt("prompt", ""), Excerpt("response", "")))
+        place = f"#{k + 1}" if k is not None else "not picked"
+        has_gain = k is not None and np.isfinite(self._chosen.gains[k])
+        gain = short(float(self._chosen.gains[k])) if has_gain else ""
+        line = one_line(response.head, LINE_CHARS) or "(empty response)"
+        title = " · ".join(filter(None, (place, gain and f"gain {gain}", name[:8], line)))
+        source = self._pool.source_names[self._pool.sources[row]]
+        facts = [("id", name), ("source", one_line(source, NAME_CHARS))]
+        facts.append(("characters", f"{int(self._pool.n_chars[row]):,}"))
+        facts += [self._score(column, row) for column in self._columns]
+        reason = (self._chosen.reasons[k] if k is not None else self._why_not(row)) or ""
+        return Shown(title, facts, reason, (prompt, response), k is not None)
+
+    def _score(self, column: ScoreColumn, row: int) -> tuple[str, str]:
+        value = float(column.values[row])
+        if np.isnan(value):
+            return column.label, "none"
+        if column.dtype == "bool":
+            return column.label, "yes" if value else "no"
+        below = percentile(self._sorted[column.label], value)
+        return column.label, f"{short(value)} (higher than {below:.0f}%)"
+
+    def _why_not(self, row: int) -> str:
+        mate = self._best_of_group.get(int(self._pool.groups[row]))
+        if mate is not None:
+            text = f"Another response to the same prompt was picked, at rank {mate + 1:,}."
+        else:
+            text = f"Not among the {len(self._chosen.at):,} picks."
+        if self._by is None:
+            return text
+        value = float(self._by.column.values[row])
+        name, last = self._by.column.label, short(self._by.last)
+        text = f"{text} Its {name} is {short(value)}; the last pick's is {last}."
+        if self._by.sign * value > self._by.sign * self._by.last:
+            text += " It was passed over for another reason than its rank."
+        return text
+
+
+def read_texts(store: "Store", pool: Pool, rows: Sequence[int]) -> Texts:
+    """Return prompt and response of a few examples, cut in the middle where they are long."""
+    if not rows:
+        return {}
+    from curate.store.connection import literal
+
+    listed = ", ".join(map(literal, pool.names(np.array(rows))))
+    cut = TEXT_HEAD + TEXT_TAIL + MIN_CUT
+    parts = "".join(
+        f", length({name}) as {name}_n, left({name}, {cut}) as {name}_head, "
+        f"right({name}, {TEXT_TAIL}) as {name}_tail"
+        for name in ("prompt", "response")
+    )
+    table = store.query(f"select id{parts} from examples where id in ({listed})")
+    found = {}
+    for at, one in zip(pool.places(table["id"]).tolist(), table.to_pylist(), strict=True):
+        found[at] = (_excerpt("prompt", one), _excerpt("response", one))
+    return found
+
+
+def _excerpt(name: str, row: Mapping[str, Any]) -> Excerpt:
+    n, head, tail = row[f"{name}_n"] or 0, row[f"{name}_head"] or "", row[f"{name}_tail"] or ""
+    if n < TEXT_HEAD + TEXT_TAIL + MIN_CUT:
+        return Excerpt(name, head)
+    return Excerpt(name, head[:TEXT_HEAD], n - TEXT_HEAD - TEXT_TAIL, tail)

@@ -1,0 +1,206 @@
+"""What a reader of a page should know first: each rule with its threshold."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from curate.prove.contamination import Overlap
+from curate.views.charts.numbers import Values, most_common, percent, short
+from curate.views.report.chosen import Chosen, mean_ratio
+from curate.views.report.page import Level, Warned
+from curate.views.report.pool import Pool, Scored, lengths
+from curate.views.report.repeats import Repeats
+
+FEW: Final = 0.01  # a share below this is a note, not a warning
+COLLAPSED: Final = 0.5  # share of the most common value from which on a score has collapsed
+BIASED: Final = 1.5  # ratio of mean lengths, either way
+OFF_MEDIAN: Final = 25.0  # percent between which the median pick's length should lie in the pool
+
+
+def about_pool(pool: Pool, repeats: Repeats | None) -> Iterator[Warned]:
+    """Yield what is wrong with the texts."""
+    if not len(pool):
+        yield Warned("empty", "The pool is empty. Read some examples: curate ingest DATA", "note")
+        return
+    n_rows = int(pool.n_rows.sum())
+    extra = n_rows - len(pool)
+    if extra:
+        yield Warned(
+            "duplicates",
+            f"{extra:,} of {n_rows:,} rows ({percent(extra, n_rows)}) repeat another row exactly; "
+            "each example is scored and selected once.",
+            _level(extra, 10 * n_rows * FEW),
+        )
+    if repeats is not None and repeats.any.any():
+        n = int(repeats.any.sum())
+        yield Warned(
+            "near_duplicates",
+            f"{n:,} of {len(pool):,} examples ({percent(n, len(pool))}) nearly repeat another one.",
+            _level(n, len(pool) * FEW),
+        )
+
+
+def about_scores(pool: Pool, scored: Sequence[Scored]) -> Iterator[Warned]:
+    """Yield truncation, failures, collapse, and sets that do not cover the pool."""
+    if len(pool) and not scored:
+        text = "No example is scored yet. Start with: curate score --scorer likelihood --model M"
+        yield Warned("no_scores", text, "note")
+    for one in scored:
+        yield from _coverage(one, len(pool))
+    yield from _failures(scored, len(pool))
+    yield from _truncation(scored)
+    for one in scored:
+        yield from _collapse(one)
+
+
+def _coverage(one: Scored, n_pool: int) -> Iterator[Warned]:
+    status = one.status
+    name = f"{status.alias} ({status.set_id})"
+    if status.stale:
+        text = f"Scores {name} are stale: the pool changed since. Score it again to renew them."
+        yield Warned("stale", text)
+    elif not status.complete and not status.partial:
+        text = f"Scores {name} cover {status.n_examples:,} of {n_pool:,} examples."
+        yield Warned("incomplete", f"{text} Run the same scoring command again to finish.")
+
+
+def _failures(scored: Sequence[Scored], n_pool: int) -> Iterator[Warned]:
+    """Yield one warning for all the score sets that fail the same way."""
+    alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for one in scored:
+        if one.failures:
+            alike.setdefault(tuple(one.failures.items()), []).append(one.status.alias)
+    for failures, names in alike.items():
+        n = sum(count for _, count in failures)
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in failures[:3])
+        yield Warned(
+            "failures",
+            f"{counted(n, 'example')} ({percent(n, n_pool)}) without a value of {_and(names)}: "
+            f"{listed}. Methods that read it cannot choose them.",
+            _level(n, n_pool * FEW),
+        )
+
+
+def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
+    """Yield one warning for all the score sets that truncate as many examples."""
+    alike: dict[tuple[int, int, object], list[str]] = {}
+    for one in scored:
+        column = one.column("truncated")
+        if column is not None and column.finite.sum() > 0:
+            room = one.status.spec.get("key", {}).get("max_length")
+            key = (int(column.finite.sum()), len(column.finite), room)
+            alike.setdefault(key, []).append(one.status.alias)
+    for (n, total, room), names in alike.items():
+        limit = f" of {room:,} tokens" if isinstance(room, int) else ""
+        what = f"{counted(n, 'example')} ({percent(n, total)})"
+        yield Warned(
+            "truncation",
+            f"{_and(names)} truncated {what} to the model's context{limit}: what lies beyond has "
+            "no score.",
+            _level(n, total * FEW),
+        )
+
+
+def _collapse(one: Scored) -> Iterator[Warned]:
+    for column in one.columns:
+        values = column.finite
+        if column.dtype == "bool" or len(values) < 2:
+            continue
+        value, share = most_common(values)
+        if share > COLLAPSED:
+            what = f"{percent(share, 1)} of the examples have the value {short(value)}"
+            text = f"{column.label} has collapsed: {what}. Ranking by it is mostly ranking by id."
+            yield Warned("collapse", text)
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "example"), counted(2000, "example")
+    ('1 example', '2,000 examples')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
+    """Yield what benchmarks share with the pool."""
+    for one in overlaps:
+        if not one.ids:
+            text = (
+                f"Nothing of benchmark {one.target!r} ({one.n_examples:,} examples) is in the pool."
+            )
+            yield Warned("contamination", text, "note")
+            continue
+        yield Warned(
+            "contamination",
+            f"{len(one.ids):,} of {one.n_examples:,} examples of benchmark {one.target!r} overlap "
+            f"with {len(one.in_pool):,} of the pool: {len(one.same_example):,} are in it, "
+            f"{len(one.same_prompt):,} have a prompt of it, {len(one.same_words):,} share 13 words "
+            "in a row with it. Leave those of the pool out with --exclude before you measure on "
+            "this benchmark.",
+            "note" if one.is_small else "warning",
+        )
+
+
+def about_selection(
+    chosen: Chosen, pool: Pool, scored: Sequence[Scored], overlaps: Sequence[Overlap]
+) -> Iterator[Warned]:
+    """Yield what is odd about a selection against its pool."""
+    name = f"{chosen.name} ({chosen.id})"
+    gone = int((chosen.at < 0).sum())
+    if gone:
+        text = f"{gone:,} of {len(chosen.at):,} picks of {name} are no longer in the pool."
+        yield Warned("forgotten", f"{text} They are left out of everything below.")
+    length, unit = lengths(pool, scored)
+    responses = pool.response_chars.astype(np.float64)
+    found = [
+        length_bias(length, chosen, f"examples ({unit})"),
+        length_bias(responses, chosen, "responses (characters)"),
+    ]
+    if any(found):
+        text = f"{name} differs from the pool in length: {'; '.join(filter(None, found))}. Compare "
+        text += "it with a random subset of equal tokens, not of equal count."
+        yield Warned("length_bias", text)
+    picked = {*chosen.ids}
+    for one in overlaps:
+        shared = len(picked & one.in_pool)
+        if shared:
+            text = f"Overlap with benchmark {one.target!r}: {counted(shared, 'pick')} of {name}."
+            yield Warned("contamination", text, "note" if one.is_small else "warning")
+
+
+def length_bias(values: Values, chosen: Chosen, what: str) -> str:
+    """Say how picks differ in length from the pool; "" where they do not much."""
+    ratio = mean_ratio(values, chosen.rows)
+    place = median_place(values, chosen)
+    if ratio is None or place is None:
+        return ""
+    if 1 / BIASED <= ratio <= BIASED and OFF_MEDIAN <= place <= 100 - OFF_MEDIAN:
+        return ""
+    return (
+        f"its {what} have {ratio:.2f} times the mean length, and their median is longer than "
+        f"{place:.0f}% of the pool"
+    )
+
+
+def median_place(values: Values, chosen: Chosen) -> float | None:
+    """Return where the median pick lies among all values, in percent, ties counted half."""
+    known = values[~np.isnan(values)]
+    taken = values[chosen.rows]
+    taken = taken[~np.isnan(taken)]
+    if not len(known) or not len(taken):
+        return None
+    middle = float(np.median(taken))
+    below, equal = float((known < middle).sum()), float((known == middle).sum())
+    return 100.0 * (below + equal / 2) / len(known)
+
+
+def _level(n: int, enough: float) -> Level:
+    return "warning" if n >= enough else "note"
