@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from curate.contracts import Stat as Stat
     from curate.contracts import Step as Step
     from curate.contracts import Train as Train
-    from curate.contracts import Unite as Unite
+    from curate.contracts import Union as Union
     from curate.contracts import Vectors as Vectors
     from curate.contracts import View as View
     from curate.contracts import fit_size as fit_size
@@ -77,7 +77,7 @@ _NAMES: Final[dict[str, str]] = {
         "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer Generate Judge "
         "LoadContext Mean Need Outcome "
         "PoolScorer Procedure Rendering Result Revise RowScorer RunRecipe RunScorer Score Scorer "
-        "Segment SegmentStats Select Selection Selector Stat Step Train Unite Vectors View fit_size "
+        "Segment SegmentStats Select Selection Selector Stat Step Train Union Vectors View fit_size "
         "keep_within"
     ),
     "curate.errors": (

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.models.decoding import Drawing, Drawn
+from curate.models.decoding import Sample, Sampling
 
 
 class StubDecoder:
@@ -29,10 +29,10 @@ class StubDecoder:
     ) -> None:
         self.tokenizer, self.reply, self.letter = tokenizer, reply, letter
 
-    def draw(self, prompts, ids, drawing: Drawing):
+    def draw(self, prompts, ids, drawing: Sampling):
         texts = [self.tokenizer.decode(prompt) for prompt in prompts]
         return [
-            [Drawn(text, 1 + len(text.split()), True) for text in self.reply(prompt, i, drawing.k)]
+            [Sample(text, 1 + len(text.split()), True) for text in self.reply(prompt, i, drawing.k)]
             for prompt, i in zip(texts, ids, strict=True)
         ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
 from curate.api.options import refuse_unused, scoring_options, with_datasets
-from curate.api.selection import Selected
+from curate.api.selection import StoredSelection
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curate.views.notebook.plots import PoolPlots
     from curate.views.notebook.rows import Rows
 
-__all__ = ["OnError", "Pool", "Selected", "open"]
+__all__ = ["OnError", "Pool", "StoredSelection", "open"]
 
 OnError: TypeAlias = Literal["fail", "skip"]
 
@@ -192,7 +192,7 @@ class Pool:
         model_for: Mapping[str, str] | None = None,
         dry_run: bool = False,
         **options: Any,
-    ) -> "Selected":
+    ) -> "StoredSelection":
         """Choose a subset with a method, ingesting ``data`` and scoring what is missing first.
 
         ``method`` may be left out when ``rank`` (an expression, highest first) is given.
@@ -222,8 +222,8 @@ class Pool:
             ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
             chosen = with_datasets(chosen, ids)
         if dry_run:
-            return Selected(self, self._plan_select(chosen, scoring))
-        return Selected(self, select(self.store, chosen, scoring, self.progress))
+            return StoredSelection(self, self._plan_select(chosen, scoring))
+        return StoredSelection(self, select(self.store, chosen, scoring, self.progress))
 
     def train(
         self,
@@ -273,9 +273,9 @@ class Pool:
             config = with_datasets(config, ids)
         return Proof(prove(self.store, config, wanted, chosen, self.progress, dry_run=dry_run))
 
-    def selection(self, selection_id: str) -> "Selected":
+    def selection(self, selection_id: str) -> "StoredSelection":
         """Return a stored selection."""
-        return Selected(self, self.store.selection(selection_id))
+        return StoredSelection(self, self.store.selection(selection_id))
 
     def export(self, selection_id: str, output: str | Path, **options: Any) -> dict[str, Any]:
         """Write a selection and its manifest to a file or folder; see `curate.data.write.export.export`."""

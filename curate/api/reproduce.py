@@ -67,11 +67,11 @@ def reproduce(
 def _select_and_export(
     store: "Store", document: Mapping[str, Any], target: Path, progress: Progress
 ) -> dict[str, Any]:
-    from curate.data.write.export import How, write_output
+    from curate.data.write.export import ExportSpec, write_output
 
     with _as_stored(store, document["selection_id"]):
         record = _select_again(store, document, progress)
-        how = How.of_manifest(document["output"])
+        how = ExportSpec.of_manifest(document["output"])
         return write_output(store, record["selection_id"], target, how)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from curate.api.pool import Pool, Selected
+from curate.api.pool import Pool, StoredSelection
 from curate.api.recipe import ModelSection, Recipe
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
@@ -62,7 +62,7 @@ def _models(section: ModelSection) -> dict[str, Any]:
     }
 
 
-def _select(pool: Pool, recipe: Recipe, models: dict[str, Any]) -> Selected:
+def _select(pool: Pool, recipe: Recipe, models: dict[str, Any]) -> StoredSelection:
     assert recipe.select is not None
     values = recipe.select.model_dump()
     settings = {key: str(value) for key, value in values.pop("set").items()}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Selected:
+class StoredSelection:
     """A stored selection: its record, and its examples in any form a notebook wants."""
 
     pool: "Pool"
@@ -27,8 +27,8 @@ class Selected:
     def __repr__(self) -> str:
         d = self.document
         if "selection_id" not in d:
-            return f"Selected(plan: {d.get('text', '')!r})"
-        return f"Selected({d['selection_id']!r}, {d['method']}, {d['n_selected']:,} of {d['n_pool']:,})"
+            return f"StoredSelection(plan: {d.get('text', '')!r})"
+        return f"StoredSelection({d['selection_id']!r}, {d['method']}, {d['n_selected']:,} of {d['n_pool']:,})"
 
     def _repr_html_(self) -> str:
         from curate.views.notebook.cards import selection_card
@@ -96,7 +96,7 @@ class Selected:
         """Return the chosen examples with their texts, best first, those forgotten since left out."""
         return self._examples(self.ids[:limit])
 
-    def without(self, other: "Selected") -> "Rows":
+    def without(self, other: "StoredSelection") -> "Rows":
         """Return the examples this selection has and the other lacks, best first."""
         theirs = set(other.ids)
         return self._examples([one for one in self.ids if one not in theirs])

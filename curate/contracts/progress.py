@@ -40,7 +40,7 @@ class SilentProgress:
 
 @final
 @dataclass(frozen=True)
-class SaidOnce:
+class DedupedNotes:
     """A `Progress` that passes every note on once, for work that does the same thing many times."""
 
     to: Progress

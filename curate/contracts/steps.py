@@ -45,7 +45,7 @@ class Score:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Unite:
+class Union:
     """Step: one selection of all examples of several, in their order; the first to name one wins."""
 
     selections: tuple[str, ...]
@@ -210,7 +210,7 @@ class Revise:
     limit: int | None = None
 
 
-Step: TypeAlias = Select | Score | Unite | Train | Evaluate | Mean | Generate | Judge | Revise
+Step: TypeAlias = Select | Score | Union | Train | Evaluate | Mean | Generate | Judge | Revise
 
 
 @final

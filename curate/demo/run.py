@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from curate.api.pool import Pool, Selected
+from curate.api.pool import Pool, StoredSelection
 from curate.contracts.progress import Progress
 from curate.demo.methods import ROLES, chosen_methods, settings_for
 from curate.demo.model import ensure_model
@@ -48,7 +48,7 @@ def run_demo(
     pool.ingest(str(folder / "pool.jsonl"))
     scores = pool.score(*SCORERS, model=str(model))
     scores.raise_for_failures()
-    selections: dict[str, Selected] = {}
+    selections: dict[str, StoredSelection] = {}
     for method in METHODS:
         budget = len(selections["grape"]) if selections else None
         selections[method] = pool.select(method, budget=budget, model=str(model), seed=seed)
@@ -109,7 +109,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _kept(
-    pool: Pool, rows: Sequence[PoolRow], selections: dict[str, Selected]
+    pool: Pool, rows: Sequence[PoolRow], selections: dict[str, StoredSelection]
 ) -> list[dict[str, Any]]:
     kept = {method: _row_ids(pool.store, rows, chosen) for method, chosen in selections.items()}
     everything = pool.sql(
@@ -119,7 +119,7 @@ def _kept(
     return kept_table(rows, kept, {POOL: int(everything["n"][0]), **tokens})
 
 
-def _row_ids(store: "Store", rows: Sequence[PoolRow], chosen: Selected) -> list[str]:
+def _row_ids(store: "Store", rows: Sequence[PoolRow], chosen: StoredSelection) -> list[str]:
     ids = chosen.rows().column("id").to_pylist()
     positions = store.first_rows(ids).column("position").to_pylist()
     return [rows[position].id for position in positions]

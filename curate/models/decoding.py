@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @final
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class Sampling:
     """How answers are drawn.
 
     Parameters
@@ -57,7 +57,7 @@ class Drawing:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Sample:
     """One answer: its text without special tokens, its tokens with the end, and whether it ended."""
 
     text: str
@@ -95,8 +95,8 @@ class Decoder:
         return "position_ids" in inspect.signature(self.backbone.forward).parameters
 
     def draw(
-        self, prompts: Sequence[Sequence[int]], ids: Sequence[str], drawing: Drawing
-    ) -> list[list[Drawn] | None]:
+        self, prompts: Sequence[Sequence[int]], ids: Sequence[str], drawing: Sampling
+    ) -> list[list[Sample] | None]:
         """Return ``k`` answers to each prompt, None where one prompt alone exceeds the memory.
 
         An answer depends on its example's id, its number, the seed and the model only, up to
@@ -113,7 +113,7 @@ class Decoder:
         held = (lengths + drawing.max_new_tokens) * drawing.k
         cached = self.batch_tokens * (1 if self.device.startswith("cuda") else CACHED_PER_RUN)
 
-        def run(rows: Sequence[int]) -> list[list[Drawn]]:
+        def run(rows: Sequence[int]) -> list[list[Sample]]:
             return self._draw([prompts[r] for r in rows], [ids[r] for r in rows], drawing)
 
         return self._in_batches(held, ids, cached, run)
@@ -172,8 +172,8 @@ class Decoder:
         yield from self._halved(rows[middle:], run)
 
     def _draw(
-        self, prompts: Sequence[Sequence[int]], ids: Sequence[str], drawing: Drawing
-    ) -> list[list[Drawn]]:
+        self, prompts: Sequence[Sequence[int]], ids: Sequence[str], drawing: Sampling
+    ) -> list[list[Sample]]:
         k = drawing.k
         hidden, cache, mask = self._prefill(prompts)
         cache.batch_repeat_interleave(k)
@@ -247,14 +247,14 @@ class Decoder:
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.head.finish(self.head.project(hidden))
 
-    def _cap(self, length: int, drawing: Drawing) -> int:
+    def _cap(self, length: int, drawing: Sampling) -> int:
         room = drawing.max_new_tokens if self.context is None else self.context - length
         return max(1, min(drawing.max_new_tokens, room))
 
-    def _drawn(self, tokens: Sequence[int]) -> Drawn:
+    def _drawn(self, tokens: Sequence[int]) -> Sample:
         ended = tokens[-1] in self.ends
         text = self.tokenizer.decode([*tokens[: len(tokens) - ended]], skip_special_tokens=True)
-        return Drawn(str(text), len(tokens), ended)
+        return Sample(str(text), len(tokens), ended)
 
     def _tensor(self, values: Sequence[Any]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=self.device)

@@ -25,7 +25,7 @@ _POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
 
 @final
 @dataclass(frozen=True, slots=True)
-class Wants:
+class PassRequest:
     """What the scorers riding in a pass ask of it, together."""
 
     head: HeadWants
@@ -33,7 +33,7 @@ class Wants:
     nll: bool = True
 
     @classmethod
-    def of(cls, scorers: Sequence[ForwardScorer]) -> "Wants":
+    def of(cls, scorers: Sequence[ForwardScorer]) -> "PassRequest":
         """Return the union of what some scorers ask for."""
         asked = frozenset().union(*(scorer.emits for scorer in scorers))
         grams = frozenset(s.score_end for s in scorers if Stat.HEAD_GRAM in s.emits)
@@ -95,7 +95,9 @@ class Forward:
     model: "LoadedModel"
     n_split: int = field(default=0, init=False)
 
-    def run(self, rows: Sequence[Rendered], wants: Wants) -> Iterator[tuple[int, Measured | None]]:
+    def run(
+        self, rows: Sequence[Rendered], wants: PassRequest
+    ) -> Iterator[tuple[int, Measured | None]]:
         """Yield (row, what was measured) in order; None for a row that alone exceeds the memory."""
         pending = [(0, len(rows))]
         while pending:
@@ -110,7 +112,7 @@ class Forward:
                 middle = (start + stop) // 2
                 pending += [(middle, stop), (start, middle)]
 
-    def _try(self, rows: Sequence[Rendered], wants: Wants) -> list[Measured] | None:
+    def _try(self, rows: Sequence[Rendered], wants: PassRequest) -> list[Measured] | None:
         try:
             with torch.inference_mode():
                 return self._batch(rows, wants)
@@ -121,7 +123,7 @@ class Forward:
             torch.cuda.empty_cache()
         return None
 
-    def _batch(self, rows: Sequence[Rendered], wants: Wants) -> list[Measured]:
+    def _batch(self, rows: Sequence[Rendered], wants: PassRequest) -> list[Measured]:
         device = self.model.device
         lengths = [len(row.ids) for row in rows]
         ids = np.zeros((len(rows), max(lengths)), dtype=np.int64)
@@ -137,7 +139,9 @@ class Forward:
             for number, row in enumerate(rows)
         ]
 
-    def _head(self, rows: Sequence[Rendered], hidden: Tensor, wants: Wants) -> list[HeadStats]:
+    def _head(
+        self, rows: Sequence[Rendered], hidden: Tensor, wants: PassRequest
+    ) -> list[HeadStats]:
         device = self.model.device
         width = hidden.shape[1]
         flat = np.concatenate([row.positions + n * width for n, row in enumerate(rows)])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, final
 
-from curate.contracts.progress import Progress, SaidOnce
+from curate.contracts.progress import DedupedNotes, Progress
 from curate.errors import ConfigError, InterruptedRunError
 from curate.prove.config import ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
@@ -184,7 +184,7 @@ def _run(
 ) -> tuple[Outcomes, int]:
     refusals: dict[tuple[str, str], str] = {}
     chosen: dict[str, dict[str, Any]] = {}
-    once = SaidOnce(progress)
+    once = DedupedNotes(progress)
     for trial in plan.missing:
         if (trial.budget, trial.arm.label) in refusals:
             continue

@@ -74,14 +74,14 @@ class ReflectionGenerated(RowScorer):
             )
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.decoding import Drawing, load_decoder
+        from curate.models.decoding import Sampling, load_decoder
         from curate.models.prompts import Prompter
         from curate.models.render import PROMPT_EXCEEDS_CONTEXT
         from curate.models.text_model import make_each, object_column
 
         decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template)
-        greedy = Drawing(1, self.max_new_tokens, 0.0, 0)
+        greedy = Sampling(1, self.max_new_tokens, 0.0, 0)
 
         def prompts(example: Example) -> list[list[int]]:
             texts = reasoned_reflection_prompts(example.messages[:-1], example.messages[-1])

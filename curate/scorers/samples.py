@@ -128,14 +128,14 @@ class Samples(RowScorer):
             from curate.scorers.samples_server import served
 
             return served(self, context)
-        from curate.models.decoding import Decoder, Drawing, load_decoder
+        from curate.models.decoding import Decoder, Sampling, load_decoder
         from curate.models.prompts import Prompter
         from curate.models.render import PROMPT_EXCEEDS_CONTEXT
         from curate.models.text_model import make_each, object_column
 
         decoder: Decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template)
-        drawing = Drawing(self.k, self.max_new_tokens, self.temperature, self.seed)
+        drawing = Sampling(self.k, self.max_new_tokens, self.temperature, self.seed)
 
         def prompt(example: Example) -> list[int]:
             messages = sampling_messages(example.messages[:-1], self.prompt)

@@ -31,12 +31,12 @@ from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.models.batch import plan_batches
 from curate.scoring.inputs import Inputs
 from curate.scoring.outcome import INPUT_FAILED
-from curate.scoring.plan import Pass, Ride
+from curate.scoring.plan import Pass, PassMember
 from curate.scoring.scope import ids_in
 from curate.store.parts import part_schema
 
 if TYPE_CHECKING:
-    from curate.models.forward import Wants
+    from curate.models.forward import PassRequest
     from curate.models.render import Rendered
 
 TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
@@ -112,11 +112,11 @@ class ForwardPass:
         ids: Sequence[str],
         collected: Sequence["_Collected"],
     ) -> None:
-        from curate.models.forward import Wants
+        from curate.models.forward import PassRequest
 
         began = time.perf_counter()
         riders = [one for one in collected if rendering in one.segment_names]
-        wants = Wants.of([one.scorer for one in riders])
+        wants = PassRequest.of([one.scorer for one in riders])
         lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
         for number, row in enumerate(rows):
             if isinstance(row, str):
@@ -135,7 +135,7 @@ class ForwardPass:
         rendering: Rendering,
         batch: Sequence[int],
         rows: Sequence["Rendered | str"],
-        wants: "Wants",
+        wants: "PassRequest",
         riders: Sequence["_Collected"],
     ) -> None:
         good = [row for number in batch if not isinstance(row := rows[number], str)]
@@ -154,7 +154,7 @@ class ForwardPass:
 class _Collected:
     """What one forward scorer has so far: finished rows, failures, and rows that await a segment."""
 
-    ride: Ride
+    ride: PassMember
     shard: str
     n_examples: int
     rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)

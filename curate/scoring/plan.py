@@ -89,7 +89,7 @@ class ScoreRequest:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Ride:
+class PassMember:
     """One scorer in a pass, and the score set it fills."""
 
     set_id: str
@@ -115,7 +115,7 @@ class Pass:
         Parquet file with the ids of the only examples it scores, or None for all.
     """
 
-    rides: tuple[Ride, ...]
+    rides: tuple[PassMember, ...]
     model: ResolvedModel | None
     dtype: str
     batch_tokens: int
@@ -293,7 +293,9 @@ def plan_passes(
         groups.setdefault(group, []).append(request)
     return [
         Pass(
-            rides=tuple(Ride(r.key.set_id, r.alias, r.scorer, r.paper_template) for r in group),
+            rides=tuple(
+                PassMember(r.key.set_id, r.alias, r.scorer, r.paper_template) for r in group
+            ),
             model=group[0].model,
             dtype=group[0].dtype,
             batch_tokens=_batch_tokens(group[0], runs),

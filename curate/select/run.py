@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 import numpy as np
 
 from curate.contracts import Budget, Expression, Need, Procedure, Selection, Selector, View
-from curate.contracts.progress import Progress, SaidOnce
+from curate.contracts.progress import DedupedNotes, Progress
 from curate.data.revisions import refuse_revised
 from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError
@@ -295,7 +295,7 @@ def _run_procedure(
     refuse_unused(setting_owners(method), options.settings)
     budget = None if options.budget is None else Budget.parse(options.budget)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
-    execute = StepExecutor(store, method, options, scoring, SaidOnce(progress))
+    execute = StepExecutor(store, method, options, scoring, DedupedNotes(progress))
     outcome = run_procedure(
         method, budget, options.seed, execute, journal,
         context=_circumstances(store, options, scoring), observe=execute.observe,

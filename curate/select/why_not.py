@@ -30,7 +30,7 @@ _MADE_AGAIN: Final = "the ranking made again from stored scores"
 
 @final
 @dataclass(frozen=True, slots=True)
-class Absence:
+class Exclusion:
     """Why one selection does not have one example.
 
     Parameters
@@ -69,7 +69,7 @@ class Absence:
 
 def absences(
     store: "Store", document: Mapping[str, Any], selections: Sequence[str] = ()
-) -> list[Absence]:
+) -> list[Exclusion]:
     """Explain each stored selection that does not have an example, the newest first.
 
     Marks made by hand are explained where they are asked for.
@@ -100,7 +100,7 @@ def absences(
 
 def why_absent(
     store: "Store", document: Mapping[str, Any], selection_id: str, *, ranked: bool = True
-) -> Absence:
+) -> Exclusion:
     """Explain one selection that does not have an example; ``ranked``: make its ranking again."""
     record = store.selection(selection_id)
     kept = store.selection_rows(selection_id)
@@ -109,12 +109,12 @@ def why_absent(
         cause = "unknown"
         text = f"not ranked again; ask for it: curate explain {document['id']} --selection {selection_id}"
     if cause is not None:
-        return Absence(selection_id, record["method"], len(kept), cause, text)
+        return Exclusion(selection_id, record["method"], len(kept), cause, text)
     try:
         return _by_rank(store, document, record, kept["id"].to_pylist())
     except CurateError as error:
         text = f"it cannot be known, {_MADE_AGAIN} fails: {error}"
-        return Absence(selection_id, record["method"], len(kept), "unknown", text)
+        return Exclusion(selection_id, record["method"], len(kept), "unknown", text)
 
 
 def _before_ranking(
@@ -163,11 +163,11 @@ def _select_again(datasets: set[str]) -> str:
 
 def _by_rank(
     store: "Store", document: Mapping[str, Any], record: Mapping[str, Any], kept: Sequence[str]
-) -> Absence:
+) -> Exclusion:
     selection_id, name, n = record["selection_id"], record["method"], len(kept)
 
-    def because(cause: Cause, text: str, **facts: Any) -> Absence:
-        return Absence(selection_id, name, n, cause, text, **facts)
+    def because(cause: Cause, text: str, **facts: Any) -> Exclusion:
+        return Exclusion(selection_id, name, n, cause, text, **facts)
 
     cls = get_method(name)
     if "revise" in record:

@@ -23,7 +23,7 @@ from curate.contracts import (
     Select,
     Step,
     Train,
-    Unite,
+    Union,
 )
 from curate.errors import CurateError, ProcedureError
 from curate.registry import get_method, get_scorer
@@ -104,7 +104,7 @@ def made_up_result(step: Step) -> Result:
             facts = {"n_pool": 1000, "n_eligible": 900, "n_selected": n, "n_tokens": 120 * n}
         case Score():
             facts = {"n_examples": 1000, "n_failed": 0, "tokens": 50_000}
-        case Unite():
+        case Union():
             facts = {"n_selected": 100}
         case Train():
             facts = {**_MADE_UP_COST, "nll": 1 + draw}
@@ -146,7 +146,7 @@ def _drive(
 
 def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: str) -> None:
     require(bool(steps), f"{label} takes no step; a method without steps is a selector")
-    selections = _made_by(Select | Unite | Revise, steps, execute)
+    selections = _made_by(Select | Union | Revise, steps, execute)
     models = {"", *_made_by(Train, steps, execute)}
     texts = _made_by(Generate | Judge, steps, execute)
     require(
@@ -184,7 +184,7 @@ def _named(
                     )
         case Score() if step.within is not None:
             yield "scores within", step.within, selections
-        case Unite():
+        case Union():
             for name in step.selections:
                 yield "unites", name, selections
         case Train():

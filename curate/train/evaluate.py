@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from curate.models.batch import plan_batches
-from curate.models.forward import Forward, Wants
+from curate.models.forward import Forward, PassRequest
 from curate.models.head import HeadWants
 from curate.models.render import Rendered
 
@@ -129,7 +129,7 @@ def summed_nll(
     if processes is not None:
         batches = batches[processes.index :: processes.count]
     forward = Forward(loaded)
-    wants = Wants(HeadWants(), ())
+    wants = PassRequest(HeadWants(), ())
     nll = np.zeros(len(rendered))
     for batch in batches:
         for place, measured in forward.run([rendered[row] for row in batch], wants):

@@ -16,7 +16,7 @@ from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from curate.models.forward import Forward, Measured, Wants
+    from curate.models.forward import Forward, Measured, PassRequest
     from curate.models.load import ResolvedModel
     from curate.models.render import Rendered
 
@@ -60,17 +60,17 @@ class Ours:
 
     forward: "Forward"
     scorers: tuple[ForwardScorer, ...]
-    wants: "Wants"
+    wants: "PassRequest"
     norm: float | None
 
     @classmethod
     def of(cls, forward: "Forward", scorers: tuple[ForwardScorer, ...]) -> "Ours":
         """Prepare a pass of some scorers on a loaded model."""
-        from curate.models.forward import Wants
+        from curate.models.forward import PassRequest
 
         needs_norm = any(Stat.HEAD_GRAM in scorer.emits for scorer in scorers)
         norm = forward.model.head_weight_sq_norm if needs_norm else None
-        return cls(forward, scorers, Wants.of(scorers), norm)
+        return cls(forward, scorers, PassRequest.of(scorers), norm)
 
     def run(self, rows: "Sequence[Rendered]") -> list[dict[str, Any]]:
         """Return every column of every scorer for the rows of one batch."""

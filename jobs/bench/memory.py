@@ -53,10 +53,10 @@ def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int
     from curate.models.load import resolve_model
     from curate.registry import get_scorer
     from curate.scoring.executors.worker import ShardTask, TaskRunner
-    from curate.scoring.plan import Pass, Ride, with_template
+    from curate.scoring.plan import Pass, PassMember, with_template
 
     rides = tuple(
-        Ride(name, name, with_template(get_scorer(name)(), "plain")[0]) for name in SCORERS
+        PassMember(name, name, with_template(get_scorer(name)(), "plain")[0]) for name in SCORERS
     )
     spec = Pass(rides, resolve_model(str(model)), "float32", CPU_BATCH_TOKENS)
     runner = TaskRunner((spec,), "cpu")

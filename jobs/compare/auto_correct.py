@@ -19,7 +19,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from curate.api.pool import Pool
-from curate.api.selection import Selected
+from curate.api.selection import StoredSelection
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool
 from curate.demo.skills import is_correct
@@ -98,7 +98,9 @@ def by_example(pool: Pool, rows: Sequence[PoolRow]) -> dict[str, PoolRow]:
     return {one: rows[place] for one, place in zip(found["id"].to_pylist(), positions, strict=True)}
 
 
-def ingredients(pool: Pool, selection: Selected) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def ingredients(
+    pool: Pool, selection: StoredSelection
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Return what the filter kept, with its confidences, and all candidates with their verdicts."""
     [kept] = selection.document["selections"]
     table = pool.store.selection_rows(kept)
@@ -151,7 +153,7 @@ def is_right(row: Mapping[str, Any], parent: PoolRow) -> bool:
 
 
 def report(
-    selection: Selected,
+    selection: StoredSelection,
     lines: Sequence[Line],
     truth: Mapping[str, PoolRow],
     kept: Mapping[str, float],

@@ -13,7 +13,7 @@ from curate import (
     Score,
     Select,
     Step,
-    Unite,
+    Union,
     register,
 )
 
@@ -100,7 +100,7 @@ class ClearCascade(Procedure):
         wanted = min(n_kept - low, n_scored)
         left = str(wanted) if budget is None else self._left(budget, kept, above, wanted)
         inside = yield self._inside(left, seed, band, full)
-        united = yield Unite((*upper, inside.id))
+        united = yield Union((*upper, inside.id))
         said = (*self._said(n, low, high, n_scored, n_kept, full), _cost(cheap))
         return Outcome(united.id, said)
 

@@ -14,7 +14,7 @@ from curate import (
     Select,
     Step,
     Train,
-    Unite,
+    Union,
     register,
 )
 from curate.algorithms.linear_rules import read_rule
@@ -139,7 +139,7 @@ class InstructMiningSearch(Procedure):
                 loss = float(trained.facts["nll"])
         except StopIteration as done:
             best: BestSize = done.value
-        own = yield Unite((chosen[best.n],))  # a selection with this method's name and settings
+        own = yield Union((chosen[best.n],))  # a selection with this method's name and settings
         return Outcome(own.id, (*notes, said(best, search)))
 
     def _top(self, rule: str, budget: str, seed: int, held_out: str) -> Select:

@@ -19,7 +19,7 @@ from curate import (
     Select,
     Step,
     Train,
-    Unite,
+    Union,
     register,
 )
 from curate.algorithms.cluster_draw import Update, update_weights
@@ -133,7 +133,7 @@ class KMQIterative(Procedure):
             drawn.append(
                 (yield Select("cluster-draw", spent, config, None, seed + number, without))
             )
-        united = yield Unite(tuple(one.id for one in drawn))
+        united = yield Union(tuple(one.id for one in drawn))
         return Outcome(united.id)
 
     def _reweighted(
@@ -145,7 +145,7 @@ class KMQIterative(Procedure):
         rewarded: list[str],
     ) -> Generator[Step, Result, Float[np.ndarray, " k"]]:
         """Train on what was drawn, score it by cluster, and return the next round's weights."""
-        everything = (yield Unite(tuple(one.id for one in drawn))).id
+        everything = (yield Union(tuple(one.id for one in drawn))).id
         trained = yield Train(everything, self._settings(), "target", seed)
         found = yield Evaluate(
             trained.id,

@@ -10,7 +10,7 @@ import pytest
 import curate as cu
 from curate.api.pool import Pool
 from curate.errors import DataError
-from curate.select.why_not import MAX_RANKED, Absence, absences
+from curate.select.why_not import MAX_RANKED, Exclusion, absences
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def pool(tmp_path: Path) -> Pool:
     return pool
 
 
-def why(pool: Pool, example: str, *selections: str) -> Absence:
+def why(pool: Pool, example: str, *selections: str) -> Exclusion:
     (found,) = absences(pool.store, pool.store.example(example), selections)
     return found
 

@@ -188,7 +188,7 @@ def generator_of(step, value=None):
 def test_only_steps_are_carried_out(journal, step):
     with pytest.raises(
         ProcedureError,
-        match=r"is not a step; yield one of: Select, Score, Unite, Train, Evaluate, Mean",
+        match=r"is not a step; yield one of: Select, Score, Union, Train, Evaluate, Mean",
     ):
         drive(journal, procedure=generator_of(step))
 

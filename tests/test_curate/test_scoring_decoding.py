@@ -7,10 +7,10 @@ from drawing import WORD, slow_draw
 
 from curate.contracts import LoadContext
 from curate.errors import ModelError
-from curate.models.decoding import Drawing, load_decoder
+from curate.models.decoding import Sampling, load_decoder
 from curate.models.gumbel import sample_key
 
-SAMPLED = Drawing(k=3, max_new_tokens=12, temperature=1.0, seed=0)
+SAMPLED = Sampling(k=3, max_new_tokens=12, temperature=1.0, seed=0)
 RNG = np.random.default_rng(0)
 PROMPTS = [RNG.integers(6, 320, size=n).tolist() for n in (5, 17, 3, 17, 9, 30, 1, 4, 22)]
 IDS = [f"{n:032x}" for n in range(len(PROMPTS))]

@@ -7,7 +7,7 @@ import torch
 
 from curate.contracts import Example, Rendering, Stat
 from curate.models.batch import plan_batches
-from curate.models.forward import Forward, Wants, is_out_of_memory, pool
+from curate.models.forward import Forward, PassRequest, is_out_of_memory, pool
 from curate.models.load import load_model, resolve_model
 from curate.models.render import Renderer
 from curate.scorers.donod import DONOD
@@ -15,7 +15,7 @@ from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.likelihood import Likelihood
 
-EVERYTHING = Wants.of(
+EVERYTHING = PassRequest.of(
     [
         Likelihood(),
         DONOD(),
@@ -149,9 +149,9 @@ def test_donod_is_a_literal_step_in_float64(double, rows):
 def test_company_in_a_pass_changes_no_bit(resolved, rows):
     model = load_model(resolved, "cpu", "float32")
     batches = [[4, 2, 1], [0, 3]]
-    alone, _ = measure(model, rows, batches, Wants.of([Likelihood()]))
+    alone, _ = measure(model, rows, batches, PassRequest.of([Likelihood()]))
     among, _ = measure(model, rows, batches)
-    vectors, _ = measure(model, rows, batches, Wants.of([Embedding()]))
+    vectors, _ = measure(model, rows, batches, PassRequest.of([Embedding()]))
     for a, b, c in zip(alone, among, vectors, strict=True):
         assert a.nll.tobytes() == b.nll.tobytes()
         assert a.entropy.tobytes() == b.entropy.tobytes()
@@ -242,7 +242,9 @@ def test_two_hundred_real_rows_agree_with_the_obvious_loop(realdata, realmodel):
             assert not [row for row in rows if isinstance(row, str)]
             lengths = np.array([len(row.ids) for row in rows])
             batches = plan_batches(lengths, [e.id for e in examples], 2048)
-            measured, _ = measure(model, rows, [b.tolist() for b in batches], Wants.of([scorer]))
+            measured, _ = measure(
+                model, rows, [b.tolist() for b in batches], PassRequest.of([scorer])
+            )
             wanted = [reference(run, row) for row in rows]
             found[scorer.name, segment.name] = (rows, measured, wanted)
     rows, measured, wanted = found["likelihood", "full"]

@@ -19,7 +19,7 @@ from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
 from curate.scoring.passes import read_examples
-from curate.scoring.plan import Pass, Ride
+from curate.scoring.plan import Pass, PassMember
 
 TEXTS = [
     ("name a colour", "blue"),
@@ -55,7 +55,9 @@ def shard(tmp_path):
 
 
 def spec(resolved, *scorers, batch_tokens=128, dtype="float32") -> Pass:
-    return Pass(tuple(Ride(s.name, s.name, s) for s in scorers), resolved, dtype, batch_tokens)
+    return Pass(
+        tuple(PassMember(s.name, s.name, s) for s in scorers), resolved, dtype, batch_tokens
+    )
 
 
 def run(resolved, shard, *scorers, **settings):

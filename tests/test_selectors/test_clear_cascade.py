@@ -6,7 +6,7 @@ import pytest
 from tiny_nli import save_tiny_nli
 
 import curate as cu
-from curate import Budget, ConfigError, MissingColumnError, Result, Score, Select, Unite
+from curate import Budget, ConfigError, MissingColumnError, Result, Score, Select, Union
 from curate_selectors.clear_cascade import ClearCascade, band_of
 
 TOKENS = 10  # of every example of the made-up pool
@@ -52,7 +52,7 @@ def test_the_band_lies_around_the_threshold_and_inside_the_pool():
 def test_only_the_band_is_scored_in_full_and_half_of_the_pool_is_kept():
     steps, outcome = finish(ClearCascade())
     assert [type(step).__name__ for step in steps] == [
-        "Score", "Select", "Select", "Select", "Score", "Select", "Select", "Unite",
+        "Score", "Select", "Select", "Select", "Score", "Select", "Select", "Union",
     ]  # fmt: skip
     cheap, threshold, above, band, full, _, inside, united = steps
     assert cheap.config == {"consistency": "likelihood"} and cheap.within is None
@@ -61,7 +61,7 @@ def test_only_the_band_is_scored_in_full_and_half_of_the_pool_is_kept():
     assert full.within == "Select-4" and full.config["consistency"] == "nli"
     assert inside.budget == "15" and inside.within == "Select-4"
     assert inside.bind == {"confidence": "Score-5"} and inside.config == {"consistency": "nli"}
-    assert united.selections == ("Select-3", "Select-7") and outcome.selection_id == "Unite-8"
+    assert united.selections == ("Select-3", "Select-7") and outcome.selection_id == "Union-8"
 
 
 def test_it_says_how_many_had_the_full_score_and_what_that_saved():
@@ -88,7 +88,7 @@ def test_a_budget_moves_the_threshold(budget, above, inside):
 
 def test_a_band_that_reaches_the_top_keeps_nothing_unseen():
     steps, outcome = finish(ClearCascade(band=1.0))
-    assert [len(s.selections) for s in steps if isinstance(s, Unite)] == [1]
+    assert [len(s.selections) for s in steps if isinstance(s, Union)] == [1]
     assert not any("gains of the first" in text for text in outcome.warnings)
 
 

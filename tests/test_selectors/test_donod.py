@@ -214,7 +214,7 @@ def real_scores(realdata, realmodel, n: int):
     """DON and NOD of n real rows as a function of the learning rate, from one pass."""
     import pyarrow.parquet as pq
 
-    from curate.models.forward import Forward, Wants
+    from curate.models.forward import Forward, PassRequest
     from curate.models.load import load_model, resolve_model
     from curate.models.render import Renderer
 
@@ -237,7 +237,7 @@ def real_scores(realdata, realmodel, n: int):
     stats = [
         found.stats(scorer, model.head_weight_sq_norm)
         for start in range(0, n, 8)
-        for _, found in Forward(model).run(rows[start : start + 8], Wants.of([scorer]))
+        for _, found in Forward(model).run(rows[start : start + 8], PassRequest.of([scorer]))
     ]
 
     def at(lr: float):

@@ -62,7 +62,7 @@ def test_the_size_with_the_lowest_loss_is_kept_and_the_curve_is_said():
     assert max(sizes[t.selection] for t in trained) == 4_000
     best = min(trained, key=lambda step: (math.log(sizes[step.selection] / 900)) ** 2)
     assert steps[-1].selections == (best.selection,)
-    assert outcome.selection_id == f"Unite-{len(steps)}"
+    assert outcome.selection_id == f"Union-{len(steps)}"
     [curve] = outcome.warnings
     assert curve.startswith(
         f"best of 16 sizes from 400 to 4000 (grid): {sizes[best.selection]} examples; loss by "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import curate as cu
-from curate import Budget, BudgetError, ConfigError, Evaluate, Result, Score, Select, Train, Unite
+from curate import Budget, BudgetError, ConfigError, Evaluate, Result, Score, Select, Train, Union
 from curate.algorithms.cluster_draw import update_weights
 from curate.errors import ProcedureError
 from curate_selectors.kmq_iterative import KMQIterative
@@ -55,7 +55,7 @@ def test_every_round_draws_without_the_earlier_ones_and_trains_on_all_of_them():
     assert [len(draw.without) for draw in draws] == [0, 1, 2]
     trained = [s for s in steps if isinstance(s, Train)]
     assert len(trained) == 2, "nothing is trained after the last draw"
-    united = [s for s in steps if isinstance(s, Unite)]
+    united = [s for s in steps if isinstance(s, Union)]
     assert [len(one.selections) for one in united] == [1, 2, 3]
     assert len({draw.seed for draw in draws}) == 3
 

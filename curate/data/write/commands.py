@@ -10,12 +10,12 @@ from curate.errors import ConfigError
 from curate.registry import get_method
 
 if TYPE_CHECKING:
-    from curate.data.write.export import How
+    from curate.data.write.export import ExportSpec
 
 MAX_IDS: Final = 20
 
 
-def commands_of(record: Mapping[str, Any], how: "How", output: Path) -> list[list[str]]:
+def commands_of(record: Mapping[str, Any], how: "ExportSpec", output: Path) -> list[list[str]]:
     """Return `select` and `export` with their flags.
 
     `select` is left out where no flags say all of it: inside another selection, or with more than
@@ -74,7 +74,7 @@ def _models(specs: Mapping[str, Any]) -> dict[str, str]:
     return models
 
 
-def _export_words(record: Mapping[str, Any], how: "How", output: Path) -> Iterator[str]:
+def _export_words(record: Mapping[str, Any], how: "ExportSpec", output: Path) -> Iterator[str]:
     yield from ("curate", "export", "--selection", record["selection_id"], "-o", output.name)
     if how.trainer is not None:
         yield from ("--trainer", how.trainer)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True, slots=True)
-class How:
+class ExportSpec:
     """How an output is written, as its manifest keeps it.
 
     Parameters
@@ -49,7 +49,7 @@ class How:
     seed: int = 0
 
     @classmethod
-    def of_manifest(cls, output: Mapping[str, Any]) -> "How":
+    def of_manifest(cls, output: Mapping[str, Any]) -> "ExportSpec":
         """Read the ``output`` of a manifest; what older ones lack has its default."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in output.items() if name in known})
@@ -66,7 +66,7 @@ def export(
 ) -> dict[str, Any]:
     """Write a selection and its manifest; return what was written and where.
 
-    ``how`` are the fields of `How`. ``push_to_hub`` names a dataset repository: the upload is
+    ``how`` are the fields of `ExportSpec`. ``push_to_hub`` names a dataset repository: the upload is
     described under ``upload``, and done with ``yes``.
 
     Raises `DataError` when the rows do not fit the format asked for, `ConfigError` when the flags
@@ -76,7 +76,7 @@ def export(
 
     if push_to_hub is not None:
         check_repo(push_to_hub)
-    written = write_output(store, selection_id, output, How(**how), push_to_hub)
+    written = write_output(store, selection_id, output, ExportSpec(**how), push_to_hub)
     if push_to_hub is not None:
         written["upload"] = upload_plan(output, push_to_hub)
         if yes:
@@ -85,7 +85,7 @@ def export(
 
 
 def write_output(
-    store: "Store", selection_id: str, output: Path, how: How, repo: str | None = None
+    store: "Store", selection_id: str, output: Path, how: ExportSpec, repo: str | None = None
 ) -> dict[str, Any]:
     """Write a selection with its manifest and, in a folder, its card and registration."""
     from curate.data.write.rows import check_output, export_selection
@@ -128,7 +128,9 @@ def write_output(
     }
 
 
-def _options(store: "Store", record: Mapping[str, Any], how: How) -> "tuple[ExportOptions, How]":
+def _options(
+    store: "Store", record: Mapping[str, Any], how: ExportSpec
+) -> "tuple[ExportOptions, ExportSpec]":
     """Return how to write the rows, and how the manifest says it."""
     from curate.data.write.rows import ExportOptions
     from curate.data.write.splits import validation_ids
@@ -171,7 +173,7 @@ class _Folder:
     store: "Store"
     record: Mapping[str, Any]
     output: Path
-    how: How
+    how: ExportSpec
     repo: str | None
 
     @property

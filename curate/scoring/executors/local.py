@@ -113,7 +113,7 @@ class _Team:
     def run(self, devices: Sequence[str]) -> None:
         try:
             for device in devices:
-                self._hire(device)
+                self._spawn(device)
             while self.workers:
                 self._listen()
                 self.on_idle()
@@ -124,7 +124,7 @@ class _Team:
                 worker.process.join()
                 worker.connection.close()
 
-    def _hire(self, device: str) -> None:
+    def _spawn(self, device: str) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self.passes, device), daemon=True)
@@ -158,14 +158,14 @@ class _Team:
             try:
                 message = worker.connection.recv()
             except (EOFError, ConnectionResetError):
-                self._bury(worker)
+                self._reap(worker)
                 continue
             if isinstance(message, TaskError):
                 _raise(message)
             self.on_report(message)
             self._assign(worker)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _reap(self, worker: _Worker) -> None:
         worker.process.join()
         self._dismiss(worker)
         task = worker.task
@@ -180,7 +180,7 @@ class _Team:
                 "check memory, lower --batch-tokens or --workers, and run the same command again"
             )
         self.waiting.appendleft(task)
-        self._hire(worker.device)
+        self._spawn(worker.device)
 
 
 def _raise(message: TaskError) -> None:

@@ -23,7 +23,7 @@ from curate.contracts import (
     Select,
     Step,
     Train,
-    Unite,
+    Union,
 )
 from curate.errors import ProcedureError, StoreError
 
@@ -32,7 +32,7 @@ Execute: TypeAlias = Callable[[Step], Result]
 Observe: TypeAlias = Callable[[Step, Result], None]
 
 _KINDS: Final[Mapping[type, str]] = {
-    Select: "select", Score: "score", Unite: "unite", Train: "train", Evaluate: "evaluate",
+    Select: "select", Score: "score", Union: "unite", Train: "train", Evaluate: "evaluate",
     Mean: "mean", Generate: "generate", Judge: "judge", Revise: "revise",
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from curate.contracts import (
     Select,
     Step,
     Train,
-    Unite,
+    Union,
 )
 from curate.contracts.progress import Progress
 from curate.data.revisions import refuse_revised
@@ -68,7 +68,7 @@ class StepExecutor:
                 return self._score(step)
             case Select():
                 return self._select(step)
-            case Unite():
+            case Union():
                 return self._unite(step)
             case Train():
                 return self._train(step)
@@ -129,7 +129,7 @@ class StepExecutor:
             {name: record[name] for name in ("n_pool", "n_eligible", "n_selected", "n_tokens")},
         )
 
-    def _unite(self, step: Unite) -> Result:
+    def _unite(self, step: Union) -> Result:
         record = united(self.store, self.procedure, self.options, step.selections)
         return Result(record["selection_id"], {"n_selected": record["n_selected"]})
 

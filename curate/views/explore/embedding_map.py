@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.errors import ConfigError, DataError
 from curate.views.charts.text import one_line, pieces
-from curate.views.explore.question import Question
+from curate.views.explore.query import Query
 from curate.views.explore.session import STORED, Session, row_mask
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def embeddings(snapshot: "Snapshot") -> list[str]:
 
 
 def embedding_map(
-    session: Session, question: Question, embedding: str, colour: str, box: str = ""
+    session: Session, question: Query, embedding: str, colour: str, box: str = ""
 ) -> dict[str, Any]:
     """Return what to draw of the rows that are meant.
 

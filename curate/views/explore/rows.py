@@ -9,7 +9,7 @@ import numpy as np
 from curate.errors import ConfigError
 from curate.views.charts.numbers import bin_counts, bin_edges, tick_text, ticks
 from curate.views.charts.text import one_line, pieces
-from curate.views.explore.question import Question, first_rows, numbers
+from curate.views.explore.query import Query, first_rows, numbers
 from curate.views.explore.session import Session
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PREVIEW: Final = 280
 
 def page(
     session: Session,
-    question: Question,
+    question: Query,
     columns: Sequence[str],
     sort: str,
     descending: bool,
@@ -77,7 +77,7 @@ def previews(session: Session, ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def histogram(session: Session, question: Question, column: str) -> dict[str, Any]:
+def histogram(session: Session, question: Query, column: str) -> dict[str, Any]:
     """Return bins of a column: counts of the whole pool, and of the rows that are meant.
 
     ``counts`` and ``kept`` have one entry a bin; ``edges`` one more. A range of the question on the
@@ -91,7 +91,7 @@ def histogram(session: Session, question: Question, column: str) -> dict[str, An
     finite = values[known]
     edges = session.remembered(("edges", column), lambda: bin_edges(finite))
     everything = session.remembered(("bins", column), lambda: bin_counts(finite, edges))
-    others = Question(
+    others = Query(
         question.search, question.where,
         tuple(one for one in question.ranges if one.column != column),
         question.a, question.b, question.part,

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from curate.errors import ConfigError, CurateError, DataError, StoreError
 from curate.select.marks import MARKS, mark_examples
 from curate.views.explore import embedding_map, examples, rows, summaries
-from curate.views.explore.question import Question
+from curate.views.explore.query import Query
 from curate.views.explore.session import Session
 
 ASSETS: Final[Mapping[str, str]] = {
@@ -179,8 +179,8 @@ def _mark(session: Session, body: bytes) -> dict[str, Any]:
 # Questions ---------------------------------------------------------------------------------------
 
 
-def _question(request: Request) -> Question:
-    return Question.parse(request.query_params, request.query_params.getlist("range"))
+def _question(request: Request) -> Query:
+    return Query.parse(request.query_params, request.query_params.getlist("range"))
 
 
 def _rows(session: Session, request: Request) -> Any:

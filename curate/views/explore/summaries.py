@@ -7,7 +7,7 @@ import numpy as np
 from curate.select.marks import METHOD, marks_id
 from curate.views.charts.text import one_line, pieces
 from curate.views.explore.embedding_map import CLUSTER, commonest, embeddings
-from curate.views.explore.question import Part, Question, numbers
+from curate.views.explore.query import Part, Query, numbers
 from curate.views.explore.rows import previews
 from curate.views.explore.session import Session
 
@@ -49,7 +49,7 @@ def pool(session: Session) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def clusters(session: Session, question: Question, column: str, sort: str) -> dict[str, Any]:
+def clusters(session: Session, question: Query, column: str, sort: str) -> dict[str, Any]:
     """Return the largest clusters among the rows that are meant, each with a typical example.
 
     The example is the one nearest to the centroid where the distance is stored, else the first.
@@ -90,7 +90,7 @@ def comparison(session: Session, a: str, b: str) -> dict[str, Any]:
     picks = [session.selection(one) for one in (a, b)]
     names: tuple[Part, ...] = ("both", "only-a", "only-b", "neither")
     masks: dict[str, Mask] = {
-        name: Question(a=picks[0].selection_id, b=picks[1].selection_id, part=name).mask(
+        name: Query(a=picks[0].selection_id, b=picks[1].selection_id, part=name).mask(
             session, snapshot
         )
         for name in names

@@ -23,7 +23,7 @@ from curate.views.notebook.fragment import (
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
-    from curate.api.selection import Selected
+    from curate.api.selection import StoredSelection
     from curate.scoring.outcome import ScoredSet
     from curate.store import ScoreSetStatus, Store
     from curate.views.notebook.proof_plots import ProofPlots
@@ -95,7 +95,7 @@ def score_card(report: ScoreReport) -> str:
     return fragment(*parts)
 
 
-def selection_card(selection: "Selected") -> str:
+def selection_card(selection: "StoredSelection") -> str:
     """Return counts, shifts and the first rows of a selection."""
     d = selection.document
     if "selection_id" not in d:

@@ -10,7 +10,7 @@ from curate.errors import ConfigError, DataError, MissingColumnError
 from curate.views.charts.numbers import Values
 
 if TYPE_CHECKING:
-    from curate.api.selection import Selected
+    from curate.api.selection import StoredSelection
     from curate.contracts.view import View
     from curate.store import ScoreSetStatus, Store
 
@@ -151,7 +151,7 @@ def lengths(store: "Store") -> tuple[Columns, str, str]:
     return read_columns(store, "n_chars"), "n_chars", "characters"
 
 
-def picked(view: "View", selection: "Selected") -> Mask:
+def picked(view: "View", selection: "StoredSelection") -> Mask:
     """Return which examples of a view a selection has, (n,)."""
     from curate.store.ids import id_bytes
 
@@ -169,7 +169,7 @@ def places_in(known: Ids, wanted: Ids) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.where(known[at] == wanted, at, -1)
 
 
-def names_of(selections: Sequence["Selected"]) -> list[str]:
+def names_of(selections: Sequence["StoredSelection"]) -> list[str]:
     """Return a short name for each selection, different ones for different selections."""
     names = []
     for one in selections:

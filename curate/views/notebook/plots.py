@@ -17,7 +17,7 @@ from curate.views.notebook.proof_plots import ProofPlots
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
-    from curate.api.selection import Selected
+    from curate.api.selection import StoredSelection
 
 SHARE: Final = "share of examples, %"
 MAX_COLUMNS: Final = 12
@@ -33,12 +33,12 @@ class PoolPlots:
     """Charts of one pool. Each reads what it needs in short queries and returns a `Picture`.
 
     Columns are score columns such as ``likelihood.mean_logp``, facts such as ``n_chars``, ``source``
-    or ``dataset``, or expressions over them, as in ``--where``. A selection is a `Selected` or an id.
+    or ``dataset``, or expressions over them, as in ``--where``. A selection is a `StoredSelection` or an id.
     """
 
     pool: "Pool"
 
-    def histogram(self, column: str, *selections: "Selected | str") -> Picture:
+    def histogram(self, column: str, *selections: "StoredSelection | str") -> Picture:
         """Draw how the values of a column lie, in the pool and in selections."""
         found = read.read_columns(self.pool.store, column)
         values = found.numbers(column)
@@ -69,7 +69,7 @@ class PoolPlots:
         note = f"Over {len(found.view):,} examples; blue is negative, vermillion positive."
         return Picture(title, drawing, f"{note} {found.remark}".strip())
 
-    def scatter(self, x: str, y: str, colour: "str | Selected | None" = None) -> Picture:
+    def scatter(self, x: str, y: str, colour: "str | StoredSelection | None" = None) -> Picture:
         """Draw one column against another, coloured by a column or by being in a selection.
 
         Beyond 1,500 examples squares stand for groups of them.
@@ -90,7 +90,7 @@ class PoolPlots:
         drawing, note = scatter(points, title)
         return Picture(title, drawing, f"{note} {found.remark}".strip())
 
-    def map(self, colour: "str | Selected" = "source", column: str | None = None) -> Picture:
+    def map(self, colour: "str | StoredSelection" = "source", column: str | None = None) -> Picture:
         """Draw stored vectors in the plane of their two largest principal components.
 
         Parameters
@@ -126,7 +126,7 @@ class PoolPlots:
         drawing, note = scatter(Points(x, y, x_label, y_label, painted, self._tips(ids[at])), title)
         return Picture(title, drawing, f"{note} {remark}".strip())
 
-    def overlap(self, *selections: "Selected | str") -> Picture:
+    def overlap(self, *selections: "StoredSelection | str") -> Picture:
         """Draw how much selections share; the newest twelve where none is named."""
         from curate.views.report.chosen import jaccard_matrix
 
@@ -145,7 +145,7 @@ class PoolPlots:
         note = "1 is the same set, 0 is nothing in common."
         return Picture(title, svg.heat_map(names, names, matrix, title), note)
 
-    def sources(self, *selections: "Selected | str") -> Picture:
+    def sources(self, *selections: "StoredSelection | str") -> Picture:
         """Draw the share of each source in the pool and in selections, what differs most first."""
         view = read.read_columns(self.pool.store, "n_chars").view
         assert view.sources is not None
@@ -168,13 +168,13 @@ class PoolPlots:
         shown = [one_line(names[k], 60) for k in order]
         return Picture(title, svg.bars(shown, series, SHARE, title), note)
 
-    def lengths(self, *selections: "Selected | str") -> Picture:
+    def lengths(self, *selections: "StoredSelection | str") -> Picture:
         """Draw how long the examples of the pool and of selections are."""
         found, column, unit = read.lengths(self.pool.store)
         label = f"length of prompt and response, {unit}"
         return self._histogram(found.numbers(column), found, "Lengths", label, selections)
 
-    def length_shares(self, selection: "Selected | str") -> Picture:
+    def length_shares(self, selection: "StoredSelection | str") -> Picture:
         """Draw which share of each tenth of the pool, by length, a selection has."""
         from curate.views.report.selection_sections import tenths_chart
 
@@ -198,7 +198,7 @@ class PoolPlots:
 
     def _histogram(
         self, values: Values, found: read.Columns, title: str, label: str,
-        selections: "Sequence[Selected | str]",
+        selections: "Sequence[StoredSelection | str]",
     ) -> Picture:  # fmt: skip
         edges = bin_edges(values)
         pool = bin_counts(values, edges)
@@ -215,7 +215,7 @@ class PoolPlots:
         note = " ".join(filter(None, (outside if n_outside else "", found.remark)))
         return Picture(title, svg.histogram(edges.tolist(), series, label, title, SHARE), note)
 
-    def _selections(self, given: "Sequence[Selected | str]") -> "list[Selected]":
+    def _selections(self, given: "Sequence[StoredSelection | str]") -> "list[StoredSelection]":
         return [self.pool.selection(one) if isinstance(one, str) else one for one in given]
 
     def _tips(self, ids: "np.ndarray[Any, np.dtype[np.bytes_]]") -> list[str]:
@@ -244,7 +244,7 @@ def _colouring(name: str, values: np.ndarray[Any, Any]) -> Kinds | Ramp:
     return Ramp(name, numbers)
 
 
-def _in_or_out(selection: "Selected", taken: np.ndarray[Any, Any]) -> Kinds | Ramp:
+def _in_or_out(selection: "StoredSelection", taken: np.ndarray[Any, Any]) -> Kinds | Ramp:
     """Return picked or not; where squares stand for many examples, the share of them picked."""
     name = read.names_of([selection])[0]
     if len(taken) > MAX_POINTS:

@@ -12,7 +12,7 @@ from reported import colour_rows, write_rows
 import curate as cu
 from curate.api.jobs.job import start
 from curate.api.pool import Pool
-from curate.contracts.progress import SaidOnce, SilentProgress
+from curate.contracts.progress import DedupedNotes, SilentProgress
 from curate.errors import ConfigError, DataError, WorkerError
 
 WAIT_S = 200
@@ -107,7 +107,7 @@ def test_a_cancelled_job_stops_as_by_ctrl_c(waiting):
 
 
 def test_the_log_is_passed_on_while_waiting(store, tmp_path):
-    heard = SaidOnce(SilentProgress())
+    heard = DedupedNotes(SilentProgress())
     rows = [
         {**row, "id": f"more {row['id']}", "prompt": f"More {row['prompt']}"}
         for row in colour_rows()

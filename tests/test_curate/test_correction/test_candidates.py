@@ -5,13 +5,13 @@ from stub_decoder import StubDecoder
 
 from curate.contracts import Example, LoadContext
 from curate.data.identity import identify
-from curate.models.decoding import Drawing, Drawn
+from curate.models.decoding import Sample, Sampling
 from curate.models.load import load_tokenizer
 from curate.models.prompts import Prompter
 from curate.select.procedures.correct.candidates import Answerer, load_answerer
 from curate.train.data import TrainRow
 
-GREEDY = Drawing(1, 6, 0.0, 0)
+GREEDY = Sampling(1, 6, 0.0, 0)
 
 
 def row(number, question="name a colour", answer="table", **last):
@@ -74,7 +74,7 @@ def test_an_example_without_a_prompt_and_one_that_does_not_fit_are_no_candidates
 def test_an_answer_that_is_cut_is_no_candidate(tiny_tokenizer):
     made = answerer(tiny_tokenizer, lambda prompt: "blue")
     made.decoder.draw = lambda prompts, ids, drawing: [
-        [Drawn("blue and", 6, False)] for _ in prompts
+        [Sample("blue and", 6, False)] for _ in prompts
     ]
     assert made([row(0)])[0]["failure"].to_pylist() == ["unfinished"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from explored import ask, ids, refusal
 
-from curate.views.explore.question import smallest
+from curate.views.explore.query import smallest
 
 
 class TestRows:

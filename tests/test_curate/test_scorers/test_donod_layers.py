@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ModelError
-from curate.models.forward import Forward, Wants
+from curate.models.forward import Forward, PassRequest
 from curate.models.layers import Layers
 from curate.models.load import load_model, resolve_model
 from curate.models.render import Rendered
@@ -125,7 +125,7 @@ def test_the_head_is_that_of_the_shared_pass(model):
     keep = ~rendered.is_end
     (stats,) = layers.run([rendered], [keep])
     scorer = DONOD(score_end=False)
-    ((_, measured),) = Forward(loaded).run([rendered], Wants.of([scorer]))
+    ((_, measured),) = Forward(loaded).run([rendered], PassRequest.of([scorer]))
     shared = measured.stats(scorer, loaded.head_weight_sq_norm)
     assert layers.names[0] == "lm_head.weight"
     assert layers.sq_norms[0] == pytest.approx(loaded.head_weight_sq_norm)

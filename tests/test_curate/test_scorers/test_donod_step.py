@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from curate.models.forward import Forward, Wants
+from curate.models.forward import Forward, PassRequest
 from curate.models.load import load_model, resolve_model
 from curate.models.render import Rendered
 from curate.scorers.donod import DONOD
@@ -72,7 +72,7 @@ def row(t: int, seed: int = 0) -> Rendered:
 
 
 def closed_form(loaded, rows, scorer):
-    found = Forward(loaded).run(rows, Wants.of([scorer]))
+    found = Forward(loaded).run(rows, PassRequest.of([scorer]))
     return [
         scorer.reduce({"full": measured.stats(scorer, loaded.head_weight_sq_norm)})
         for _, measured in found

@@ -99,7 +99,7 @@ def test_cosine_is_one_minus_the_cosine():
 
 
 def test_real_rows_by_the_small_model_agree_with_a_sort(realdata, realmodel):
-    from curate.models.forward import Forward, Wants
+    from curate.models.forward import Forward, PassRequest
     from curate.models.load import load_model, resolve_model
     from curate.models.render import Renderer
     from curate.scorers.embedding import Embedding
@@ -118,7 +118,7 @@ def test_real_rows_by_the_small_model_agree_with_a_sort(realdata, realmodel):
     model = load_model(resolve_model(str(realmodel)), "cpu", "float32")
     [segment] = Embedding().segments()
     rows = Renderer(model.tokenizer, 1024).render(examples, segment.rendering)
-    measured = dict(Forward(model).run(rows, Wants.of([Embedding()])))
+    measured = dict(Forward(model).run(rows, PassRequest.of([Embedding()])))
     stats = [measured[n].stats(Embedding(), None) for n in range(len(rows))]
     vectors = np.stack([Embedding().reduce({"full": one})["vector"] for one in stats])
     view = View(np.arange(24), vectors_by_column={"embedding.vector": Vectors(vectors)})

@@ -7,7 +7,7 @@ import torch
 
 from curate.contracts import Example, Rendering, SegmentStats
 from curate.errors import ExampleFailure
-from curate.models.forward import Forward, Wants
+from curate.models.forward import Forward, PassRequest
 from curate.models.load import load_model, resolve_model
 from curate.models.render import Renderer
 from curate.scorers.perplexity import Perplexity
@@ -65,7 +65,7 @@ def test_real_rows_agree_with_the_obvious_loop(realdata, realmodel, mode):
     model = load_model(resolve_model(str(realmodel)), "cpu", "float32")
     [segment] = scorer.segments()
     rendered = Renderer(model.tokenizer, 1024).render(examples, segment.rendering)
-    measured = dict(Forward(model).run(rendered, Wants.of([scorer])))
+    measured = dict(Forward(model).run(rendered, PassRequest.of([scorer])))
 
     tokenizer = AutoTokenizer.from_pretrained(realmodel)
     causal = AutoModelForCausalLM.from_pretrained(realmodel, dtype=torch.float32).eval()

@@ -15,7 +15,7 @@ from curate.scorers.bsdetector.prompts import NO_PROMPT
 from curate.select.procedures.correct.parts import Part
 
 if TYPE_CHECKING:
-    from curate.models.decoding import Decoder, Drawing, Drawn
+    from curate.models.decoding import Decoder, Sample, Sampling
     from curate.models.prompts import Prompter
     from curate.train.data import TrainRow
 
@@ -51,7 +51,7 @@ class Answerer:
 
     decoder: "Decoder"
     prompter: "Prompter"
-    drawing: "Drawing"
+    drawing: "Sampling"
     confidence: Mapping[str, float]
     counted: str | None
 
@@ -117,7 +117,7 @@ class Answerer:
 def load_answerer(
     context: LoadContext,
     template: str,
-    drawing: "Drawing",
+    drawing: "Sampling",
     confidence: Mapping[str, float],
     counted: str | None,
 ) -> Answerer:
@@ -129,7 +129,7 @@ def load_answerer(
     return Answerer(decoder, Prompter(decoder.tokenizer, template), drawing, confidence, counted)
 
 
-def _candidate(example: Example, drawn: "Sequence[Drawn] | None") -> tuple[str, str | None]:
+def _candidate(example: Example, drawn: "Sequence[Sample] | None") -> tuple[str, str | None]:
     """Return the text of an answer, and why it is no candidate, if so."""
     if drawn is None:
         return "", OUT_OF_MEMORY

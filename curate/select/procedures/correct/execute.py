@@ -11,7 +11,12 @@ from curate.contracts import Generate, Judge, LoadContext, Result
 from curate.contracts.progress import Progress
 from curate.models.templates import METHOD
 from curate.select.procedures.correct.parts import read_parts, write_parts
-from curate.select.procedures.correct.places import candidates_folder, tell, told, verdicts_folder
+from curate.select.procedures.correct.places import (
+    candidates_folder,
+    read_note,
+    verdicts_folder,
+    write_note,
+)
 from curate.select.procedures.driver import step_to_json
 
 if TYPE_CHECKING:
@@ -38,7 +43,7 @@ def generate(
     store: "Store", step: Generate, writer: Writer, scoring: "ScoringOptions", progress: Progress
 ) -> Result:
     """Let a trained model answer the prompts of a selection; parts that are done stay."""
-    from curate.models.decoding import Drawing
+    from curate.models.decoding import Sampling
     from curate.models.load import resolve_dtype, resolve_model
     from curate.select.procedures.correct.candidates import load_answerer
     from curate.train.data import rows_of_selection
@@ -49,7 +54,7 @@ def generate(
     counted = _length_template(store, step.selection)
     found = _digest([step_to_json(step), dtype, counted, VERSION])
     folder = candidates_folder(store, found)
-    tell(folder, {"step": step_to_json(step), "model": writer.name})
+    write_note(folder, {"step": step_to_json(step), "model": writer.name})
     rows = sorted(rows_of_selection(store, step.selection), key=lambda row: row.id)
     table = store.selection_rows(step.selection)
     gains = dict(zip(table["id"].to_pylist(), table["gain"].to_pylist(), strict=True))
@@ -62,7 +67,7 @@ def generate(
         adapter=str(writer.weights) if has_adapter else None,
         batch_tokens=scoring.batch_tokens,
     )
-    drawing = Drawing(1, step.max_new_tokens, step.temperature, step.seed)
+    drawing = Sampling(1, step.max_new_tokens, step.temperature, step.seed)
     write_parts(
         folder, rows,
         lambda: load_answerer(context, config.data.template, drawing, gains, counted),
@@ -98,7 +103,7 @@ def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Prog
            model.adapter_fingerprint]  # fmt: skip
     found = _digest([step_to_json(step), key, dtype, VERSION])
     folder = verdicts_folder(store, found)
-    tell(folder, {"step": step_to_json(step), "model": model.name})
+    write_note(folder, {"step": step_to_json(step), "model": model.name})
     context = LoadContext(
         device, dtype, model.path, adapter=model.adapter, batch_tokens=scoring.batch_tokens
     )
@@ -120,7 +125,7 @@ def _pairs(store: "Store", candidates: str) -> "list[Pair]":
     from curate.train.data import rows_of_selection
 
     folder = candidates_folder(store, candidates)
-    selection = told(folder)["step"]["selection"]
+    selection = read_note(folder)["step"]["selection"]
     examples = {row.id: row.example for row in rows_of_selection(store, selection)}
     return [
         Pair(examples[row["parent_id"]], row["response"], row["failure"])

@@ -161,9 +161,9 @@ class LoadedJudge:
         self, prompts: Sequence[Sequence[list[int]]], ids: Sequence[str], k: int, temperature: float
     ) -> list[tuple[list[list[str]], int] | None]:
         """Return ``k`` replies to every prompt of each row, and the tokens of the row."""
-        from curate.models.decoding import Drawing
+        from curate.models.decoding import Sampling
 
-        drawing = Drawing(k, self.step.max_new_tokens, temperature, self.step.seed)
+        drawing = Sampling(k, self.step.max_new_tokens, temperature, self.step.seed)
         names = [f"{i}-{n}" for i, row in zip(ids, prompts, strict=True) for n in range(len(row))]
         replies = iter(self.decoder.draw([p for row in prompts for p in row], names, drawing))
         found: list[tuple[list[list[str]], int] | None] = []

@@ -24,13 +24,13 @@ def verdicts_folder(store: "Store", verdicts: str) -> Path:
     return store.parts / VERDICTS / verdicts
 
 
-def tell(folder: Path, note: Mapping[str, Any]) -> None:
+def write_note(folder: Path, note: Mapping[str, Any]) -> None:
     """Write how the parts of a folder are made, under ``step`` as the step that asks for them."""
     if not (folder / _NOTE).exists():
         write_json(folder / _NOTE, dict(note))
 
 
-def told(folder: Path) -> dict[str, Any]:
+def read_note(folder: Path) -> dict[str, Any]:
     """Return the note of a folder; `ProcedureError` if it is gone."""
     if not (folder / _NOTE).exists():
         raise ProcedureError(

@@ -12,7 +12,7 @@ from curate.contracts.budget import Budget
 from curate.errors import DataError
 from curate.scorers.bsdetector.verdict import ROUNDING, Verdict, decide
 from curate.select.procedures.correct.parts import read_parts
-from curate.select.procedures.correct.places import candidates_folder, told, verdicts_folder
+from curate.select.procedures.correct.places import candidates_folder, read_note, verdicts_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,11 +136,11 @@ def revised(
 def judged_rows(store: "Store", verdicts: str) -> tuple[list[dict[str, Any]], str]:
     """Return candidates with their verdicts, in order of parent id, and what wrote them, in words."""
     folder = verdicts_folder(store, verdicts)
-    candidates = candidates_folder(store, told(folder)["step"]["candidates"])
+    candidates = candidates_folder(store, read_note(folder)["step"]["candidates"])
     written = read_parts(candidates)[0].to_pylist()
     found = {row["parent_id"]: row for row in read_parts(folder)[0].to_pylist()}
     rows = [{**row, **found[row["parent_id"]]} for row in written if row["parent_id"] in found]
-    return rows, str(told(candidates)["model"])
+    return rows, str(read_note(candidates)["model"])
 
 
 def why_dropped(store: "Store", record: Mapping[str, Any], example_id: str) -> str | None:
@@ -150,8 +150,8 @@ def why_dropped(store: "Store", record: Mapping[str, Any], example_id: str) -> s
         if row["parent_id"] == example_id:
             if decide(False, _verdict(row), step["above"]) == "replace":
                 return f"{DUPLICATE} or {OVER_BUDGET}"
-            told_apart = "" if row["failure"] else f" (verdict {row['confidence']:.4f})"
-            return f"{_why(row, step['above'])}{told_apart}"
+            verdict = "" if row["failure"] else f" (verdict {row['confidence']:.4f})"
+            return f"{_why(row, step['above'])}{verdict}"
     return None
 
 

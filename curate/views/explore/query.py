@@ -43,7 +43,7 @@ class Range:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Question:
+class Query:
     """Which rows are meant: those that satisfy everything that is given."""
 
     search: str = ""
@@ -54,7 +54,7 @@ class Question:
     part: Part = "either"
 
     @classmethod
-    def parse(cls, given: Mapping[str, str], ranges: Sequence[str]) -> "Question":
+    def parse(cls, given: Mapping[str, str], ranges: Sequence[str]) -> "Query":
         """Read the parameters of a request; `ConfigError` for values that cannot be."""
         part = given.get("part") or "either"
         if part not in get_args(Part):
@@ -127,7 +127,7 @@ def numbers(session: Session, snapshot: "Snapshot", column: str) -> "Values":
 
 def first_rows(
     session: Session,
-    question: Question,
+    question: Query,
     sort: str,
     descending: bool,
     offset: int,
