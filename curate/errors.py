@@ -1,5 +1,7 @@
 """Every error a user can cause: one root, one class per kind of mistake, one exit code each."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -84,3 +86,17 @@ class ExampleFailure(Exception):  # noqa: N818 - recorded per example, never sho
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'`` for the known name closest in spelling, or "" if none is close.
+
+    It follows what is wrong in a message and goes before what would be right.
+
+    Examples
+    --------
+    >>> f"no template 'grap'{did_you_mean('grap', ['chat', 'grape'])}; choose one of: chat, grape"
+    "no template 'grap'; did you mean 'grape'; choose one of: chat, grape"
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}" if near else ""

@@ -10,7 +10,6 @@ import pkgutil
 import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
@@ -27,7 +26,7 @@ from curate.contracts.describe import (
     kind_of,
 )
 from curate.contracts.settings import build, spell_value
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 
 __all__ = [
     "Description", "FieldDescription", "Kind", "Registrable", "build", "describe",
@@ -93,8 +92,7 @@ def get(kind: Kind | Literal["method"], name: str) -> Registrable:
         if name in _classes[one]:
             return cast(Registrable, _classes[one][name])
     known = names(kind)
-    near = get_close_matches(str(name).lower().replace("_", "-"), known, n=1)
-    hint = f"; did you mean {near[0]!r}" if near else ""
+    hint = did_you_mean(str(name).lower().replace("_", "-"), known)
     raise ConfigError(f"no {kind} {name!r}{hint}; choose one of: {', '.join(known) or 'none'}")
 
 

@@ -1,13 +1,12 @@
 """Recipes: one YAML file that names the same steps as the commands, checked before anything runs."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 
 
 class _Section(BaseModel):
@@ -159,9 +158,8 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg'].lower()}, got {problem.get('input')!r}"
     known = list(_fields_at(path[:-1]))
-    near = get_close_matches(path[-1], known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown key {where!r}{hint} known here: {', '.join(known)}"
+    hint = did_you_mean(path[-1], known)
+    return f"unknown key {where!r}{hint}; known here: {', '.join(known)}"
 
 
 def _fields_at(path: list[str]) -> list[str]:

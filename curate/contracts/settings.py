@@ -6,11 +6,10 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeVar, Union
 
 from curate.contracts.describe import describe_fields, is_required, type_text
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -74,8 +73,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unknown(owner: str, name: str, cls: type) -> str:
     described = describe_fields(cls)
-    near = get_close_matches(name, [item.name for item in described], n=1)
-    hint = f"; did you mean {near[0]!r}" if near else ""
+    hint = did_you_mean(name, [item.name for item in described])
     listing = ", ".join(
         f"{item.name} (required)" if item.required else f"{item.name}={spell_value(item.default)}"
         for item in described
@@ -162,9 +160,9 @@ def _choice(choices: tuple[Any, ...], value: Any) -> Any:
     for choice in choices:
         if value == choice or (isinstance(value, str) and value.strip() == str(choice)):
             return choice
-    near = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    hint = f", did you mean {near[0]!r}" if near else ""
-    raise _MismatchError(f"is not one of {', '.join(str(choice) for choice in choices)}{hint}")
+    spelt = [str(choice) for choice in choices]
+    hint = did_you_mean(str(value), spelt)
+    raise _MismatchError(f"is not one of {', '.join(spelt)}{hint}")
 
 
 def _union(members: tuple[Any, ...], value: Any) -> Any:

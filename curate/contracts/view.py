@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final, final
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from curate.errors import DataError, ExpressionError, MissingColumnError
+from curate.errors import DataError, ExpressionError, MissingColumnError, did_you_mean
 
 BLOCK_ROWS: Final = 65_536
 
@@ -141,8 +140,7 @@ class View:
         if column in columns:
             return columns[column]
         known = sorted([*self.columns, *self.vectors_by_column])
-        near = get_close_matches(column, known, n=1)
-        hint = f"; did you mean {near[0]!r}" if near else ""
+        hint = did_you_mean(column, known)
         scorer = column.split(".")[0]
         raise MissingColumnError(
             f"column {column!r} is not in the view (it has: {', '.join(known) or 'none'}){hint}; "

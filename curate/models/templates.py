@@ -3,11 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final, final
 
 from curate.contracts import Example
-from curate.errors import ConfigError, ExampleFailure
+from curate.errors import ConfigError, ExampleFailure, did_you_mean
 
 CHAT: Final = "chat"
 METHOD: Final = "method"
@@ -154,9 +153,9 @@ def text_template(name: str) -> TextTemplate:
     """Return a text template by name; raise `ConfigError` with the known names for any other."""
     if name in TEMPLATES:
         return TEMPLATES[name]
-    near = get_close_matches(name, [*TEMPLATES, CHAT], n=1)
-    hint = f"; did you mean {near[0]!r}" if near else ""
-    raise ConfigError(f"no template {name!r}{hint}; choose one of: {', '.join([*TEMPLATES, CHAT])}")
+    known = [*TEMPLATES, CHAT]
+    hint = did_you_mean(name, known)
+    raise ConfigError(f"no template {name!r}{hint}; choose one of: {', '.join(known)}")
 
 
 def scored_spans(spans: Sequence[Span], turns: str) -> tuple[Span, ...]:

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import ROLES, DerivedScorer, PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
-from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
+from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, did_you_mean
 from curate.registry import build
 from curate.scoring.derived import (
     derived_request,
@@ -56,8 +55,7 @@ class ScoringOptions:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.models) - set(ROLES))
         if unknown:
-            near = get_close_matches(unknown[0], ROLES, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
+            hint = did_you_mean(unknown[0], ROLES)
             raise ConfigError(f"no role {unknown[0]!r}{hint}; roles are: {', '.join(ROLES)}")
         if self.template not in ("method", "chat", "plain"):
             raise ConfigError(f"--template is method, chat or plain, got {self.template!r}")

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import numpy as np
@@ -13,7 +12,7 @@ from curate.contracts import Budget, Expression, Need, Procedure, Selection, Sel
 from curate.contracts.progress import DedupedNotes, Progress
 from curate.data.revisions import refuse_revised
 from curate.data.write.manifest import library_versions
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 from curate.registry import build, get_method
 from curate.select.bind import Bound, bind_needs, method_settings
 from curate.select.choose import choose
@@ -149,13 +148,11 @@ def setting_owners(method: Selector | Procedure) -> list[str]:
 def refuse_unused(owners: Sequence[str], settings: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for a setting of something that is not used."""
     for key in settings:
-        owner, dot, name = key.partition(".")
+        owner, dot, _ = key.partition(".")
         if dot and owner not in owners:
-            near = get_close_matches(owner, owners, n=1)
-            hint = f"did you mean '{near[0]}.{name}'? " if near else ""
             raise ConfigError(
-                f"--set {key}: this selection does not use {owner!r}; {hint}fields here belong to: "
-                f"{', '.join(owners)}"
+                f"--set {key}: this selection does not use {owner!r}{did_you_mean(owner, owners)}; "
+                f"fields here belong to: {', '.join(owners)}"
             )
 
 

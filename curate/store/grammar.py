@@ -4,10 +4,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Final, NoReturn, TypeAlias, final
 
-from curate.errors import ExpressionError
+from curate.errors import ExpressionError, did_you_mean
 
 MAX_LENGTH: Final = 100_000
 MAX_DEPTH: Final = 100
@@ -313,6 +312,5 @@ def fail(text: str, at: int, what: str, advice: str = "") -> NoReturn:
 
 def unknown(text: str, at: int, what: str, name: str, known: Sequence[str]) -> NoReturn:
     """Raise for a name nobody knows, with the nearest spelling and all there are."""
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    fail(text, at, f"unknown {what} {name!r}", f"{hint}there are: {', '.join(known) or 'none'}")
+    advice = f"{did_you_mean(name, known)}; there are: {', '.join(known) or 'none'}"
+    fail(text, at, f"unknown {what} {name!r}", advice.removeprefix("; "))

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import Final
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 
 Extractor = Callable[[str], str | None]
 
@@ -55,8 +54,7 @@ def extractor(name: str) -> Extractor:
     """Return an extractor by name; raise `ConfigError` with the known names for any other."""
     if name in EXTRACTORS:
         return EXTRACTORS[name]
-    near = get_close_matches(name, EXTRACTORS, n=1)
-    hint = f"; did you mean {near[0]!r}" if near else ""
+    hint = did_you_mean(name, EXTRACTORS)
     raise ConfigError(f"no answer extractor {name!r}{hint}; choose one of: {', '.join(EXTRACTORS)}")
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, Final
 
 from curate.contracts import RunRecipe
 from curate.contracts.settings import read_value
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 from curate.train.config import (
     ComputeConfig,
     DataConfig,
@@ -42,8 +41,7 @@ def build_config(
     known = [f"{group}.{item.name}" for group, cls in GROUPS.items() for item in fields(cls)]
     for key, value in settings.items():
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
+            hint = did_you_mean(key, known)
             raise ConfigError(f"training has no setting {key!r}{hint}; known: {', '.join(known)}")
         group, _, name = key.partition(".")
         groups[group][name] = read_value(GROUPS[group], name, value, f"--set {key}")

@@ -251,9 +251,9 @@ def test_what_is_outside_the_grammar_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.xx > 1", "unknown column 'a.xx' at character 1 of the expression; did you mean 'a.x'?"),
+        ("a.xx > 1", "unknown column 'a.xx' at character 1 of the expression; did you mean 'a.x';"),
         ("a.xx > 1", "there are: a.n, a.x, flag, name\n  a.xx > 1\n  ^"),
-        ("1 + lg(a.x)", "unknown function 'lg' at character 5 of the expression; did you mean 'log'?"),
+        ("1 + lg(a.x)", "unknown function 'lg' at character 5 of the expression; did you mean 'log';"),
         ("name + 1", "this is text, and number is needed at character 1 of the expression"),
         ("name = 1", "this is number, and text is needed at character 8 of the expression"),
         ("a.x and flag", "this is number, and bool is needed at character 1"),

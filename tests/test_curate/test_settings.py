@@ -79,7 +79,7 @@ def test_text_is_read_by_the_type_of_the_field(field, text, value):
         ("count", "inf", "is not a whole number"),
         ("rate", "fast", "made.rate='fast' is not a number"),
         ("rate", "nan", "is not a number"),
-        ("which", "hihg", "is not one of low, high, 2, did you mean 'high'"),
+        ("which", "hihg", "is not one of low, high, 2; did you mean 'high'"),
         ("limit", "lots", "made.limit='lots' is not integer or none"),
         ("parts", 5, "is not a list of values separated by commas"),
         ("parts", "[1", "starts like a JSON list and is not one"),

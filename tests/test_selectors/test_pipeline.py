@@ -81,7 +81,7 @@ def test_pipeline_that_cannot_be_read_is_refused(settings, message):
         ("random | longset", "no selector 'longset'; did you mean 'longest'"),
         ("random | pipeline", "no selector 'pipeline'"),
         ("perplexity(wich=low) | random", "perplexity has no field 'wich'; did you mean 'which'"),
-        ("perplexity(which=loww) | random", "is not one of low, mid, high, did you mean 'low'"),
+        ("perplexity(which=loww) | random", "is not one of low, mid, high; did you mean 'low'"),
     ],
 )
 def test_every_stage_is_checked_before_the_first_runs(stages, message):

@@ -1,10 +1,9 @@
 """A command's options, given as keywords, as the words one would type."""
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 
 
 def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
@@ -36,9 +35,8 @@ def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
     known = {name: one for one in group.commands[command].params for name in _names_of(one)}
     for name in options:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}" if near else f"see curate {command} --help"
-            raise ConfigError(f"curate {command} has no option {name!r}; {hint}")
+            hint = did_you_mean(name, known) or f"; see curate {command} --help"
+            raise ConfigError(f"curate {command} has no option {name!r}{hint}")
     given = {known[name].name for name in options}
     for one in group.commands[command].params:
         if one.required and one.name not in given:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final, final
 
 from curate.data.messages import RowError, turns
 from curate.data.read.formats import COMMON_ROLES, FORMATS, Format
-from curate.errors import ConfigError, DataError
+from curate.errors import ConfigError, DataError, did_you_mean
 
 _N_SAMPLED: Final = 100
 _ROLE_ALIASES: Final = {"conversations": "messages", "external_id": "id"}
@@ -69,8 +68,7 @@ def detect(
 
 def _format(name: str) -> Format:
     if name not in FORMATS:
-        near = get_close_matches(name, FORMATS, n=1)
-        hint = f"; did you mean {near[0]!r}" if near else ""
+        hint = did_you_mean(name, FORMATS)
         raise ConfigError(f"unknown format {name!r}{hint}; choose auto, {', '.join(FORMATS)}")
     return FORMATS[name]
 
@@ -83,15 +81,12 @@ def _check_mapping(name: str, names: Sequence[str], mapping: Mapping[str, str]) 
     for given, column in mapping.items():
         role = _ROLE_ALIASES.get(given, given)
         if role not in roles:
-            near = get_close_matches(role, roles, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
             raise ConfigError(
-                f"--column {given}={column}: unknown role {given!r}{hint}; "
+                f"--column {given}={column}: unknown role {given!r}{did_you_mean(role, roles)}; "
                 f"roles: {', '.join(roles)}"
             )
         if column and column not in names:
-            near = get_close_matches(column, names, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
+            hint = did_you_mean(column, names)
             raise DataError(
                 f"--column {given}={column}: {name} has no column {column!r}{hint}; "
                 f"its columns are {_listed(names)}"

@@ -107,7 +107,7 @@ class TestNames:
             ),
             (
                 ("--set", "turns=lst"),
-                ("likelihood.turns='lst' is not one of all, last, did you mean 'last'; "
+                ("likelihood.turns='lst' is not one of all, last; did you mean 'last'; "
                 "pass --set likelihood.turns=VALUE"),
             ),
             (
@@ -143,7 +143,7 @@ class TestNames:
         fails(
             curate,
             "ConfigError: --set likelihod.turns: this selection does not use 'likelihod'; did you "
-            "mean 'likelihood.turns'? fields here belong to: grape, length, likelihood",
+            "mean 'likelihood'; fields here belong to: grape, length, likelihood",
             "select", "--method", "grape", "-m", tiny_model, "--set", "likelihod.turns=last",
         )  # fmt: skip
 
@@ -190,11 +190,11 @@ class TestExpressions:
         [
             (
                 "1 + nchars > 3",
-                f"unknown column 'nchars' at character 5 of the expression; did you mean 'n_chars'? there are: {KNOWN}",
+                f"unknown column 'nchars' at character 5 of the expression; did you mean 'n_chars'; there are: {KNOWN}",
                 4,
             ),
             ("read_csv('x')", f"unknown function 'read_csv' at character 1 of the expression; there are: {FUNCTIONS}", 0),
-            ("sqrrt(n_chars)", f"unknown function 'sqrrt' at character 1 of the expression; did you mean 'sqrt'? there are: {FUNCTIONS}", 0),
+            ("sqrrt(n_chars)", f"unknown function 'sqrrt' at character 1 of the expression; did you mean 'sqrt'; there are: {FUNCTIONS}", 0),
             (
                 "n_chars; drop table x",
                 "unexpected ';' at character 8 of the expression; write columns, numbers, 'text', operators and functions",
@@ -276,14 +276,14 @@ class TestOutputs:
             (
                 "pool: {data: [a], fromat: x}",
                 (
-                    "unknown key 'pool.fromat'; did you mean 'format'? known here: "
+                    "unknown key 'pool.fromat'; did you mean 'format'; known here: "
                     "data, format, split, source, columns, limit, on_error"
                 ),
             ),
             (
                 "pol: {data: [a]}",
                 (
-                    "unknown key 'pol'; did you mean 'pool'? known here: "
+                    "unknown key 'pol'; did you mean 'pool'; known here: "
                     "store, pool, models, score, select, export"
                 ),
             ),

@@ -45,7 +45,7 @@ class TestRows:
         ("where", "message"),
         [
             ("quality.value >", "expected a value, found the end at character 16"),
-            ("quality.valu > 1", "did you mean 'quality.value'?"),
+            ("quality.valu > 1", "did you mean 'quality.value'"),
             ("quality.value", "is number, and a condition is needed"),
             ("drop table examples", "expected an operator or the end, found 'table'"),
             ("1 = 1; delete from selections", "unexpected ';'"),

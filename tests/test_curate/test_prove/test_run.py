@@ -208,7 +208,7 @@ def test_time_up_keeps_what_is_done(proven, tiny_llama):
         ({"train": {"length.epochs": 2}}, ConfigError, "the same for every run of a proof"),
         ({"train": {"data.batch_token": 2}}, ConfigError, "did you mean 'data.batch_tokens'"),
         ({"settings": {"which": "low"}}, ConfigError, "write NAME.which=VALUE"),
-        ({"settings": {"lenght.template": "chat"}}, ConfigError, "did you mean 'length.template'"),
+        ({"settings": {"lenght.template": "chat"}}, ConfigError, "did you mean 'length'"),
         ({"target": []}, ConfigError, "add --target FILE"),
         ({"target": "pool.jsonl"}, DataError, "60 of 60 examples of target 'pool' overlap"),
         ({"epoch": 2}, ConfigError, "a proof has no option 'epoch'"),

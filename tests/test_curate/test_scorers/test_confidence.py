@@ -76,7 +76,7 @@ def test_what_is_read_follows_from_the_configuration():
         ({"k": 0}, "confidence.k=0 of"),
         ({"alpha": 1.5}, "confidence.alpha is a weight from 0 to 1, got 1.5"),
         ({"beta": -0.1}, "confidence.beta is a weight"),
-        ({"consistency": "nil"}, "is not one of nli, embed, likelihood, did you mean 'nli'"),
+        ({"consistency": "nil"}, "is not one of nli, embed, likelihood; did you mean 'nli'"),
     ],
 )
 def test_impossible_settings_say_what_is_possible(settings, message):
