@@ -39,9 +39,10 @@ demo: $(VENV)/.stamp  ## pool, tiny model, scores, three methods and what each k
 test: lint types unit  ## lint, types, then every test that needs no GPU
 
 # Lint comes first: rule A005 finds a module that shadows the standard library without importing it.
-lint: $(VENV)/.stamp  ## ruff, rules and format
+lint: $(VENV)/.stamp  ## ruff, rules and format, then the layers of curate
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache
 
 types: $(VENV)/.stamp  ## mypy --strict
 	$(RUN) -m mypy

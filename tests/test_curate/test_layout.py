@@ -1,7 +1,10 @@
 """Where things may lie and what may import what."""
 
 import ast
+import configparser
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -120,6 +123,50 @@ def test_every_import_is_a_declared_dependency():
         for path in (ROOT / folder).rglob("*.py"):
             unknown = {name.split(".")[0] for name in imports(path)} - known
             assert not unknown, f"{path.relative_to(ROOT)} imports {sorted(unknown)}"
+
+
+# The layers --------------------------------------------------------------------------------------
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contract of `.importlinter` against the packages in a folder."""
+    return subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+        + ["--no-cache", "--config", str(ROOT / ".importlinter")],
+        cwd=folder, env={**os.environ, "PYTHONPATH": f"{folder}:{folder / 'selectors'}"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_an_import_of_a_higher_layer_fails_the_contract(tmp_path):
+    for package in ("curate", "selectors"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    assert lint_imports(tmp_path).returncode == 0
+    planted = tmp_path / "curate" / "algorithms" / "groups.py"
+    planted.write_text(planted.read_text() + "\n\nimport curate.store.ids  # noqa\n")
+    refused = lint_imports(tmp_path)
+    assert refused.returncode == 1
+    assert "curate.algorithms.groups -> curate.store.ids" in refused.stdout
+
+
+def test_the_contract_names_every_folder_and_exempts_nothing():
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".importlinter")
+    contract = config["importlinter:contract:layers"]
+    layers = {name.removeprefix("curate.") for name in contract["layers"].split()}
+    assert layers == {*names_at_the_top(), "curate_selectors"}
+    assert "ignore_imports" not in contract
+
+
+def names_at_the_top() -> set[str]:
+    """Return what lies at the top of the library, but for what Python itself looks for there."""
+    paths = (ROOT / "curate").iterdir()
+    shown = {path.stem for path in paths if path.suffix == ".py" or (path / "__init__.py").exists()}
+    return {name for name in shown if not name.startswith("__")}
+
+
+def test_at_most_17_names_lie_at_the_top_of_the_library():
+    assert len(names_at_the_top()) <= 17
 
 
 # The public names --------------------------------------------------------------------------------
