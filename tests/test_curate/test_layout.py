@@ -220,6 +220,30 @@ def test_no_module_is_a_drawer():
     assert [path for path in FILES if path.name in drawers] == []
 
 
+# Tests -------------------------------------------------------------------------------------------
+
+
+def mirrored(folder: Path) -> Path:
+    """Return the folder that a folder of tests mirrors: tests/test_a/test_b is about a/b."""
+    parts = folder.relative_to(ROOT / "tests").parts
+    assert all(part.startswith("test_") for part in parts), folder
+    code = ROOT.joinpath(*(part.removeprefix("test_") for part in parts))
+    return code / "curate_selectors" if parts == ("test_selectors",) else code
+
+
+def test_every_folder_of_tests_mirrors_a_folder_of_code():
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")} - {ROOT / "tests"}
+    astray = {path for path in folders if not list(mirrored(path).glob("*.py"))}
+    assert {path.relative_to(ROOT).as_posix() for path in astray} == set()
+
+
+def test_every_package_with_modules_has_a_folder_of_tests():
+    modules = (ROOT / "curate").rglob("*.py")
+    packages = {path.parent for path in modules if path.name != "__init__.py"}
+    tested = {mirrored(path.parent) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {path.relative_to(ROOT).as_posix() for path in packages - tested} == set()
+
+
 # What is shipped ---------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from curate.train.objectives import DynamicFineTuning
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from conftest import gradient_of, make_rows
+from trained import gradient_of, make_rows
 from curate.train.api import train
 from curate.train.config import *
 from curate.train.objectives import *
@@ -93,13 +93,13 @@ def test_accumulation_gives_the_weights_of_one_batch_after_thirty_steps(thirty, 
 def test_two_processes_take_the_steps_of_one(config, thirty, rows, make, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    here = Path(__file__).parent
+    shared = Path(__file__).parents[2]  # where the module trained lies
     single = config()
     call = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        script, here, repr(single), repr(thirty), tmp_path / "gradient.pt", tmp_path / "two",
+        script, shared, repr(single), repr(thirty), tmp_path / "gradient.pt", tmp_path / "two",
     ]  # fmt: skip
-    path = os.pathsep.join([str(here.parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(shared.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [str(part) for part in call],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},

@@ -26,7 +26,7 @@ from curate.train.policies import DropHighestLoss
 SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-from conftest import make_rows
+from trained import make_rows
 from curate.train.api import train
 from curate.train.config import *
 from curate.train.mixtures import *
@@ -61,9 +61,9 @@ def run_until_killed(config, output, tmp_path, action, count):
     """Run in a process of its own that gets SIGKILL at its n-th call on a checkpoint's file."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    here = Path(__file__).parent
-    call = [sys.executable, script, here, repr(config), output, action, count]
-    path = os.pathsep.join([str(here.parents[2]), os.environ.get("PYTHONPATH", "")])
+    shared = Path(__file__).parents[2]  # where the module trained lies
+    call = [sys.executable, script, shared, repr(config), output, action, count]
+    path = os.pathsep.join([str(shared.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [str(part) for part in call],
         env={**os.environ, "PYTHONPATH": path},

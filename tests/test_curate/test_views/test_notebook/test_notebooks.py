@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 NOTEBOOKS = ("explore-a-pool", "compare-selections", "prove-it")
 NO_WIDGETS = "IProgress not found"  # what another library says in a kernel without ipywidgets
 EXECUTE = """
