@@ -45,7 +45,7 @@ _WORDING_WEIGHTS: Final = (2, 1, 1)
 _PRACTICE: Final = ("add", "add")  # facts to remember: drawn three times as often as other skills
 _SEED: Final = 0
 _SOURCES: Final = (
-    "demo/skills.py", "demo/pool.py", "demo/train.py", "demo/model.py", "scoring/templates.py",
+    "demo/skills.py", "demo/pool.py", "demo/train.py", "demo/model.py", "models/templates.py",
 )  # fmt: skip
 
 
