@@ -29,7 +29,7 @@ class ExpressionError(ConfigError):
 
 
 class MissingColumnError(ConfigError, KeyError):
-    """A score is needed that nobody has computed."""
+    """A score that is needed has not been computed."""
 
 
 class MissingPackageError(ConfigError, ImportError):
@@ -49,15 +49,15 @@ class ModelError(CurateError, ValueError):
 
 
 class ScoreError(CurateError, RuntimeError):
-    """A scorer broke its contract; nothing of that shard was written."""
+    """A scorer broke its contract; nothing was written for that shard."""
 
 
 class ProcedureError(CurateError, RuntimeError):
-    """A procedure broke its contract; steps that finished are kept in its journal."""
+    """A procedure broke its contract; finished steps are kept in its journal."""
 
 
 class TrainError(CurateError, RuntimeError):
-    """Training cannot go on; checkpoints that were saved are kept."""
+    """Training cannot continue; saved checkpoints are kept."""
 
 
 class WorkerError(CurateError, RuntimeError):
@@ -65,23 +65,23 @@ class WorkerError(CurateError, RuntimeError):
 
 
 class StoreError(CurateError, RuntimeError):
-    """The store cannot be opened or written; the message says which of the known reasons it is."""
+    """The store cannot be opened or written; the message says why."""
 
 
 class TooManyFailuresError(CurateError, RuntimeError):
-    """The job finished, with more failed examples than `--max-failures` allows."""
+    """The job finished with more failed examples than `--max-failures` allows."""
 
     exit_code = 3
 
 
 class InterruptedRunError(CurateError, RuntimeError):
-    """The user stopped the run; what was finished is saved."""
+    """The user stopped the run; finished work is saved."""
 
     exit_code = 130
 
 
 class ExampleFailure(Exception):  # noqa: N818 - recorded per example, never shown as an error
-    """Raised by a scorer for one example it cannot score; `reason` is stored, the job goes on."""
+    """Raised by a scorer for one example it cannot score; `reason` is stored, the job continues."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -78,7 +78,7 @@ def main() -> None:
             raise
         _stop(_disk_line(error), 1)
     if code == INTERRUPTED:
-        _stop("interrupted; what was finished is saved; run the same command to continue", code)
+        _stop("interrupted; finished work is saved; rerun the same command to resume", code)
     sys.exit(code or 0)
 
 
@@ -88,7 +88,7 @@ def _stop(line: str, code: int) -> NoReturn:
 
 
 def _usage_line(error: Any) -> str:
-    """Return a parser's complaint in one line, with where to read on."""
+    """Return a parser's complaint as one line that points to the help."""
     command = error.ctx.command_path if error.ctx is not None else "curate"
     text = " ".join(error.format_message().split()).replace("Value error, ", "")
     text = text.replace(". Did you mean", "; did you mean").rstrip(".?")
@@ -96,10 +96,10 @@ def _usage_line(error: Any) -> str:
 
 
 def _disk_line(error: OSError) -> str:
-    """Say which file the system refused, and that the command can be run again."""
+    """Name the file that could not be read or written, and say that the command can be rerun."""
     where = f" {error.filename!r}" if error.filename else ""
     reason = (error.strerror or "input or output failed").lower()
     return (
-        f"StoreError: {reason}:{where}; nothing finished was lost; free some space or make it "
-        "writable, and run the same command again"
+        f"StoreError: {reason}:{where}; no finished work was lost; free some space or make the "
+        "path writable, then rerun the same command"
     )

@@ -1,4 +1,4 @@
-"""Run everything, offline, on a generated pool with planted errors and a tiny model."""
+"""Run everything offline, on a generated pool with planted errors and a tiny model."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +12,17 @@ from curate.cli.prove import comparison_tables
 
 def command(
     folder: Annotated[
-        Path, typer.Option("--dir", help="Where the pool, the store and the subsets go.")
+        Path, typer.Option("--dir", help="Folder for the pool, the store and the subsets.")
     ] = Path("curate-demo"),
     everything: Annotated[
-        bool, typer.Option("--all", help="Prove every method, the slow ones too.")
+        bool, typer.Option("--all", help="Prove every method, including the slow ones.")
     ] = False,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run everything, offline, on a generated pool with planted errors and a tiny model."""
+    """Run everything offline, on a generated pool with planted errors and a tiny model."""
     configure_logging(verbose)
     from curate.demo.run import run_demo
 
@@ -46,8 +46,8 @@ def _text(report: dict[str, Any]) -> str:
         *comparison_tables(proof),
         "",
         *(f"not proved: {name}; {why}" for name, why in report["left_out"].items()),
-        f"the whole proof with its costs: {report['page']}",
-        f"took {report['wall_s']:.0f} s; look further: curate status --store {report['store']}",
+        f"full proof, with costs: {report['page']}",
+        f"took {report['wall_s']:.0f} s; next: curate status --store {report['store']}",
     ]
     return "\n".join(lines)
 

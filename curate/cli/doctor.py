@@ -1,4 +1,4 @@
-"""Check the installation and the store; say what is wrong and what to type."""
+"""Check the installation and the store; report what is wrong and how to fix it."""
 
 from typing import Annotated
 
@@ -11,12 +11,12 @@ from curate.cli.options import DEFAULT_STORE, Json, Store, Verbose, configure_lo
 def command(
     store: Store = DEFAULT_STORE,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make the DuckDB file again from the parts beside it.")
+        bool, typer.Option("--rebuild", help="Rebuild the DuckDB file from the parts beside it.")
     ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check the installation and the store; say what is wrong and what to type."""
+    """Check the installation and the store; report what is wrong and how to fix it."""
     configure_logging(verbose)
     from curate.api.doctor import diagnose, rebuild_store
 

@@ -1,4 +1,4 @@
-"""Show one example: its text, its scores, its selections, and exactly what a scorer's pass sees."""
+"""Show one example: its text, scores and selections, and exactly what a scorer's pass sees."""
 
 from typing import Annotated, Any
 
@@ -26,21 +26,22 @@ def command(
     model: Model = None,
     model_for: ModelFor = None,
     scorer: Annotated[
-        str | None, typer.Option("--scorer", help="Show the rendering of this scorer.")
+        str | None, typer.Option("--scorer", help="Show how this scorer renders the example.")
     ] = None,
     setting: Setting = None,
     template: Template = "method",
     selection: Annotated[
         list[str] | None,
         typer.Option(
-            "--selection", help="Say why this selection lacks it. Repeatable. Default: all."
+            "--selection",
+            help="Say why this selection does not include it. Repeatable. Default: all.",
         ),
     ] = None,
     store: Store = DEFAULT_STORE,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show one example: its text, its scores, its selections, and exactly what a scorer's pass sees."""
+    """Show one example: its text, scores and selections, and exactly what a scorer's pass sees."""
     configure_logging(verbose)
     from curate.api.pool import Pool
 

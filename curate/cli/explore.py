@@ -1,4 +1,4 @@
-"""Look at the pool, its scores and selections on a page in your browser, and mark examples."""
+"""Explore the pool, its scores and selections in your browser, and mark examples."""
 
 from typing import Annotated
 
@@ -9,15 +9,15 @@ from curate.cli.options import DEFAULT_STORE, Json, Quiet, Store, Verbose, confi
 
 
 def command(
-    port: Annotated[int, typer.Option("--port", help="Port of this machine to serve on. Default: any free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", help="Local port to serve on. Default: any free port.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
-    marker: Annotated[str | None, typer.Option("--marker", metavar="NAME", help="Who marks. Marks are the selections marked-in-NAME and marked-out-NAME. Default: your login name.")] = None,
+    marker: Annotated[str | None, typer.Option("--marker", metavar="NAME", help="Whose marks to store, in the selections marked-in-NAME and marked-out-NAME. Default: your login name.")] = None,
     store: Store = DEFAULT_STORE,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Look at the pool, its scores and selections on a page in your browser, and mark examples."""
+    """Explore the pool, its scores and selections in your browser, and mark examples."""
     configure_logging(verbose)
     from curate.views.explore.serving import open_browser, prepare
 
@@ -27,9 +27,9 @@ def command(
         "n_examples": served.n_examples, "marker": served.marker,
     }  # fmt: skip
     emit(
-        document, as_json, f"{served.n_examples:,} examples of {store}, at:\n{served.url}\n"
-        "Only this machine can open it. Ctrl-C ends it.",
+        document, as_json, f"{served.n_examples:,} examples in {store}:\n{served.url}\n"
+        "Only this machine can open it. Press Ctrl-C to stop.",
     )  # fmt: skip
     if browser and not open_browser(served.url) and not quiet:
-        typer.echo("no browser found here; open the address above in one", err=True)
+        typer.echo("no browser found; open the address above yourself", err=True)
     served.run()

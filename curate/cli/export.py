@@ -17,15 +17,15 @@ Order = Annotated[
     RowOrder, typer.Option("--order", help="rank: best first. input: as in the input.")
 ]
 Annotate = Annotated[bool, typer.Option("--annotate", help="Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.")]  # fmt: skip
-KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Write every occurrence of a selected example, not the first alone.")]  # fmt: skip
+KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Write every occurrence of a selected example, not just the first.")]  # fmt: skip
 
 
-Trainer = Annotated[TrainerName | None, typer.Option("--trainer", help="Write a folder this trainer reads, with its registration: llama-factory, axolotl or trl.")]  # fmt: skip
-Validation = Annotated[str | None, typer.Option("--validation", help="Also a validation split, 5% or 500 examples, that shares no instruction with the rest.")]  # fmt: skip
-ShardRows = Annotated[int | None, typer.Option("--shard-rows", help="Rows of each file of a folder. Default: files of 256 MiB.")]  # fmt: skip
-Lossy = Annotated[bool, typer.Option("--lossy", help="Write what the format can hold of each row and say what was lost, instead of an error.")]  # fmt: skip
-PushToHub = Annotated[str | None, typer.Option("--push-to-hub", metavar="OWNER/NAME", help="Print what would be uploaded to this dataset repository; with --yes upload it. A new one is private.")]  # fmt: skip
-Yes = Annotated[bool, typer.Option("--yes", help="Do what --push-to-hub prints.")]
+Trainer = Annotated[TrainerName | None, typer.Option("--trainer", help="Write a folder for this trainer, with its dataset registration: llama-factory, axolotl or trl.")]  # fmt: skip
+Validation = Annotated[str | None, typer.Option("--validation", help="Also write a validation split, such as 5% or 500 examples, that shares no instruction with the rest.")]  # fmt: skip
+ShardRows = Annotated[int | None, typer.Option("--shard-rows", help="Rows per file of a folder. Default: files of 256 MiB.")]  # fmt: skip
+Lossy = Annotated[bool, typer.Option("--lossy", help="Write what the format can hold and report what was lost, instead of failing.")]  # fmt: skip
+PushToHub = Annotated[str | None, typer.Option("--push-to-hub", metavar="OWNER/NAME", help="Print what would be uploaded to this dataset repository; with --yes, upload it. New repositories are private.")]  # fmt: skip
+Yes = Annotated[bool, typer.Option("--yes", help="Carry out what --push-to-hub prints.")]
 
 
 def command(
@@ -87,7 +87,7 @@ def _upload_lines(upload: dict[str, Any], output: str) -> list[str]:
     return [
         head,
         *files,
-        f"would delete there: older files named {', '.join(upload['replaces'])}",
-        "manifest.json names inputs and models, and a registration this folder, as they were typed",
-        "nothing was uploaded; add --yes to do it",
+        f"would delete there: existing files named {', '.join(upload['replaces'])}",
+        "the manifest names inputs and models as they were typed; a registration names this folder",
+        "nothing was uploaded; add --yes to upload",
     ]

@@ -1,4 +1,4 @@
-"""Take examples out of the pool for good: texts, raw rows and scores."""
+"""Delete examples from the pool for good: texts, raw rows and scores."""
 
 from typing import Annotated
 
@@ -11,7 +11,9 @@ from curate.cli.options import DEFAULT_STORE, DryRun, Json, Quiet, Store, Verbos
 def command(
     where: Annotated[
         str,
-        typer.Option("--where", help="Which examples: an expression, as in \"source = 'leaked'\"."),
+        typer.Option(
+            "--where", help="Expression that picks the examples, as in \"source = 'leaked'\"."
+        ),
     ],
     store: Store = DEFAULT_STORE,
     dry_run: DryRun = False,
@@ -19,7 +21,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Take examples out of the pool for good: texts, raw rows and scores."""
+    """Delete examples from the pool for good: texts, raw rows and scores."""
     configure_logging(verbose)
     from curate.store import Store as OpenStore
 

@@ -1,4 +1,4 @@
-"""Remove what nothing refers to: unfinished work, old caches, orphan parts."""
+"""Remove what nothing refers to: unfinished work, old caches, orphaned parts."""
 
 from curate.cli.console import emit
 from curate.cli.options import DEFAULT_STORE, DryRun, Json, Quiet, Store, Verbose, configure_logging
@@ -11,7 +11,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Remove what nothing refers to: unfinished work, old caches, orphan parts."""
+    """Remove what nothing refers to: unfinished work, old caches, orphaned parts."""
     configure_logging(verbose)
     from curate.store import Store as OpenStore
 

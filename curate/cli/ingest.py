@@ -31,9 +31,7 @@ def command(
     ] = None,
     from_selection: Annotated[
         str | None,
-        typer.Option(
-            "--from-selection", help="Read a selection of this store as a dataset of its own."
-        ),
+        typer.Option("--from-selection", help="Read a selection of this store as a new dataset."),
     ] = None,
     format: Format = "auto",
     split: Split = "train",
@@ -54,7 +52,7 @@ def command(
     from curate.errors import ConfigError
 
     if bool(data) == bool(from_selection):
-        raise ConfigError("give DATA or --from-selection ID, one of them; see curate ingest --help")
+        raise ConfigError("give either DATA or --from-selection ID; see curate ingest --help")
     with progress(quiet) as shown:
         pool = Pool(store, progress=shown)
         if from_selection:

@@ -1,4 +1,4 @@
-"""Say whether training on what methods select beats random subsets, and what it cost."""
+"""Test whether training on each method's subset beats random subsets, and at what cost."""
 
 import shlex
 import sys
@@ -55,16 +55,16 @@ def command(
     target: Annotated[list[str], typer.Option("--target", help="File or Hugging Face id to evaluate on. Repeatable.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Model to train: a folder or a Hugging Face id.")],
     data: Annotated[list[str] | None, typer.Argument(help="Datasets to select from; default: the whole pool.")] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each method; every one draws its own random subset and order. Fewer than 5 give no verdict.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs per method; each draws its own random subset and order. Fewer than 5 give no verdict.")] = 5,
     max_tokens: MaxTokens = None,
-    epochs: Annotated[int, typer.Option("--epochs", help="Epochs of the budget, where --max-tokens is not given.")] = 3,
-    full: Annotated[Literal["none", "tokens", "epochs", "both"], typer.Option("--full", help="Also train on the whole pool: for the same tokens, or for as many epochs as the subsets get.")] = "none",
-    target_limit: Annotated[int | None, typer.Option("--target-limit", help="Evaluate on so many examples of each target, evenly spaced.")] = None,
-    target_split: Annotated[str, typer.Option("--target-split", help="Split of a target that has several.")] = "train",
-    allow_overlap: Annotated[bool, typer.Option("--allow-overlap", help="Accept examples of the target that are in the pool.")] = False,
-    drop_overlap: Annotated[bool, typer.Option("--drop-overlap", help="Leave out examples of the target that are in the pool.")] = False,
+    epochs: Annotated[int, typer.Option("--epochs", help="Epochs over the subset, if --max-tokens is not given.")] = 3,
+    full: Annotated[Literal["none", "tokens", "epochs", "both"], typer.Option("--full", help="Also train on the whole pool: for as many tokens or as many epochs as the subsets, or both.")] = "none",
+    target_limit: Annotated[int | None, typer.Option("--target-limit", help="Evaluate on at most N examples of each target, evenly spaced.")] = None,
+    target_split: Annotated[str, typer.Option("--target-split", help="Split to read, if a target has several.")] = "train",
+    allow_overlap: Annotated[bool, typer.Option("--allow-overlap", help="Accept target examples that are in the pool.")] = False,
+    drop_overlap: Annotated[bool, typer.Option("--drop-overlap", help="Leave out target examples that are in the pool.")] = False,
     where: Annotated[str | None, typer.Option("--where", help="Select only from examples for which this expression holds.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page there (NAME.md), and NAME.json beside it.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the proof to this page (NAME.md), and NAME.json beside it.")] = None,
     lora: Lora = False,
     lr: LearningRate = None,
     schedule: Schedule = None,
@@ -95,7 +95,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Say whether training on what methods select beats random subsets, and what it cost."""
+    """Test whether training on each method's subset beats random subsets, and at what cost."""
     configure_logging(verbose)
     from curate.api.pool import Pool
     from curate.prove.report import check_report_path, write_report
@@ -170,7 +170,9 @@ def _text(d: dict[str, Any]) -> str:
     parts = comparison_tables(d)
     parts += [f"note: {text}" for text in d["statements"]]
     plan = d["plan"]
-    parts.append(f"{d['n_trained']} of {plan['n_trials']} trials trained now, {d['wall_s']:,.0f} s")
+    parts.append(
+        f"{d['n_trained']} of {plan['n_trials']} trials trained in this run, {d['wall_s']:,.0f} s"
+    )
     if "output" in d:
         parts.append(f"page: {d['output']}")
     return "\n\n".join(parts)

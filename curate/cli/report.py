@@ -1,4 +1,4 @@
-"""Write one file to look at and to send: the pool, its scores and selections, or a proof."""
+"""Write a self-contained report of the pool, its scores and selections, or of a proof."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +10,8 @@ from curate.cli.options import DEFAULT_STORE, Json, Quiet, Store, Verbose, confi
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write: NAME.html, or NAME.md with --md.")]  # fmt: skip
 Selections = Annotated[list[str] | None, typer.Option("--selection", help="Id of a selection to show in full (see curate status). Repeatable; default: the newest of each method.")]  # fmt: skip
-Proof = Annotated[Path | None, typer.Option("--proof", help="The JSON that curate prove -o wrote beside its page. Alone, no store is needed.")]  # fmt: skip
-Benchmarks = Annotated[list[str] | None, typer.Option("--benchmark", help="File or Hugging Face id whose examples should not be in the pool. Repeatable.")]  # fmt: skip
+Proof = Annotated[Path | None, typer.Option("--proof", help="The JSON that curate prove -o wrote beside its page. By itself, it needs no store.")]  # fmt: skip
+Benchmarks = Annotated[list[str] | None, typer.Option("--benchmark", help="Benchmark (file or Hugging Face id) whose examples should not be in the pool. Repeatable.")]  # fmt: skip
 Markdown = Annotated[bool, typer.Option("--md", help="Write Markdown instead of HTML.")]
 
 
@@ -26,7 +26,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write one file to look at and to send: the pool, its scores and selections, or a proof."""
+    """Write a self-contained report of the pool, its scores and selections, or of a proof."""
     configure_logging(verbose)
     from curate.store import Store as OpenStore
     from curate.views.report.build import ReportOptions, check_path, write_report

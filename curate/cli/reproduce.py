@@ -1,4 +1,4 @@
-"""Make an exported subset again from its manifest, and compare it byte by byte."""
+"""Reproduce an exported subset from its manifest and compare it byte for byte."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,18 +15,18 @@ def command(
         Path | None, typer.Option("--store", help="The store; default: the one the manifest names.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Keep the rows made again in this file.")
+        Path | None, typer.Option("--output", "-o", help="Write the reproduced rows to this file.")
     ] = None,
     rescore: Annotated[
         bool,
-        typer.Option("--rescore", help="Compute the scores again, and list examples that flipped."),
+        typer.Option("--rescore", help="Recompute the scores and list the examples that flipped."),
     ] = False,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make an exported subset again from its manifest, and compare it byte by byte."""
+    """Reproduce an exported subset from its manifest and compare it byte for byte."""
     configure_logging(verbose)
     from curate.api.reproduce import reproduce
 

@@ -1,4 +1,4 @@
-"""Score every example of the pool once; continue where an earlier run stopped."""
+"""Score every example in the pool once; resume where an earlier run stopped."""
 
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ def command(
     scorer: Annotated[str, typer.Option("--scorer", help="Scorers to run, comma-separated (see curate methods).")],
     model: Model = None,
     model_for: ModelFor = None,
-    alias: Annotated[str | None, typer.Option("--as", help="Alias of the score set, for one scorer; default: its name.")] = None,
+    alias: Annotated[str | None, typer.Option("--as", help="Alias of the score set, for a single scorer. Default: the scorer's name.")] = None,
     setting: Setting = None,
     template: Template = "method",
     adapter: Adapter = None,
@@ -42,9 +42,9 @@ def command(
     dtype: Dtype = "auto",
     batch_tokens: BatchTokens = None,
     workers: Workers = None,
-    executor: Annotated[str, typer.Option("--executor", help="local.")] = "local",
-    within: Annotated[str | None, typer.Option("--within", help="Score only the examples of this selection, into a score set of their own.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Time the pass on N examples and estimate the whole; stores nothing.")] = None,
+    executor: Annotated[str, typer.Option("--executor", help="Where to run: local.")] = "local",
+    within: Annotated[str | None, typer.Option("--within", help="Score only the examples of this selection, into a separate score set.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Time N examples and estimate the whole run; stores nothing.")] = None,
     max_failures: MaxFailures = "1%",
     max_hours: MaxHours = None,
     dry_run: DryRun = False,
@@ -53,7 +53,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Score every example of the pool once; continue where an earlier run stopped."""
+    """Score every example in the pool once; resume where an earlier run stopped."""
     configure_logging(verbose)
     from curate.api.pool import Pool
 
@@ -117,7 +117,7 @@ def _plan_text(d: dict[str, Any]) -> str:
         table(columns, rows, "passes"),
         (
             f"{plan['tokens']:,} tokens to run{sampled}; {plan['disk_mib']:.1f} MiB of parts; "
-            f"{plan['n_reused']:,} scores are there already"
+            f"{plan['n_reused']:,} scores are already stored"
         ),
     ]
     lines += [f"{name}: one run over the whole pool" for name in plan["pool_scorers"]]
@@ -133,5 +133,5 @@ def _plan_text(d: dict[str, Any]) -> str:
             f"about {plan['seconds']:,.0f} s with {plan['workers']} worker(s)"
         )
     elif plan["passes"]:
-        lines.append("for a time, measure a sample: add --limit 200")
+        lines.append("to estimate the time, measure a sample: add --limit 200")
     return "\n".join(lines)

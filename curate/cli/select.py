@@ -1,4 +1,4 @@
-"""Choose a subset with any method; given DATA and -o, this is the whole product in one command."""
+"""Select a subset with any method; given DATA and -o, ingests, scores, selects and exports."""
 
 import os
 from pathlib import Path
@@ -44,11 +44,11 @@ def command(
     method: Annotated[str | None, typer.Option("--method", help="A method, or several as in 'ifd | longest' (see curate methods).")] = None,
     budget: Annotated[str | None, typer.Option("--budget", "-b", help="10%, 5000, 2Mtok or 10%tok.")] = None,
     where: Annotated[str | None, typer.Option("--where", help="Only examples for which this expression holds.")] = None,
-    rank: Annotated[str | None, typer.Option("--rank", help="Method top-k over this expression, highest first.")] = None,
-    include: Annotated[str | None, typer.Option("--include", metavar="IDS", help="Examples to take first: ids with commas, a file of ids, or a selection's id such as marked-in-ana.")] = None,
-    exclude: Annotated[str | None, typer.Option("--exclude", metavar="IDS", help="Examples never to take: ids with commas, a file of ids, or a selection's id.")] = None,
-    quota: Annotated[list[str] | None, typer.Option("--quota", metavar="SOURCE=N", help="At most N examples (or N%) of a source; * for every other. Repeatable.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also export the selection there.")] = None,
+    rank: Annotated[str | None, typer.Option("--rank", help="Select the top-k by this expression, highest first.")] = None,
+    include: Annotated[str | None, typer.Option("--include", metavar="IDS", help="Examples to take first: comma-separated ids, a file of ids, or a selection id such as marked-in-ana.")] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="IDS", help="Examples never to take: comma-separated ids, a file of ids, or a selection id.")] = None,
+    quota: Annotated[list[str] | None, typer.Option("--quota", metavar="SOURCE=N", help="At most N examples (or N%) of a source; * for every other source. Repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also export the selection to this file or folder.")] = None,
     to: To = "input",
     order: Order = "rank",
     annotate: Annotate = False,
@@ -78,7 +78,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Choose a subset with any method; given DATA and -o, this is the whole product in one command."""
+    """Select a subset with any method; given DATA and -o, ingests, scores, selects and exports."""
     configure_logging(verbose)
     from curate.api.pool import Pool
 
@@ -139,7 +139,7 @@ def id_list(text: str | None) -> tuple[str, ...]:
                 f"cannot read ids from {text!r}: {error}; one id a line, UTF-8"
             ) from error
     elif text.endswith(".txt") or "/" in text:
-        raise DataError(f"no file of ids {text!r}; check the path, or give ids with commas")
+        raise DataError(f"no file of ids {text!r}; check the path, or give comma-separated ids")
     else:
         items = text.split(",")
     return tuple(item.strip() for item in items if item.strip())
@@ -168,7 +168,7 @@ def _text(d: dict[str, Any]) -> str:
 
 
 def corrected_text(d: dict[str, Any]) -> str:
-    """Say what became of the responses."""
+    """Say how many responses were kept, replaced and dropped."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in d["dropped"].items())
     return f"{d['n_kept']:,} kept, {d['n_replaced']:,} replaced, {d['n_dropped']:,} dropped" + (
         f": {reasons}" if reasons else ""

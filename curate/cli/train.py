@@ -1,4 +1,4 @@
-"""Fine-tune a model on a selection or a file; killed, the same command goes on."""
+"""Fine-tune a model on a selection or a file; rerun the same command to resume."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[str, typer.Option("--model", "-m", help="Model to start from: a folder or a Hugging Face id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights: new, or of this very run.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights: a new one, or that of the same run, to resume it.")],
     selection: Annotated[str | None, typer.Option("--selection", help="Train on this selection of the store.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Train on this file or Hugging Face id.")] = None,
     lora: Lora = False,
@@ -58,15 +58,15 @@ def command(
     micro_tokens: MicroTokens = None,
     max_length: MaxLength = None,
     train_template: TrainTemplate = None,
-    evaluate: Annotated[list[str] | None, typer.Option("--eval", help="Evaluate on this file. Repeatable; the first decides --patience.")] = None,
+    evaluate: Annotated[list[str] | None, typer.Option("--eval", help="Evaluate on this file. Repeatable; --patience watches the first.")] = None,
     eval_every: Annotated[int | None, typer.Option("--eval-every", help="Steps between evaluations. Default: at the end only.")] = None,
-    patience: Annotated[int | None, typer.Option("--patience", help="Stop after so many evaluations without a better one.")] = None,
+    patience: Annotated[int | None, typer.Option("--patience", help="Stop after this many evaluations without improvement.")] = None,
     extractor: Extractor = None,
     max_new_tokens: MaxNewTokens = None,
     save_every: Annotated[int | None, typer.Option("--save-every", help="Steps between checkpoints. Default: at the end only.")] = None,
-    record_trajectories: Annotated[int | None, typer.Option("--record-trajectories", metavar="K", help="Record the loss of every example of the store at K points of the run.")] = None,
-    trajectory_source: Annotated[Literal["run", "train_log"], typer.Option("--trajectory-source", help="train_log: the approximation by the losses of the training steps, one per epoch.")] = "run",
-    report_to: Annotated[Literal["none", "tensorboard", "wandb", "trackio"] | None, typer.Option("--report-to", help="Tracker to send the numbers to.")] = None,
+    record_trajectories: Annotated[int | None, typer.Option("--record-trajectories", metavar="K", help="Record the loss of every example in the store at K points of the run.")] = None,
+    trajectory_source: Annotated[Literal["run", "train_log"], typer.Option("--trajectory-source", help="run: passes over the store. train_log: approximated by the losses of the training steps, one per epoch.")] = "run",
+    report_to: Annotated[Literal["none", "tensorboard", "wandb", "trackio"] | None, typer.Option("--report-to", help="Tracker to send metrics to.")] = None,
     gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory, about a third more time.")] = False,
     setting: TrainSetting = None,
     device: Device = "auto",
@@ -82,7 +82,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """Fine-tune a model on a selection or a file; killed, the same command goes on."""
+    """Fine-tune a model on a selection or a file; rerun the same command to resume."""
     configure_logging(verbose)
     from curate.api.pool import Pool
     from curate.api.train import stop_after
@@ -132,8 +132,8 @@ def _text(record: "TrainRecord") -> str:
     rows: list[tuple[str, str]] = [
         ("run", record.run_id),
         ("steps", f"{record.outcome['steps']:,}"),
-        ("loss", f"{record.losses[0]:.4f} at first, {record.losses[-1]:.4f} at last"),
-        ("trained", f"{cost.tokens:,} tokens, {cost.padding:.1%} padding besides"),
+        ("loss", f"{record.losses[0]:.4f} at first, {record.losses[-1]:.4f} at the end"),
+        ("trained", f"{cost.tokens:,} tokens, {cost.padding:.1%} padding on top"),
         ("took", f"{cost.seconds:,.1f} s, {cost.tokens / max(cost.seconds, 1e-9):,.0f} tokens/s"),
         ("memory", f"{cost.peak_bytes / 2**30:.2f} GiB at most"),
     ]

@@ -1,4 +1,4 @@
-"""Options of training that `curate train` and `curate prove` share."""
+"""Training options that `curate train` and `curate prove` share."""
 
 import re
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from curate.errors import ConfigError
 
 Lora: TypeAlias = Annotated[bool, typer.Option("--lora", help="Train a low-rank adapter instead of all weights.")]  # fmt: skip
 LearningRate: TypeAlias = Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: 2e-5, or 2e-4 with --lora.")]  # fmt: skip
-Schedule: TypeAlias = Annotated[Literal["cosine", "linear", "constant"] | None, typer.Option("--schedule", help="Of the learning rate. Default: cosine.")]  # fmt: skip
-TrainBatchTokens: TypeAlias = Annotated[int | None, typer.Option("--batch-tokens", help="Tokens of one optimiser step.")]  # fmt: skip
-MicroTokens: TypeAlias = Annotated[int | None, typer.Option("--micro-tokens", help="Tokens of one forward pass: what must fit in memory.")]  # fmt: skip
-MaxLength: TypeAlias = Annotated[int | None, typer.Option("--max-length", help="Cap in tokens; longer examples are cut.")]  # fmt: skip
-TrainTemplate: TypeAlias = Annotated[str | None, typer.Option("--train-template", help="chat, plain or another text template. Default: chat where the tokenizer has one, else plain.")]  # fmt: skip
-Extractor: TypeAlias = Annotated[str | None, typer.Option("--extractor", help="Also generate, and compare the answers this finds: last-number, exact or first-line.")]  # fmt: skip
-MaxNewTokens: TypeAlias = Annotated[int | None, typer.Option("--max-new-tokens", help="Tokens generated at most per example. Default: 256.")]  # fmt: skip
+Schedule: TypeAlias = Annotated[Literal["cosine", "linear", "constant"] | None, typer.Option("--schedule", help="Learning-rate schedule. Default: cosine.")]  # fmt: skip
+TrainBatchTokens: TypeAlias = Annotated[int | None, typer.Option("--batch-tokens", help="Tokens per optimiser step.")]  # fmt: skip
+MicroTokens: TypeAlias = Annotated[int | None, typer.Option("--micro-tokens", help="Tokens per forward pass; must fit in memory.")]  # fmt: skip
+MaxLength: TypeAlias = Annotated[int | None, typer.Option("--max-length", help="Maximum length in tokens; longer examples are truncated.")]  # fmt: skip
+TrainTemplate: TypeAlias = Annotated[str | None, typer.Option("--train-template", help="chat, plain or another text template. Default: chat if the tokenizer has a chat template, else plain.")]  # fmt: skip
+Extractor: TypeAlias = Annotated[str | None, typer.Option("--extractor", help="Also generate, and compare the answers this extractor finds: last-number, exact or first-line.")]  # fmt: skip
+MaxNewTokens: TypeAlias = Annotated[int | None, typer.Option("--max-new-tokens", help="Maximum number of tokens to generate per example. Default: 256.")]  # fmt: skip
 TrainSetting: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="GROUP.FIELD=VALUE", help="Any other setting: data, length, optimiser, compute, watch or lora, as in optimiser.clip=0.5. Repeatable.")]  # fmt: skip
-Threads: TypeAlias = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives the same bits.")]  # fmt: skip
+Threads: TypeAlias = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives bit-identical results.")]  # fmt: skip
 
 MaxTokens: TypeAlias = Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="Trained tokens instead of epochs: 300000, 300k or 2M.")]  # fmt: skip
 

@@ -248,7 +248,7 @@ def _stop_in_time(n_done: int, total: int, max_hours: float | None, began: float
     if max_hours is not None and time.perf_counter() - began > max_hours * 3600:
         raise InterruptedRunError(
             f"stopped after {max_hours} h: {n_done} of {total} trials of this run are done and "
-            "saved; run the same command to continue"
+            "saved; rerun the same command to resume"
         )
 
 

@@ -369,7 +369,7 @@ class _Job:
         total = len(self.sets) * len(self.shards)
         left = sum(len(self.store.pending_shards(m, self.shards)[0]) for m in self.sets.values())
         return (
-            f"{why}: {total - left} of {total} shards are saved; run the same command to continue"
+            f"{why}: {total - left} of {total} shards are saved; rerun the same command to resume"
         )
 
     def outcome(self, request: "ScoreRequest") -> ScoredSet:

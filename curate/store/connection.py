@@ -172,7 +172,7 @@ def _explained(error: duckdb.Error, path: Path) -> StoreError:
     text = str(error)
     if "No space left on device" in text:
         return StoreError(
-            f"no space left on the disk of {path}; nothing finished was lost; "
+            f"no space left on the disk of {path}; no finished work was lost; "
             "free some space and run the same command again"
         )
     if "we can only read version" in text or "newer version of DuckDB" in text:

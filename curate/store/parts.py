@@ -174,7 +174,7 @@ def remove_stale_temporaries(folder: Path) -> int:
 def _disk_error(error: OSError, path: Path) -> StoreError | None:
     if error.errno == errno.ENOSPC or "No space left on device" in str(error):
         return StoreError(
-            f"no space left on the disk of {path.parent}; nothing finished was lost; "
+            f"no space left on the disk of {path.parent}; no finished work was lost; "
             "free some space and run the same command again"
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

@@ -152,7 +152,7 @@ class Job:
         where = self.path.with_suffix(".log")
         if state == "died":
             return (
-                f"job {self.id} died: its process was killed; what was finished is saved; start it "
+                f"job {self.id} died: its process was killed; finished work is saved; start it "
                 f"again to continue; its last line was {last!r}, its log is {where}"
             )
         code = self.record["exit_code"]

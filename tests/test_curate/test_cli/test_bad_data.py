@@ -258,7 +258,7 @@ def test_ids_of_the_input_include_and_exclude(curate, pool_file: Path) -> None:
     )  # fmt: skip
     fails(
         curate,
-        "DataError: no file of ids 'ids.txt'; check the path, or give ids with commas",
+        "DataError: no file of ids 'ids.txt'; check the path, or give comma-separated ids",
         "select", "--method", "random", "-b", "2", "--include", "ids.txt",
     )  # fmt: skip
 

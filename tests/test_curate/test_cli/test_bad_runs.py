@@ -198,7 +198,7 @@ class TestFullDisk:
         assert (ran.code, ran.out) == (1, "")
         assert last_line(ran.err).startswith("StoreError: no space left on the disk of ")
         assert last_line(ran.err).endswith(
-            "; nothing finished was lost; free some space and run the same command again"
+            "; no finished work was lost; free some space and run the same command again"
         )
         status = curate("status", "--store", store, "--json").json
         assert (status["n_examples"], len(status["datasets"])) == (26, 1)

@@ -129,7 +129,7 @@ def test_a_dry_run_plans_and_stores_nothing(curate, pool_file: Path, tiny_model:
     together = curate(*arguments, "--template", "plain", "--json").json["plan"]
     assert together["n_passes"] == 1
     shown = curate(*arguments)
-    assert "for a time, measure a sample: add --limit 200" in shown.out
+    assert "to estimate the time, measure a sample: add --limit 200" in shown.out
 
 
 def test_a_limited_run_measures_and_stores_nothing(

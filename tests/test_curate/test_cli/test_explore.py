@@ -53,7 +53,7 @@ def test_a_missing_browser_is_no_error(curate, pool_file: Path, not_served, monk
     monkeypatch.setattr(sys, "platform", "linux")
     ran = curate("explore", "--marker", "ana")
     assert ran.code == 0
-    assert ran.err == "no browser found here; open the address above in one\n"
+    assert ran.err == "no browser found; open the address above yourself\n"
     assert len(not_served) == 1
 
 

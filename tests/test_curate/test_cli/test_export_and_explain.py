@@ -24,7 +24,7 @@ def test_a_trainer_export_says_what_it_wrote_and_would_upload(curate, chosen: st
         "would upload subset to the dataset repository me/mine (private if it is new), "
     )
     assert any(line.startswith("  train/part-00000.parquet  ") for line in lines)
-    assert lines[-1] == "nothing was uploaded; add --yes to do it"
+    assert lines[-1] == "nothing was uploaded; add --yes to upload"
     report = curate(*arguments, "--json").json
     assert report["splits"] == {"train": 6}
     assert (report["lost"], report["warnings"]) == ([], [])
