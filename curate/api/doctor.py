@@ -17,7 +17,7 @@ def diagnose(path: Path) -> list[dict[str, str]]:
 
 
 def rebuild_store(path: Path) -> dict[str, Any]:
-    """Make the DuckDB file again from the parts beside it; the old file is kept as ``.old``."""
+    """Rebuild the DuckDB file from the parts beside it; the old file is kept as ``.old``."""
     from curate.store.rebuild import rebuild
 
     return rebuild(path)
@@ -61,7 +61,7 @@ def _registry() -> list[dict[str, str]]:
             f"{len(registry.names(kind))} {kind}s" for kind in get_args(registry.Kind)
         )
     except CurateError as error:
-        return [_finding("error", "methods", str(error), "remove or repair that package")]
+        return [_finding("error", "methods", str(error), "repair or remove that package")]
     return [_finding("ok", "methods", counts)]
 
 
@@ -81,7 +81,11 @@ def _store(path: Path) -> list[dict[str, str]]:
     from curate.store import Store
 
     if not path.exists():
-        return [_finding("ok", "store", f"no store at {path} yet", "curate ingest DATA makes one")]
+        return [
+            _finding(
+                "ok", "store", f"no store at {path} yet", "run curate ingest DATA to create one"
+            )
+        ]
     try:
         findings = Store(path, create=False).check()
     except CurateError as error:

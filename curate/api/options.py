@@ -1,4 +1,4 @@
-"""How the verbs of a pool read the options that several of them share."""
+"""Reads the options that several methods of a pool share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,12 +23,12 @@ def with_datasets(options: Any, datasets: tuple[str, ...]) -> Any:
 
 
 def refuse_unused(settings: Mapping[str, str], scorers: Sequence[str]) -> None:
-    """Raise `ConfigError` for a setting that is of none of the scorers, or of more than one."""
+    """Raise `ConfigError` for a setting that belongs to none of the scorers, or to more than one."""
     owners = {one.strip() for one in scorers}
     for key in settings:
         owner = key.split(".")[0]
         if ("." in key and owner not in owners) or ("." not in key and len(owners) > 1):
             raise ConfigError(
-                f"--set {key}: say which scorer it is for; write SCORER.{key.split('.')[-1]}=VALUE "
+                f"--set {key}: say which scorer it belongs to; write SCORER.{key.split('.')[-1]}=VALUE "
                 f"with one of: {', '.join(sorted(owners))}"
             )

@@ -1,4 +1,4 @@
-"""The verbs of `curate` as methods of a pool: what the command line calls and notebooks use."""
+"""The commands of `curate` as methods of a pool: what the command line calls and notebooks use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ OnError: TypeAlias = Literal["fail", "skip"]
 
 
 def open(path: str | Path = "curate.duckdb", *, create: bool = True) -> "Pool":
-    """Open a pool, creating an empty one if there is none.
+    """Open a pool; create an empty one if there is none.
 
     Nothing is held open between calls: other processes can use the same store.
     """
@@ -37,16 +37,16 @@ def open(path: str | Path = "curate.duckdb", *, create: bool = True) -> "Pool":
 
 @final
 class Pool:
-    """All candidate examples of one store, with the verbs that work on them.
+    """All candidate examples of one store, and the commands that work on them.
 
     Parameters
     ----------
     path
         The DuckDB file; its folder of parts lies beside it.
     create
-        Whether to make the store if it is not there.
+        Whether to create the store if it does not exist.
     progress
-        Receiver of progress. By default bars in a notebook, and silence anywhere else.
+        Receiver of progress. Default: bars in a notebook, silence elsewhere.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Pool:
         limit: int | None = None,
         on_error: OnError = "fail",
     ) -> "list[IngestReport]":
-        """Read datasets into the pool; a dataset that is already in is not read twice.
+        """Read datasets into the pool; a dataset that is already stored is not read twice.
 
         Raises `DataError` naming file and row; the pool is then as before.
         """
@@ -105,7 +105,7 @@ class Pool:
     def ingest_selection(
         self, selection_id: str, *, source: str | None, limit: int | None, on_error: OnError
     ) -> "list[IngestReport]":
-        """Read a selection as a dataset of its own: its examples, in rank order."""
+        """Read a selection as a new dataset: its examples, in rank order."""
         from curate.data.write.rows import ExportOptions, export_selection
 
         path = self.store.parts / "selections" / f"{selection_id}.messages.jsonl"
@@ -131,7 +131,7 @@ class Pool:
         """Score every example that has no score yet; forward scorers share passes.
 
         ``options`` are the fields of `curate.scoring.job.ScoringOptions`. ``within`` is a selection:
-        only its examples are scored, into partial score sets, which nothing reads but by their id.
+        only its examples are scored, into partial score sets, which are read only by their id.
         ``dry_run`` and ``limit`` plan and time instead, and store nothing.
         """
         import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
@@ -141,7 +141,7 @@ class Pool:
         if alias is not None and len(scorers) != 1:
             raise ConfigError(
                 f"--as names one score set, and {len(scorers)} scorers are given "
-                f"({', '.join(scorers)}); run them one at a time, each with its --as"
+                f"({', '.join(scorers)}); run them one at a time, each with its own --as"
             )
         if limit is not None and limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {limit}")
@@ -257,7 +257,7 @@ class Pool:
         dry_run: bool = False,
         **options: Any,
     ) -> "Proof":
-        """Say whether training on what methods select beats random subsets; see `curate.prove`.
+        """Test whether training on each method's subset beats random subsets; see `curate.prove`.
 
         ``options`` are the fields of `ProveConfig`, `TargetOptions` and `ScoringOptions`.
         """
@@ -300,11 +300,11 @@ class Pool:
         self, *, where: str | None = None, ids: Sequence[str] | None = None,
         by: str | None = None, limit: int | None = None,
     ) -> "Rows":  # fmt: skip
-        """Return examples with their texts, in any form a notebook wants.
+        """Return examples with their texts, convertible to any form a notebook needs.
 
         ``where`` and ``by`` are expressions over columns, as in ``--where`` and ``--rank``: the
-        highest come first, and ``by`` becomes a column. ``ids`` are ids, beginnings of ids or ids
-        of the input, and give the order without ``by``. With none of them, the order of reading,
+        highest come first, and ``by`` becomes a column. ``ids`` are ids, id prefixes or ids of
+        the input, and give the order without ``by``. With neither, examples come in reading order,
         responses to one prompt together.
         """
         from curate.views.notebook.tables import example_rows
@@ -312,9 +312,9 @@ class Pool:
         return example_rows(self.store, where, ids, by, limit)
 
     def scores(self, *aliases: str, vectors: bool = False) -> "Rows":
-        """Return ``alias.column`` of every example in order of id; of all complete score sets.
+        """Return ``alias.column`` of every example, sorted by id; default: of all complete score sets.
 
-        A failed example has null. ``vectors``: with the columns of lists and vectors.
+        A failed example has null. ``vectors``: include columns of lists and vectors.
         """
         from curate.views.notebook.tables import score_rows
 
@@ -328,23 +328,23 @@ class Pool:
         return Rows(nearest(self.store, example, k, column), "neighbours")
 
     def start(self, command: str, **options: Any) -> "Job":
-        """Start a command on this store in a process of its own, which outlives this one.
+        """Start a command on this store in its own process, which outlives this one.
 
         ``pool.start("score", scorer="likelihood", model="m")`` runs ``curate score --scorer
-        likelihood --model m``. Ask the `Job` how it goes; `jobs` finds it again.
+        likelihood --model m``. The `Job` reports its progress; `jobs` finds it again.
         """
         from curate.api.jobs.job import start
 
         return start(self.store.path, self.store.parts, command, options, self.progress)
 
     def jobs(self) -> "list[Job]":
-        """Return the commands started in the background, those of dead notebooks too, newest first."""
+        """Return the commands started in the background, also by notebooks that have ended, newest first."""
         from curate.api.jobs.job import jobs
 
         return jobs(self.store.parts, self.progress)
 
     def job(self, job_id: str) -> "Job":
-        """Return one of `jobs` by its id or the beginning of it."""
+        """Return one of `jobs` by its id or id prefix."""
         from curate.api.jobs.job import job
 
         return job(self.store.parts, job_id, self.progress)
@@ -362,7 +362,7 @@ class Pool:
         return self.store.status()
 
     def _counter(self, stage: str) -> Callable[[int], None]:
-        """Return a callback that takes rows so far and reports rows more."""
+        """Return a callback that takes the rows read so far and reports the new ones."""
         seen = 0
 
         def count(so_far: int) -> None:

@@ -1,4 +1,4 @@
-"""A proof as a notebook uses it: the document itself, a dictionary, with charts."""
+"""A proof in a notebook: its document, a dictionary, with charts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 @final
 class Proof(dict[str, Any]):
-    """The document of a proof, as ``curate prove --json`` prints it; a plain dictionary otherwise.
+    """The document of a proof, as ``curate prove --json`` prints it; otherwise a plain dictionary.
 
     ``results`` has means, intervals and differences from random for each target, budget and metric;
     ``costs``, ``selections``, ``overlap`` and ``slices`` the rest. The plan of a dry run has
@@ -18,7 +18,7 @@ class Proof(dict[str, Any]):
 
     @classmethod
     def read(cls, path: str | Path) -> "Proof":
-        """Read the NAME.json that a proof wrote; `DataError` if it is something else."""
+        """Read the NAME.json that a proof wrote; raise `DataError` if it is something else."""
         from curate.views.report.proof import read_proof
 
         return cls(read_proof(Path(path)))

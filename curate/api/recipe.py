@@ -1,4 +1,4 @@
-"""Recipes: one YAML file that names the same steps as the commands, checked before anything runs."""
+"""Recipes: one YAML file with the same steps as the commands, checked before anything runs."""
 
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,7 +26,7 @@ class PoolSection(_Section):
 
 
 class ModelSection(_Section):
-    """Which models the scorers run, and how: shared by every scorer of the recipe."""
+    """Which models the scorers run, and how; shared by every scorer of the recipe."""
 
     target: str | None = None
     proxy: str | None = None
@@ -82,7 +82,7 @@ class ExportSection(_Section):
 
 
 class Recipe(_Section):
-    """A whole run: pool, scores, selection and export; every section but the pool may be left out."""
+    """A whole run: pool, scores, selection and export; every section except the pool is optional."""
 
     store: str = "curate.duckdb"
     pool: PoolSection
@@ -104,7 +104,7 @@ def load_recipe(path: Path, overrides: dict[str, str]) -> Recipe:
     """Read a recipe and apply ``section.key=value`` overrides, values in YAML syntax.
 
     Raises `ConfigError` for a missing file, bad YAML, an unknown key (with the nearest spelling)
-    or a value of the wrong type; the message has the key's path.
+    or a value of the wrong type; the message has the key's full path.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Make an exported subset again from its manifest and say whether it is the same."""
+"""Reproduce an exported subset from its manifest and say whether it is the same."""
 
 import hashlib
 import tempfile
@@ -32,9 +32,9 @@ def reproduce(
     workers: int | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Select again from the stored scores named in a manifest and compare the rows byte by byte.
+    """Select again from the stored scores named in a manifest and compare the rows byte for byte.
 
-    With ``rescore`` the scores are computed again in a temporary store from the same input files,
+    With ``rescore`` the scores are recomputed in a temporary store from the same input files,
     and the ids that flipped are listed. Returns ``identical``, ``differences`` in words,
     ``flipped`` (ids by direction, with ``rescore``), ``output``, ``n_rows`` and both hashes.
     """
@@ -77,7 +77,7 @@ def _select_and_export(
 
 @contextmanager
 def _as_stored(store: "Store", selection_id: str) -> Iterator[None]:
-    """Leave a stored selection as it is: made again, it lacks what its procedure cost and said."""
+    """Keep the stored selection: a reproduced one lacks the costs and messages of its procedure."""
     known = selection_id in store.query("select selection_id from selections")[0].to_pylist()
     record = store.selection(selection_id) if known else {}
     rows = store.selection_rows(selection_id) if known else None
@@ -147,7 +147,7 @@ def _changed_scores(store: "Store", document: Mapping[str, Any]) -> list[str]:
         if one["set_id"] not in now:
             scorer = document["specs"][alias]["key"]["scorer"]
             raise StoreError(
-                f"score set {one['set_id']} ({alias}) is not in {store.path}; compute it again with "
+                f"score set {one['set_id']} ({alias}) is not in {store.path}; recompute it with "
                 f"--rescore, or: curate score --scorer {scorer}"
             )
         if now[one["set_id"]] != one["content_hash"]:
@@ -162,7 +162,7 @@ def _compare(document: Mapping[str, Any], found: str, target: Path, original: Pa
     expected = document["output"]["sha256"]
     lines = []
     if found != expected:
-        lines.append(f"rows made again have sha256 {found}, the manifest says {expected}")
+        lines.append(f"reproduced rows have sha256 {found}, the manifest says {expected}")
         if original.is_file() and target.is_file():
             lines += _line_differences(original, target)
         versions = library_versions()
@@ -179,9 +179,9 @@ def _compare(document: Mapping[str, Any], found: str, target: Path, original: Pa
 def _line_differences(original: Path, target: Path) -> list[str]:
     old, new = original.read_bytes().splitlines(), target.read_bytes().splitlines()
     changed = [i for i, (a, b) in enumerate(zip(old, new, strict=False), 1) if a != b]
-    lines = [f"{len(old)} lines then, {len(new)} now"] if len(old) != len(new) else []
+    lines = [f"{len(old)} lines originally, {len(new)} now"] if len(old) != len(new) else []
     if changed:
-        lines.append(f"{len(changed)} lines differ, the first is line {changed[0]}")
+        lines.append(f"{len(changed)} lines differ; the first is line {changed[0]}")
     return lines
 
 
@@ -193,13 +193,13 @@ def _sha256(path: Path) -> str:
 def _rescore(
     store: "Store", document: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> dict[str, list[str]]:
-    """Score everything again elsewhere; return the ids only then, and only now, selected."""
+    """Rescore everything in a temporary store; return the ids selected only then, and only now."""
     from curate.api.pool import Pool
 
     if "selections" in document:
         raise StoreError(
-            f"method {document['method']!r} trains models to select, which --rescore does not do "
-            "again; run its select command on a new store, and compare"
+            f"method {document['method']!r} trains models to select, which --rescore does not repeat; "
+            "run its select command on a new store and compare"
         )
     before = set(store.selection_rows(document["selection_id"]).column("id").to_pylist())
     with tempfile.TemporaryDirectory() as folder:
@@ -237,7 +237,7 @@ def _score_again(
     if issubclass(get_scorer(key["scorer"]), RunScorer):
         raise StoreError(
             f"score {alias!r} was measured while a model was trained, and --rescore trains none; "
-            "reproduce without --rescore, or record it again into another store"
+            "reproduce without --rescore, or record it again in another store"
         )
     role: Role = get_scorer(key["scorer"]).role or "target"
     options = ScoringOptions(

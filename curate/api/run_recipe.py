@@ -14,10 +14,12 @@ ROLE_KEYS = ("proxy", "encoder", "reward", "nli", "judge", "reference")
 def run_recipe(recipe: Recipe, progress: Progress) -> dict[str, Any]:
     """Ingest, score, select and export as a recipe says; return what each step did.
 
-    Steps that are already done cost nothing: the recipe can be run again after any failure.
+    Finished steps cost nothing: the recipe can be rerun after any failure.
     """
     if recipe.export is not None and recipe.select is None:
-        raise ConfigError("the recipe exports and selects nothing; add a select section")
+        raise ConfigError(
+            "the recipe has an export section but selects nothing; add a select section"
+        )
     pool = Pool(recipe.store, progress=progress)
     steps = [_ingest(pool, recipe)]
     models = _models(recipe.models)

@@ -54,8 +54,8 @@ class StoredSelection:
         """Return the chosen examples in rank order: rank, gain, weight, reason, source, texts.
 
         ``limit`` is how many of them, best first.
-        Examples that were forgotten since are left out; revised responses stand in the place of
-        their own.
+        Examples that were forgotten since are left out; revised responses replace the
+        originals.
         """
         from curate.data.revisions import revisions_of, with_revisions
 
@@ -72,7 +72,7 @@ class StoredSelection:
         return with_revisions(found, revisions_of(self.pool.store, self.id))
 
     def to_polars(self) -> "pl.DataFrame":
-        """Return what `to_arrow` returns as a polars frame."""
+        """Return the result of `to_arrow` as a polars frame."""
         import polars as pl
 
         frame = pl.from_arrow(self.to_arrow())
@@ -80,7 +80,7 @@ class StoredSelection:
         return frame
 
     def to_pandas(self) -> Any:
-        """Return what `to_arrow` returns as a `pandas.DataFrame`."""
+        """Return the result of `to_arrow` as a `pandas.DataFrame`."""
         return self.to_arrow().to_pandas()
 
     def to_dataset(self) -> "datasets.Dataset":
@@ -93,11 +93,11 @@ class StoredSelection:
         return datasets.Dataset.from_list(rows)
 
     def examples(self, limit: int | None = None) -> "Rows":
-        """Return the chosen examples with their texts, best first, those forgotten since left out."""
+        """Return the chosen examples with their texts, best first, without those forgotten since."""
         return self._examples(self.ids[:limit])
 
     def without(self, other: "StoredSelection") -> "Rows":
-        """Return the examples this selection has and the other lacks, best first."""
+        """Return the examples that are in this selection but not in the other, best first."""
         theirs = set(other.ids)
         return self._examples([one for one in self.ids if one not in theirs])
 
@@ -114,7 +114,7 @@ class StoredSelection:
         return Path(self.export(path)["output"])
 
     def export(self, output: str | Path, **options: Any) -> dict[str, Any]:
-        """Write the selection to a file or folder; remember where in ``document``."""
+        """Write the selection to a file or folder; record the path in ``document``."""
         report = self.pool.export(self.id, output, **options)
         self.document.update(output=report["output"], manifest=report["manifest"])
         return report

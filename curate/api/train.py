@@ -46,17 +46,17 @@ def train_on(
     store
         Holds the selection and takes the record; may be None for a file.
     output
-        Folder for the weights; new, or of this very run, which then goes on.
+        Folder for the weights: a new one, or that of the same run, which then resumes.
     selection, data
         One of them: the id of a stored selection, or a file or hub id.
     evaluate
-        Held-out files; the first decides when to stop early.
+        Held-out files; the first one controls early stopping.
     record_trajectories
         Points at which the whole pool is measured, or None.
     settings
         Settings of `TrainConfig` by dotted name.
     source
-        Of trajectories: ``run``, or ``train_log`` for the approximation of one loss per epoch.
+        Of trajectories: ``run``, or ``train_log`` to approximate them by one loss per epoch.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def train_on(
 
 @contextmanager
 def stop_after(hours: float | None) -> Iterator[None]:
-    """Interrupt the block after some hours as Ctrl-C would; a run then saves a checkpoint first."""
+    """Interrupt the block after some hours, as Ctrl-C would; the run then saves a checkpoint."""
     if hours is None:
         yield
         return
@@ -136,7 +136,7 @@ def _rows(
 
     if (selection is None) == (data is None):
         given = "both are" if data is not None else "neither is"
-        raise ConfigError(f"train on --selection ID or on --data FILE; {given} given")
+        raise ConfigError(f"pass either --selection ID or --data FILE; {given} given")
     if data is not None:
         return rows_of_data(data, split=split)
     if store is None or selection is None:
@@ -153,7 +153,7 @@ def _recorder(store: "Store | None", points: int | None, source: str) -> "Record
     if points is None and source == "run":
         return None
     if store is None:
-        raise ConfigError("trajectories are of the examples of a store; pass --store")
+        raise ConfigError("trajectories are recorded for the examples of a store; pass --store")
     return (
         TrainLogRecorder(store) if source == "train_log" else TrajectoryRecorder(store, points or 1)
     )
@@ -165,5 +165,5 @@ def _evaluation(files: Sequence[str], split: str) -> "dict[str, list[TrainRow]]"
     names = [Path(one).name.split(".")[0] or one for one in files]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
-        raise ConfigError(f"two evaluation sets are called {doubled[0]!r}; rename one of the files")
+        raise ConfigError(f"two evaluation sets are named {doubled[0]!r}; rename one of the files")
     return {name: rows_of_data(one, split=split) for name, one in zip(names, files, strict=True)}

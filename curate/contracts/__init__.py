@@ -111,7 +111,7 @@ class Column:
 class Need:
     """Scores a selector or pool scorer reads: which scorer, configured how, on which role's model.
 
-    The scorer may be None: then the alias names a score set that must already be in the store.
+    The scorer may be None: the alias then names a score set that must already be in the store.
     ``hint`` is added to the error when the role has no model that can be used.
     """
 
@@ -134,7 +134,7 @@ class Scorer(ABC):
 
     ``version`` is part of every score's key: bump it when the numbers change. ``outputs`` declares
     the columns, in order. ``role`` says whose model it runs; None for a scorer without a model.
-    ``reads_weights``: False for a scorer that needs no more of the model than its tokenizer.
+    ``reads_weights``: False for a scorer that needs only the model's tokenizer.
     """
 
     name: ClassVar[str]
@@ -273,7 +273,7 @@ class Selection:
     excluded
         Examples of the view the method could not consider, by reason.
     warnings
-        What the user should know about this choice.
+        What the user should know about this selection.
     """
 
     indices: Int[np.ndarray, " k"]
@@ -291,7 +291,7 @@ class Selector(ABC):
     """Config of a selection method, as a frozen dataclass. It chooses examples and nothing else.
 
     ``budget_optional``: whether the method has a natural size of its own when no budget is given.
-    ``experimental``: a reason not to trust it yet, or "".
+    ``experimental``: why the method should not be trusted yet, or "".
     ``nested``: whether a smaller budget's picks are the first picks of a larger one; False for a
     method whose picks depend on how many are asked for.
     """

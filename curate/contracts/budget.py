@@ -50,7 +50,7 @@ class Budget:
         if not self.amount > 0:
             raise BudgetError(f"budget must be positive, got {self}; {_EXPECTED}")
         if self.unit in ("share", "token-share") and self.amount > 1:
-            raise BudgetError(f"budget {self} is more than the whole pool; give at most 100%")
+            raise BudgetError(f"budget {self} is more than the whole pool; use at most 100%")
         if self.unit == "examples" and self.amount != int(self.amount):
             raise BudgetError(
                 f"budget of examples must be a whole number, got {self.amount!r}; {_EXPECTED}"
@@ -92,7 +92,7 @@ class Budget:
         if view.tokens is None or view.pool_tokens is None:
             raise BudgetError(
                 f"budget {self} counts tokens, and this pool has no token counts; "
-                "pass --model (its tokenizer counts them), or give a budget in examples"
+                "pass --model (its tokenizer counts them), or use a budget in examples"
             )
         if self.unit == "tokens":
             return int(self.amount)

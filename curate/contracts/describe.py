@@ -51,9 +51,9 @@ class Description:
     outputs
         Columns of a scorer, with their meaning.
     experimental
-        A reason not to trust it yet, or "".
+        Why the method should not be trusted yet, or "".
     budget_optional
-        Whether it has a size of its own when no budget is given.
+        Whether it has a natural size when no budget is given.
     """
 
     kind: Kind

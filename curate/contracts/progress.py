@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 @final
 class SilentProgress:
-    """A `Progress` that says nothing, for library use."""
+    """A silent `Progress`, for library use."""
 
     def start(self, stage: str, total: int | None, unit: str) -> None:
         """Ignore the stage."""
@@ -41,7 +41,7 @@ class SilentProgress:
 @final
 @dataclass(frozen=True)
 class DedupedNotes:
-    """A `Progress` that passes every note on once, for work that does the same thing many times."""
+    """A `Progress` that passes each distinct note on once, for work that repeats itself."""
 
     to: Progress
     said: set[str] = field(default_factory=set)

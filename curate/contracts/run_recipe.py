@@ -1,4 +1,4 @@
-"""The run a scorer is measured in: how its model is trained, and when the pool is measured."""
+"""The training run a scorer measures: how its model is trained, and when the pool is measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class RunRecipe:
     share
         Share of the pool's examples to train on, in (0, 1]; all of them are measured.
     seed
-        Of the share drawn, the order of the rows and what else the run draws.
+        Seed for the share drawn, the order of the rows and everything else the run draws.
     settings
         Settings of `curate.train.config.TrainConfig` by dotted name, such as ``optimiser.lr``.
     """

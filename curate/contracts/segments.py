@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 @final
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """Everything that decides the token ids and the scored positions of one segment.
+    """Everything that determines the token ids and scored positions of one segment.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ class Select:
     """Step: select with a method, inside the whole pool or inside an earlier step's selection.
 
     ``within`` is the id of a selection to stay inside of, ``without`` are ids of selections whose
-    examples are out of the question. ``bind`` fixes the score sets that the method's aliases stand
+    examples are excluded. ``bind`` fixes the score sets that the method's aliases stand
     for, by id: the only way to read a partial one.
     """
 
@@ -56,7 +56,7 @@ class Union:
 class Train:
     """Step: fine-tune the model of a role on a selection with the built-in loop.
 
-    The result's id names the trained model for later steps of the run. Its facts are ``tokens``,
+    The result's id names the trained model in later steps of the run. Its facts are ``tokens``,
     ``seconds``, ``flops`` and, with ``evaluate``, ``nll``: the mean loss in nats per response token
     on that selection's examples.
 
@@ -96,7 +96,7 @@ class Evaluate:
         Another model: the mean is of its loss minus this one's, so that more is learned better.
     answers
         If positive, the mean is of the loss of the reference minus that of the model's own greedy
-        answer of at most so many tokens.
+        answer of at most this many tokens.
     rewards
         Ids of score sets of the scorer ``reward`` that hold the references' rewards. With them the
         mean is of the reference's reward minus the answer's, by the same reward model, and no loss.
@@ -138,7 +138,7 @@ class Generate:
     model
         An earlier step has trained it; it is asked in the template it was trained in.
     max_new_tokens
-        Cap of an answer in tokens; one that does not end before is no candidate.
+        Maximum length of an answer in tokens; an answer that does not end by then is discarded.
     temperature
         0 is greedy. Otherwise what is drawn depends on the example's id and ``seed`` alone.
     """
@@ -168,7 +168,7 @@ class Judge:
     reflection
         Of the judge on its verdict, as in `curate.scorers.confidence.Confidence`.
     max_new_tokens
-        Cap of every text the judge writes.
+        Maximum length in tokens of every text the judge writes.
     template
         ``chat``, or a text template; ``--template chat`` or ``plain`` replaces it.
     """
@@ -201,7 +201,7 @@ class Revise:
     above
         What the confidence of a verdict must exceed.
     limit
-        Keep so many, the most confident first; None for all.
+        Keep at most this many, the most confident first; None for all.
     """
 
     kept: str

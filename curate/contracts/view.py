@@ -100,7 +100,7 @@ class View:
         values = np.asarray(self._find(self.columns, column))
         if values.dtype.kind in "OSU":
             raise ExpressionError(
-                f"column {column!r} is text, and a number is needed; give one, as in: n_chars"
+                f"column {column!r} is text, but a number is needed; use a numeric column, such as n_chars"
             )
         return values.astype(np.float64, copy=False)
 

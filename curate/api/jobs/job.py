@@ -1,9 +1,9 @@
-"""Start a command in a process of its own, find it again, follow it, stop it.
+"""Start a command in its own process, find it again, follow it, stop it.
 
 Beside the parts of the store each job has three files: ``ID.json``, the command and how it ended;
 ``ID.log``, progress and notes; ``ID.out``, its result. The process holds a lock on its log for as
-long as it lives, which is how any other process sees that it runs, whatever became of the one that
-started it.
+long as it lives; from the lock any other process can tell that it is running, even after the one
+that started it has exited.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ _INTERRUPTED: Final = 130
 @final
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One command that runs in the background, or did.
+    """One command that runs, or ran, in the background.
 
     Parameters
     ----------
@@ -62,10 +62,10 @@ class Job:
         return record
 
     def status(self) -> State:
-        """Return how it goes.
+        """Return the state of the job.
 
-        ``interrupted``: it was stopped with everything finished saved, and the same command
-        continues. ``died``: its process was killed, or the machine stopped.
+        ``interrupted``: it was stopped, its finished work is saved, and the same command
+        resumes it. ``died``: its process was killed, or the machine stopped.
         """
         if _is_locked(self.path.with_suffix(".log")):
             return "running"
@@ -75,19 +75,19 @@ class Job:
         return "done" if code == 0 else "interrupted" if code == _INTERRUPTED else "failed"
 
     def log(self, n_lines: int | None = None) -> str:
-        """Return what it said so far, or the last lines of that."""
+        """Return its output so far, or only the last lines of it."""
         text = self.path.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
         return text if n_lines is None else "\n".join(text.splitlines()[-n_lines:])
 
     def wait(self, timeout_s: float | None = None) -> State:
-        """Wait until it ended; return its status, or "running" after ``timeout_s`` seconds.
+        """Wait until it ends; return its status, or "running" after ``timeout_s`` seconds.
 
-        New lines of its log are passed on as notes. Stopping the cell stops the waiting alone.
+        New lines of its log are passed on as notes. Interrupting the cell stops only the waiting.
 
         Raises
         ------
         WorkerError
-            It failed or died; the message has its last line and where its log is.
+            It failed or died; the message has its last line and the path of its log.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         seen = 0
@@ -106,7 +106,7 @@ class Job:
     def result(self) -> dict[str, Any]:
         """Return the document the command printed, as with ``--json``; a `Proof` of `prove`.
 
-        Raises `DataError` before it ended, and for a command that printed nothing.
+        Raises `DataError` if it has not ended, or if the command printed nothing.
         """
         from curate.api.proof import Proof
 
@@ -118,9 +118,9 @@ class Job:
         return Proof(document) if self.record["command"][1] == "prove" else document
 
     def cancel(self, *, force: bool = False) -> State:
-        """Stop it as Ctrl-C would: it saves what is finished. ``force``: end its process at once.
+        """Stop it as Ctrl-C would: finished work is saved. ``force``: kill its process at once.
 
-        Returns its status after at most ten seconds; "running" where it is still saving.
+        Returns its status after at most ten seconds; "running" if it is still saving.
         """
         deadline = time.monotonic() + 10
         told = False
@@ -148,12 +148,12 @@ class Job:
         return fragment(title, tiles(facts), f"<pre>{log}</pre>" if log else "")
 
     def _why(self, state: State) -> str:
-        last = (self.log(1) or "it said nothing").strip()
+        last = (self.log(1) or "no output").strip()
         where = self.path.with_suffix(".log")
         if state == "died":
             return (
                 f"job {self.id} died: its process was killed; finished work is saved; start it "
-                f"again to continue; its last line was {last!r}, its log is {where}"
+                f"again to resume; its last line was {last!r}, its log is {where}"
             )
         code = self.record["exit_code"]
         return f"job {self.id} failed with exit code {code}: {last}; its log is {where}"
@@ -166,7 +166,7 @@ def start(
     """Start ``curate COMMAND`` on a store, detached from this process.
 
     ``options`` are those of the command line with ``_`` for ``-``, see `curate.api.jobs.words`.
-    It runs in the present folder, so that relative paths mean the same.
+    It runs in the current folder, so relative paths keep their meaning.
     """
     from curate.api.jobs.words import command_words
 
@@ -193,12 +193,12 @@ def jobs(parts: Path, progress: Progress | None = None) -> list[Job]:
 
 
 def job(parts: Path, job_id: str, progress: Progress | None = None) -> Job:
-    """Return the job with this id, or with this beginning of it."""
+    """Return the job with this id or id prefix."""
     known = jobs(parts, progress)
     found = [one for one in known if one.id.startswith(job_id)] if job_id else []
     if len(found) != 1:
         shown = ", ".join(one.id for one in known[:5]) or "none"
-        how = "is the beginning of several jobs" if found else "is no job of this store"
+        how = "is a prefix of several job ids" if found else "is not a job of this store"
         raise ConfigError(f"{job_id!r} {how}; the newest are: {shown}")
     return found[0]
 

@@ -1,4 +1,4 @@
-"""What a background process runs: one ordinary `curate` command, and how it ended into its record.
+"""What a background process runs: one ordinary `curate` command, whose outcome goes into its record.
 
 Called as ``python -m curate.api.jobs.run RECORD.json``.
 """
@@ -13,7 +13,7 @@ from curate.store.records import utc_now
 
 
 def run(path: Path) -> None:
-    """Run the command of a record; write the process id at its start, the exit code at its end."""
+    """Run the command of a record; write the process id at the start and the exit code at the end."""
     from curate.cli import main
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a kernel may have it ignored

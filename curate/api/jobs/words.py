@@ -1,4 +1,4 @@
-"""A command's options, given as keywords, as the words one would type."""
+"""Turns keyword arguments into the words one would type on the command line."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,12 +11,12 @@ def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
 
     Keywords are the names of options with ``_`` for ``-`` (``batch_tokens``, ``scorer``), or of
     arguments (``data``). A list repeats an option, or becomes one comma-separated word where the
-    option is not repeatable; a mapping gives ``KEY=VALUE``; True a flag; False and None nothing.
+    option is not repeatable; a mapping becomes ``KEY=VALUE``, True a flag, False and None nothing.
 
     Raises
     ------
     ConfigError
-        There is no such command or option, or one that is needed is missing.
+        There is no such command or option, or a required one is missing.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
     group: Any = typer.main.get_command(app)
     usable = [name for name in COMMANDS if "store" in {p.name for p in group.commands[name].params}]
     if command not in usable:
-        what = "works on no store" if command in COMMANDS else "is no command"
+        what = "does not work on a store" if command in COMMANDS else "is not a command"
         raise ConfigError(f"{command!r} {what}; choose one of: {', '.join(usable)}")
     known = {name: one for one in group.commands[command].params for name in _names_of(one)}
     for name in options:

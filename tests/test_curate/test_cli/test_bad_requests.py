@@ -42,7 +42,7 @@ class TestBudget:
             ("0", f"budget must be positive, got 0; {BUDGETS}"),
             ("0%", f"budget must be positive, got 0%; {BUDGETS}"),
             ("-5", f"budget must be positive, got -5; {BUDGETS}"),
-            ("101%", "budget 101% is more than the whole pool; give at most 100%"),
+            ("101%", "budget 101% is more than the whole pool; use at most 100%"),
             ("27", "budget 27 asks for 27 examples, but only 26 are eligible; give at most --budget 26"),
             ("2.5", f"budget of examples must be a whole number, got 2.5; {BUDGETS}"),
             ("many", f"cannot read budget 'many'; {BUDGETS}"),
@@ -112,7 +112,7 @@ class TestNames:
             ),
             (
                 ("--set", "ifd.turns=last"),
-                ("--set ifd.turns: say which scorer it is for; write SCORER.turns=VALUE with one of: "
+                ("--set ifd.turns: say which scorer it belongs to; write SCORER.turns=VALUE with one of: "
                 "likelihood"),
             ),
             (("--workers", "0"), "--workers must be at least 1, got 0"),
@@ -135,7 +135,7 @@ class TestNames:
         fails(
             curate,
             "ConfigError: --as names one score set, and 2 scorers are given (ifd, length); run them "
-            "one at a time, each with its --as",
+            "one at a time, each with its own --as",
             "score", "--scorer", "ifd,length", "-m", tiny_model, "--as", "x",
         )  # fmt: skip
 
@@ -222,7 +222,7 @@ class TestExpressions:
         )  # fmt: skip
         fails(
             curate,
-            "ExpressionError: column 'rank' is text, and a number is needed; give one, as in: n_chars",
+            "ExpressionError: column 'rank' is text, but a number is needed; use a numeric column, such as n_chars",
             "select", "--rank", "prompt", "-b", "3",
         )  # fmt: skip
 

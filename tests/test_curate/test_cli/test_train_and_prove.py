@@ -50,7 +50,7 @@ def test_a_plan_trains_nothing(curate, selected, tiny_model) -> None:
     ("arguments", "message"),
     [
         (("--selection", "nothing"), "no selection 'nothing' in the store; the newest are:"),
-        ((), "train on --selection ID or on --data FILE; neither is given"),
+        ((), "pass either --selection ID or --data FILE; neither is given"),
         (("--data", "missing.jsonl"), "missing.jsonl"),
         (("--selection", "SELECTED", "--data", "pool.jsonl"), "both are given"),
         (("--selection", "SELECTED", "--lr", "-1"), "lr must be a positive number, got -1.0"),

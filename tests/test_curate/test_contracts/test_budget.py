@@ -55,7 +55,7 @@ def test_budget_must_be_positive(text):
 
 @pytest.mark.parametrize("text", ["101%", "101%tok", "1000%"])
 def test_budget_is_at_most_the_whole_pool(text):
-    with pytest.raises(BudgetError, match="more than the whole pool; give at most 100%"):
+    with pytest.raises(BudgetError, match="more than the whole pool; use at most 100%"):
         Budget.parse(text)
 
 

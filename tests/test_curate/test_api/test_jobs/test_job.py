@@ -123,7 +123,7 @@ def test_the_log_is_passed_on_while_waiting(store, tmp_path):
 def test_an_unknown_job_is_named_with_those_that_are_there(store):
     pool = cu.open(store)
     assert pool.jobs() == []
-    with pytest.raises(ConfigError, match="'x' is no job of this store; the newest are: none"):
+    with pytest.raises(ConfigError, match="'x' is not a job of this store; the newest are: none"):
         pool.job("x")
 
 

@@ -92,7 +92,7 @@ def test_messages_become_lists_for_datasets(pool):
         ({"ids": ["nobody"]}, DataError, "no example 'nobody' in the store"),
         ({"where": "drop table"}, ExpressionError, "drop"),
         ({"where": "n_chars"}, ExpressionError, "a condition is needed"),
-        ({"by": "source"}, ExpressionError, "is text, and a number is needed"),
+        ({"by": "source"}, ExpressionError, "is text, but a number is needed"),
     ],
 )
 def test_a_wrong_question_says_what_would_be_right(pool, options, error, words):
