@@ -22,7 +22,7 @@ _LENGTHS: Final = ("length.epochs", "length.max_steps", "length.max_tokens")
 @final
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing that is trained on: a method with its settings, or the whole pool.
+    """One thing to train on: a method with its settings, or the whole pool.
 
     ``label`` is what the user typed; ``method`` is None for the whole pool.
     """
@@ -40,27 +40,27 @@ class ProveConfig:
     Parameters
     ----------
     methods
-        As ``--methods`` takes them: ``ifd``, ``perplexity:which=high``, ``ifd | longest``. Random
+        As given to ``--methods``: ``ifd``, ``perplexity:which=high``, ``ifd | longest``. Random
         and longest are always added.
     budgets
-        One, or several for a curve.
+        One budget, or several for a curve.
     seeds
         Runs of each method: every seed draws its own random subset and training order.
     max_tokens
-        Trained tokens of each run, the same for all of a budget; None: ``epochs`` of the budget.
+        Tokens trained in each run, the same for all runs of a budget; None: ``epochs`` of the budget.
     epochs
         Used when ``max_tokens`` is not given.
     full
         Whether to train on the whole pool as well: for the same ``tokens``, for the same number of
         ``epochs`` the subsets get, ``both`` or ``none``.
     train
-        Settings of `TrainConfig` by dotted name, but its length.
+        Settings of `TrainConfig` by dotted name, except its length.
     lora
         Whether to train an adapter.
     settings
         ``--set`` of the methods and scorers.
     where
-        Only examples for which this holds are selected from; shares stay shares of the pool.
+        Select only from examples for which this holds; shares remain shares of the whole pool.
     datasets
         Ids of the datasets that are the pool; None for the whole store.
     """
@@ -91,7 +91,7 @@ class ProveConfig:
         for name in self.settings:
             if "." not in name:
                 raise ConfigError(
-                    f"--set {name}: say which method or scorer it is for; write "
+                    f"--set {name}: say which method or scorer it belongs to; write "
                     f"NAME.{name}=VALUE, or --methods NAME:{name}=VALUE"
                 )
         for name in _LENGTHS:
@@ -120,7 +120,7 @@ class ProveConfig:
         return (*chosen, *full)
 
     def _with_own_settings(self, arms: Sequence[Arm]) -> list[Arm]:
-        """Leave every arm the settings it uses; one that no arm uses is an error."""
+        """Give each arm the settings it uses; a setting that no arm uses is an error."""
         from curate.select.run import build_method, refuse_unused, setting_owners
 
         found, everyone = [], set[str]()

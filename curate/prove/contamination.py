@@ -1,4 +1,4 @@
-"""Is the target in the pool: the same examples, the same prompts, or 13 words in a row."""
+"""Whether the target is in the pool: the same examples, the same prompts, or 13 words in a row."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ _BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 @final
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What a target shares with the pool, in examples of the target.
+    """What a target shares with the pool, counted in examples of the target.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Overlap:
         Name and size of the target.
     same_example, same_prompt, same_words
         Ids of the examples that are in the pool; whose prompt is, up to case and blanks; that
-        share 13 words in a row with an example of the pool. Each includes the one before it.
+        share 13 words in a row with an example of the pool. Each set includes the previous one.
     in_pool
         Ids of the pool's examples that overlap with the target in any of these ways.
     """
@@ -60,7 +60,7 @@ class Overlap:
         }
 
     def describe(self) -> str:
-        """Say the counts in words."""
+        """Describe the counts in words."""
         return (
             f"{len(self.ids)} of {self.n_examples} examples of target {self.target!r} overlap with "
             f"the pool: {len(self.same_example)} are in it, {len(self.same_prompt)} have a prompt "
@@ -69,21 +69,20 @@ class Overlap:
 
     @property
     def is_small(self) -> bool:
-        """Whether nothing but a few runs of 13 words is shared: at most 1% of the target.
+        """Whether only a few runs of 13 words are shared: by at most 1% of the target.
 
         Unrelated texts of one kind share such phrases, so these examples can be left out; shared
-        examples or prompts, or more phrases than that, say that the two sets are not apart.
+        examples or prompts, or more phrases than that, mean that the two sets overlap.
         """
         exact = self.same_example | self.same_prompt
         return not exact and len(self.ids) <= TOLERATED * self.n_examples
 
     def refuse(self) -> None:
-        """Raise `DataError` with the counts if more overlaps than can be left out as chance."""
+        """Raise `DataError` with the counts if more overlaps than chance explains."""
         if not self.is_small:
             raise DataError(
-                f"{self.describe()}; training on what is measured proves nothing: leave these "
-                "examples of the target out with --drop-overlap, or accept them with "
-                "--allow-overlap"
+                f"{self.describe()}; training on the target proves nothing; leave these target "
+                "examples out with --drop-overlap, or accept them with --allow-overlap"
             )
 
 

@@ -17,8 +17,8 @@ def cost_of(
 ) -> dict[str, Any]:
     """Return the cost of one method at one budget, over its trials.
 
-    Scores count once and in full, whenever they were computed, and with them what a method trains,
-    writes and judges to select; training counts every trial, evaluation included. ``flops`` is an estimate, ``energy_j`` what the driver reports; None where
+    Scores count once and in full, whenever they were computed; so does what a method trains,
+    writes and judges in order to select. Training counts every trial, including evaluation. ``flops`` is an estimate, ``energy_j`` what the driver reports; None where
     unknown.
     """
     scoring = _scoring(store, results, statuses)
@@ -66,7 +66,7 @@ def _scoring(
 
 
 def _procedures(results: Sequence["TrialResult"]) -> list[Mapping[str, Any]]:
-    """Return what training, writing and judging cost, where a method does that to select."""
+    """Return what training, writing and judging cost, for a method that does so to select."""
     found = {
         result.selection["selection_id"]: result.selection["procedure"]
         for result in results

@@ -1,4 +1,4 @@
-"""What a proof will train and what that costs, said before anything is trained."""
+"""What a proof will train and what that costs, reported before anything is trained."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ BACKWARD: Final = 3  # a training token costs about as much as three forward one
 @final
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training run of a proof: what on, from which seed, and the hash of all that decides it."""
+    """One training run of a proof: its data, its seed, and the hash of everything that determines it."""
 
     trial_id: str
     arm: Arm
@@ -41,7 +41,7 @@ class Trial:
 
     @property
     def max_tokens(self) -> int:
-        """Trained tokens of the run, at most."""
+        """Maximum number of tokens the run trains."""
         assert self.config.length.max_tokens is not None
         return self.config.length.max_tokens
 
@@ -55,7 +55,7 @@ class Sizes:
     mean_tokens: float
 
     def selected(self, budget: str) -> float:
-        """Return about how many examples a budget is."""
+        """Return roughly how many examples a budget is."""
         parsed = Budget.parse(budget)
         if parsed.unit == "examples":
             return float(parsed.amount)
@@ -67,18 +67,18 @@ class Sizes:
 @final
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All trials of a proof, those of them that are in the store, and what the others cost.
+    """All trials of a proof, those already in the store, and what the others will cost.
 
     Parameters
     ----------
     trials
-        Seed by seed, so that every method has the same seeds when a proof is stopped.
+        Seed by seed, so that every method has the same seeds if a proof is stopped early.
     done
         Ids of the trials that need no training.
     eval_tokens
         Tokens of one evaluation, all targets together.
     seconds_per_unit
-        Of one token run forward; None where nothing was measured. ``basis`` says how it is known.
+        Seconds per token of a forward pass; None if nothing was measured. ``basis`` says how it is known.
     """
 
     trials: tuple[Trial, ...]
@@ -123,16 +123,16 @@ class Plan:
         }  # fmt: skip
 
     def text(self) -> str:
-        """Say the plan in a few lines."""
+        """Describe the plan in a few lines."""
         arms = list(dict.fromkeys(trial.arm.label for trial in self.trials))
         budgets = list(dict.fromkeys(trial.budget for trial in self.trials))
         seeds = len({trial.seed for trial in self.trials})
         n_done = len(self.trials) - len(self.missing)
         lines = [
             f"{len(self.trials)} trials: {len(arms)} arms ({', '.join(arms)}), {seeds} seeds, budget "
-            + f"{', '.join(budgets)}; {n_done} are in the store",
+            + f"{', '.join(budgets)}; {n_done} are already in the store",
             f"{self.tokens:,} tokens to train on, {self.eval_tokens:,} to evaluate on after each "
-            + "trial, and the scores that are missing",
+            + "trial, plus any missing scores",
         ]
         if self.seconds is None:
             lines.append("no time estimate: nothing was measured")

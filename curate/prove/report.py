@@ -12,7 +12,7 @@ METRICS: Final[Mapping[str, str]] = {
     NLL: "NLL in nats per response token, lower is better",
     EXACT_MATCH: "exact match, higher is better",
 }
-NOT_MEASURED: Final = "not measured: it needs generation, --extractor NAME"
+NOT_MEASURED: Final = "not measured; it needs generation: --extractor NAME"
 
 
 def check_report_path(path: Path) -> None:
@@ -21,7 +21,7 @@ def check_report_path(path: Path) -> None:
         raise ConfigError(f"a report is Markdown, got {str(path)!r}; give -o NAME.md")
     if not path.parent.is_dir():
         raise ConfigError(
-            f"folder {str(path.parent)!r} of the report does not exist; make it first"
+            f"folder {str(path.parent)!r} of the report does not exist; create it first"
         )
 
 
@@ -75,11 +75,11 @@ def _heading(d: Mapping[str, Any]) -> str:
     tokens = ", ".join(f"{n:,} at {budget}" for budget, n in plan["max_tokens"].items())
     lines = ["# Proof", "", *(f"- {text}" for text in _verdicts(d)), ""]
     about = f"Model `{d['model']}`, pool of {d['n_pool']:,} examples, {d['seeds']} seeds, "
-    lines += [f"{about}trained tokens of each run: {tokens}.", ""]
+    lines += [f"{about}tokens trained per run: {tokens}.", ""]
     for target in d["targets"]:
         overlap = target["overlap"]
         found = (
-            "nothing of it is in the pool"
+            "none of it is in the pool"
             if not overlap["any"]
             else (
                 f"{overlap['any']} overlap with the pool ({overlap['same_example']} examples, "
@@ -131,8 +131,8 @@ def _costs(d: Mapping[str, Any]) -> str:
                 )
             )  # fmt: skip
     text = (
-        "## Cost\n\nScores count once and in full, whenever they were computed, and with them what a "
-        "method trains to select. Training is the sum over seeds, evaluation included.\n\n"
+        "## Cost\n\nScores count once and in full, whenever they were computed; so does what a "
+        "method trains in order to select. Training is summed over seeds, including evaluation.\n\n"
     )
     return text + _table(columns, rows)
 
@@ -168,7 +168,7 @@ def _overlaps(d: Mapping[str, Any]) -> Iterator[str]:
             (label, *(f"{value:.2f}" for value in values))
             for label, values in zip(one["methods"], one["jaccard"], strict=True)
         ]
-        title = f"## Overlap at {budget}\n\nShared examples over all of both (Jaccard), mean over seeds."
+        title = f"## Overlap at {budget}\n\nShared examples over all examples of both (Jaccard), mean over seeds."
         yield f"{title}\n\n{_table(('', *one['methods']), rows)}"
 
 

@@ -31,11 +31,11 @@ class Outcomes:
     Parameters
     ----------
     budgets, labels
-        In the order to show them in.
+        In display order.
     results
         By budget and label, one trial a seed, in order of seed.
     refusals
-        Reasons of the methods that could not choose, by budget and label.
+        Why methods could not select, by budget and label.
     """
 
     budgets: Sequence[str]
@@ -193,7 +193,7 @@ def _arrays(
             if one.ids != first.ids or not np.array_equal(one.n_tokens, first.n_tokens):
                 raise StoreError(
                     f"trial {result.trial_id} was evaluated on other examples of {target!r} than "
-                    "the others; remove it from the folder trials beside the store and run again"
+                    "the others; remove it from the folder trials beside the store, then run again"
                 )
             rows.append(_numerators(one, metric)[keep])
         arms[label] = np.stack(rows)

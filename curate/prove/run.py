@@ -26,11 +26,11 @@ LEFT_OUT: Final = "left out"
 STATEMENTS: Final = (
     """NLL rewards a matching style: a subset written like the target's references lowers it without
     teaching anything else. Read it beside exact match.""",
-    """A difference is of an arm minus random, paired by seed. Its interval is the wider of a t interval
-    over seeds and a bootstrap over evaluation examples, 95% each. Verdicts are after Holm's correction
+    """A difference is an arm minus random, paired by seed. Its interval is the wider of a t interval
+    over seeds and a bootstrap over evaluation examples, 95% each. Verdicts use Holm's correction
     over all comparisons of one target and metric; slices are not corrected.""",
     """Every run of a budget trains on the same number of tokens, repeating examples as needed;
-    full-epochs, where it is there, trains for as many epochs as the subsets get.""",
+    full-epochs, if present, trains for as many epochs as the subsets get.""",
 )
 
 
@@ -44,11 +44,11 @@ class TargetOptions:
     data
         Files or hub ids.
     split
-        Split of a dataset that has several.
+        Split to read, if a dataset has several.
     limit
-        Examples of each to evaluate on, evenly spaced; None for all.
+        Maximum number of examples of each to evaluate on, evenly spaced; None for all.
     allow_overlap, drop_overlap
-        Evaluate on overlapping examples all the same, or leave them out. Otherwise they are an
+        Evaluate on overlapping examples anyway, or leave them out. Otherwise they are an
         error, unless they are few and share only phrases: then they are left out.
     """
 
@@ -68,7 +68,7 @@ def split_options(
     """Sort keyword options into those of the proof, of the target, and of scoring.
 
     ``target_split`` and ``target_limit`` are those of the target. Raises `ConfigError` for an
-    option none of the three has.
+    option that none of the three has.
     """
     from curate.scoring.job import ScoringOptions
 
@@ -104,7 +104,7 @@ def prove(
 ) -> dict[str, Any]:
     """Train on what each method selects and on random subsets, and say which is better.
 
-    Finished trials are in the store and are not run again; a killed one goes on from its last
+    Finished trials are in the store and are not run again; a killed one resumes from its last
     checkpoint. Started several times at once on one store, the processes share the trials. Returns the document ``prove --json`` prints; with ``dry_run`` its plan alone.
 
     Raises
@@ -212,9 +212,9 @@ def _run(
 
 
 def _shared(store: "Store", todo: Sequence[Trial], progress: Progress) -> Iterator[Trial]:
-    """Yield the trials this process is to run, until all are in the store.
+    """Yield the trials this process should run, until all are in the store.
 
-    A trial that another process runs on the same store is waited for, and taken over if that dies.
+    A trial that another process runs on the same store is waited for, and taken over if that process dies.
     """
     left = list(todo)
     while left:

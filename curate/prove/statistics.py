@@ -35,7 +35,7 @@ _BLOCK: Final = 4_000_000  # counts held at once by the bootstrap
 @final
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An interval and what it is over: ``t over seeds`` or ``bootstrap over examples``."""
+    """An interval and what it was computed over: ``t over seeds`` or ``bootstrap over examples``."""
 
     low: float
     high: float

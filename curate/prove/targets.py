@@ -1,4 +1,4 @@
-"""Target sets: what a proof evaluates on, and the slices it reports besides."""
+"""Target sets: what a proof evaluates on, and the slices it reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ class Target:
     Parameters
     ----------
     name
-        Short name, from the file's.
+        Short name, from the file name.
     data
         As the user typed it.
     rows
@@ -76,7 +76,7 @@ class Target:
         """Return the target without some examples; raise `DataError` if none is left."""
         kept = [i for i, row in enumerate(self.rows) if row.id not in ids]
         if not kept:
-            raise DataError(f"target {self.name!r} has nothing left but what is in the pool")
+            raise DataError(f"target {self.name!r} has nothing left that is not in the pool")
         return replace(
             self,
             rows=[self.rows[i] for i in kept],
@@ -88,7 +88,7 @@ class Target:
 def read_targets(
     data: Sequence[str], *, split: str = "train", limit: int | None = None
 ) -> list[Target]:
-    """Read target sets; ``limit`` keeps as many examples of each, evenly spaced in order of id.
+    """Read target sets; ``limit`` keeps at most that many examples of each, evenly spaced in order of id.
 
     Raises `DataError` for a file that is missing, empty or wrong, and `ConfigError` for no target.
     """

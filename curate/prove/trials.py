@@ -1,4 +1,4 @@
-"""Trials: select, train, evaluate, store; what is in the store is not done again."""
+"""Trials: select, train, evaluate, store; what is already in the store is not repeated."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Measured:
 @final
 @dataclass(frozen=True, slots=True)
 class NotApplicable:
-    """A method that cannot choose from this pool, and why."""
+    """A method that cannot select from this pool, and why."""
 
     reason: str
 
@@ -57,7 +57,7 @@ class TrialResult:
 
 
 def arrays_path(store: "Store", trial_id: str) -> Path:
-    """Return where the evaluations of a trial lie, example by example."""
+    """Return the path of a trial's evaluations, example by example."""
     return store.parts / FOLDER / f"{trial_id}.parquet"
 
 
@@ -107,7 +107,7 @@ def run_trial(
 ) -> None:
     """Train on a selection, evaluate on every target, and store the outcome.
 
-    Killed, the same call goes on from the last checkpoint. The weights are not kept.
+    If it is killed, the same call resumes from the last checkpoint. The weights are not kept.
     """
     from curate.store.parts import write_parquet
     from curate.train.api import train

@@ -141,7 +141,7 @@ def run_plan(alias: str, scorer: RunScorer, scoring: "ScoringOptions") -> str:
     """Say in a line what a scorer that is measured while its model is trained would do."""
     model = scoring.models.get(scorer.role or "proxy")
     if model is None:
-        return f"{alias}: bound to what is in the store; no model given"
+        return f"{alias}: uses what is in the store; no model was given"
     recipe = scorer.recipe()
     return (
         f"{alias}: trains {model} on {recipe.share:.0%} of the pool and measures the pool at "

@@ -41,7 +41,7 @@ class BindOptions(Protocol):
 
     @property
     def allow_stale(self) -> bool:
-        """Whether a pool score from before the pool grew may be used."""
+        """Whether a pool score computed before the pool grew may be used."""
 
 
 def bind_needs(
@@ -53,7 +53,7 @@ def bind_needs(
 ) -> Bound:
     """Find the score set of every need, scoring the missing ones in as few passes as possible.
 
-    A need is bound to the set with exactly the key that scoring it now would have. Without a model
+    A need is bound to the set with exactly the key it would have if scored now. Without a model
     for its role, it is bound to the only complete set of that scorer and configuration; none or
     several are an error that says what to type. Never to "the newest of that name".
     """
@@ -143,7 +143,7 @@ def _fixed(alias: str, set_id: str, statuses: "Mapping[str, ScoreSetStatus]") ->
     if set_id not in statuses:
         raise StoreError(
             f"score set {set_id} (alias {alias!r}) is not in this store; "
-            "give the store it was computed in with --store"
+            "pass the store it was computed in with --store"
         )
     return statuses[set_id]
 
@@ -205,8 +205,8 @@ def _hint(need: Need) -> str:
 def _refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
     if status.stale and not allowed:
         raise StoreError(
-            f"score set {status.set_id} ({alias}) was computed before the pool changed; compute it "
-            f"again: curate score --scorer {status.scorer}; or accept it: --allow-stale"
+            f"score set {status.set_id} ({alias}) was computed before the pool changed; recompute it "
+            f"with: curate score --scorer {status.scorer}; or accept it with --allow-stale"
         )
 
 

@@ -1,4 +1,4 @@
-"""Apply a selector with what the user adds to any method: forced picks and quotas per source."""
+"""Apply a selector plus what the user can add to any method: forced picks and quotas per source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,11 +20,11 @@ def choose(
     include: Sequence[str] = (),
     quota: Mapping[str, str] | None = None,
 ) -> Selection:
-    """Select with a method, forced picks first and never more of a source than its quota.
+    """Select with a method: forced picks first, and never more of a source than its quota.
 
     Without ``include`` and ``quota`` this is the selector's own answer. With them the selector
     ranks everything it would consider (or, without a budget, what it would keep), forced picks go
-    to the front, picks beyond a quota are passed over, and the budget's prefix rule applies to what
+    to the front, picks beyond a quota are skipped, and the budget's prefix rule applies to what
     remains.
 
     Raises `BudgetError` if the budget asks for more than remains, and `ConfigError` for a method
@@ -116,7 +116,7 @@ def _within_quotas(
     unknown = sorted(set(limits) - set(view.source_names) - {"*"})
     if unknown:
         names = ", ".join(view.source_names)
-        raise ConfigError(f"--quota names no source {unknown[0]!r}; sources here: {names}")
+        raise ConfigError(f"--quota names an unknown source {unknown[0]!r}; sources here: {names}")
     keep = np.ones(len(rows), dtype=bool)
     codes = view.sources[rows]
     for code, name in enumerate(view.source_names):

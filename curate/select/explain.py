@@ -27,9 +27,9 @@ def explain(
 ) -> dict[str, Any]:
     """Return an example with its rows, scores, failures and selections.
 
-    ``percentiles`` says where its scores stand in the pool, see `Store.percentiles`. Each of
+    ``percentiles`` says where its scores rank in the pool, see `Store.percentiles`. Each of
     ``selections`` also says how many were kept and the gain of the last; ``absent`` explains those
-    that do not have it, all or only the ``selections`` asked for, see `curate.select.why_not.Absence`.
+    that do not include it, all or only the ``selections`` asked for, see `curate.select.why_not.Absence`.
     ``revisions`` are the responses that replace its own in a selection, with their confidences.
 
     With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
@@ -50,7 +50,7 @@ def explain(
 
 
 def facts(store: "Store", example: str) -> dict[str, Any]:
-    """Return an example with what is stored of it: all of `explain` but what must be worked out."""
+    """Return an example with what is stored about it: `explain` without anything that must be computed."""
     document = store.example(example)
     document["percentiles"] = store.percentiles(document["id"])
     document["selections"] = [{**one, **_last(store, one)} for one in document["selections"]]

@@ -1,4 +1,4 @@
-"""Examples a person marks in or out by hand: two selections of that person's own.
+"""Examples a person marks in or out by hand, stored as two selections under that person's name.
 
 They never change the pool. ``marked-in-NAME`` and ``marked-out-NAME`` can be given to ``--include``
 and ``--exclude``, exported and compared like any other selection.
@@ -43,7 +43,7 @@ def check_marker(name: str) -> str:
 def mark_examples(
     store: "Store", marker: str, ids: Sequence[str], mark: Mark | None
 ) -> dict[str, int]:
-    """Mark examples in or out, or take their marks away with None; return how many are marked.
+    """Mark examples in or out, or clear their marks with None; return how many are marked.
 
     An example is marked in, out, or not at all. `DataError` for an id that is not in the pool;
     nothing is marked then.
@@ -64,7 +64,7 @@ def with_selections(store: "Store", names: Sequence[str]) -> tuple[str, ...]:
     """Replace each name that is the id of a stored selection by the ids of its examples.
 
     Examples of it that are no longer in the pool are left out. Other names stay as they are.
-    `DataError` for marks that nobody has made.
+    `DataError` for marks that do not exist.
     """
     if not names:
         return ()
@@ -74,14 +74,14 @@ def with_selections(store: "Store", names: Sequence[str]) -> tuple[str, ...]:
         if name not in known and name.startswith(tuple(f"{METHOD}-{one}-" for one in MARKS)):
             raise DataError(
                 f"no selection {name!r} in the store: nobody of that name has marked an example; "
-                "mark some on the page of: curate explore"
+                "mark some with: curate explore"
             )
         found += store.listed(name, in_pool=True) if name in known else [name]
     return tuple(dict.fromkeys(found))
 
 
 def _record(store: "Store", marker: str, mark: Mark) -> dict[str, Any]:
-    """Return the keys that `curate.select.run` stores, so that whatever reads those reads these."""
+    """Return the keys that `curate.select.run` stores, so that readers of selections can read these."""
     from curate.data.write.manifest import library_versions
     from curate.select.run import inputs_of
     from curate.store.records import utc_now

@@ -1,4 +1,4 @@
-"""What a selection would read, and what it would still have to score: the plan of a dry run."""
+"""The plan of a dry run: what a selection would read, and what it would still have to score."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def plan_select(
             continue
         request = make_request(store, need.scorer, alias, config, need.role, scoring)
         if request is None:
-            lines.append(f"{alias}: bound to what is in the store; no model given")
+            lines.append(f"{alias}: uses what is in the store; no model was given")
         elif request.key.set_id in statuses and statuses[request.key.set_id].complete:
             lines.append(f"{alias}: score set {request.key.set_id} is complete")
         else:

@@ -56,11 +56,11 @@ class SelectOptions:
 def select(
     store: "Store", options: SelectOptions, scoring: "ScoringOptions", progress: Progress
 ) -> dict[str, Any]:
-    """Select with a method, scoring first what it needs and nobody has computed.
+    """Select with a method, first computing any scores that are missing.
 
     Returns the stored record: the keys of ``select --json`` and everything `reproduce` needs.
-    Raises `ConfigError`, `BudgetError` or `MissingColumnError` before anything is computed where
-    that is possible.
+    Raises `ConfigError`, `BudgetError` or `MissingColumnError` before anything is computed, where
+    possible.
     """
     began = time.perf_counter()
     method = build_method(options.method, options.settings)
@@ -100,7 +100,7 @@ def build_method(name: str, settings: Mapping[str, str]) -> Selector | Procedure
 
 
 def _report(record: Mapping[str, Any], began: float, n_scored: int) -> dict[str, Any]:
-    """Return a selection's record with what this run of it cost; nothing is exported yet."""
+    """Return a selection's record with the cost of this run; nothing is exported yet."""
     wall_s = round(time.perf_counter() - began, 3)
     return {**record, "output": None, "manifest": None, "wall_s": wall_s, "n_scored": n_scored}
 
@@ -137,7 +137,7 @@ def _needs(
 
 
 def setting_owners(method: Selector | Procedure) -> list[str]:
-    """Return the names ``--set NAME.field=value`` may begin with: the method's and its scorers'."""
+    """Return the names that may begin ``--set NAME.field=value``: the method's and its scorers'."""
     needs = method.requires().values() if isinstance(method, Selector) else ()
     scorers = {need.scorer for need in needs if isinstance(need, Need) and need.scorer}
     return sorted(
@@ -176,7 +176,7 @@ def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions
             + (
                 f", excluded: {excluded}; relax what excludes them"
                 if excluded
-                else "; read some first: curate ingest DATA"
+                else "; ingest some first: curate ingest DATA"
             )
         )
     return view
@@ -236,7 +236,7 @@ def _record(
 
 
 def inputs_of(store: "Store", datasets: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what a record says of the datasets it was made from."""
+    """Return what a record says about the datasets it was made from."""
     wanted = set(datasets)
     return [
         {
@@ -287,7 +287,7 @@ def _run_procedure(
     if options.bind or options.include or options.quota:
         raise ConfigError(
             f"method {options.method!r} is a procedure; --include and --quota apply to single "
-            "selectors, put them on the last of two commands"
+            "selectors; run it first, then use them in a second select command"
         )
     refuse_unused(setting_owners(method), options.settings)
     budget = None if options.budget is None else Budget.parse(options.budget)
@@ -312,7 +312,7 @@ def _run_procedure(
 def _circumstances(
     store: "Store", options: SelectOptions, scoring: "ScoringOptions"
 ) -> dict[str, Any]:
-    """Return what decides a procedure's results besides itself: the pool, its limits, the models."""
+    """Return what else determines a procedure's results: the pool, its limits, the models."""
     from curate.models.files import find_folder, folder_hash
 
     models = {}

@@ -1,4 +1,4 @@
-"""Why a stored selection does not have an example, and what would have had to change."""
+"""Why a stored selection does not include an example, and what would have had to change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,30 +25,30 @@ Cause: TypeAlias = Literal[
     "ranked below", "filtered", "failed", "left out", "quota", "not in its pool", "not marked",
     "unknown",
 ]  # fmt: skip
-_MADE_AGAIN: Final = "the ranking made again from stored scores"
+_RECOMPUTING: Final = "recomputing the ranking from stored scores"
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Why one selection does not have one example.
+    """Why one selection does not include one example.
 
     Parameters
     ----------
     cause
         ``ranked below``: the method considered it and others came first. ``filtered``: by where,
         exclude or within. ``failed``: it has no score the method needs. ``left out``: the method
-        itself did not consider it. ``quota``: its source had its share. ``not in its pool``: not in
+        itself did not consider it. ``quota``: its source was full. ``not in its pool``: not in
         the datasets selected from. ``not marked``: the selection is what a person marked by hand.
         ``unknown``: stored facts do not say.
     text
-        The same in words, with what would have had to change where that is known.
+        The same in words, with what would have had to change if that is known.
     rank, n_ranked
-        Place among all that the method ranks, from 1, and how many those are.
+        Place among all examples the method ranks, from 1, and their number.
     gain, last_gain
-        Its gain, and that of the last one kept.
+        Its gain, and that of the last example kept.
     needs
-        The smallest budget with which the same run has it.
+        The smallest budget with which the same run would include it.
     """
 
     selection_id: str
@@ -70,20 +70,20 @@ class Exclusion:
 def absences(
     store: "Store", document: Mapping[str, Any], selections: Sequence[str] = ()
 ) -> list[Exclusion]:
-    """Explain each stored selection that does not have an example, the newest first.
+    """Explain each stored selection that does not include an example, newest first.
 
-    Marks made by hand are explained where they are asked for.
+    Marks made by hand are explained only if asked for.
 
-    A place in the ranking needs the selection to be made again from stored scores, which is done
-    for the selections asked for, or else for the newest `MAX_RANKED`. It costs what the
-    selections themselves cost, without any scoring.
+    A place in the ranking requires recomputing the selection from stored scores. That is done
+    for the selections asked for, or else for the newest `MAX_RANKED`, and costs as much as
+    the selections themselves, without any scoring.
 
     Parameters
     ----------
     document
         The example, as `Store.example` returns it.
     selections
-        Ids (or beginnings of ids) of the selections to explain; none for all.
+        Ids (or id prefixes) of the selections to explain; none for all.
     """
     asked = [store.selection(name)["selection_id"] for name in selections]
     newest = store.query(
@@ -101,26 +101,26 @@ def absences(
 def why_absent(
     store: "Store", document: Mapping[str, Any], selection_id: str, *, ranked: bool = True
 ) -> Exclusion:
-    """Explain one selection that does not have an example; ``ranked``: make its ranking again."""
+    """Explain one selection that does not include an example; ``ranked``: recompute its ranking."""
     record = store.selection(selection_id)
     kept = store.selection_rows(selection_id)
     cause, text = _before_ranking(store, document, record)
     if cause is None and not ranked:
         cause = "unknown"
-        text = f"not ranked again; ask for it: curate explain {document['id']} --selection {selection_id}"
+        text = f"not ranked here; to rank it: curate explain {document['id']} --selection {selection_id}"
     if cause is not None:
         return Exclusion(selection_id, record["method"], len(kept), cause, text)
     try:
         return _by_rank(store, document, record, kept["id"].to_pylist())
     except CurateError as error:
-        text = f"it cannot be known, {_MADE_AGAIN} fails: {error}"
+        text = f"unknown: {_RECOMPUTING} fails: {error}"
         return Exclusion(selection_id, record["method"], len(kept), "unknown", text)
 
 
 def _before_ranking(
     store: "Store", document: Mapping[str, Any], record: Mapping[str, Any]
 ) -> tuple[Cause | None, str]:
-    """Return what the record alone says, or no cause."""
+    """Return what can be told from the record alone, or no cause."""
     example = document["id"]
     if record["method"] == METHOD:
         return (
@@ -128,7 +128,7 @@ def _before_ranking(
             f"{record['config']['marker']} has not marked it {record['config']['mark']}",
         )
     if "config" not in record or "score_sets" not in record:
-        return "unknown", "it cannot be known: its record does not say how it was made"
+        return "unknown", "unknown: its record does not say how it was made"
     mine = {row["dataset"] for row in document["rows"]}
     if not mine & set(record["datasets"]):
         return (
@@ -148,12 +148,15 @@ def _before_ranking(
     if record["within"] is not None:
         inside = store.selection_rows(record["within"])["id"].to_pylist()
         if example not in inside:
-            return "filtered", f"selection {record['within']}, inside which it was made, lacks it"
+            return (
+                "filtered",
+                f"it was made within selection {record['within']}, which does not include it",
+            )
     now = {one.set_id: one.content_hash for one in store.score_sets()}
     for alias, one in record["score_sets"].items():
         if now.get(one["set_id"]) != one["content_hash"]:
-            reason = "changed since" if one["set_id"] in now else "is gone"
-            return "unknown", f"it cannot be known: score set {one['set_id']} ({alias}) {reason}"
+            reason = "changed since" if one["set_id"] in now else "was deleted"
+            return "unknown", f"unknown: score set {one['set_id']} ({alias}) {reason}"
     return None, ""
 
 
@@ -175,11 +178,9 @@ def _by_rank(
         if why is not None:
             return because("left out", f"its confidence is low, and no response replaced it: {why}")
     if not issubclass(cls, Selector):
-        return because(
-            "unknown", f"it cannot be known: {name} is a procedure of several selections"
-        )
+        return because("unknown", f"unknown: {name} is a procedure of several selections")
     if not cls.nested:
-        text = f"it cannot be known: what {name} picks depends on how many are asked for"
+        text = f"unknown: what {name} picks depends on how many are asked for"
         return because("unknown", text)
     method = build(cls, settings_of(record["config"]))
     view = _view(store, method, record)
@@ -190,13 +191,13 @@ def _by_rank(
         return because("left out", "it has no value for something the method reads")
     everything = rank(method, view, record["seed"], record["include"], record["quota"])
     if view.ids[everything.indices[:n]].astype("U32").tolist() != list(kept):
-        return because("unknown", f"it cannot be known: {_MADE_AGAIN} differs from what is stored")
+        return because("unknown", f"unknown: {_RECOMPUTING} gives another selection")
     found = np.flatnonzero(everything.indices == row)
     if len(found):
         text, facts = _place(everything, int(found[0]), n, view, record)
         return because("ranked below", text, **facts)
     if record["quota"] and row in rank(method, view, record["seed"]).indices:
-        text = f"its source {document['source']!r} had its --quota with examples that rank higher"
+        text = f"the --quota of its source {document['source']!r} was filled by examples that rank higher"
         return because("quota", text)
     counts = ", ".join(f"{count:,} {reason}" for reason, count in everything.excluded.items())
     return because("left out", f"{name} did not consider it; it left out: {counts or 'none'}")
@@ -219,23 +220,21 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
 def _place(
     everything: Selection, at: int, n_kept: int, view: View, record: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Say where in the ranking a row is, and what would have it: a budget, or a gain."""
+    """Say where a row ranks, and what would include it: a budget, or a gain."""
     n_ranked = len(everything)
     needs = str(at + 1)
     if record["budget"] and Budget.parse(record["budget"]).counts_tokens:
         assert view.tokens is not None
         needs = f"{int(view.tokens[everything.indices[: at + 1]].sum())}tok"
     facts: dict[str, Any] = {"rank": at + 1, "n_ranked": n_ranked, "needs": needs}
-    text = (
-        f"rank {at + 1:,} of {n_ranked:,}, and {n_kept:,} were kept; --budget {needs} would have it"
-    )
+    text = f"rank {at + 1:,} of {n_ranked:,}, and {n_kept:,} were kept; --budget {needs} would include it"
     gains = everything.gains
     if gains is not None and np.isfinite(gains[[at, n_kept - 1]]).all():
         gain, last = float(gains[at]), float(gains[n_kept - 1])
         facts |= {"gain": gain, "last_gain": last}
-        text += f". Its gain is {gain:.6g}, that of the last one kept {last:.6g}"
+        text += f". Its gain is {gain:.6g}, the last one kept has {last:.6g}"
         if _sorted_by_gain(gains):
-            text += ": a gain above that, all else equal, would have it too"
+            text += ": a gain above that, all else equal, would also include it"
     if everything.reasons is not None:
         text += f" ({everything.reasons[at]})"
     return text, facts

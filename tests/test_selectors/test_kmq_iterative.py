@@ -277,7 +277,7 @@ def test_weights_that_are_gone_are_named(pool, tiny_model, monkeypatch):
         return StepExecutor._trained(self, "0" * 16)
 
     monkeypatch.setattr(StepExecutor, "_evaluate", gone)
-    with pytest.raises(ProcedureError, match="has trained is gone from .*delete the folder"):
+    with pytest.raises(ProcedureError, match="trained was deleted from .*delete the folder"):
         selected(pool, tiny_model, **{"kmq-iterative.tau": "3"})
 
 

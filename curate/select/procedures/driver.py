@@ -62,9 +62,9 @@ def run_procedure(
         File of JSON lines, created with its folder when missing. A last line cut short by a crash
         is dropped and its step is executed again.
     context
-        Whatever else decides the results, such as the pool and the models, as plain values.
+        Everything else that determines the results, such as the pool and the models, as plain values.
     observe
-        Told of every step with its result, executed now or by an earlier run.
+        Called with every step and its result, executed now or by an earlier run.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def run_procedure(
 
 
 def step_to_json(step: Step) -> dict[str, Any]:
-    """Return a step as the plain mapping that its journal key is computed from.
+    """Return a step as the plain mapping from which its journal key is computed.
 
     Raises `ProcedureError` if it is not a step, or holds values JSON cannot express exactly.
     """
@@ -149,7 +149,7 @@ def _result_of(
         raise ProcedureError(
             f"procedure {name!r} is not deterministic: step {place + 1} was "
             f"{_dump(before, 'the step')} and is now {_dump(document, 'the step')}; make its run() "
-            f"depend on nothing but its fields, the budget, the seed and the results, "
+            f"depend only on its fields, the budget, the seed and the results, "
             f"or delete {book.path} to start over"
         )
     key = _digest([run, place, document])

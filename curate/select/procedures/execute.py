@@ -1,4 +1,4 @@
-"""Carrying out the steps of a procedure: select, score, train, evaluate, and put together."""
+"""Executes the steps of a procedure: select, score, train, evaluate and combine."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ _WEIGHTS: Final = "run"
 class StepExecutor:
     """Executes the steps of one procedure on one store.
 
-    Trained models lie below ``runs/`` of the store's parts until `forget_models` is called.
+    Trained models stay in ``runs/`` of the store's parts until `forget_models` is called.
     """
 
     store: "Store"
@@ -84,14 +84,14 @@ class StepExecutor:
                 return self._revise(step)
 
     def observe(self, step: Step, result: Result) -> None:
-        """Take note of a step that was executed, now or by an earlier run."""
+        """Record a step that was executed, now or by an earlier run."""
         if isinstance(step, Train):
             self.models[result.id] = result.facts
         elif isinstance(step, Generate | Judge):
             self.texts[result.id] = result.facts
 
     def cost(self) -> dict[str, float]:
-        """Return what training, writing and judging cost: models, tokens, seconds, flops (estimates)."""
+        """Return the cost of training, writing and judging: models, tokens, seconds, flops (estimates)."""
         parts = [*self.models.values(), *self.texts.values()]
         costs = {name: sum(one[name] for one in parts) for name in _COSTS}
         return {"n_models": len(self.models), **costs}
@@ -248,7 +248,7 @@ class StepExecutor:
         from curate.train.generation import answered
 
         if step.model == OWN:
-            raise ProcedureError("answers come from a model an earlier step has trained")
+            raise ProcedureError("answers must come from a model that an earlier step trained")
         config = self._config(self._trained(step.model))
         return answered(config, self._weights(step.model), self._rows(step.selection), step.answers)
 
@@ -266,7 +266,7 @@ class StepExecutor:
         return config.resolved(has_chat_template=resolved.chat_template_hash is not None)
 
     def _fitting(self, step: Train, rows: "Sequence[TrainRow]") -> "TrainConfig":
-        """Return a step's settings with a batch that leaves the run a few updates."""
+        """Return a step's settings with a batch small enough for a few updates."""
         from curate.models.load import load_tokenizer, resolve_model
         from curate.models.render import Renderer
         from curate.train.data import prepare
@@ -299,7 +299,7 @@ class StepExecutor:
         path = self._folder(model) / _STEP
         if not path.is_file() or not self._weights(model).is_dir():
             raise ProcedureError(
-                f"the model {model} that method {self.procedure.name!r} has trained is gone from "
+                f"the model {model} that method {self.procedure.name!r} trained was deleted from "
                 f"{self._folder(model)}; delete the folder {self.store.parts / 'procedures'} to run "
                 "the procedure from the start (finished scores are kept)"
             )
@@ -321,15 +321,15 @@ def _rendering(config: "TrainConfig") -> Rendering:
 def united(
     store: "Store", procedure: Procedure, options: "SelectOptions", selections: Sequence[str]
 ) -> dict[str, Any]:
-    """Save, under a procedure's name, all examples of some selections in their order.
+    """Save, under a procedure's name, all examples of several selections in order.
 
-    An example of several keeps its first place. What the selections read and warned of is kept.
+    An example in several keeps its first place. The selections' score sets and warnings are kept.
     """
     import polars as pl
 
     from curate.store.records import canonical_json, digest, utc_now
 
-    refuse_revised(store, selections, "putting it together with others")
+    refuse_revised(store, selections, "combining it with others")
     parts = [store.selection(one) for one in selections]
     tables = [pl.from_arrow(store.selection_rows(one)) for one in selections]
     rows: Any = pl.concat(cast(Any, tables)).unique("id", keep="first", maintain_order=True)
@@ -373,7 +373,7 @@ def united(
 def _merged(parts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the score sets that selections read, and their specs, by alias.
 
-    Where an alias stands for several sets, all but the first have their id behind it.
+    If an alias stands for several sets, all but the first get their id as a suffix.
     """
     sets: dict[str, Any] = {}
     specs: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Rewards of answers that are in no pool, held against the stored rewards of the references."""
+"""Rewards of answers outside any pool, compared with the stored rewards of the references."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ def reward_gaps(
 ) -> dict[str, float]:
     """Return the reward of each reference minus that of its answer, by example id.
 
-    Higher: the reward model prefers the reference by more. In the scale of the reward model, which
+    Higher: the reward model prefers the reference by more. On the reward model's own scale, which
     is not normalised. Examples without either reward are left out.
 
     Parameters

@@ -103,7 +103,9 @@ def _save(path: str | Path, svg: str | None, body: str) -> Path:
         wanted = " or ".join(f"NAME{name}" for name in names)
         raise ConfigError(f"a chart is saved as {wanted}, got {str(path)!r}; give such a name")
     if not path.parent.is_dir():
-        raise ConfigError(f"folder {str(path.parent)!r} of the chart does not exist; make it first")
+        raise ConfigError(
+            f"folder {str(path.parent)!r} of the chart does not exist; create it first"
+        )
     text = svg
     if path.suffix.lower() == ".html" or text is None:
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>Chart</title>\n{fragment(body)}\n'

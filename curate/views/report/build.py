@@ -61,7 +61,7 @@ def check_path(path: Path, as_markdown: bool) -> None:
         raise ConfigError(f"the report is {kind}, got {str(path)!r}; give -o NAME{names[0]}{other}")
     if not path.parent.is_dir():
         raise ConfigError(
-            f"folder {str(path.parent)!r} of the report does not exist; make it first"
+            f"folder {str(path.parent)!r} of the report does not exist; create it first"
         )
 
 

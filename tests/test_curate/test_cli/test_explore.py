@@ -35,7 +35,7 @@ def test_the_address_has_a_new_token_every_time(curate, pool_file: Path, not_ser
     ran = curate("explore", "--no-browser", "--marker", "ana")
     assert ran.code == 0
     assert "http://127.0.0.1:" in ran.out
-    assert "Ctrl-C ends it" in ran.out
+    assert "Press Ctrl-C to stop" in ran.out
 
 
 def test_only_this_machine_can_reach_it(curate, pool_file: Path, not_served) -> None:

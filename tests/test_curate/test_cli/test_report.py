@@ -50,7 +50,7 @@ def test_a_proof_alone_needs_no_store(curate) -> None:
     ("arguments", "words"),
     [
         (("-o", "r.md"), "give -o NAME.html; add --md for Markdown"),
-        (("-o", "none/r.html"), "folder 'none' of the report does not exist; make it first"),
+        (("-o", "none/r.html"), "folder 'none' of the report does not exist; create it first"),
         (("-o", "r.html", "--selection", "no"), "no selection 'no' in the store"),
         (("-o", "r.html", "--proof", "no.json"), "cannot read proof 'no.json'"),
         (("-o", "r.html", "--benchmark", "no.jsonl"), "no.jsonl"),

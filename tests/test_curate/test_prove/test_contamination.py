@@ -84,7 +84,7 @@ def test_what_overlaps_can_be_left_out(fresh, tmp_path):
     found = find_overlap(store, target)
     rest = target.without(set(found.ids))
     assert [prompt for prompt, _ in rest.texts] == ["Say green."]
-    with pytest.raises(DataError, match="nothing left but what is in the pool"):
+    with pytest.raises(DataError, match="nothing left that is not in the pool"):
         rest.without({row.id for row in rest.rows})
 
 

@@ -72,7 +72,9 @@ def test_a_quota_that_leaves_too_little_is_a_budget_error() -> None:
 
 def test_an_unknown_source_is_named_with_the_known_ones() -> None:
     view = view_of([5.0, 4.0], sources=[0, 1])
-    with pytest.raises(ConfigError, match="names no source 'webb'; sources here: news, wiki"):
+    with pytest.raises(
+        ConfigError, match="names an unknown source 'webb'; sources here: news, wiki"
+    ):
         choose(top_k(), view, Budget(1), 0, quota={"webb": "1"})
 
 

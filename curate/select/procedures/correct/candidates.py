@@ -36,15 +36,15 @@ TOOL_CALL: Final = "calls_a_tool"
 class Answerer:
     """A loaded model that answers prompts, part by part.
 
-    An answer that is empty, does not end before its cap, or is the present response is no
-    candidate; neither has an example whose prompt does not fit. Their ``failure`` says so.
+    An answer that is empty, does not end before its cap, or equals the current response is not a
+    candidate, and a prompt that does not fit gives none. Their ``failure`` says so.
 
     Parameters
     ----------
     prompter
         Of the template the model was trained in.
     confidence
-        Of the present response, by example id.
+        Of the current response, by example id.
     counted
         Template in which the tokens of an example are counted, or None to leave them out.
     """
@@ -130,7 +130,7 @@ def load_answerer(
 
 
 def _candidate(example: Example, drawn: "Sequence[Sample] | None") -> tuple[str, str | None]:
-    """Return the text of an answer, and why it is no candidate, if so."""
+    """Return the text of an answer, and why it is not a candidate, if so."""
     if drawn is None:
         return "", OUT_OF_MEMORY
     text = drawn[0].text.strip()

@@ -1,4 +1,4 @@
-"""Carrying out the steps `Generate` and `Judge`: part by part, under an id made of all that decides."""
+"""Executes the steps `Generate` and `Judge` part by part, under an id that hashes all their inputs."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ FORWARD: Final = 2  # floating-point operations per parameter and token
 @final
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A model that a step has trained: its settings, its folder, and what it is in words."""
+    """A model that a step has trained: its settings, its folder, and a description."""
 
     config: "TrainConfig"
     weights: Path
@@ -42,7 +42,7 @@ class Writer:
 def generate(
     store: "Store", step: Generate, writer: Writer, scoring: "ScoringOptions", progress: Progress
 ) -> Result:
-    """Let a trained model answer the prompts of a selection; parts that are done stay."""
+    """Let a trained model answer the prompts of a selection; finished parts are kept."""
     from curate.models.decoding import Sampling
     from curate.models.load import resolve_dtype, resolve_model
     from curate.select.procedures.correct.candidates import load_answerer
@@ -85,7 +85,7 @@ def generate(
 
 
 def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Progress) -> Result:
-    """Let a role's own model judge candidates; parts that are done stay."""
+    """Let a role's own model judge candidates; finished parts are kept."""
     from curate.models.load import resolve_device, resolve_dtype, resolve_model
     from curate.select.procedures.correct.judge import load_judge
 

@@ -1,4 +1,4 @@
-"""Verdicts: a judge compares candidates with the responses they are for, in both orders."""
+"""Verdicts: a judge compares candidates with the responses they would replace, in both orders."""
 
 import time
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ SCHEMA: Final = pa.schema(
 @final
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An example, and a response it might have instead, or why there is none."""
+    """An example and a possible new response, or why there is none."""
 
     example: Example
     candidate: str | None
@@ -68,7 +68,7 @@ class LoadedJudge:
     Parameters
     ----------
     letters
-        Ids of the ways to write each letter; None where the judge writes everything out.
+        Ids of the ways to write each letter; None if the judge writes everything out.
     """
 
     decoder: "Decoder"

@@ -1,4 +1,4 @@
-"""Work over many examples in parts: each is a file once it is done, and is never done again."""
+"""Work over many examples in parts: each finished part is a file, and is never repeated."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +20,9 @@ Work: TypeAlias = Callable[[Sequence[T]], Part]
 def write_parts(
     folder: Path, items: Sequence[T], load: Callable[[], Work[T]], progress: Progress, stage: str
 ) -> None:
-    """Do the parts that are missing from a folder, in order; ``load`` is called if there are any.
+    """Do the parts missing from a folder, in order; ``load`` is called only if there are any.
 
-    What a part holds depends on its items alone, so a run that was killed goes on to the same rows.
+    What a part holds depends on its items alone, so a killed run resumes and gives the same rows.
     """
     starts = range(0, len(items), PART_ROWS)
     missing = [start for start in starts if not _path(folder, start).exists()]
@@ -47,7 +47,7 @@ def read_parts(folder: Path) -> Part:
     found = [read_part(path) for path in sorted(folder.glob("part-*.parquet"))]
     if not found:
         raise ProcedureError(
-            f"{folder} has no parts any more; delete the folder {folder.parent.parent / 'procedures'} "
+            f"{folder} has no parts left; delete the folder {folder.parent.parent / 'procedures'} "
             "to run the procedure from the start (finished scores are kept)"
         )
     facts = {name: sum(one[name] for _, one in found) for name in found[0][1]}

@@ -1,4 +1,4 @@
-"""Where candidates and verdicts lie in a store, and the note beside them of how they were made."""
+"""Where candidates and verdicts are stored, with a note of how they were made."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,16 +25,16 @@ def verdicts_folder(store: "Store", verdicts: str) -> Path:
 
 
 def write_note(folder: Path, note: Mapping[str, Any]) -> None:
-    """Write how the parts of a folder are made, under ``step`` as the step that asks for them."""
+    """Record how the parts of a folder are made, with the ``step`` that asked for them."""
     if not (folder / _NOTE).exists():
         write_json(folder / _NOTE, dict(note))
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """Return the note of a folder; `ProcedureError` if it is gone."""
+    """Return the note of a folder; `ProcedureError` if it was deleted."""
     if not (folder / _NOTE).exists():
         raise ProcedureError(
-            f"{folder} is gone; delete the folder {folder.parent.parent / 'procedures'} to run the "
+            f"{folder} was deleted; delete the folder {folder.parent.parent / 'procedures'} to run the "
             "procedure from the start (finished scores are kept)"
         )
     return dict(read_json(folder / _NOTE))

@@ -1,4 +1,4 @@
-"""Decide what becomes of each response, and save the selection and the revisions that follow."""
+"""Decide the outcome for each response, and save the resulting selection and revisions."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ OVER_BUDGET: Final = "over_budget"
 @final
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """One example of the result: its confidence, and the verdict's row if it has a new response."""
+    """One example of the result: its confidence, and the verdict's row if its response is new."""
 
     id: str
     gain: float
@@ -39,7 +39,7 @@ class Picked:
 @final
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """What is left, the most confident first, and what was dropped, by reason."""
+    """What remains, most confident first, and what was dropped, by reason."""
 
     picked: Sequence[Picked]
     dropped: Mapping[str, int]
@@ -68,7 +68,7 @@ def correct(
 ) -> Corrected:
     """Keep, replace or drop each response.
 
-    A candidate that would make an example that is there already, kept or with a better verdict, is
+    A candidate that would duplicate an example that is kept, or has a better verdict, is
     dropped: examples are distinct. Order: by confidence, of the response or of the verdict on its
     replacement; ties by id.
 
@@ -81,7 +81,7 @@ def correct(
     above
         What the confidence of a verdict must exceed.
     limit
-        Keep so many at most.
+        Keep at most this many.
     """
     dropped: Counter[str] = Counter()
     picked = dict(kept)
@@ -144,7 +144,7 @@ def judged_rows(store: "Store", verdicts: str) -> tuple[list[dict[str, Any]], st
 
 
 def why_dropped(store: "Store", record: Mapping[str, Any], example_id: str) -> str | None:
-    """Return why a selection's record dropped an example it had a candidate judged for, or None."""
+    """Return why a selection dropped an example whose candidate was judged, or None."""
     step = record["revise"]
     for row in judged_rows(store, step["verdicts"])[0]:
         if row["parent_id"] == example_id:

@@ -105,7 +105,7 @@ class TestExample:
         colours.select(rank="quality.value", budget=4)
         [why] = ask(client(colours), "why-not", id=names["cyan-1"])["absent"]
         assert why["cause"] == "ranked below"
-        assert "--budget 6 would have it" in why["text"][0]
+        assert "--budget 6 would include it" in why["text"][0]
 
     def test_responses_of_one_instruction_side_by_side(self, client, colours, names):
         chosen = colours.select(rank="quality.value", budget=1).id

@@ -46,5 +46,5 @@ def test_a_name_that_is_no_chart_is_refused(picture, tmp_path):
         picture.save(tmp_path / "a.png")
     with pytest.raises(ConfigError, match=r"a chart is saved as NAME.html, got"):
         Pictures([picture]).save(tmp_path / "a.svg")
-    with pytest.raises(ConfigError, match="folder .*none.* does not exist; make it first"):
+    with pytest.raises(ConfigError, match="folder .*none.* does not exist; create it first"):
         picture.save(tmp_path / "none" / "a.svg")

@@ -228,7 +228,7 @@ def test_wrong_requests_say_what_would_be_right(colours, report, tmp_path):
         ("r.pdf", False, r"the report is HTML, got .*r.pdf'; give -o NAME.html$"),
         ("r.md", False, r"give -o NAME.html; add --md for Markdown"),
         ("r.html", True, r"the report is Markdown, got .*r.html'; give -o NAME.md$"),
-        ("none/r.html", False, r"folder .*none' of the report does not exist; make it first"),
+        ("none/r.html", False, r"folder .*none' of the report does not exist; create it first"),
     ):
         with pytest.raises(ConfigError, match=words):
             write_report(colours.store, tmp_path / path, ReportOptions(as_markdown=as_markdown))

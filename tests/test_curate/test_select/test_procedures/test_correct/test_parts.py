@@ -65,7 +65,5 @@ def test_nothing_is_loaded_when_nothing_is_missing(tmp_path):
 
 
 def test_parts_that_are_gone_are_named_with_the_way_out(tmp_path):
-    with pytest.raises(
-        ProcedureError, match="has no parts any more; delete the folder .*procedures"
-    ):
+    with pytest.raises(ProcedureError, match="has no parts left; delete the folder .*procedures"):
         read_parts(tmp_path / "candidates" / "x")
