@@ -198,7 +198,7 @@ def sample_rows(store: "Store", datasets: Sequence[str] | None) -> list[TrainRow
 
     shards = store.shards(datasets)
     if not shards:
-        raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+        raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
     count = min(SAMPLED_SHARDS, len(shards))
     rows: list[TrainRow] = []
     for shard in [shards[i * len(shards) // count] for i in range(count)]:

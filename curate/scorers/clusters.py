@@ -19,14 +19,14 @@ class ClustersOf(PoolScorer):
     """The k-means cluster of each example's embedding, and its distance to the centroid.
 
     Euclidean k-means by faiss on the vectors as they are. An embedding that is not finite or has
-    length 0 fails its example. O(n k dim) and the training of the centroids.
+    length 0 fails its example. O(n k dim) plus the training of the centroids.
 
     Parameters
     ----------
     k
-        Clusters; as many as examples where there are fewer.
+        Number of clusters; at most the number of examples.
     seed
-        Decides the training rows and the first centroids.
+        Determines the training rows and the initial centroids.
     niter
         Iterations.
     max_points_per_centroid

@@ -24,23 +24,23 @@ NO_NLI: Final = (
 @final
 @dataclass(frozen=True)
 class Confidence(DerivedScorer):
-    """How confident a model can be in the last response, ``C = beta O + (1 - beta) S``, in [0, 1].
+    """How confident a model is in the last response, ``C = beta O + (1 - beta) S``, in [0, 1].
 
-    CLEAR [1]_ scores each response so with the model that will be fine-tuned, before that, and its
+    CLEAR [1]_ scores each response this way with the model to be fine-tuned, beforehand, and its
     Auto-Filter drops the lower half. O is observed consistency: how well the response agrees with
     the model's own sampled answers, ``mean(alpha s + (1 - alpha) r)``. S is self-reflection: what the
-    model answers when it is asked whether the response is correct. BSDetector [2]_ defines both.
+    model answers when asked whether the response is correct. BSDetector [2]_ defines both.
 
-    The parts are score sets of their own (``samples``, ``nli-consistency``, ``reflection``, ...), computed
+    The parts are separate score sets (``samples``, ``nli-consistency``, ``reflection``, ...), computed
     first and kept: another alpha, beta or k up to ``k_max`` runs no model. ``method`` names what
     stands for consistency; the fallbacks ``embed`` (an encoder instead of the NLI model) and
     ``likelihood`` (mean probability of the response's tokens, no samples at all) are ours. Being
-    part of the configuration they give other score sets, so no median mixes them.
+    part of the configuration, they give different score sets, so no median mixes them.
 
     Deviations: self-reflection is read from the probabilities of the letters in both orders
-    (``generate`` decodes, as published); k, and what happens to long or unparsed answers, are our
-    choices, the text of the papers' method sections not being available to us. Eleven
-    fields, because those of the samples are among them.
+    (``generate`` decodes, as published); k, and the handling of long or unparsed answers, are our
+    choices, because the text of the papers' method sections was not available to us. Eleven
+    fields, because they include those of the samples.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class Confidence(DerivedScorer):
     reflection
         ``logits`` or ``generate``.
     k
-        Samples that count, the first ones.
+        Number of samples that count: the first ones.
     k_max
-        Samples that are drawn and kept.
+        Number of samples drawn and kept.
     alpha
         Weight of similarity against equality, [0, 1].
     beta
@@ -82,10 +82,12 @@ class Confidence(DerivedScorer):
         "consistency": Column(
             "float", "agreement with the model's own answers, O; higher is better"
         ),
-        "reflection": Column("float", "what the model says of the response, S; higher is better"),
+        "reflection": Column(
+            "float", "what the model says about the response, S; higher is better"
+        ),
         "confidence": Column("float", "beta O + (1 - beta) S; higher is better"),
         "reflection_mass": Column("float", "how far the reflection can be trusted; see reflection"),
-        "n_parsed": Column("int", "samples whose answer was where the prompt asked for it"),
+        "n_parsed": Column("int", "samples whose answer was found where the prompt asked for it"),
         "method": Column("text", "what stands for consistency: nli, embed or likelihood"),
     }
     consistency: Consistency = "nli"

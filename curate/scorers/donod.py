@@ -19,12 +19,12 @@ class DONOD(ForwardScorer):
     DON (delta of norm) and NOD (norm of delta) [1]_ of an independent step from the same weights, in
     closed form: exact for plain SGD, with no backward pass and no optimiser step. To first order
     DON is proportional to mean NLL minus mean entropy, and NOD to the norm of the head's gradient, both
-    of which are columns too, so that don and nod for any learning rate and sign follow without
+    of which are also columns, so that don and nod for any learning rate and sign follow without
     another pass. The mean over tokens makes NOD fall with length, about as T^-1/2.
 
     Experimental: the paper's text was not available to us and it has no code. Single step, plain SGD,
     mean reduction, and the LM head as the only layer are our reading; so is the sign of DON.
-    With tied embeddings the head counts as a matrix of its own (``output_only``).
+    With tied embeddings the head counts as a separate matrix (``output_only``).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""DONOD over every weight of the model, not of its LM head alone."""
+"""DONOD over every weight of the model, not only its LM head."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class DONODLayers(RowScorer):
     """Change of the norms of all weights, and norms of their changes, after one SGD step on an example.
 
-    What the scorer ``donod`` says of the LM head, summed over every weight tensor of the model [1]_:
+    What the scorer ``donod`` measures on the LM head, summed over every weight tensor of the model [1]_:
     the square root is taken for each, then the sum. Exact for plain SGD from the same weights, by
     one backward pass that forms no gradient of a matrix; about three forward passes, and the
     activations of a batch in memory. Head and input embedding count as two matrices even where

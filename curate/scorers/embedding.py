@@ -16,7 +16,7 @@ from curate.registry import register
 class Embedding(ForwardScorer):
     """Final hidden states of a causal language model, pooled over prompt and response.
 
-    Free beside any other score of the same pass. Pooled in float64, stored as float32, not
+    Free when any other score runs in the same pass. Pooled in float64, stored as float32, not
     normalised. With an encoder model, ``embedding`` means the scorer ``sentence-embedding`` instead.
 
     Parameters
@@ -27,7 +27,7 @@ class Embedding(ForwardScorer):
     template
         Text template, or ``chat``. The end token a renderer appends is not pooled.
     score_end
-        Without effect on vectors; every forward scorer has it.
+        No effect on vectors; every forward scorer has it.
 
     References
     ----------

@@ -20,8 +20,8 @@ from curate.scorers.sentence_embedding import load_encoder
 class EmbeddingConsistency(DerivedScorer):
     """Agreement of the last response with sampled answers to its prompt, by an encoder.
 
-    A fallback of ours for CLEAR where there is no NLI model: the cosine of the two embeddings, cut
-    to [0, 1]. It does not see contradiction: "paid" and "not paid" are alike. An empty sample, or
+    Our fallback for CLEAR when there is no NLI model: the cosine of the two embeddings, clipped
+    to [0, 1]. It does not see contradiction: "paid" and "not paid" look alike. An empty sample, or
     one of an empty response, agrees with nothing (0) unless both are empty.
 
     Parameters
@@ -39,10 +39,10 @@ class EmbeddingConsistency(DerivedScorer):
     version: ClassVar[int] = 1
     role: ClassVar[Role | None] = "encoder"
     outputs: ClassVar[Mapping[str, Column]] = {
-        "similarity": Column("floats", "per sample, cosine with the response, cut to [0, 1]"),
+        "similarity": Column("floats", "per sample, cosine with the response, clipped to [0, 1]"),
         "match": Column("ints", "per sample, 1 where it equals the response"),
         "parsed": Column(
-            "ints", "per sample, 1 where the answer was where the prompt asked for it"
+            "ints", "per sample, 1 where the answer was found where the prompt asked for it"
         ),
     }
     k: int = 5
@@ -80,7 +80,7 @@ class EmbeddingConsistency(DerivedScorer):
 def cosines(
     agreement: Agreement, vectors: Mapping[str, Float[np.ndarray, " dim"]]
 ) -> Float[np.ndarray, " k"]:
-    """Return the cosine of each answer with the response, cut to [0, 1]; 1 for equal texts."""
+    """Return the cosine of each answer with the response, clipped to [0, 1]; 1 for equal texts."""
     values = np.zeros(len(agreement.answers), dtype=np.float32)
     for number, answer in enumerate(agreement.answers):
         if agreement.match[number]:

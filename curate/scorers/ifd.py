@@ -1,4 +1,4 @@
-"""Instruction-following difficulty: what the instruction does for the prediction of the response."""
+"""Instruction-following difficulty: how much the instruction helps to predict the response."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class IFD(ForwardScorer):
         (``Question:``/``Answer:``, none, 2048).
     template
         ``method`` for the variant's own prompt and cap. Any other is not the published score, and
-        has no cap but the model's context, so that it shares the tokens of other scorers.
+        is capped only by the model's context, so that it shares the tokens of other scorers.
     turns
         Score ``all`` assistant turns, or the ``last``; the papers have one.
     score_end

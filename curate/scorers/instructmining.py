@@ -1,4 +1,4 @@
-"""InstructMining's rule as a column, beside the indicators it reads."""
+"""InstructMining's rule as a column, along with the indicators it reads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from curate.registry import register
 class InstructMining(DerivedScorer):
     """The log loss that InstructMining's rule v3 predicts for each example, and its four indicators.
 
-    For queries; the selector of the same name reads the indicators themselves, and under any other
+    For queries: the selector of the same name reads the indicators themselves, and under any other
     rule the predictions are its gains, negated. The coefficients hold for one reward model and one
     UniEval checkpoint: see the selector. It reads the scores ``reward`` and ``unieval``.
 

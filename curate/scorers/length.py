@@ -15,11 +15,11 @@ from curate.registry import register
 @final
 @dataclass(frozen=True)
 class Length(RowScorer):
-    """Tokens of prompt and response under the target's tokenizer, nothing cut off.
+    """Tokens of prompt and response under the target's tokenizer, without truncation.
 
-    Reads the tokenizer only, no weights. Ends of turns are not counted; whatever else is not part
-    of an assistant turn (BOS, the words of the template) belongs to the prompt. The sum of both is
-    what token budgets spend.
+    Reads only the tokenizer, no weights. Ends of turns are not counted; everything else outside
+    the assistant turns (BOS, the words of the template) belongs to the prompt. Token budgets
+    count the sum of both.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Length(RowScorer):
     role: ClassVar[Role | None] = "target"
     reads_weights: ClassVar[bool] = False
     outputs: ClassVar[Mapping[str, Column]] = {
-        "prompt_tokens": Column("int", "tokens in front of and between responses"),
+        "prompt_tokens": Column("int", "tokens before and between responses"),
         "response_tokens": Column("int", "tokens of all assistant turns, without their ends"),
     }
     template: str = "plain"

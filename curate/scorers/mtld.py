@@ -22,15 +22,15 @@ _WORDS: Final = str.maketrans(
 @final
 @dataclass(frozen=True)
 class MTLD(RowScorer):
-    """Measure of textual lexical diversity: words a text goes on before it repeats itself too much.
+    """Measure of textual lexical diversity: how many words a text runs before it repeats itself too much.
 
     The text is read until the share of distinct words among those read falls to the threshold;
-    that is one factor, and reading starts afresh. What is left at the end is a part of a factor,
-    ``(1 - share) / (1 - threshold)``. The score is the number of words by the number of factors,
-    the mean of reading forwards and backwards [1]_; a text without a repeated word is one factor.
+    that is one factor, and counting restarts. What is left at the end is a partial factor,
+    ``(1 - share) / (1 - threshold)``. The score is the number of words per factor,
+    averaged over reading forwards and backwards [1]_; a text without a repeated word is one factor.
     Higher: more varied. Unlike the plain share of distinct words it hardly depends on length.
-    Case, digits, dashes and punctuation do not count, as in the package LexicalRichness, whose
-    numbers these are. No model; O(words).
+    Case, digits, dashes and punctuation are ignored, as in the package LexicalRichness, whose
+    numbers these match. No model; O(words).
 
     Parameters
     ----------

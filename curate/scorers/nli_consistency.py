@@ -35,7 +35,7 @@ class NliConsistency(DerivedScorer):
     read from the model's configuration.
 
     Our choices where the paper leaves it open: an empty sample, or one of an empty response, agrees
-    with nothing (0) unless both are empty; blanks, case and a last full stop do not matter to
+    with nothing (0) unless both are empty; whitespace, case and a final full stop do not affect
     equality; a pair longer than the model takes is split into sentences, and the most
     contradictory pair of sentences counts, which can only lower the score (``n_split`` counts).
 
@@ -65,7 +65,7 @@ class NliConsistency(DerivedScorer):
         "similarity": Column("floats", "per sample, 1 - p(contradiction) over both orders"),
         "match": Column("ints", "per sample, 1 where it equals the response"),
         "parsed": Column(
-            "ints", "per sample, 1 where the answer was where the prompt asked for it"
+            "ints", "per sample, 1 where the answer was found where the prompt asked for it"
         ),
         "n_split": Column("int", "samples judged sentence by sentence because they were too long"),
         "n_pairs": Column("int", "distinct ordered pairs judged for the example"),
@@ -121,7 +121,7 @@ class NliConsistency(DerivedScorer):
 @final
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """A response and the sampled answers: which are equal to it, which were found in their place."""
+    """A response and the sampled answers: which equal it, and which were found where asked for."""
 
     response: str
     answers: tuple[str, ...]
@@ -130,7 +130,7 @@ class Agreement:
 
     @classmethod
     def of(cls, example: Example, texts: str, prompt: PromptStyle) -> "Agreement":
-        """Read the answers to one example out of its stored samples."""
+        """Read the answers to one example from its stored samples."""
         response = turn_text(example.messages[-1])
         answers = read_answers(texts, prompt)
         own = normalised(response)

@@ -17,7 +17,7 @@ from curate.registry import register
 class Perplexity(ForwardScorer):
     """Perplexity of the response tokens: the exponential of their mean negative log-likelihood.
 
-    Higher: more surprising. InstructMining [1]_ measures the response, and does not say whether
+    Higher: more surprising. InstructMining [1]_ measures the response, without saying whether it is
     given its prompt; its wording fits the response alone, which is the default here. The baseline
     method ``perplexity`` is conditional, and reads the scorer ``likelihood``. Without a BOS token
     nothing predicts the first token of a lone response, so it is left out of the mean.

@@ -29,7 +29,7 @@ from curate.scorers.bsdetector.prompts import OPENING, reflection_prompts
 @final
 @dataclass(frozen=True)
 class Reflection(RowScorer):
-    """How correct a model finds the last response when it is asked, in [0, 1].
+    """How correct a model finds the last response when asked, in [0, 1].
 
     BSDetector's self-reflection [1]_ without decoding: the expected value of the choice between
     correct (1), incorrect (0) and not sure (1/2), from the probabilities of the letters A, B and C as
@@ -39,10 +39,10 @@ class Reflection(RowScorer):
     Deviations: the paper decodes an explanation and then a letter, in one order
     (``reflection-generated`` does); the wording is ours. The second question is a fresh prompt, not a
     second turn, which the paper leaves open. Where ``mass`` is below about 0.5 the prompt does
-    not fit the model, and the value says little.
+    not suit the model, and the value means little.
 
     Fails with ``no_prompt`` and ``prompt_exceeds_context``. Cost: one run of prompt and response,
-    and of about 70 tokens four times.
+    plus four runs of about 70 tokens.
 
     Parameters
     ----------
@@ -67,9 +67,7 @@ class Reflection(RowScorer):
     role: ClassVar[Role | None] = "target"
     outputs: ClassVar[Mapping[str, Column]] = {
         "reflection": Column("float", "expected choice, 1 correct, 0 incorrect; higher is surer"),
-        "mass": Column(
-            "float", "probability of the letters together; below 0.5 distrust the value"
-        ),
+        "mass": Column("float", "total probability of the letters; below 0.5 distrust the value"),
     }
     template: str = "chat"
 

@@ -41,7 +41,7 @@ class ReflectionGenerated(RowScorer):
     Parameters
     ----------
     max_new_tokens
-        Cap of each reply in tokens.
+        Maximum length of each reply in tokens.
     template
         ``chat`` for instruct models, or a text template.
 

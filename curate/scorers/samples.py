@@ -1,4 +1,4 @@
-"""Answers a model draws to each prompt, kept for every score that reads them."""
+"""Answers a model samples for each prompt, kept for every score that reads them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from curate.scorers.bsdetector.prompts import sampling_messages
 @final
 @dataclass(frozen=True)
 class Samples(RowScorer):
-    """Answers drawn from a causal language model to the prompt of each example.
+    """Answers sampled from a causal language model for the prompt of each example.
 
     The expensive part of CLEAR and BSDetector [1]_, [2]_, stored once and read by other scores. Each
     prompt runs once and its key-value cache serves all ``k`` answers. Every token is the argmax of
@@ -36,16 +36,16 @@ class Samples(RowScorer):
     seed and the step alone: an answer changes neither with the batch, nor with a resumed run, nor
     with ``k`` (unless two perturbed logits agree to rounding). top-p and top-k are off, whatever
     the checkpoint's generation settings say. An answer may be empty, and one that does not end is
-    cut at the cap: the texts are kept as they are.
+    cut at the cap; the texts are kept unchanged.
 
     A prompt that leaves no room in the context fails with ``prompt_exceeds_context``. Cost: one
     run of each prompt, then ``k`` decoded answers.
 
     With ``server`` the answers come from a server instead, which should serve the same model: any
     with the completions interface of OpenAI, such as vLLM or llama.cpp, on this machine or its
-    private network. Every answer is a request of its own with a seed of its own, many under way at
-    once, tried again when the server is busy. **Such answers are the server's**: they do not follow
-    from our noise, and may change with the server's version and with what it batches together. The
+    private network. Every answer is a separate request with its own seed, many in flight at
+    once, retried when the server is busy. **Such answers are the server's**: they do not follow
+    from our noise, and may change with the server's version and batching. The
     address and the name are part of the score's key. Under ``chat`` the server applies its own chat
     template; under a text template it continues the text. A key is read from the environment
     variable ``CURATE_SERVER_KEY`` and stored nowhere. Eight fields, two of them for the server.
@@ -53,16 +53,16 @@ class Samples(RowScorer):
     Parameters
     ----------
     k
-        Answers to each prompt; 5, as re-implementations have it (the paper's was not available).
+        Answers to each prompt; 5, as in re-implementations (the paper's value was not available).
     prompt
         ``cot`` asks for an explanation and then the answer; ``plain`` sends the prompt alone. The
         wording is ours.
     max_new_tokens
-        Cap of each answer in tokens.
+        Maximum length of each answer in tokens.
     temperature
         1 in the paper: the model's own distribution; 0 is greedy.
     seed
-        Draws other answers.
+        Another seed draws other answers.
     template
         ``chat`` for instruct models, or a text template.
     server
@@ -115,8 +115,8 @@ class Samples(RowScorer):
             )
         if self.served_model and not self.server:
             raise ConfigError(
-                f"samples.served_model={self.served_model!r} names a model of a server, and there "
-                "is none; add --set samples.server=http://127.0.0.1:8000/v1"
+                f"samples.served_model={self.served_model!r} names a server's model, but no "
+                "server is given; add --set samples.server=http://127.0.0.1:8000/v1"
             )
         if self.server:
             from curate.models.server import check_address

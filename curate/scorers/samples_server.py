@@ -21,7 +21,7 @@ SEEDS: Final = 1 << 31  # servers take seeds below this
 
 
 def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-    """Return what draws the samples of a block of examples from the scorer's server.
+    """Return a function that draws the samples of a block of examples from the scorer's server.
 
     Of the local model only the tokenizer is read, and only for a text template. Raises
     `ModelError` at once when there is no such server or model.

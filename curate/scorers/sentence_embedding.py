@@ -18,19 +18,19 @@ class SentenceEmbedding(RowScorer):
     """The vector a sentence-transformers model gives to an example's text.
 
     What ``embedding`` means when an encoder model is given. Pooling and normalisation are the
-    model's own; text beyond its maximum length is cut off, as the model does. float32.
+    model's own; the model cuts text beyond its maximum length. float32.
 
     Parameters
     ----------
     template
-        Text template the text is written with; ``plain`` is the turns, one below the other.
+        Text template the text is written with; ``plain`` is the turns, one per line.
     part
         Embed the ``full`` conversation, only the ``prompt`` (all before the last turn; CodeACT), or
         only the final ``response``.
     normalize
         Whether to scale vectors to length one, on top of what the model does.
     batch_size
-        Texts the model encodes together; it may change the last bits.
+        Texts the model encodes together; may change the last bits.
 
     References
     ----------

@@ -17,9 +17,9 @@ from curate.registry import register
 class TokenProbability(ForwardScorer):
     """Arithmetic mean of the probabilities of the response tokens, given all before them.
 
-    In (0, 1], higher: the model finds the response more natural. It is what a later product of
-    BSDetector's authors calls perplexity; CLEAR reads it in place of observed consistency where
-    there is nothing to sample with. It shares the pass of other forward scorers.
+    In (0, 1], higher: the model finds the response more natural. A later product of
+    BSDetector's authors calls it perplexity; CLEAR reads it instead of observed consistency when
+    there is no model to sample from. It shares the pass of other forward scorers.
 
     Parameters
     ----------

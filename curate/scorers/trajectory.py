@@ -1,4 +1,4 @@
-"""Training trajectories of a small model: its loss on every example along one run."""
+"""Training trajectories of a small model: its loss on every example during one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,22 +33,22 @@ class Trajectory(RunScorer):
     points
         Measurements; as many forward passes over the pool.
     epochs
-        Times each training example is seen; ignored with ``max_tokens``.
+        Number of times each training example is seen; ignored with ``max_tokens``.
     max_tokens
         Trained tokens instead of epochs, or none.
     lr
         Peak learning rate.
     batch_tokens
-        Tokens of one optimiser step.
+        Tokens per optimiser step.
     share
         Share of the pool to train on, in (0, 1]; all of the pool is measured.
     source
         ``run``, or ``train_log``: the approximation that keeps the losses of the training steps,
-        one per epoch, and measures nothing besides.
+        one per epoch, without further measurements.
     seed
-        Of the share drawn and the order of the rows.
+        Seed for the share drawn and the order of the rows.
     max_length
-        Cap in tokens; longer examples are cut.
+        Maximum length in tokens; longer examples are truncated.
     template
         Text template, or ``chat``.
 

@@ -1,4 +1,4 @@
-"""UniEval: is a response natural, understandable, coherent with what came before."""
+"""UniEval: whether a response is natural, understandable and coherent with what came before."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ class UniEval(RowScorer):
     another checkpoint answers on another scale, and the one for summaries reads other questions.
 
     The last turn is the response, everything before it the dialogue history, one turn a line. Only
-    ``coherence`` sees the history, and sees it behind the response, so that of a long response the
-    history is cut off; ``truncated`` tells. Three prompts an example, all of them in batches of
+    ``coherence`` sees the history, after the response, so that with a long response the
+    history is truncated; ``truncated`` says so. Three prompts an example, all of them in batches of
     similar length; of the head, only the rows of Yes and No are computed, which changes nothing.
 
     Parameters

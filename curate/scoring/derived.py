@@ -1,4 +1,4 @@
-"""Scorers that read other scores: which score sets those are, and the order to compute them in."""
+"""Scorers that read other scores: which score sets they read, and in which order to compute them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -76,7 +76,7 @@ def pool_inputs(store: "Store", scorer: PoolScorer, options: "ScoringOptions") -
 
 
 def with_inputs(requests: Sequence["ScoreRequest"]) -> list["ScoreRequest"]:
-    """Return the requests, and after them what they read, each score set once."""
+    """Return the requests followed by what they read, each score set once."""
     found: dict[tuple[str, str], ScoreRequest] = {(r.key.set_id, r.alias): r for r in requests}
     asked = {r.key.set_id for r in requests}
     waiting = [one for request in requests for one in request.inputs]
@@ -90,7 +90,7 @@ def with_inputs(requests: Sequence["ScoreRequest"]) -> list["ScoreRequest"]:
 
 
 def in_waves(requests: Sequence["ScoreRequest"]) -> list[list["ScoreRequest"]]:
-    """Group requests so that what a request reads is in an earlier group."""
+    """Group requests so that everything a request reads is in an earlier group."""
     waves: dict[int, list[ScoreRequest]] = {}
     for request in requests:
         waves.setdefault(_depth(request), []).append(request)
@@ -105,7 +105,7 @@ def options_for(role: str | None, options: "ScoringOptions") -> "ScoringOptions"
 
 
 def missing_roles(scorer: Scorer, options: "ScoringOptions") -> list[str]:
-    """Return the roles a scorer and what it reads run, and that have no model here, in order."""
+    """Return the roles, in order, that a scorer and what it reads need but that have no model here."""
     return [role for role in roles_of(scorer, options.models) if role not in options.models]
 
 

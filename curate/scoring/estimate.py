@@ -35,7 +35,7 @@ DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64":
 @final
 @dataclass(frozen=True, slots=True)
 class PassPlan:
-    """One pass: what rides in it, and its tokens over the examples still to score.
+    """One pass: the scorers in it, and its tokens over the examples still to score.
 
     ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures
     are scaled up from a sample of the shards. ``truncated`` and ``unscorable`` count examples.
@@ -70,7 +70,7 @@ class PlanReport:
     sample: Mapping[str, float] | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the document `score --dry-run --json` prints."""
+        """Return the document that `score --dry-run --json` prints."""
         tokens = sum(one.tokens for one in self.passes)
         sample = self.sample or {}
         speed = sample.get("tokens_per_s")
@@ -138,14 +138,14 @@ def plan(
 
 
 def run_plan(alias: str, scorer: RunScorer, scoring: "ScoringOptions") -> str:
-    """Say in a line what a scorer that is measured while its model is trained would do."""
+    """Say in one line what a scorer measured during training would do."""
     model = scoring.models.get(scorer.role or "proxy")
     if model is None:
         return f"{alias}: uses what is in the store; no model was given"
     recipe = scorer.recipe()
     return (
         f"{alias}: trains {model} on {recipe.share:.0%} of the pool and measures the pool at "
-        f"{recipe.points} points, unless the store has that run"
+        f"{recipe.points} points, unless that run is already stored"
     )
 
 
@@ -174,7 +174,7 @@ def _passes(
 
 
 def _of_pass(one: Pass, missing: Mapping[str, Sequence["Shard"]]) -> list["Shard"]:
-    """Return the shards at least one score set of a pass still needs, in order."""
+    """Return the shards that at least one score set of a pass still needs, in order."""
     found = {s.shard_id: s for set_id in one.set_ids for s in missing[set_id]}
     return [found[shard_id] for shard_id in sorted(found)]
 
@@ -255,7 +255,7 @@ def _unified(
     now = sum(plan.tokens for plan in forward)
     return (
         f"--template method: {len(forward)} passes, {now:,} tokens; --template {UNIFIED_TEMPLATE}: "
-        f"{len(together)} pass, {tokens:,} tokens ({1 - tokens / max(now, 1):.0%} less, and not the "
+        f"{len(together)} pass, {tokens:,} tokens ({1 - tokens / max(now, 1):.0%} fewer, but not the "
         "papers' own templates)"
     )
 
@@ -269,8 +269,8 @@ def _measure(
 ) -> dict[str, float]:
     """Run every pass on an evenly spaced sample; return tokens per second of one worker.
 
-    ``inputs`` names, by score set, the sets a derived scorer reads; it is timed on what the passes
-    before it made of the same sample, and left out where they had nothing to do.
+    ``inputs`` names, by score set, the sets a derived scorer reads; it is timed on the results of
+    earlier passes over the same sample, and left out if they had nothing to do.
     """
     tokens = n_examples = 0
     seconds = 0.0

@@ -36,7 +36,7 @@ class Inputs:
 
     @classmethod
     def read(cls, parts: Mapping[str, Path], only: pa.Array | None = None) -> "Inputs":
-        """Read the parts of one shard, by alias; ``only`` some ids of them.
+        """Read the parts of one shard, by alias; with ``only``, just those ids.
 
         Raises `ScoreError` if a part is missing or parts hold different examples.
         """
@@ -55,7 +55,7 @@ class Inputs:
             found = part.column("id").to_pylist()
             if columns and found != ids:
                 raise ScoreError(
-                    f"{path} holds other examples than {', '.join(parts)} of its shard"
+                    f"{path} holds different examples from {', '.join(parts)} of its shard"
                 )
             fine = np.asarray(part.column(FAILURE).is_null())
             scored = scored & fine if columns else fine

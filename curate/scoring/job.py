@@ -34,7 +34,7 @@ EXECUTORS: Final = ("local",)
 @final
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
-    """How to score: models by role, rendering, device and how much to run at once.
+    """How to score: models by role, rendering, device and parallelism.
 
     ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
     ``1%`` of the examples of each score set.
@@ -70,7 +70,7 @@ class ScoringOptions:
         target = self.models.get("target")
         if self.revision is not None and target is not None and Path(target).is_dir():
             raise ConfigError(
-                f"--revision {self.revision!r} is one on the hub, and {target!r} is a folder; "
+                f"--revision {self.revision!r} is a revision on the hub, but {target!r} is a folder; "
                 "leave --revision out, or give --model as a hub id"
             )
         self.tolerated(100)
@@ -109,7 +109,7 @@ def make_request(
     made = build(cls, config)
     if isinstance(made, RunScorer):
         raise ConfigError(
-            f"scorer {scorer!r} is measured while its model is trained, not in a pass; record it: "
+            f"scorer {scorer!r} is measured while its model is trained, not in a pass; to record it: "
             f"curate score --scorer {scorer} --model-for {made.role}=MODEL"
         )
     if isinstance(made, PoolScorer):
@@ -169,7 +169,7 @@ def score_one(
     progress: Progress,
     within: str | None = None,
 ) -> ScoreReport:
-    """Make sure one score set exists and holds what it should; return it first, then what it reads.
+    """Make sure one score set exists and is complete; return it first, then what it reads.
 
     ``within`` is the id of a selection: only its examples are scored, into a partial set.
     """
@@ -192,7 +192,7 @@ def score_one(
 def missing_model(
     scorer: str, options: ScoringOptions, config: Mapping[str, Any] | None = None
 ) -> str:
-    """Say which models a scorer and what it reads lack, and how to pass them."""
+    """Say which models are missing for a scorer and what it reads, and how to pass them."""
     from curate.scoring.plan import resolve_scorer
 
     made = build(resolve_scorer(scorer, options.models), config or {})
@@ -218,8 +218,8 @@ def score(
     """Score every example of the pool that has no score yet, and commit what finishes.
 
     Forward scorers of the same model, dtype and template share one pass. What derived scorers read
-    is computed first, and reported after what was asked for. Interrupted or killed, the same call
-    continues with the shards that are not finished.
+    is computed first, and reported after what was asked for. After an interrupt or kill, the same call
+    resumes with the unfinished shards.
 
     Raises `InterruptedRunError` on Ctrl-C, SIGTERM or when ``max_hours`` is over.
     """
@@ -246,7 +246,7 @@ def score(
 @final
 @dataclass
 class _Job:
-    """The state of one scoring run: what is missing, what is finished and not yet committed."""
+    """The state of one scoring run: what is missing, and what is finished but not yet committed."""
 
     store: "Store"
     options: ScoringOptions
@@ -264,7 +264,7 @@ class _Job:
     ) -> "_Job":
         shards = store.shards()
         if not shards:
-            raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+            raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
         job = cls(store, options, requests, shards, {}, {}, {}, {})
         for request in requests:
             made = store.score_set(request.key, request.alias, request.run_parameters())
@@ -365,7 +365,7 @@ class _Job:
         self.last_commit = time.perf_counter()
 
     def saved(self, why: str) -> str:
-        """Say what is saved and how to continue."""
+        """Say what is saved and how to resume."""
         total = len(self.sets) * len(self.shards)
         left = sum(len(self.store.pending_shards(m, self.shards)[0]) for m in self.sets.values())
         return (
@@ -373,7 +373,7 @@ class _Job:
         )
 
     def outcome(self, request: "ScoreRequest") -> ScoredSet:
-        """Finish one score set and say what it cost."""
+        """Finish one score set and report its cost."""
         made = self.sets[request.key.set_id]
         n_scored = _n(request, self.missing[made.set_id])
         status = self.store.finish(made)
@@ -382,6 +382,6 @@ class _Job:
 
 
 def _n(request: "ScoreRequest", shards: Sequence["Shard"]) -> int:
-    """Return how many examples of some shards a request is about."""
+    """Return how many examples of some shards a request covers."""
     scope = request.scope
     return sum(shard.n_examples if scope is None else scope.n_of(shard) for shard in shards)

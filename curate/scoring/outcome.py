@@ -1,4 +1,4 @@
-"""What a scoring run left behind: counts per score set, why examples failed, what was cut."""
+"""The outcome of a scoring run: counts per score set, why examples failed, what was truncated."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ TRUNCATED: Final = "truncated"  # output of scorers whose text may not fit the c
 @final
 @dataclass(frozen=True, slots=True)
 class ScoredSet:
-    """What one score set cost this time, and what to know before using it.
+    """The cost of one score set in this run, and what to know before using it.
 
     ``n_scored`` examples were scored now, ``n_reused`` found already there. ``failures`` counts
     failed examples by reason, most frequent first; ``failed_id`` is one of them. ``n_truncated``
@@ -34,7 +34,7 @@ class ScoredSet:
     n_truncated: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the keys `score --json` prints."""
+        """Return the keys that `score --json` prints."""
         s = self.status
         return {
             "set_id": s.set_id, "alias": self.alias, "scorer": s.scorer,
@@ -44,7 +44,7 @@ class ScoredSet:
         }  # fmt: skip
 
     def warnings(self) -> Iterator[str]:
-        """Yield what a user should hear of at the end of the run."""
+        """Yield what a user should know at the end of the run."""
         if self.n_truncated:
             yield (
                 f"{self.alias}: {self.n_truncated} of {self.status.n_examples} texts are longer than "
@@ -58,7 +58,7 @@ class ScoredSet:
 class ScoreReport:
     """The outcome of a scoring run, over all its score sets.
 
-    ``store``, where it is given, is what a notebook reads the scores from to show how they lie.
+    ``store``, if given, is where a notebook reads the scores from to plot their distribution.
     """
 
     sets: tuple[ScoredSet, ...]
@@ -77,13 +77,13 @@ class ScoreReport:
         return card(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the document `score --json` prints."""
+        """Return the document that `score --json` prints."""
         return {"score_sets": [one.as_dict() for one in self.sets], "wall_s": round(self.wall_s, 3)}
 
     def facts(self) -> dict[str, Any]:
-        """Return what a step that asked for the first set is told of it, and what all of them cost.
+        """Return the facts of the first set for the step that asked for it, and the cost of all sets.
 
-        Where the first set is partial, what it reads of the whole pool costs nothing more.
+        If the first set is partial, what it reads of the whole pool costs nothing more.
         """
         first = self.sets[0].status
         alike = [one.status for one in self.sets if one.status.partial == first.partial]

@@ -69,7 +69,7 @@ class ForwardPass:
     """Forward scorers that share a model, loaded once; `run` takes one shard through it.
 
     Memory beyond the model: the token ids of one shard, one batch, and the results. Scores do not
-    depend on which other scorers ride along, nor on the worker: on a CPU one thread computes.
+    depend on which other scorers ride along, nor on the worker: on a CPU, one thread computes.
     """
 
     def __init__(self, spec: Pass, device: str) -> None:
@@ -152,7 +152,7 @@ class ForwardPass:
 @final
 @dataclass(slots=True)
 class _Collected:
-    """What one forward scorer has so far: finished rows, failures, and rows that await a segment."""
+    """Progress of one forward scorer: finished rows, failures, and rows that await a segment."""
 
     ride: PassMember
     shard: str
@@ -257,7 +257,7 @@ class RowPass:
 @final
 @dataclass(slots=True)
 class _RowResults:
-    """What a row or derived scorer has so far of one shard: finished rows, failures, tokens run."""
+    """Progress of a row or derived scorer on one shard: finished rows, failures, tokens run."""
 
     scorer: RowScorer | DerivedScorer
     score: Callable[..., Columns]
@@ -336,7 +336,7 @@ def _table(
 
 
 def _plain(value: Any, dtype: str) -> Any:
-    """Turn one value into what the column's Arrow type takes; whole floats fit an int column."""
+    """Convert one value to the column's Arrow type; whole floats fit an int column."""
     if value is None:
         return None
     if dtype == "int":

@@ -28,7 +28,7 @@ ENCODER_SCORERS: Final[Mapping[str, str]] = {"embedding": "sentence-embedding"}
 
 
 class Options(Protocol):
-    """How the user asked for scores; the fields a request reads."""
+    """The options a request reads."""
 
     @property
     def adapter(self) -> str | None: ...  # noqa: D102
@@ -47,7 +47,7 @@ class Options(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """One score set somebody wants: a scorer, on a model, under an alias.
+    """One requested score set: a scorer, on a model, under an alias.
 
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
     that ``--template`` replaced it, so the scores are not the published ones. A derived scorer has
@@ -67,7 +67,7 @@ class ScoreRequest:
     scope: "Scope | None" = None
 
     def spec(self) -> dict[str, Any]:
-        """Return everything needed to compute these scores again elsewhere."""
+        """Return everything needed to recompute these scores elsewhere."""
         return {"key": json.loads(self.key.to_json()), "run": self.run_parameters()}
 
     def run_parameters(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Pass:
     rides
         Forward scorers of one model, dtype and template family, or one row scorer.
     model
-        Found and hashed, or None for a row scorer without a model.
+        Resolved and hashed, or None for a row scorer without a model.
     dtype, batch_tokens
         Of the forward pass.
     within
@@ -148,7 +148,7 @@ class Pass:
         return str(getattr(self.rides[0].scorer, "template", "-"))
 
     def describe(self) -> str:
-        """Say in a few words what runs: scorers, template, segments."""
+        """Describe briefly what runs: scorers, template, segments."""
         scorers = "+".join(ride.alias for ride in self.rides)
         if not self.is_forward:
             return scorers
@@ -176,7 +176,7 @@ class Pass:
 
 
 def resolve_scorer(name: str, models: Mapping[str, str] | Sequence[str]) -> type[Scorer]:
-    """Return the scorer a name means, given the roles there are models for.
+    """Return the scorer that a name means, given the roles with models.
 
     ``embedding`` is the target model's hidden states, or ``sentence-embedding`` when there is an
     encoder. Raises `ConfigError` for an unknown name, with the nearest spelling.
@@ -187,7 +187,7 @@ def resolve_scorer(name: str, models: Mapping[str, str] | Sequence[str]) -> type
 
 
 def with_template(scorer: Scorer, template: str) -> tuple[Scorer, bool]:
-    """Replace a scorer's template; return it and whether it still has the one it came with.
+    """Replace a scorer's template; return it and whether it still has its original one.
 
     ``method`` keeps every scorer's own.
     """
@@ -234,7 +234,7 @@ def request_for(
 def score_key(
     scorer: Scorer, model: ResolvedModel | None, dtype: str, inputs: Mapping[str, str]
 ) -> "ScoreKey":
-    """Return everything that decides the values of a score set.
+    """Return everything that determines the values of a score set.
 
     A hub model counts by its name and commit, a folder by the hash of its contents alone, so that
     moving it changes nothing. A row scorer of a tokenizer alone does not depend on weights or dtype.
@@ -274,7 +274,7 @@ def plan_passes(
     Parameters
     ----------
     requests
-        What is wanted; a score set asked for twice runs once.
+        The requested score sets; one requested twice runs once.
     runs
         Run parameters stored with score sets that exist already, by set id; they win over the
         request's, so that a resumed job computes the same bits.

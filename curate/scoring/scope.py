@@ -1,4 +1,4 @@
-"""Scoring a part of the pool: the examples of a selection, into score sets of their own."""
+"""Scoring a part of the pool: the examples of a selection, into separate score sets."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Scope:
     digest
         Hash of the ids, whatever their order: part of the key of what is scored.
     counts
-        How many of them each shard holds; 0 where it is not listed.
+        How many of them each shard holds; 0 for a shard not listed.
     """
 
     selection: str
@@ -43,9 +43,9 @@ class Scope:
 
 
 def scope_of(store: "Store", selection: str) -> Scope:
-    """Return the scope of a stored selection, given by id or the beginning of it.
+    """Return the scope of a stored selection, given by its id or id prefix.
 
-    Raises `ConfigError` for an empty one, or if none of its examples is in the pool any more.
+    Raises `ConfigError` if it is empty, or if none of its examples is still in the pool.
     """
     import pyarrow as pa
 
@@ -77,19 +77,19 @@ def scope_of(store: "Store", selection: str) -> Scope:
 def only_within(
     store: "Store", requests: Sequence["ScoreRequest"], selection: str
 ) -> list["ScoreRequest"]:
-    """Return requests for the examples of a stored selection alone; see `restricted`."""
+    """Return requests for only the examples of a stored selection; see `restricted`."""
     scope = scope_of(store, selection)
     complete = {s.set_id for s in store.score_sets() if s.complete and s.content_hash is not None}
     return [restricted(request, scope, complete) for request in requests]
 
 
 def refuse(selection: str, runs: Collection[str], *, estimated: bool) -> None:
-    """Raise `ConfigError` for what does not go with a scope: recorded scores, and estimates."""
+    """Raise `ConfigError` for what cannot be combined with a scope: recorded scores and estimates."""
     for scorer in runs:
         raise ConfigError(needs_the_pool(scorer, selection))
     if estimated:
         raise ConfigError(
-            f"--dry-run and --limit estimate the whole pool, and --within {selection} scores a part "
+            f"--dry-run and --limit estimate the whole pool, but --within {selection} scores part "
             "of it; leave one of them out"
         )
 
@@ -103,10 +103,10 @@ def needs_the_pool(scorer: str, selection: str) -> str:
 
 
 def restricted(request: "ScoreRequest", scope: Scope, complete: Collection[str]) -> "ScoreRequest":
-    """Return a request for the examples of a scope alone, and with it for what it reads.
+    """Return a request for only the examples of a scope, and for what it reads.
 
-    A score set in ``complete``, which holds scores of the whole pool, is taken as it is. The others
-    get a key of their own: they hold other examples, and batches of other composition.
+    A score set in ``complete``, which holds scores of the whole pool, is used as is. The others
+    get their own key: they hold other examples, in differently composed batches.
 
     Raises `ConfigError` for a scorer that sees the whole pool at once.
     """

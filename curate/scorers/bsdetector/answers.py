@@ -1,4 +1,4 @@
-"""Sampled texts as answers: where the answer begins, when two are the same, their sentences."""
+"""Reads sampled texts as answers: where the answer begins, when two are equal, their sentences."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def read_answers(texts: str, style: PromptStyle) -> list[Answer]:
 def parse_answer(text: str, style: PromptStyle) -> Answer:
     """Return what follows the first ``answer:`` of a text, without the brackets around it.
 
-    A text without one, or with nothing after it, is the answer as a whole and counts as not parsed.
+    A text without one, or with nothing after it, counts in full as the answer, not parsed.
     Under ``plain`` every text is the answer.
 
     Examples
@@ -47,7 +47,7 @@ def parse_answer(text: str, style: PromptStyle) -> Answer:
 
 
 def normalised(text: str) -> str:
-    """Return a text by which two answers are the same: blanks, case and a last full stop ignored.
+    """Return a text to compare answers by: whitespace, case and a final full stop are ignored.
 
     Examples
     --------

@@ -42,9 +42,9 @@ class Judged:
     n_pairs
         Distinct ordered pairs that were judged for this example.
     n_split
-        Samples whose pair was too long for the model and was judged sentence by sentence.
+        Samples whose pair was too long for the model, so that it was judged sentence by sentence.
     tokens
-        Tokens run for it; pairs that another example needed too count once, for the first.
+        Tokens run for it; a pair that several examples need counts once, for the first.
     """
 
     similarity: tuple[float, ...]
@@ -68,7 +68,7 @@ def judge(comparisons: Sequence[Comparison], model: Contradicts) -> list[Judged]
 
     Equal pairs run once, whatever example they come from, all in one stream sorted by length. A
     pair of more tokens than the model takes is split into sentences, without the question, and
-    the most contradictory pair of sentences counts; a pair of sentences that is too long as well
+    the most contradictory pair of sentences counts; a pair of sentences that is still too long
     is cut by the tokenizer.
     """
     distinct = [_distinct(comparison) for comparison in comparisons]

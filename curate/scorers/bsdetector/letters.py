@@ -15,9 +15,9 @@ INSTEAD: Final = "--set confidence.reflection=generate"
 def letter_tokens(
     tokenizer: Any, model: str, instead: str = INSTEAD
 ) -> Mapping[str, tuple[int, ...]]:
-    """Return, for each letter, the ids of its ways of being written that are one token.
+    """Return, for each letter, the ids of its spellings that are a single token.
 
-    Ways: the letter alone, after a blank and after a bracket, in upper and lower case. Raises
+    Spellings: the letter alone, after a space and after a bracket, in upper and lower case. Raises
     `ModelError`, which names the model and says what to type ``instead``, for a tokenizer that has
     none of them for some letter.
     """

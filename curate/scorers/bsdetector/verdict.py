@@ -1,4 +1,4 @@
-"""Auto-Correct's arithmetic: the confidence in a verdict, and what becomes of a response. No model here."""
+"""Auto-Correct's arithmetic: the confidence in a verdict, and the decision about a response. No model here."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, final
@@ -17,7 +17,7 @@ ROUNDING: Final = 1e-12  # a confidence this little above the threshold equals i
 @final
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a judge prefers a candidate to the response it is for.
+    """Whether a judge prefers a candidate to the response it would replace.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def verdict_of(choices: Float[np.ndarray, "2 3"], reflection: float) -> Verdict:
 
 
 def shares_of(log_probs: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-    """Return the probabilities of A, B and C among themselves.
+    """Return the probabilities of A, B and C, renormalised to sum to one.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def shares_of(log_probs: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]
 
 
 def decide(is_kept: bool, verdict: Verdict | None, above: float) -> Fate:
-    """Return what becomes of a response.
+    """Decide whether a response is kept, replaced or dropped.
 
     It is replaced where a verdict has a confidence strictly above the threshold and both orders
     agree. Otherwise a response the filter keeps is kept, and any other dropped.

@@ -33,8 +33,8 @@ FEW_EXAMPLES: Final = 1_000
 def devices_for(device: str, workers: int | None, n_tasks: int, n_examples: int) -> list[str]:
     """Return the device of each worker to start: one per GPU, or one per CPU core.
 
-    Never more workers than tasks, and one for so few examples that starting processes would take
-    longer. ``workers`` overrides the count; on several GPUs workers are dealt round-robin.
+    Never more workers than tasks, and only one if there are so few examples that starting processes
+    would take longer. ``workers`` overrides the count; on several GPUs workers are dealt round-robin.
     """
     if workers is None and n_examples < FEW_EXAMPLES:
         workers = 1
@@ -63,8 +63,8 @@ def run_tasks(
     One device runs in this process, several in worker processes that each load a pass once.
     A worker that dies is replaced and its shard run again; a shard that kills two workers ends
     the job with `WorkerError`. ``on_idle`` is called at least every half second.
-    Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; what was reported
-    is finished for good.
+    Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; reported tasks
+    are finished for good.
     """
     with _terminate_as_interrupt():
         if len(devices) == 1:
@@ -90,7 +90,7 @@ def _run_here(
 @final
 @dataclass
 class _Worker:
-    """One worker process, its pipe and the task it is busy with."""
+    """One worker process, its pipe and its current task."""
 
     process: BaseProcess
     connection: Connection
@@ -101,7 +101,7 @@ class _Worker:
 @final
 @dataclass
 class _Team:
-    """The workers of one job and the tasks nobody has taken yet."""
+    """The workers of one job and the tasks not yet taken."""
 
     passes: tuple[PassSpec, ...]
     waiting: deque[ShardTask]
@@ -205,7 +205,7 @@ def _cpu_count() -> int:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment; a process started meanwhile never gets it, we do afterwards."""
+    """Defer Ctrl-C briefly; processes started meanwhile never receive it, we do afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -218,7 +218,7 @@ def _interrupts_held() -> Iterator[None]:
 
 @contextmanager
 def _threads_restored() -> Iterator[None]:
-    """Give this process its compute threads back after it has worked with one."""
+    """Restore this process's compute threads after it has worked with one."""
     before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     try:
         yield

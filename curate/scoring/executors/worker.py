@@ -62,7 +62,7 @@ class TaskReport:
 @final
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """A task that ended in an error; ``error`` is shown as it is when it is one of ours."""
+    """A task that ended in an error; ``error`` is shown as is if it is a `CurateError`."""
 
     task: ShardTask
     error: CurateError | None
@@ -129,7 +129,7 @@ def work(connection: Connection, passes: tuple[PassSpec, ...], device: str) -> N
 
 
 def _exit_with_parent(parent: int) -> None:
-    """End this process when its parent is gone, however the parent died."""
+    """End this process when its parent has died, however it died."""
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
     os._exit(1)

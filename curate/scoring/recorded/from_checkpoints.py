@@ -1,4 +1,4 @@
-"""Trajectories from checkpoints that lie on disk: of a run of this library, or model folders of any trainer."""
+"""Trajectories from checkpoints on disk: of a run of this library, or model folders of any trainer."""
 
 import re
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def trajectory_of_checkpoints(
 ) -> str:
     """Measure the pool at each of some checkpoints; return the id of the score set ``trajectory``.
 
-    Killed, the same call goes on with the shards that are missing. A step is the number at the end
+    If it is killed, the same call resumes with the missing shards. A step is the number at the end
     of a folder's name (``checkpoint-500``), or its place in the list.
 
     Parameters
@@ -85,7 +85,7 @@ def trajectory_of_checkpoints(
     ConfigError
         No folders, or two of one step.
     ModelError
-        A folder is no checkpoint, or has another tokenizer than the first.
+        A folder is not a checkpoint, or its tokenizer differs from the first one's.
     """
     progress = progress or SilentProgress()
     base = resolve_model(config.model, revision=config.revision)
@@ -130,7 +130,7 @@ def trajectory_of_checkpoints(
 
 def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
     if not folders:
-        raise ConfigError("there are no checkpoints; name their folders")
+        raise ConfigError("no checkpoints were given; name their folders")
     saved = []
     for place, folder in enumerate(folders, 1):
         number = _STEP.search(folder.name)
@@ -144,13 +144,13 @@ def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
     for one, other in pairwise(saved):
         if one.step == other.step:
             raise ConfigError(
-                f"checkpoints {one.folder} and {other.folder} are both of step {one.step}; "
+                f"checkpoints {one.folder} and {other.folder} are both from step {one.step}; "
                 "name one of them"
             )
     for one in saved:
         if one.resolved.tokenizer_hash != saved[0].resolved.tokenizer_hash:
             raise ModelError(
-                f"checkpoint {one.folder} has another tokenizer than {saved[0].folder}; "
+                f"checkpoint {one.folder} has a different tokenizer from {saved[0].folder}; "
                 "their losses cannot be compared; name checkpoints of one run"
             )
     return saved

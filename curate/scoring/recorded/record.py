@@ -1,4 +1,4 @@
-"""Run scorers: train the model of their role once, record, and find the recording again for nothing."""
+"""Run scorers: train the model of their role once, record, and reuse the recording for free."""
 
 import shutil
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _SHARE: Final = 2  # first word of a seed, beside those of `curate.train.stream`
 @final
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A score set of a run scorer; ``n_recorded`` examples were measured now, 0 if it was there."""
+    """A score set of a run scorer; ``n_recorded`` examples were measured now; 0 if it was already stored."""
 
     status: "ScoreSetStatus"
     n_recorded: int
@@ -43,7 +43,7 @@ def record(
     """Make sure the recording of a run scorer is in the store; None without a model for its role.
 
     Trains the model on the pool, or a share of it, and measures the whole pool on the way. A
-    killed run goes on from its last checkpoint. The weights are not kept; what the run cost is in
+    killed run resumes from its last checkpoint. The weights are not kept; the cost of the run is in
     the relation ``trials``.
 
     Raises
@@ -51,7 +51,7 @@ def record(
     ConfigError
         The pool is empty, or the recipe does not fit it.
     ModelError
-        The model cannot be used; nothing is put in its place.
+        The model cannot be used; nothing is substituted.
     """
     from curate.models.load import resolve_model
     from curate.scoring.plan import with_template
@@ -60,7 +60,7 @@ def record(
     if wanted not in options.models:
         return None
     if store.n_examples() == 0:
-        raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+        raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
     made, _ = with_template(scorer, options.template)
     assert isinstance(made, RunScorer)
     recipe = made.recipe()
@@ -77,7 +77,7 @@ def record(
         _train(store, recipe, config, alias, run, progress)
     except ConfigError as error:
         raise ConfigError(
-            f"cannot record {alias!r}: {error}; its recipe is set with --set {scorer.name}.FIELD=VALUE"
+            f"cannot record {alias!r}: {error}; set its recipe with --set {scorer.name}.FIELD=VALUE"
         ) from error
     status = _stored(store, run)
     assert status is not None

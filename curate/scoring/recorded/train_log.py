@@ -1,4 +1,4 @@
-"""The approximate trajectory: losses the training steps measured anyway, one per epoch.
+"""The approximate trajectory: losses that the training steps measured anyway, one per epoch.
 
 It costs no forward pass and is not the published method: each example's loss is of the step in which
 it was drawn, so part of what it shows is when that was. Each loss is therefore taken relative to its
@@ -63,7 +63,7 @@ class TrainLogRecorder:
         method = context.config.method
         if epochs is None or epochs < 2 or method.mixture.every is not None:
             raise ConfigError(
-                "source=train_log needs a run of 2 epochs or more over all rows; set epochs, or "
+                "source=train_log needs a run of at least 2 epochs over all rows; set epochs, or "
                 "use the trajectories of the run itself"
             )
         if method.policy.size(2) != 2:
@@ -84,13 +84,13 @@ class TrainLogRecorder:
         self._steps[rows, epoch] = step
 
     def is_stored(self) -> bool:
-        """Return whether the store has the score set of this run already."""
+        """Return whether the store already has the score set of this run."""
         assert self._context is not None
         key = trajectory_key(self._store, self._context, self._losses.shape[1], self.source)
         return complete_set(self._store, key) is not None
 
     def is_due(self, step: int) -> bool:
-        """Never: nothing is measured besides."""
+        """Never: nothing else is measured."""
         return False
 
     def record(self, step: int, model: "TrainedModel", processes: "Processes") -> int:
@@ -141,7 +141,7 @@ class TrainLogRecorder:
         }
 
     def restore(self, tensors: "dict[str, Tensor]") -> None:
-        """Go on from the losses of a checkpoint."""
+        """Continue from the losses of a checkpoint."""
         if _PREFIX + "losses" in tensors:
             self._losses = tensors[_PREFIX + "losses"].numpy().copy()
             self._batch = tensors[_PREFIX + "batch"].numpy().copy()

@@ -39,7 +39,7 @@ FOLDER: Final = "trajectory"
 
 
 def spaced_steps(n_steps: int, points: int) -> tuple[int, ...]:
-    """Return ``points`` evenly spaced steps of a run, the last one included and the start not.
+    """Return ``points`` evenly spaced steps of a run, including the last one but not the start.
 
     Raises `ConfigError` for more points than steps.
 
@@ -57,7 +57,7 @@ def spaced_steps(n_steps: int, points: int) -> tuple[int, ...]:
 
 
 def trajectory_key(store: "Store", context: RunContext, points: int, source: str) -> ScoreKey:
-    """Return what decides a trajectory: the run, the points, how they are measured, and the pool."""
+    """Return what determines a trajectory: the run, the points, how they are measured, and the pool."""
     recipe = {name: value for name, value in context.identity.items() if name != "rows"}
     return ScoreKey(
         scorer=SCORER,
@@ -90,16 +90,16 @@ def template_key(rendering: "Rendering", resolved: "ResolvedModel") -> str:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class PointWork:
-    """Measures the pool at one point after the other, and puts the points together.
+    """Measures the pool at one point after another, and combines the points.
 
-    A finished shard of a point is a file, so that a killed run measures none of them again.
+    A finished shard of a point is a file, so that a resumed run does not measure it again.
 
     Parameters
     ----------
     score_set, shards
-        What is filled, and the pool.
+        The score set to fill, and the pool.
     folder
-        Where unfinished work lies.
+        Folder of unfinished work.
     renderer, rendering, batch_tokens
         How examples become tokens and batches.
     """
@@ -112,7 +112,7 @@ class PointWork:
     batch_tokens: int
 
     def measure(self, step: int, model: "TrainedModel", processes: "Processes | None") -> int:
-        """Measure every shard that is not measured yet; the processes share them. Return tokens run."""
+        """Measure every shard not yet measured, shared among the processes. Return tokens run."""
         count, index = (1, 0) if processes is None else (processes.count, processes.index)
         tokens = 0
         for shard in self.shards[index::count]:
@@ -232,7 +232,7 @@ class TrajectoryRecorder:
         self._done: str | None = None
 
     def begin(self, context: RunContext) -> None:
-        """Find or make the score set; nothing is measured again if it is complete."""
+        """Find or create the score set; nothing is measured again if it is complete."""
         self._steps = spaced_steps(context.n_steps, self._points)
         key = trajectory_key(self._store, context, self._points, self.source)
         self._done = complete_set(self._store, key)
@@ -240,7 +240,7 @@ class TrajectoryRecorder:
             self._work = open_work(self._store, key, self._alias, context)
 
     def is_stored(self) -> bool:
-        """Return whether the store has the score set of this run already."""
+        """Return whether the store already has the score set of this run."""
         return self._done is not None
 
     def observe(self, step: int, rows: Rows, losses: Float[np.ndarray, " n"]) -> None:
@@ -258,8 +258,8 @@ class TrajectoryRecorder:
     def finish(self, processes: "Processes") -> str | None:
         """Store the trajectories; return the id of their score set.
 
-        Raises `TrainError` if a point is missing, because the run stopped early or went on from a
-        checkpoint of a time when it was not recorded.
+        Raises `TrainError` if a point is missing, because the run stopped early or resumed from a
+        checkpoint saved before it was recorded.
         """
         if self._work is None:
             return self._done
@@ -269,7 +269,7 @@ class TrajectoryRecorder:
             raise TrainError(
                 f"the pool was not measured at step {missing[0]} (a recorded run must not stop "
                 "early, and pool and settings must not change between its parts); "
-                "train again into another folder"
+                "train again in another folder"
             )
         if processes.is_main:
             self._work.assemble(self._store, self._steps, str(processes.device))
@@ -277,7 +277,7 @@ class TrajectoryRecorder:
         return self._work.score_set.set_id
 
     def tensors(self) -> "dict[str, Tensor]":
-        """Return nothing: what is measured lies in files."""
+        """Return nothing: measurements are files."""
         return {}
 
     def restore(self, tensors: "dict[str, Tensor]") -> None:
@@ -285,17 +285,17 @@ class TrajectoryRecorder:
 
 
 def complete_set(store: "Store", key: ScoreKey) -> str | None:
-    """Return the id of the score set with this key if the store has all of it."""
+    """Return the id of the score set with this key if it is complete in the store."""
     return next(
         (s.set_id for s in store.score_sets() if s.set_id == key.set_id and s.complete), None
     )
 
 
 def open_work(store: "Store", key: ScoreKey, alias: str, context: RunContext) -> PointWork:
-    """Find or make the score set of a key, and the work that fills it."""
+    """Find or create the score set of a key, and the work that fills it."""
     shards = store.shards()
     if not shards:
-        raise ConfigError("the pool is empty; read some examples first: curate ingest DATA")
+        raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
     micro = context.config.data.micro_tokens
     assert micro is not None
     score_set = store.score_set(key, alias, {"batch_tokens": micro})

@@ -150,7 +150,7 @@ class TestNames:
     def test_a_revision_of_a_folder(self, curate, tiny_model: Path) -> None:
         fails(
             curate,
-            f"ConfigError: --revision 'main' is one on the hub, and {str(tiny_model)!r} is a folder; "
+            f"ConfigError: --revision 'main' is a revision on the hub, but {str(tiny_model)!r} is a folder; "
             "leave --revision out, or give --model as a hub id",
             *SCORE, "-m", tiny_model, "--revision", "main",
         )  # fmt: skip

@@ -231,7 +231,7 @@ def test_server_and_name_belong_together(server):
         ConfigError, match=r"add --set samples.served_model=NAME \(curl .*/v1/models"
     ):
         build(Samples, {"server": server.url})
-    with pytest.raises(ConfigError, match="names a model of a server, and there is none"):
+    with pytest.raises(ConfigError, match="names a server's model, but no server is given"):
         build(Samples, {"served_model": "tiny"})
     from curate.scorers.confidence import Confidence
 

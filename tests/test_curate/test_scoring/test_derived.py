@@ -281,7 +281,7 @@ def test_parts_that_are_missing_or_of_other_examples_are_refused(tmp_path):
 
     one, other = part("one.parquet", "a", "b"), part("two.parquet", "a", "c")
     assert Inputs.read({"p": one, "q": one}).take([1])["q.x"].tolist() == [1.0]
-    with pytest.raises(ScoreError, match="holds other examples than"):
+    with pytest.raises(ScoreError, match="holds different examples from"):
         Inputs.read({"p": one, "q": other})
     with pytest.raises(ScoreError, match="the scores 'q' of this shard are not at"):
         Inputs.read({"p": one, "q": tmp_path / "none.parquet"})

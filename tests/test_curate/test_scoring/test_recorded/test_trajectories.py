@@ -131,7 +131,7 @@ def test_train_log_keeps_one_loss_an_epoch(pool, config, tmp_path):
     assert record.cost.other_tokens == 0
     reasons = pool.query("select reason, count(*) as n from failures group by 1").to_pylist()
     assert reasons == [{"reason": "not_trained_on", "n": 20}]
-    with pytest.raises(ConfigError, match="source=train_log needs a run of 2 epochs or more"):
+    with pytest.raises(ConfigError, match="source=train_log needs a run of at least 2 epochs"):
         train(config(), rows, tmp_path / "short", recorder=TrainLogRecorder(pool))
 
 
