@@ -53,7 +53,7 @@ def load_yes_no(context: LoadContext, limit: int) -> TextModel:
         if report["missing_keys"]:
             what = f"without {min(report['missing_keys'])}"
         raise ModelError(
-            f"model {name!r} is {what}, and a whole T5 model is needed, such as "
+            f"model {name!r} is {what}, but a whole T5 model is needed, such as "
             "MingZhong/unieval-dialog"
         )
     tokenizer: Any = load_tokenizer(str(folder))

@@ -1,4 +1,4 @@
-"""Short-lived connections to the DuckDB file: waiting for a lock, and one error per known cause."""
+"""Short-lived connections to the DuckDB file: waits for a lock; one error per known cause."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _HOLDER: Final = re.compile(r"held in (.*?)\s*\(PID (\d+)\)")
 
 @contextmanager
 def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the DuckDB file, waiting for another process to let go of it, and close it afterwards.
+    """Open the DuckDB file, waiting for another process to release it, and close it afterwards.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def _explained(error: duckdb.Error, path: Path) -> StoreError:
     if "Permission denied" in text or "Read-only file system" in text:
         return StoreError(
             f"cannot write {path}: it is read-only here; make the file and its folder writable "
-            "for this user, or copy the store (the file and its .parts folder) to a folder that is"
+            "for this user, or copy the store (the file and its .parts folder) to a writable folder"
         )
     if _LOCKED in text:
         return _held(error, path, 0)

@@ -57,7 +57,7 @@ _ASSIGN: Final = """create or replace table assigned as
 @final
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What an ingest adds: ``index`` lists new examples, ``seen`` those the pool had already."""
+    """What an ingest adds: ``index`` lists new examples, ``seen`` those the pool already had."""
 
     index: Path
     seen: Path
@@ -66,12 +66,12 @@ class Cut:
 
 
 def shard_size(n_new: int) -> int:
-    """Return how many examples a shard of an ingest of ``n_new`` new examples is to have."""
+    """Return how many examples each shard should hold for an ingest of ``n_new`` new examples."""
     return min(MAX_SHARD, max(MIN_SHARD, n_new // SHARDS_WANTED))
 
 
 def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
-    """Find the examples the pool does not have yet and write them in shards.
+    """Find the examples the pool does not have yet and write them as shards.
 
     Groups are kept whole and in the order of their first row. Sorting and joining spill into
     ``folder``, so memory does not grow with the number of rows.

@@ -1,7 +1,7 @@
 """The one grammar of ``--where``, ``--rank`` and every other expression.
 
 An expression is parsed into a tree and only the tree is turned into SQL, with every name
-quoted and every literal escaped: nothing else of the text can reach the database. Numbers are
+quoted and every literal escaped: nothing else in the text can reach the database. Numbers are
 64-bit floats. A result that is undefined (division by zero, logarithm of a negative number,
 overflow) is null, as is anything computed from null; a condition that is null does not hold.
 """
@@ -28,7 +28,7 @@ Kind = Literal["number", "text", "bool", "null"]
 @final
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What a column name stands for: trusted SQL, and the kind of its values."""
+    """The meaning of a column name: trusted SQL, and the kind of its values."""
 
     sql: str
     kind: Kind
@@ -44,7 +44,7 @@ class _Function:
 
 
 def _finite(sql: str) -> str:
-    """Wrap a float expression so that what is not finite becomes null; its text stays once."""
+    """Wrap a float expression so that non-finite values become null; its text appears once."""
     return f"list_transform([{sql}], lambda v: case when isfinite(v) then v end)[1]"
 
 
@@ -112,7 +112,7 @@ def parse(text: str) -> Parsed:
 
 @final
 class _Compiler:
-    """Turns a tree into SQL; knows nothing of the text but for its error messages."""
+    """Turns a tree into SQL; uses the text only for error messages."""
 
     def __init__(self, text: str, available: Mapping[str, Column]) -> None:
         self._text = text
@@ -140,17 +140,17 @@ class _Compiler:
         column = self.compile(node)
         if column.kind != "null" and column.kind not in kinds:
             wanted = " or ".join(kinds)
-            fail(self._text, node.at, f"this is {column.kind}, and {wanted} is needed")
+            fail(self._text, node.at, f"this is {column.kind}, but {wanted} is needed")
         return f"null::{_CASTS[kinds[0]]}" if column.kind == "null" else column.sql
 
     def _same(self, nodes: Sequence[Node]) -> tuple[Kind, list[str]]:
-        """Compile operands that must be of one kind; null is of any."""
+        """Compile operands that must be of one kind; null fits any kind."""
         columns = [self.compile(node) for node in nodes]
         kinds = [c.kind for c in columns if c.kind != "null"]
         kind: Kind = kinds[0] if kinds else "null"
         for node, column in zip(nodes, columns, strict=True):
             if column.kind not in (kind, "null"):
-                fail(self._text, node.at, f"this is {column.kind}, and {kind} is needed")
+                fail(self._text, node.at, f"this is {column.kind}, but {kind} is needed")
         return kind, [c.sql for c in columns]
 
     def _arithmetic(self, node: Call) -> Column:
@@ -163,7 +163,9 @@ class _Compiler:
     def _compare(self, node: Call) -> Column:
         kind, (left, right) = self._same(node.operands)
         if kind == "bool" and node.name not in ("=", "<>"):
-            fail(self._text, node.at, "true and false have no order", "compare them with = or !=")
+            fail(
+                self._text, node.at, "true and false cannot be ordered", "compare them with = or !="
+            )
         return Column(f"({left} {node.name} {right})", "bool")
 
     def _logic(self, node: Call) -> Column:
@@ -183,7 +185,9 @@ class _Compiler:
     def _between(self, node: Call) -> Column:
         kind, (value, low, high) = self._same(node.operands)
         if kind == "bool":
-            fail(self._text, node.at, "true and false have no order", "compare them with = or !=")
+            fail(
+                self._text, node.at, "true and false cannot be ordered", "compare them with = or !="
+            )
         return Column(f"({value} between {low} and {high})", "bool")
 
     def _like(self, node: Call) -> Column:

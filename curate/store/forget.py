@@ -1,4 +1,4 @@
-"""Removing examples for good: decided by one small file, then carried out, resumed after a kill."""
+"""Deletes examples for good: one small file records the decision; a kill is resumed from it."""
 
 import json
 import os
@@ -33,8 +33,8 @@ FOLDER: Final = "forgotten"
 def forget(store: "Store", where: str, *, dry_run: bool) -> dict[str, Any]:
     """Remove the examples that satisfy a condition, with their rows, texts and scores.
 
-    Selections keep their rows; `Store.selection` counts those that are gone. What was written to
-    replace their responses goes too. Killed at any moment
+    Selections keep their rows; `Store.selection` counts those that were deleted. Revisions of their
+    responses are deleted too. If the process is killed
     after the decision is on disk, the next opening of the store carries it out.
     """
     with store.connect() as con:
@@ -139,7 +139,7 @@ def _delete(con: duckdb.DuckDBPyConnection, shards: Sequence[str]) -> None:
 
 
 def _recount(con: duckdb.DuckDBPyConnection, shape: schema.SetShape, shards: str) -> None:
-    """Count anew what a partial set holds of some shards: its entries, scores and failures."""
+    """Recount what a partial set holds of some shards: its entries, scores and failures."""
     con.execute(
         f"""update internal.set_shards s set n_examples =
             (select count(*) from internal.examples e where e.shard = s.shard and

@@ -252,7 +252,7 @@ class Parser:
     def _string(self, token: _Token) -> str:
         value = token.value[1:-1].replace("''", "'")
         if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-            fail(self._text, token.at, "the text holds a character that cannot be stored")
+            fail(self._text, token.at, "the text contains a character that cannot be stored")
         return value
 
 
@@ -311,6 +311,6 @@ def fail(text: str, at: int, what: str, advice: str = "") -> NoReturn:
 
 
 def unknown(text: str, at: int, what: str, name: str, known: Sequence[str]) -> NoReturn:
-    """Raise for a name nobody knows, with the nearest spelling and all there are."""
-    advice = f"{did_you_mean(name, known)}; there are: {', '.join(known) or 'none'}"
+    """Raise for an unknown name, with the nearest spelling and all known names."""
+    advice = f"{did_you_mean(name, known)}; available: {', '.join(known) or 'none'}"
     fail(text, at, f"unknown {what} {name!r}", advice.removeprefix("; "))

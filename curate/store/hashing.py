@@ -1,4 +1,4 @@
-"""The content hash of a score set: the same values give the same hash, however they were stored."""
+"""The content hash of a score set: equal values give equal hashes, however they were stored."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Looking after a store: what is in it, what is wrong with it, what can go."""
+"""Maintains a store: what is in it, what is wrong with it, what can be deleted."""
 
 import shutil
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def check(store: "Store") -> list[Finding]:
                     "warning",
                     "uncommitted",
                     f"{len(written)} parts of score set {found.set_id} ({found.alias}) are written "
-                    "and not in the database yet",
+                    "but not in the database yet",
                     f"run the same command again: curate score --scorer {found.key.scorer}",
                 )
             )

@@ -1,4 +1,4 @@
-"""Selections that exclude one another, changed example by example in one transaction."""
+"""Mutually exclusive selections, changed example by example in one transaction."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,14 +25,14 @@ def move(
     ids
         Examples of the pool; `DataError` for any other, and nothing changes then.
     to
-        Id of the selection they go into, at its end; None takes them out of all.
+        Id of the selection to append them to; None removes them from all.
     among
-        Record of each selection by its id, without counts; one that does not exist yet is made
-        when it gets its first example. ``reason`` in it becomes the reason of its rows.
+        Record of each selection by its id, without counts; one that does not exist yet is created
+        with its first example. ``reason`` in it becomes the reason of its rows.
 
     Returns
     -------
-    How many examples each of the selections has then.
+    How many examples each of the selections then has.
     """
     asked = list(dict.fromkeys(ids))
     moved = set(asked)

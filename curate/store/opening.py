@@ -1,4 +1,4 @@
-"""Opening a store: creating it, checking it, finishing what a killed process began."""
+"""Opens a store: creates it, checks it, finishes what a killed process began."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ FOLDERS = (
 
 
 def open_store(store: "Store", *, create: bool) -> None:
-    """Make sure the store exists, is whole and is readable by this version."""
+    """Make sure the store exists, is complete and is readable by this version."""
     if not store.path.exists():
         _refuse_orphaned_parts(store)
         if not create:
@@ -76,7 +76,7 @@ def make_folders(store: "Store") -> None:
 
 
 def remove_dead_staging(store: "Store") -> int:
-    """Delete staging folders whose process is gone; return how many."""
+    """Delete staging folders of dead processes; return how many."""
     removed = 0
     for folder in store.parts.glob(".staging-*.tmp-*"):
         if owner_is_dead(folder):

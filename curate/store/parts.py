@@ -1,4 +1,4 @@
-"""Files of the store, written so that a reader sees the whole file or none. No database here."""
+"""Files of the store, written so that a reader sees the whole file or nothing. No database here."""
 
 import errno
 import json
@@ -143,9 +143,9 @@ def owner() -> str:
 
 
 def owner_is_dead(path: Path) -> bool:
-    """Return whether the process that made a temporary file or folder is gone.
+    """Return whether the process that made a temporary file or folder has died.
 
-    A file of another machine counts as abandoned when nobody touched it for a day.
+    A file of another machine counts as abandoned if it was not touched for a day.
     """
     host, _, pid = path.name.partition(TMP_MARK)[2].rpartition("-")
     if host != owner().rpartition("-")[0] or not pid.isdigit():
@@ -160,7 +160,7 @@ def owner_is_dead(path: Path) -> bool:
 
 
 def remove_stale_temporaries(folder: Path) -> int:
-    """Delete temporary files directly in ``folder`` whose process is gone; return how many."""
+    """Delete temporary files of dead processes directly in ``folder``; return how many."""
     removed = 0
     if not folder.is_dir():
         return 0
@@ -180,6 +180,6 @@ def _disk_error(error: OSError, path: Path) -> StoreError | None:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(
             f"cannot write {path}: it is read-only here; make its folder writable for this user, "
-            "or copy the store to a folder that is"
+            "or copy the store to a writable folder"
         )
     return None

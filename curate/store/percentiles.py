@@ -1,4 +1,4 @@
-"""Where the scores of one example stand among those of the pool."""
+"""How the scores of one example rank within the pool."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -127,7 +127,7 @@ def _resolve(con: duckdb.DuckDBPyConnection, name: str) -> str:
     found = [i for (i,) in by_external]
     kind = "input id"
     if not found and len(name) >= MIN_PREFIX:
-        kind = "beginning of an id"
+        kind = "id prefix"
         found = [
             i
             for (i,) in con.execute(
@@ -137,8 +137,8 @@ def _resolve(con: duckdb.DuckDBPyConnection, name: str) -> str:
         ]
     if not found:
         raise DataError(
-            f"no example {name!r} in the store; give an id, at least {MIN_PREFIX} characters of "
-            "its beginning, or the id the input data gave it"
+            f"no example {name!r} in the store; give an id, a prefix of at least {MIN_PREFIX} "
+            "characters, or its id in the input data"
         )
     if len(found) > 1:
         shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
@@ -237,7 +237,7 @@ def first_rows(store: "Store", ids: Sequence[str], *, duplicates: bool) -> pa.Ta
 
 
 def raw_records(store: "Store", dataset: str, positions: Sequence[int]) -> pa.Table:
-    """Return input rows unchanged, reading only the row groups they lie in."""
+    """Return input rows unchanged, reading only the row groups that hold them."""
     with store.connect() as con:
         check_datasets(con, [dataset])
     known = pq.read_table(store.parts / "rows" / f"{dataset}.parquet", columns=["position"])

@@ -1,4 +1,4 @@
-"""The vectors of a score set in two dimensions, computed once and kept beside the store."""
+"""The vectors of a score set projected to two dimensions, computed once and cached."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ FITTED: Final = 50_000  # vectors the axes are computed from
 def projected(store: "Store", set_id: str, column: str) -> tuple[Points, Ids]:
     """Return the first two principal components of stored vectors, (m, 2), and their ids, sorted.
 
-    The axes are those of `FITTED` vectors drawn evenly, and of all where there are fewer; every
+    The axes are those of `FITTED` vectors drawn evenly, or of all if there are fewer; every
     vector is projected. Deterministic. A component with no variance is 0. The first call for a
     state of the set reads all its vectors, the next ones a file in the cache.
     """

@@ -1,4 +1,4 @@
-"""Writing the DuckDB file anew from the folder of parts alone."""
+"""Rebuilds the DuckDB file from the folder of parts alone."""
 
 import os
 from pathlib import Path
@@ -14,10 +14,10 @@ from curate.store.records import ScoreKey, ScoreSet, canonical_json, utc_now
 
 
 def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
-    """Replace the DuckDB file of a store by one made from its parts, and return what was found.
+    """Replace a store's DuckDB file with one built from its parts, and return what was found.
 
-    The file may be missing or corrupt. Content hashes are those of before. Atomic: the new file
-    takes the old one's place when it is whole.
+    The file may be missing or corrupt. Content hashes do not change. Atomic: the new file
+    replaces the old one once it is complete.
 
     Raises
     ------
@@ -30,8 +30,8 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     parts = target.with_name(target.stem + ".parts")
     if not (parts / "datasets").is_dir():
         raise StoreError(
-            f"cannot rebuild {target}: the folder of parts {parts} is missing; move it back beside "
-            "where the store is to be"
+            f"cannot rebuild {target}: the folder of parts {parts} is missing; move it back to "
+            "where the store should be"
         )
     _refuse_held(target, parts, wait_s)
     temporary = target.with_name(f".{target.name}.tmp-{owner()}")

@@ -1,4 +1,4 @@
-"""What the store hands out: small frozen records, without a database behind them."""
+"""Small frozen records that the store returns, independent of the database."""
 
 import hashlib
 import json
@@ -48,7 +48,7 @@ class Dataset:
         The layout of a row: alpaca, sharegpt, messages, prompt-completion, prompt-response or
         preference.
     columns
-        Which input column plays which part.
+        Which input column has which role.
     content_hash
         Hash of the bytes and of everything that decides how they are read.
     n_rows
@@ -104,7 +104,7 @@ class IngestCounts:
 @final
 @dataclass(frozen=True, slots=True)
 class ScoreKey:
-    """Everything that decides the values of a score set: change any field and it is another set.
+    """Everything that determines the values of a score set: change any field and it is another set.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class ScoreKey:
     tokenizer
         Hash of the tokenizer (and of its chat template), or None.
     template, max_length, dtype
-        Rendering, truncation and resolved dtype, or None where they play no part.
+        Rendering, truncation and resolved dtype, or None if not applicable.
     inputs
         Score sets a pool scorer read, by alias; under ``pool`` the hash of the pool it saw. Under
         ``part`` the hash of the ids of a partial set, which holds scores of those examples only.
@@ -147,7 +147,7 @@ class ScoreKey:
 
     @property
     def is_partial(self) -> bool:
-        """Whether the set is meant to hold a part of the pool only."""
+        """Whether the set is meant to hold only part of the pool."""
         return PART_INPUT in self.inputs
 
 
@@ -156,8 +156,8 @@ class ScoreKey:
 class ScoreSet:
     """One score set of a store: its key, its names, and the run parameters it was created with.
 
-    ``run`` is what the first run was told (token budget of a batch, ...): later runs reuse it, so
-    that a resumed job computes the same bits. ``folder`` is where its parts go.
+    ``run`` holds the parameters of the first run (token budget of a batch, ...); later runs reuse them,
+    so that a resumed job computes the same bits. ``folder`` is where its parts go.
     """
 
     set_id: str
@@ -181,7 +181,7 @@ class ScoreSetStatus:
     ``n_examples`` counts the examples with an entry, ``n_failed`` those of them whose entry is a
     failure. ``complete``: every example of the pool has an entry. ``stale``: the pool changed since
     a pool scorer read it. ``partial``: only some examples were to be scored; such a set is never
-    complete, and nothing reads it that does not name it by its id. ``content_hash`` is None until
+    complete, and is read only by its id. ``content_hash`` is None until
     the set was finished once.
     """
 
@@ -209,7 +209,7 @@ class ScoreSetStatus:
 @final
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing `doctor` found: ``level`` is ok, warning or error; ``action`` what to type."""
+    """One finding of `doctor`: ``level`` is ok, warning or error; ``action`` is what to type."""
 
     level: Literal["ok", "warning", "error"]
     check: str

@@ -31,7 +31,7 @@ ROWS_SCHEMA: Final = pa.schema(
 
 
 def save(store: "Store", record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
-    """Store a selection with its revisions; what it had is replaced."""
+    """Store a selection with its revisions, replacing earlier ones."""
     path = _path(store.parts, record["selection_id"])
     with store.write() as con:
         write_parquet(path, revised.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA))
@@ -50,7 +50,7 @@ def insert(con: duckdb.DuckDBPyConnection, selection_id: str, rows: Path) -> Non
 
 
 def of_selection(store: "Store", selection_id: str) -> pa.Table:
-    """Return the revisions of a selection; `StoreError` if the file of their texts is gone."""
+    """Return the revisions of a selection; `StoreError` if the file of their texts was deleted."""
     with store.connect() as con:
         full_id = selections.resolve(con, selection_id)
         n = scalar(con, "select count(*) from revisions where selection_id = ?", [full_id])

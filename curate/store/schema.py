@@ -82,7 +82,7 @@ def initial_statements(parts: Path, created_at: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class SetShape:
-    """What the views need to know of a score set; ``columns`` maps names to scorer dtypes.
+    """What the views need to know about a score set; ``columns`` maps names to scorer dtypes.
 
     ``partial``: it holds a part of the pool only, and is never complete.
     """
@@ -105,7 +105,7 @@ class SetShape:
 
 
 def refresh_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
-    """Define the documented relations anew: datasets, score sets or the folder changed."""
+    """Redefine the documented relations after datasets, score sets or the folder changed."""
     datasets = _names(connection, "select dataset_id from internal.datasets order by ordinal")
     sharded = _names(connection, "select distinct dataset from internal.shards order by dataset")
     for statement in _pool_views(parts, datasets, sharded):
@@ -114,7 +114,7 @@ def refresh_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
 
 
 def refresh_score_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
-    """Define ``scores``, ``vectors`` and the relation of each score set anew."""
+    """Redefine ``scores``, ``vectors`` and the relation of each score set."""
     shapes = set_shapes(connection)
     newest = tuple(_newest(shapes).items())
     for statement in _score_views(parts, shapes, newest):

@@ -1,4 +1,4 @@
-"""Score sets: creating them, taking parts in, and proving what they hold."""
+"""Score sets: creates them, commits parts, and verifies what they hold."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def pending_shards(
 
 
 def commit_parts(store: "Store", score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
-    """Take finished parts into the database, in one transaction."""
+    """Commit finished parts to the database, in one transaction."""
     if not shard_ids:
         return
     with store.write() as con:
@@ -134,7 +134,7 @@ def commit_parts(store: "Store", score_set: ScoreSet, shard_ids: Sequence[str]) 
 def commit_in(
     con: duckdb.DuckDBPyConnection, parts: Path, score_set: ScoreSet, shard_ids: Sequence[str]
 ) -> None:
-    """Take parts in, inside the caller's transaction."""
+    """Commit parts inside the caller's transaction."""
     done = _committed(con, score_set.set_id)
     new = [shard_id for shard_id in dict.fromkeys(shard_ids) if shard_id not in done]
     for start in range(0, len(new), SHARDS_AT_ONCE):
@@ -146,7 +146,7 @@ def commit_in(
 def finish(store: "Store", score_set: ScoreSet) -> ScoreSetStatus:
     """Recompute the counts and the content hash of a score set from what is committed.
 
-    Half-written parts of killed processes, complete by now under other names, are removed.
+    Half-written parts of killed processes, since completed under other names, are removed.
     """
     content_hash = hashing.content_hash(store, score_set)
     remove_stale_temporaries(score_set.folder)

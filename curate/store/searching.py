@@ -1,8 +1,8 @@
 """Searching the texts of the pool for words, best matches first.
 
-DuckDB has full text search in an extension that it downloads, so this is a search of our own, which
-needs no network and no index to keep up to date. It reads the text files once and leaves the
-database alone.
+DuckDB's full text search is an extension that must be downloaded, so this is our own search, which
+needs no network and no index to keep up to date. It reads the text files once and does not touch
+the database.
 """
 
 import re
@@ -22,9 +22,9 @@ _K1, _B = 1.2, 0.75  # the usual constants of BM25
 
 
 def search(snapshot: Snapshot, query: str) -> tuple[Mask, Values]:
-    """Find the examples whose prompt or last response has every word, upper and lower case alike.
+    """Find the examples whose prompt or last response contains every word, ignoring case.
 
-    A word matches anywhere, inside of longer words too. Words in double quotes are one phrase;
+    A word matches anywhere, also inside longer words. Words in double quotes are one phrase;
     those after a minus must not occur. An example whose id begins with the only word is found too.
 
     Parameters
@@ -63,7 +63,7 @@ def search(snapshot: Snapshot, query: str) -> tuple[Mask, Values]:
 
 
 def terms(query: str) -> tuple[list[str], list[str]]:
-    """Return what must occur and what must not, in lower case; `ConfigError` for neither.
+    """Return what must occur and what must not, in lower case; `ConfigError` if there is neither.
 
     Examples
     --------
@@ -82,11 +82,11 @@ def terms(query: str) -> tuple[list[str], list[str]]:
         )
     if len(wanted) + len(unwanted) > MAX_WORDS:
         raise ConfigError(
-            f"the search has {len(wanted) + len(unwanted)} words, and at most {MAX_WORDS} are "
-            "looked for; put a phrase in double quotes"
+            f"the search has {len(wanted) + len(unwanted)} words, but at most {MAX_WORDS} are "
+            "searched for; put a phrase in double quotes"
         )
     if any("\0" in t or any("\ud800" <= c <= "\udfff" for c in t) for t in (*wanted, *unwanted)):
-        raise ConfigError("the search holds a character that cannot be stored; type it without")
+        raise ConfigError("the search contains a character that cannot be stored; remove it")
     return wanted, unwanted
 
 

@@ -72,7 +72,7 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path
 
 
 def load(store: "Store", selection_id: str) -> dict[str, Any]:
-    """Return a selection's record; ``n_forgotten`` counts its rows that left the pool since."""
+    """Return a selection's record; ``n_forgotten`` counts its rows no longer in the pool."""
     with store.connect() as con:
         full_id = resolve(con, selection_id)
         (manifest,) = con.execute(
@@ -94,7 +94,7 @@ def rows(store: "Store", selection_id: str) -> pa.Table:
 
 
 def listed(store: "Store", selection_id: str, *, in_pool: bool) -> list[str]:
-    """Return the ids of a selection in order of rank; none where there is no such selection."""
+    """Return the ids of a selection in order of rank; none if there is no such selection."""
     present = "and id in (select id from internal.examples)" if in_pool else ""
     with store.connect() as con:
         rows = con.execute(
@@ -105,7 +105,7 @@ def listed(store: "Store", selection_id: str, *, in_pool: bool) -> list[str]:
 
 
 def resolve(con: duckdb.DuckDBPyConnection, selection_id: str) -> str:
-    """Return the full id of a selection named by its id or an unambiguous beginning of it."""
+    """Return the full id of a selection named by its id or an unambiguous prefix."""
     known = [
         i
         for (i,) in con.execute(
@@ -118,7 +118,9 @@ def resolve(con: duckdb.DuckDBPyConnection, selection_id: str) -> str:
     if len(found) == 1:
         return str(found[0])
     if found:
-        raise DataError(f"selection {selection_id!r} is the beginning of: {', '.join(found)}")
+        raise DataError(
+            f"selection {selection_id!r} is a prefix of several ids: {', '.join(found)}"
+        )
     shown = ", ".join(known[:5]) or "none"
     raise DataError(f"no selection {selection_id!r} in the store; the newest are: {shown}")
 

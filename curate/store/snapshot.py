@@ -1,4 +1,4 @@
-"""A copy of the pool's numbers in memory: looking around in it keeps the store from nobody."""
+"""A copy of the pool's numbers in memory: browsing it never blocks the store."""
 
 import re
 import threading
@@ -33,7 +33,7 @@ _CODED: Final = ("source", "dataset", "shard")
 @final
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A column one can filter by: its name, kind, and the score set it is of (None: a fact)."""
+    """A column to filter by: its name, kind, and score set (None: a fact)."""
 
     name: str
     kind: Kind
@@ -98,14 +98,14 @@ class Snapshot:
         return len(self.ids)
 
     def array(self, name: str) -> pa.Array:
-        """Return a column, (n,), null where there is no value; `DataError` for an unknown one."""
+        """Return a column, (n,), null where there is no value; `DataError` for an unknown column."""
         with self._loading:
             if name not in self._loaded:
                 self._load(self._known(name))
             return self._loaded[name]
 
     def values(self, name: str) -> Values:
-        """Return a number or a truth value as floats, (n,), NaN where there is none."""
+        """Return a numeric or boolean column as floats, (n,), NaN where there is no value."""
         found: Values = (
             pc.cast(self.array(name), pa.float64()).to_numpy(zero_copy_only=False).astype(float)
         )
@@ -202,7 +202,7 @@ class Snapshot:
 
     @contextmanager
     def memory(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Connect to an empty database in memory, which has nothing to do with the store's file."""
+        """Connect to an empty database in memory, independent of the store's file."""
         with memory_connection(self._store.parts / "cache" / "spill") as con:
             yield con
 
@@ -250,7 +250,7 @@ def memory_connection(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def state(con: duckdb.DuckDBPyConnection) -> str:
-    """Return a hash that changes whenever a snapshot made now would be another one."""
+    """Return a hash that changes whenever a new snapshot would differ."""
     sets = [(alias, shape.set_id) for alias, shape in newest_shapes(con).items()]
     return digest(canonical_json([meta(con, "pool_version"), sets]), 8)
 

@@ -36,7 +36,7 @@ from curate.store.writer import PoolWriter
 class Store:
     """A pool, its scores and its selections: ``curate.duckdb`` and ``curate.parts/`` beside it.
 
-    No connection outlives one method call, and what is returned are copies, so any number of
+    No connection outlives one method call, and results are copies, so any number of
     processes can use one store in turn.
 
     Parameters
@@ -44,7 +44,7 @@ class Store:
     path
         The DuckDB file. The folder of parts has its name with the ending ``.parts``.
     create
-        Whether to make an empty store where there is none.
+        Whether to create an empty store if there is none.
     wait_s
         Seconds to wait while another process holds the file.
 
@@ -80,7 +80,7 @@ class Store:
         """Run one read-only SQL statement over the documented relations; return a copy in Arrow.
 
         Raises `ConfigError` for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN). EXPLAIN
-        ANALYZE is refused: it carries out what it explains.
+        ANALYZE is refused: it runs the statement it explains.
         """
         with self.connect() as con:
             try:
@@ -128,7 +128,7 @@ class Store:
         Parameters
         ----------
         example_id_or_external
-            An id, the beginning of one (at least 6 characters), or an id of the input data.
+            An id, an id prefix (at least 6 characters), or an id of the input data.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Store:
     def score_set(self, key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
         """Find the score set with this key, or create it.
 
-        The ``run`` parameters given at its creation win over those given later. A new alias of
+        The ``run`` parameters given at its creation take precedence over those given later. A new alias of
         an old set is added to its names.
         """
         return scores.score_set(self, key, alias, run)
@@ -181,7 +181,7 @@ class Store:
         return scores.pending_shards(self, score_set, shards)
 
     def commit_parts(self, score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
-        """Take finished parts into the database, in one transaction.
+        """Commit finished parts to the database, in one transaction.
 
         Parts committed before are left alone. Vectors stay in Parquet.
 
@@ -231,7 +231,7 @@ class Store:
         tokens_set
             Set of the ``length`` scorer: tokens are prompt_tokens + response_tokens.
         max_examples
-            Keep only the first so many, in order of id.
+            Keep at most this many, in order of id.
 
         Raises
         ------
@@ -266,7 +266,7 @@ class Store:
         selections.save(self, record, rows)
 
     def selection(self, selection_id: str) -> dict[str, Any]:
-        """Return a selection's record, by id or by an unambiguous beginning of it."""
+        """Return a selection's record, by id or by an unambiguous prefix."""
         return selections.load(self, selection_id)
 
     def selection_rows(self, selection_id: str) -> pa.Table:
@@ -274,7 +274,7 @@ class Store:
         return selections.rows(self, selection_id)
 
     def listed(self, selection_id: str, *, in_pool: bool = False) -> list[str]:
-        """Return the ids of a selection in order of rank; none where there is no such selection.
+        """Return the ids of a selection in order of rank; none if there is no such selection.
 
         ``in_pool`` leaves out those that are no longer in the pool.
         """
@@ -283,8 +283,8 @@ class Store:
     def save_revised(self, record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
         """Store a selection as `save_selection` does, with responses that replace its examples' own.
 
-        ``revised`` is as `revisions` returns it. Both in one transaction: nobody can read or
-        collect the one without the other.
+        ``revised`` is as `revisions` returns it. Both in one transaction: neither can be read or
+        collected without the other.
         """
         revisions.save(self, record, rows, revised)
 
@@ -340,5 +340,5 @@ class Store:
         return forget.forget(self, where, dry_run=dry_run)
 
     def rebuild(self) -> dict[str, Any]:
-        """Write the DuckDB file anew from the folder of parts; return what was found."""
+        """Rebuild the DuckDB file from the folder of parts; return what was found."""
         return rebuild.rebuild(self.path, wait_s=self.wait_s)

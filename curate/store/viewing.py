@@ -1,4 +1,4 @@
-"""Building a view: which examples are eligible, and their columns as arrays in order of id."""
+"""Builds a view: which examples are eligible, and their columns as arrays in order of id."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -318,7 +318,7 @@ def condition_sql(where: Parsed, available: Mapping[str, Column]) -> str:
     condition = where.to_sql(available)
     if condition.kind not in ("bool", "null"):
         raise ExpressionError(
-            f"--where {where.text!r} is {condition.kind}, and a condition is needed; "
+            f"--where {where.text!r} is {condition.kind}, but a condition is needed; "
             "compare it with something, as in: n_chars > 100"
         )
     return f"coalesce({condition.sql}, false)"

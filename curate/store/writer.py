@@ -1,4 +1,4 @@
-"""Writing a new dataset into the pool: everything is staged first, then appears in one step."""
+"""Writes a new dataset to the pool: everything is staged first, then appears in one step."""
 
 import json
 import os
@@ -98,7 +98,7 @@ class PoolWriter:
         """
         if batch.num_rows != raw.num_rows:
             raise DataError(
-                f"{batch.num_rows} examples for {raw.num_rows} input rows; there must be as many"
+                f"{batch.num_rows} examples for {raw.num_rows} input rows; the numbers must be equal"
             )
         if batch.num_rows == 0:
             return
@@ -111,15 +111,15 @@ class PoolWriter:
         self._n_rows += batch.num_rows
 
     def skip(self, position: int, place: str, reason: str) -> None:
-        """Record an input row that was left out, where it stands and why."""
+        """Record an input row that was left out: its position and why."""
         self._skipped.append((position, place, reason))
 
     def commit(self) -> IngestCounts:
         """Make the dataset part of the pool, in one step, and return the counts.
 
         Rows with the id of an earlier row or of the pool become further rows of that example. The
-        others are cut into shards; a group is never split. Killed at any moment, the store has
-        either all of it or nothing, and the same ingest can be run again.
+        others are cut into shards; a group is never split. If it is killed at any moment, the store has
+        either all of it or nothing, and the same ingest can be rerun.
         """
         store = self._store
         with full_disk_as_error(self._folder):
@@ -159,7 +159,7 @@ class PoolWriter:
         )
 
     def abort(self) -> None:
-        """Drop what is staged; the pool stays as it was. Does nothing after `commit`."""
+        """Drop what is staged; the pool is unchanged. Does nothing after `commit`."""
         for part in (self._staged, self._rows, self._raw):
             part.drop()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -182,7 +182,9 @@ class PoolWriter:
         steps = np.diff(positions, prepend=self._last_position)
         if (steps <= 0).any():
             at = int(positions[int((steps <= 0).argmax())])
-            raise DataError(f"position {at} is not after the row before it; append rows in order")
+            raise DataError(
+                f"position {at} does not follow the row before it; append rows in order"
+            )
         for name in ("id", "group_id"):
             matches = pc.match_substring_regex(table[name], HEX_PATTERN)
             if not pc.all(pc.fill_null(matches, False)).as_py():
@@ -195,12 +197,12 @@ class PoolWriter:
             con, "select count(*) from internal.datasets where dataset_id = ?", [dataset_id]
         ):
             raise StoreError(
-                f"dataset {dataset_id!r} is in the store already; another process ingested it "
+                f"dataset {dataset_id!r} is already in the store; another process ingested it "
                 "meanwhile; run the same command again to use it"
             )
 
     def _move_in(self, made: Cut) -> None:
-        """Rename the staged files to their final names; leftovers of a killed ingest give way."""
+        """Rename the staged files to their final names; leftovers of a killed ingest are replaced."""
         name = self._dataset.dataset_id
         parts = self._store.parts
         moves = {
@@ -283,7 +285,7 @@ class _Rows:
             self._writer = None
 
     def drop(self) -> None:
-        """Close the file without what still waits; a full disk is no obstacle."""
+        """Close the file and drop buffered rows; works even if the disk is full."""
         writer, self._writer, self._waiting = self._writer, None, []
         if writer is not None:
             try:

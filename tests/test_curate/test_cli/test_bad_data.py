@@ -252,8 +252,8 @@ def test_ids_of_the_input_include_and_exclude(curate, pool_file: Path) -> None:
     many = ",".join(f"nobody-{n:030d}" for n in range(20))  # longer than a file name may be
     fails(
         curate,
-        f"DataError: no example 'nobody-{0:030d}' in the store; give an id, at least 6 characters "
-        "of its beginning, or the id the input data gave it",
+        f"DataError: no example 'nobody-{0:030d}' in the store; give an id, a prefix of at "
+        "least 6 characters, or its id in the input data",
         "select", "--method", "random", "-b", "2", "--include", many,
     )  # fmt: skip
     fails(

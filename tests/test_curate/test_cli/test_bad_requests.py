@@ -190,11 +190,11 @@ class TestExpressions:
         [
             (
                 "1 + nchars > 3",
-                f"unknown column 'nchars' at character 5 of the expression; did you mean 'n_chars'; there are: {KNOWN}",
+                f"unknown column 'nchars' at character 5 of the expression; did you mean 'n_chars'; available: {KNOWN}",
                 4,
             ),
-            ("read_csv('x')", f"unknown function 'read_csv' at character 1 of the expression; there are: {FUNCTIONS}", 0),
-            ("sqrrt(n_chars)", f"unknown function 'sqrrt' at character 1 of the expression; did you mean 'sqrt'; there are: {FUNCTIONS}", 0),
+            ("read_csv('x')", f"unknown function 'read_csv' at character 1 of the expression; available: {FUNCTIONS}", 0),
+            ("sqrrt(n_chars)", f"unknown function 'sqrrt' at character 1 of the expression; did you mean 'sqrt'; available: {FUNCTIONS}", 0),
             (
                 "n_chars; drop table x",
                 "unexpected ';' at character 8 of the expression; write columns, numbers, 'text', operators and functions",
@@ -216,7 +216,7 @@ class TestExpressions:
     def test_text_where_a_condition_or_a_number_is_needed(self, curate) -> None:
         fails(
             curate,
-            "ExpressionError: --where 'prompt' is text, and a condition is needed; compare it with "
+            "ExpressionError: --where 'prompt' is text, but a condition is needed; compare it with "
             "something, as in: n_chars > 100",
             *RANDOM, "-b", "3", "--where", "prompt",
         )  # fmt: skip

@@ -162,7 +162,7 @@ class TestStores:
             curate,
             path,
             f"cannot write {path}: it is read-only here; make the file and its folder writable for "
-            "this user, or copy the store (the file and its .parts folder) to a folder that is",
+            "this user, or copy the store (the file and its .parts folder) to a writable folder",
         )
 
 

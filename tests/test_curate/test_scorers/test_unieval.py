@@ -149,7 +149,7 @@ def test_another_encoder_decoder_is_refused(tmp_path):
     )  # fmt: skip
     with no_progress_bar():
         BartForConditionalGeneration(config).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="is a bart model, and a whole T5 model is needed"):
+    with pytest.raises(ModelError, match="is a bart model, but a whole T5 model is needed"):
         load(tmp_path)
 
 

@@ -75,9 +75,9 @@ def test_bm25_by_hand(find):
     ("query", "message"),
     [
         ("-cat", "has no word that must occur"), ("   ", "has no word that must occur"),
-        (" ".join(f"w{k}" for k in range(17)), "has 17 words, and at most 16 are looked for"),
-        ("a\0b", "holds a character that cannot be stored"),
-        ("\ud800", "holds a character that cannot be stored"),
+        (" ".join(f"w{k}" for k in range(17)), "has 17 words, but at most 16 are searched for"),
+        ("a\0b", "contains a character that cannot be stored"),
+        ("\ud800", "contains a character that cannot be stored"),
     ],
 )  # fmt: skip
 def test_searches_that_cannot_be(find, query, message):

@@ -95,5 +95,5 @@ def test_what_is_not_there_is_said(pool):
         snapshot.array("quality.no")
     with pytest.raises(DataError, match="no example 'zz' in the pool"):
         snapshot.place("zz")
-    with pytest.raises(ExpressionError, match="is text, and a condition is needed"):
+    with pytest.raises(ExpressionError, match="is text, but a condition is needed"):
         snapshot.matching("source")

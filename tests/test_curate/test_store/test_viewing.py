@@ -155,7 +155,7 @@ def test_an_incomplete_set_is_refused(store: Store, pools: Any) -> None:
 def test_wrong_conditions_are_explained(filled: Store, bind: dict[str, str]) -> None:
     with pytest.raises(ExpressionError, match=r"unknown column 'first.y' .*did you mean 'first.x'"):
         filled.view(bind=bind, where="first.y > 1")
-    with pytest.raises(ExpressionError, match="is number, and a condition is needed"):
+    with pytest.raises(ExpressionError, match="is number, but a condition is needed"):
         filled.view(bind=bind, where="n_chars + 1")
 
 

@@ -134,7 +134,7 @@ def test_wrong_batches_are_refused(store: Store, pools: Any) -> None:
         with pytest.raises(DataError, match="10 examples for 9 input rows"):
             writer.append(batch, raw.slice(1))
         writer.append(batch, raw)
-        with pytest.raises(DataError, match="position 0 is not after the row before it"):
+        with pytest.raises(DataError, match="position 0 does not follow the row before it"):
             writer.append(batch, raw)
         bad, raw = pools.batch(range(10, 12), 10)
         with pytest.raises(DataError, match="column 'id' must hold 32 hex digits"):

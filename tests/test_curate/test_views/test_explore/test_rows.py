@@ -46,7 +46,7 @@ class TestRows:
         [
             ("quality.value >", "expected a value, found the end at character 16"),
             ("quality.valu > 1", "did you mean 'quality.value'"),
-            ("quality.value", "is number, and a condition is needed"),
+            ("quality.value", "is number, but a condition is needed"),
             ("drop table examples", "expected an operator or the end, found 'table'"),
             ("1 = 1; delete from selections", "unexpected ';'"),
             ("(select 1)", "expected ')', found '1'"),
