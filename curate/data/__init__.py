@@ -1,1 +1,1 @@
-"""Any dataset in, canonical examples with content-hash ids; selected rows back out, unchanged."""
+"""Reads any dataset into canonical examples with content-hash ids; writes selected rows back out unchanged."""

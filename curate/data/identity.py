@@ -1,4 +1,4 @@
-"""Who an example is: canonical JSON of what a model can see, and the hashes over it."""
+"""The identity of an example: canonical JSON of what a model can see, and the hashes over it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class Identity(NamedTuple):
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces, nothing escaped without need.
+    """Return the one JSON text of a value: keys sorted, no spaces, minimal escaping.
 
     Raises ValueError for NaN and infinities, TypeError for what JSON cannot hold.
     """
@@ -79,5 +79,5 @@ def _digest(text: str) -> str:
 
 
 def column_group_id(value: object) -> str:
-    """Return the group id of rows that share a value of a user's own group column."""
+    """Return the group id of rows that share a value in the user's own group column."""
     return _digest(f"group:{value}")

@@ -1,4 +1,4 @@
-"""Turns of any dialect as canonical messages, and what an example must have to be one."""
+"""Converts turns of any dialect to canonical messages, and checks what an example must have."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _KINDS: Final = {
 
 
 class RowError(ValueError):
-    """One row cannot become an example; the message is the reason, without its place."""
+    """One row cannot become an example; the message is the reason, without the row's position."""
 
 
 def kind(value: object) -> str:
@@ -67,7 +67,7 @@ def history_text(history: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> 
 
 
 def user(text: object, role: str) -> Message:
-    """Return a user message from the column that plays ``role``."""
+    """Return a user message from the column in the given ``role``."""
     return {"content": _text(text, role), "role": "user"}
 
 
@@ -202,7 +202,7 @@ def _function_calls(text: str, i: int) -> list[dict[str, Any]]:
 
 
 def tool_list(value: object) -> list[dict[str, Any]] | None:
-    """Return a row's tools, given as a list or as JSON text; None where there are none."""
+    """Return a row's tools, given as a list or as JSON text; None if there are none."""
     if value is None or value == "" or value == []:
         return None
     if isinstance(value, str):

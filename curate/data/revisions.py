@@ -1,4 +1,4 @@
-"""Responses that replace others, in examples and in what notebooks see of them."""
+"""Responses that replace others, in examples and in their notebook views."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,15 +29,15 @@ Revisions: TypeAlias = Mapping[str, Revision]  # by the id of the example whose 
 
 
 def revisions_of(store: "Store", selection_id: str) -> dict[str, Revision]:
-    """Return the revisions of a selection, none for most."""
+    """Return the revisions of a selection; most have none."""
     rows = store.revisions(selection_id).to_pylist()
     return {row["parent_id"]: Revision(row["id"], row["response"]) for row in rows}
 
 
 def refuse_revised(store: "Store", names: Sequence[str], purpose: str) -> None:
-    """Raise `ConfigError` if one of some names is the id of a selection with revised responses.
+    """Raise `ConfigError` if any of the names is the id of a selection with revised responses.
 
-    For what can use the pool's own responses only. Names of something else are passed over.
+    For uses that need the pool's own responses. Other names are ignored.
     """
     if not names:
         return
@@ -47,19 +47,19 @@ def refuse_revised(store: "Store", names: Sequence[str], purpose: str) -> None:
         if one in revised:
             raise ConfigError(
                 f"selection {one} has {revised[one]:,} revised responses, which are not in the pool: "
-                f"{purpose} would use the originals; read it as a dataset of its own first: curate "
+                f"{purpose} would use the originals; read it as a new dataset first: curate "
                 f"ingest --from-selection {one}"
             )
 
 
 def revised_example(example: Example, response: str) -> Example:
-    """Return an example with a text in the place of its response, under the id of its content."""
+    """Return an example with another response, under the id of its new content."""
     messages = tuple(revised_messages(example.messages, response))
     return replace(example, id=identify(messages, example.tools).id, messages=messages)
 
 
 def revised_messages(messages: Sequence[Mapping[str, Any]], response: str) -> list[Message]:
-    """Return messages with a text in the place of the last one, of which only the role stays."""
+    """Return messages in which the last one is replaced by a text, keeping only its role."""
     *history, last = messages
     return [*(dict(one) for one in history), {"content": response, "role": last["role"]}]
 

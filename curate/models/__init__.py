@@ -1,1 +1,1 @@
-"""Models that are loaded and run: files, rendering, batches, forward passes, decoding."""
+"""Loads and runs models: files, rendering, batches, forward passes, decoding."""

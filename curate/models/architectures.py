@@ -8,9 +8,9 @@ GPT_NEOX_REWARD: Final = "gpt_neox_reward_model"
 
 
 def register_architecture(folder: Path) -> None:
-    """Teach transformers the architecture of a model folder, where it is one that only we have.
+    """Register the architecture of a model folder with transformers, if only we have it.
 
-    So far one: the GPT-NeoX reward models of Open-Assistant.
+    Currently one: the GPT-NeoX reward models of Open-Assistant.
     """
     config = folder / "config.json"
     try:

@@ -42,9 +42,9 @@ class Sampling:
     k
         Answers to each prompt.
     max_new_tokens
-        Cap of an answer, its end included; lower where the context ends earlier.
+        Maximum tokens of an answer, including its end; fewer if the context ends earlier.
     temperature
-        1 draws from the model's own distribution, whole; 0 is greedy.
+        1 draws from the model's full distribution; 0 is greedy.
     seed
         Part of the key of every answer.
     """
@@ -79,7 +79,7 @@ class Decoder:
     context
         Tokens the model can attend to, or None.
     batch_tokens
-        Tokens that may run together, padding included.
+        Tokens that may run together, including padding.
     """
 
     backbone: Any
@@ -121,7 +121,7 @@ class Decoder:
     def choices(
         self, prompts: Sequence[Sequence[Sequence[int]]], ids: Sequence[str], tokens: Sequence[int]
     ) -> list[Float[np.ndarray, "m t"] | None]:
-        """Return log-probabilities of some next tokens after prompts that begin alike, in float64.
+        """Return log-probabilities of some next tokens after prompts with a common prefix, in float64.
 
         One forward pass over what the ``m`` prompts of a row share, which is at least their first
         token, and one over what follows. None where a row alone exceeds the memory.
@@ -285,7 +285,7 @@ def load_decoder(context: LoadContext) -> Decoder:
 
 
 def _shared(prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many ids all prompts begin with, at least one left over in each."""
+    """Return how many leading ids all prompts share, leaving at least one in each."""
     most = min(len(prompt) for prompt in prompts) - 1
     first = prompts[0]
     return next((n for n in range(most) if any(p[n] != first[n] for p in prompts)), most)

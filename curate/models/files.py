@@ -1,4 +1,4 @@
-"""Model folders on disk: are they complete, what is in them, and a hash of what decides scores."""
+"""Model folders on disk: whether they are complete, what they contain, and a hash of what determines scores."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def find_folder(name: str, revision: str | None) -> tuple[Path, str | None]:
     """Return the local folder of a model and, for one from the hub, its resolved commit.
 
     A folder is used as it is; anything else is looked up on the Hugging Face hub or in its cache.
-    Raises `ModelError` that names the model and what to type when it is in neither.
+    Raises `ModelError` with the model's name and what to type if it is in neither.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -52,7 +52,7 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, str | None]:
     except errors.LocalEntryNotFoundError as error:
         why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
         raise ModelError(
-            f"model {wanted!r} is not a folder here, is not in the local cache, and {why}; "
+            f"model {wanted!r} is not a local folder, is not in the local cache, and {why}; "
             f"on a machine with network type: hf download {name}, or pass a folder"
         ) from error
     except errors.GatedRepoError as error:
@@ -62,7 +62,7 @@ def _from_hub(name: str, revision: str | None) -> tuple[Path, str | None]:
         ) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise ModelError(
-            f"model {wanted!r} is neither a folder here nor on the Hugging Face hub; "
+            f"model {wanted!r} is neither a local folder nor on the Hugging Face hub; "
             "check the spelling, or for a private model type: hf auth login"
         ) from error
     except errors.HfHubHTTPError as error:
@@ -78,7 +78,7 @@ def check_causal_folder(name: str, folder: Path) -> None:
     pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickles:
         raise ModelError(
-            f"model {name!r} has pickled weights only ({pickles[0]}), which can run code when they "
+            f"model {name!r} has only pickled weights ({pickles[0]}), which can run code when they "
             "are read; save it with save_pretrained(..., safe_serialization=True) and pass that folder"
         )
     raise ModelError(

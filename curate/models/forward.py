@@ -26,7 +26,7 @@ _POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
 @final
 @dataclass(frozen=True, slots=True)
 class PassRequest:
-    """What the scorers riding in a pass ask of it, together."""
+    """What the scorers in a pass request from it, combined."""
 
     head: HeadWants
     pooled: tuple[Stat, ...]
@@ -34,7 +34,7 @@ class PassRequest:
 
     @classmethod
     def of(cls, scorers: Sequence[ForwardScorer]) -> "PassRequest":
-        """Return the union of what some scorers ask for."""
+        """Return the union of what several scorers request."""
         asked = frozenset().union(*(scorer.emits for scorer in scorers))
         grams = frozenset(s.score_end for s in scorers if Stat.HEAD_GRAM in s.emits)
         return cls(
@@ -47,7 +47,7 @@ class PassRequest:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Everything one pass measured on one row, before it is cut to what each scorer asked for."""
+    """Everything one pass measured on one row, before it is reduced to what each scorer requested."""
 
     rendered: Rendered
     nll: Float[np.ndarray, " T"]
@@ -57,7 +57,7 @@ class Measured:
     pooled: "Mapping[Stat, Float[np.ndarray, ' dim']]"
 
     def stats(self, scorer: ForwardScorer, weight_sq_norm: float | None) -> SegmentStats:
-        """Return what one scorer asked for, and nothing else."""
+        """Return only what one scorer requested."""
         asked = scorer.emits
         rendered = self.rendered
         inner = sq_norm = None
@@ -192,7 +192,7 @@ def pool(hidden: Tensor, lengths: Sequence[int], stat: Stat) -> Tensor:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on the GPU or on the CPU."""
+    """Return whether an error means that memory ran out, on the GPU or the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()

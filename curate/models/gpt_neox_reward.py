@@ -36,7 +36,7 @@ class GPTNeoXRewardModel(GPTNeoXPreTrainedModel):  # type: ignore[no-untyped-cal
         super().__init__(config)
         if config.pooling not in ("last", "mean"):
             raise ModelError(
-                f"a GPT-NeoX reward model pools by 'last' or 'mean', and this config.json says "
+                f"a GPT-NeoX reward model pools by 'last' or 'mean', but this config.json says "
                 f"{config.pooling!r}"
             )
         config.num_labels = 1

@@ -1,4 +1,4 @@
-"""Sampling that depends on nothing but its key: Gumbel noise from a counter-based generator."""
+"""Sampling that depends only on its key: Gumbel noise from a counter-based generator."""
 
 import hashlib
 from typing import Final

@@ -1,4 +1,4 @@
-"""Models: what a name resolves to without loading weights, and a loaded backbone with its head."""
+"""Resolves a model's name without loading weights, and loads its backbone with its head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ class ModelRef:
 @final
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model found on this machine, with everything that decides its scores hashed.
+    """A model found on this machine, with a hash of everything that determines its scores.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class ResolvedModel:
     tokenizer_hash, chat_template_hash
         Of what decides token ids, and of the chat template (None without one).
     max_length
-        Tokens the model can attend to, None where its configuration sets no limit.
+        Tokens the model can attend to, None if its configuration sets no limit.
     vocab_size, n_parameters
         Rows of the embedding, and stored parameters; None for an encoder.
     adapter, adapter_fingerprint
@@ -154,9 +154,9 @@ def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
 
 
 def resolve_device(device: str = "auto") -> str:
-    """Return a torch device: ``auto`` is cuda where there is one, else cpu.
+    """Return a torch device: ``auto`` is cuda if available, else cpu.
 
-    Raises `ConfigError` for cuda without CUDA, and for anything that is no device.
+    Raises `ConfigError` for cuda without CUDA, and for anything that is not a device.
     """
     import torch
 
@@ -166,7 +166,7 @@ def resolve_device(device: str = "auto") -> str:
         raise ConfigError(f"no device {device!r}; choose auto, cpu, cuda or cuda:0")
     if device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(
-            f"device {device!r} was asked for, and torch finds no CUDA device here; "
+            f"device {device!r} was requested, but torch finds no CUDA device here; "
             "pass --device cpu, or install a torch build with CUDA"
         )
     return device
@@ -261,7 +261,7 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing bars of its own while it reads or writes weights."""
+    """Suppress transformers' own progress bars while it reads or writes weights."""
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging
@@ -285,7 +285,7 @@ def _with_adapter(model: Any, adapter: str) -> Any:
 
 
 def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
-    """Return a model's backbone and LM head, after checking on a short probe that they give its logits.
+    """Return a model's backbone and LM head, after a short probe confirms that they give its logits.
 
     The head shares the model's weight, without gradient. Raises `ModelError` for a model whose
     logits are more than a scaled, soft-capped linear head can give.
@@ -357,12 +357,12 @@ def _check_vocabulary(name: str, tokenizer: Any, vocab_size: int) -> None:
     if largest >= vocab_size:
         raise ModelError(
             f"the tokenizer of model {name!r} does not fit it: token {token!r} has id {largest}, "
-            f"and the model has {vocab_size} embeddings; use the tokenizer it was trained with"
+            f"but the model has {vocab_size} embeddings; use the tokenizer it was trained with"
         )
 
 
 def context_length(config: Any, tokenizer: Any) -> int | None:
-    """Return how many tokens a model can attend to, None where nothing limits it."""
+    """Return how many tokens a model can attend to, None if nothing limits it."""
     for attribute in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
         value = getattr(config, attribute, None)
         if isinstance(value, int) and value > 0:

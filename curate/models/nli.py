@@ -63,7 +63,7 @@ def resolve_nli(name: str, *, revision: str | None = None) -> ResolvedModel:
 
 
 def contradiction_label(name: str, labels: Mapping[int, str]) -> int:
-    """Return the index of the contradiction label; its place differs between checkpoints.
+    """Return the index of the contradiction label; it differs between checkpoints.
 
     Raises `ModelError`, which calls the model ``name``, unless exactly one label is named so.
     """
@@ -73,7 +73,7 @@ def contradiction_label(name: str, labels: Mapping[int, str]) -> int:
     listed = ", ".join(f"{i}: {label}" for i, label in list(labels.items())[:5])
     raise ModelError(
         f"model {name!r} has the labels {listed}; exactly one must be named contradiction, or its "
-        "place cannot be known; name them under id2label in its config.json, or pass a model "
+        "index cannot be known; name them under id2label in its config.json, or pass a model "
         "trained on MNLI"
     )
 
@@ -81,7 +81,7 @@ def contradiction_label(name: str, labels: Mapping[int, str]) -> int:
 @final
 @dataclass(frozen=True, eq=False)
 class NliModel:
-    """A loaded NLI model, whose numbers are probabilities of contradiction."""
+    """A loaded NLI model that returns probabilities of contradiction."""
 
     texts: TextModel
 
@@ -91,7 +91,7 @@ class NliModel:
         return self.texts.limit
 
     def lengths(self, pairs: Sequence[Pair]) -> Int[np.ndarray, " n"]:
-        """Return the tokens of each pair, nothing cut off."""
+        """Return the tokens of each pair, without truncation."""
         if not pairs:
             return np.zeros(0, dtype=np.int64)
         ids = self.texts.tokenizer(*_sides(pairs), verbose=False)[IDS]
@@ -110,7 +110,7 @@ class NliModel:
 
 
 def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = None) -> NliModel:
-    """Load an NLI model from its folder; raise `ModelError` if it is none."""
+    """Load an NLI model from its folder; raise `ModelError` if it is not one."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -126,7 +126,7 @@ def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = No
         ) from error
     if report["missing_keys"]:
         raise ModelError(
-            f"model {folder!r} is no NLI model: its weights lack "
+            f"model {folder!r} is not an NLI model: its weights lack "
             f"{', '.join(sorted(report['missing_keys'])[:3])}; pass a trained sequence classifier"
         )
     tokenizer: Any = load_tokenizer(folder)

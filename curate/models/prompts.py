@@ -41,7 +41,7 @@ class Prompter:
         tools: Sequence[Mapping[str, Any]] | None = None,
         opening: str = "",
     ) -> list[int]:
-        """Return the ids of a prompt; ``opening`` is the beginning of the answer, put into its mouth.
+        """Return the ids of a prompt; ``opening`` is a given beginning of the answer.
 
         Raises `ExampleFailure` for messages that have no text form.
         """
@@ -60,7 +60,7 @@ class Prompter:
         tools: Sequence[Mapping[str, Any]] | None = None,
         opening: str = "",
     ) -> str:
-        """Return the text of a prompt, without what the tokenizer puts in front."""
+        """Return the text of a prompt, without what the tokenizer prepends."""
         if self._chat is not None:
             return self._chat.prompt(messages, tools) + opening
         assert self._text is not None

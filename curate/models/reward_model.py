@@ -47,7 +47,7 @@ def load_reward_model(context: LoadContext) -> TextModel:
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelError(
-            f"model {name!r} is no reward model: its weights lack {missing}, and random ones would "
+            f"model {name!r} is not a reward model: its weights lack {missing}, and random ones would "
             "score at random; pass a trained sequence classifier with one label"
         )
     if model.config.num_labels != 1:
@@ -75,7 +75,7 @@ def _logits(model: Any, inputs: Mapping[str, "Tensor"]) -> "Tensor":
 
 
 def _padding(config: Any) -> Callable[[Sequence[Row]], int]:
-    """Return what chooses the padding id of a batch.
+    """Return a function that chooses the padding id of a batch.
 
     A decoder reads the reward at the last token that is not padding. One without a padding id is
     given, for each batch, an id that none of its rows has.

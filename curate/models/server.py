@@ -34,7 +34,7 @@ _OWN_DISTRIBUTION: Final[Mapping[str, Any]] = {  # whatever the server's default
 @final
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One answer that is wanted: messages, or a text to continue, and the seed it is drawn with."""
+    """One requested answer: messages, or a text to continue, and the seed to draw it with."""
 
     prompt: "str | Sequence[Mapping[str, Any]]"
     seed: int
@@ -44,7 +44,7 @@ class Asked:
 @final
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """An answer: its text, its tokens (0 where the server does not count), and whether it ended."""
+    """An answer: its text, its tokens (0 if the server does not count), and whether it ended."""
 
     text: str
     n_tokens: int
@@ -60,13 +60,13 @@ class CompletionServer:
     Parameters
     ----------
     url
-        With the path its interface begins with, as in ``http://127.0.0.1:8000/v1``.
+        Address including the interface's base path, as in ``http://127.0.0.1:8000/v1``.
     model
-        As the server calls it.
+        The server's name for it.
     max_new_tokens, temperature
         Of every answer.
     wait_s
-        Before the second try of a request; doubled before every further one.
+        Wait before the second try of a request; doubled before each further try.
     """
 
     url: str
@@ -94,10 +94,10 @@ class CompletionServer:
             )
 
     def answers(self, asked: Sequence[Asked]) -> list[Replied | ExampleFailure]:
-        """Return the answer to each request, in order; a failure where the server refuses one.
+        """Return the answer to each request, in order; a failure if the server refuses one.
 
-        Raises `ModelError` when the server cannot be reached any more, answers with something
-        else than a completion, or refuses all of `SYSTEMATIC` requests or more.
+        Raises `ModelError` when the server can no longer be reached, answers with something
+        other than a completion, or refuses all of `SYSTEMATIC` requests or more.
         """
         with ThreadPoolExecutor(CONCURRENT) as threads:
             waiting = [threads.submit(self._answer, one) for one in asked]
@@ -136,7 +136,7 @@ class CompletionServer:
         return self._read(reply)
 
     def _persistently(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Send a request until it is answered, up to `TRIES` times."""
+        """Retry a request until it is answered, up to `TRIES` times."""
         for number in range(TRIES):
             last = number + 1 == TRIES
             try:
@@ -218,7 +218,7 @@ def check_address(field: str, url: str, model: str) -> None:
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError(
-            f"{field}={url!r} is no address; give one such as http://127.0.0.1:8000/v1"
+            f"{field}={url!r} is not an address; give one such as http://127.0.0.1:8000/v1"
         )
     if parts.username or parts.query:
         raise ConfigError(
@@ -247,7 +247,7 @@ def _is_local(host: str) -> bool:
 
 
 def _said(error: HTTPError) -> str:
-    """Return the status and what the server says about it, on one line."""
+    """Return the status and the server's explanation, on one line."""
     text = ""
     with suppress(OSError, HTTPException):
         text = error.read().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Text templates: how a conversation becomes one string, and where its assistant turns lie in it."""
+"""Text templates: how a conversation becomes one string, and where its assistant turns are."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Span = tuple[int, int]  # [start, end) in characters
 @final
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """How each role is written, and what stands between two turns.
+    """How each role is written, and the text between two turns.
 
     Every turn of a conversation is written in order, so multi-turn histories, system messages and
     tool results are rendered by all templates. In a pattern ``{}`` stands for the turn's text (see
@@ -26,7 +26,7 @@ class TextTemplate:
     Parameters
     ----------
     name
-        What ``--template`` and the score key call it.
+        Its name in ``--template`` and the score key.
     user, assistant, system, tool
         Pattern per role.
     joiner

@@ -33,20 +33,20 @@ class Answers:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TextModel:
-    """A loaded model and what it takes to run texts through it.
+    """A loaded model with everything needed to run texts through it.
 
     Parameters
     ----------
     tokenizer
         Cuts long texts on its own ``truncation_side``.
     device
-        Where the model lies.
+        The device the model is on.
     run
         Returns (b,) or (b, 1) for the padded inputs of a batch, (b, width) each.
     pad
         Returns the id a batch is padded with, on the right; every other input is padded with 0.
     batch_tokens
-        Tokens that may run together, padding included; None for what suits the device.
+        Tokens that may run together, including padding; None for the device's default.
     limit
         Tokens a text is cut to, None for no limit.
     """
@@ -102,9 +102,9 @@ class TextModel:
 def make_each(
     examples: Iterable[Example], make: Callable[[Example], T]
 ) -> tuple[list[T], list[int], list[str | None]]:
-    """Make something of each example; return it, the places of those it could be made of, and reasons.
+    """Apply a function to each example; return the results, the positions that succeeded, and reasons.
 
-    The reason is that of the `ExampleFailure` an example raised, None for the others.
+    The reason is from the `ExampleFailure` an example raised, None for the others.
     """
     made: list[T] = []
     places: list[int] = []

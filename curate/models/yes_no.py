@@ -109,7 +109,7 @@ def first_step(model: Any, ids: "Tensor", mask: "Tensor") -> "Tensor":
 
 
 def _keep_bias_contiguous(model: Any) -> None:
-    """Hand on the position bias as one block: its sum with a mask is then copied in no layer."""
+    """Pass on the position bias as one block, so that no layer copies its sum with a mask."""
     for module in model.modules():
         if getattr(module, "has_relative_attention_bias", False):
             compute = module.compute_bias
@@ -119,7 +119,7 @@ def _keep_bias_contiguous(model: Any) -> None:
 
 
 def _cut_head(name: str, model: Any, answers: tuple[int, int], dtype: str) -> None:
-    """Leave two rows of the head; raise `ModelError` if their logits are not what they were.
+    """Cut the head to two rows; raise `ModelError` if their logits change.
 
     The probe is padded the second time, so it also shows that padding changes nothing.
     """

@@ -114,7 +114,7 @@ def _read(data: str, split: str, limit: int | None) -> Target:
     chunks = open_reader(source).chunks()
     first = next(chunks, None)
     if first is None:
-        raise DataError(f"{source.name} holds no rows; check that it is the file you meant")
+        raise DataError(f"{source.name} holds no rows; check that it is the right file")
     layout = detect(source.name, first.names(), first.sample(200).values, "auto", {})
     label_names = [name for name in SLICE_COLUMNS if name in first.names()]
     records: dict[str, dict[str, Any]] = {}

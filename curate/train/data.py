@@ -193,7 +193,7 @@ def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
     chunks = open_reader(source).chunks()
     first = next(chunks, None)
     if first is None:
-        raise DataError(f"{source.name} holds no rows; check that it is the file you meant")
+        raise DataError(f"{source.name} holds no rows; check that it is the right file")
     layout = detect(source.name, first.names(), first.sample(200).values, "auto", {})
     rows: list[TrainRow] = []
     for chunk in chain([first], chunks):

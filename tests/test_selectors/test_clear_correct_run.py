@@ -250,9 +250,7 @@ def test_an_export_can_be_a_dataset_of_its_own(pool, roomy_model, made_up, tmp_p
 
 def test_what_would_use_the_originals_is_refused(pool, roomy_model, made_up):
     chosen = selected(pool, roomy_model)
-    message = (
-        r"has \d+ revised responses, .*would use the originals; read it as a dataset of its own"
-    )
+    message = r"has \d+ revised responses, .*would use the originals; read it as a new dataset"
     for given in ({"within": chosen.id}, {"include": [chosen.id]}):
         with pytest.raises(ConfigError, match=message):
             pool.select("random", budget=3, **given)

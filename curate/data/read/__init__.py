@@ -1,1 +1,1 @@
-"""Any dataset in: readers, formats, canonical examples."""
+"""Reads any dataset: containers, format detection, canonical examples."""

@@ -69,7 +69,7 @@ def read_loaded(dataset: Any, name: str, schema: pa.Schema) -> Iterator[Chunk]:
 
 
 def schema_text(schema: pa.Schema) -> str:
-    """Return a schema, metadata included, as text; `schema_of` reads it."""
+    """Return a schema, including metadata, as text that `schema_of` reads."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 

@@ -65,7 +65,7 @@ def columns_of(chunk: Chunk, layout: Layout) -> list[Sequence[Any]]:
 
 
 def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadRecord]:
-    """Convert each row to messages and hash it; one that cannot be is yielded as a bad record."""
+    """Convert each row to messages and hash it; a row that cannot be converted is yielded as a bad record."""
     convert = layout.format.convert
     for i, values in enumerate(zip(*columns_of(chunk, layout), strict=True)):
         try:
@@ -82,7 +82,7 @@ def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadR
 
 
 def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
-    """Convert every row to an example and hash it; rows that cannot be become bad records."""
+    """Convert every row to an example and hash it; rows that cannot be converted become bad records."""
     result = Canonical()
     for row in canonical_rows(chunk, layout):
         if isinstance(row, BadRecord):
@@ -106,7 +106,7 @@ def example_batch(
 ) -> pa.RecordBatch:
     """Return the usable rows in the columns of `EXAMPLE_SCHEMA`.
 
-    ``source`` overrides the source of every row; ``label`` stands in where a row names none. Lone
+    ``source`` overrides the source of every row; ``label`` is used where a row names none. Lone
     surrogates, which UTF-8 cannot hold, become U+FFFD in texts; the messages column escapes them.
     """
     kept = converted.kept

@@ -1,4 +1,4 @@
-"""Tell a dataset's layout from its columns and first rows, or say clearly why not."""
+"""Detects a dataset's layout from its columns and first rows, or says why it cannot."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def detect(
     format_name
         ``auto``, or the format to use.
     mapping
-        Role to column, as given by ``--column``; an empty column means: no column plays this role.
+        Role to column, as given by ``--column``; an empty column means that no column has this role.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _check_mapping(name: str, names: Sequence[str], mapping: Mapping[str, str]) 
 def _bindings(
     layout: Format, names: Sequence[str], wanted: Mapping[str, str], sample: Sample, guessing: bool
 ) -> list[dict[str, str]]:
-    """Return each way the layout's required roles find columns; at most one per set of columns."""
+    """Return each way to match the layout's required roles to columns; at most one per set of columns."""
     if any(role not in layout.roles and role not in COMMON_ROLES for role in wanted):
         return []
     found: list[dict[str, str]] = []
@@ -165,7 +165,7 @@ def _unknown(name: str, names: Sequence[str], candidates: Sequence[Format]) -> s
     return (
         f"{name} does not fit {what}; its columns are {_listed(names)}; "
         f"known formats and the columns they need: {known}; "
-        "name it with --format, or say which column plays which role: --column messages=dialogs"
+        "name it with --format, or say which column has which role: --column messages=dialogs"
     )
 
 

@@ -1,4 +1,4 @@
-"""The layouts of a row that are understood: the columns each needs, its way to messages."""
+"""The row layouts that are understood: the columns each needs, and its conversion to messages."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Format:
     Parameters
     ----------
     required
-        Alternatives, each from role to the column that plays it unless ``--column`` says another.
+        Alternatives, each mapping roles to columns unless ``--column`` names another.
     optional
         Further roles: the columns looked for, in order.
     roles
@@ -118,7 +118,7 @@ def _preference(
     before = system(system_text)
     if not is_conversation(chosen):
         if prompt is None:
-            raise RowError("chosen is text and there is no prompt to go before it")
+            raise RowError("chosen is text but there is no prompt to go before it")
         return [*before, *_asked(prompt, "prompt"), assistant(chosen, "chosen")], tool_list(tools)
     messages = openai_messages(chosen, "chosen")
     if prompt is not None:

@@ -1,4 +1,4 @@
-"""Bring a dataset into the store: read, recognise, canonicalise, hash, write; all or nothing."""
+"""Reads a dataset into the store: detect, canonicalise, hash, write; all or nothing."""
 
 import json
 from array import array
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from curate.store import Dataset, PoolWriter, Store
 
 _SHOWN: Final = 600  # characters of a message in the preview
-_SKIP_HINT: Final = "correct it, or leave bad rows out and record them: --on-error skip"
+_SKIP_HINT: Final = "correct it, or skip bad rows and record them with --on-error skip"
 
 
 @final
@@ -66,7 +66,7 @@ class IngestReport:
 
     ``n_read`` rows = ``n_added`` new examples + ``n_duplicate`` further rows of known ones +
     ``n_failed`` rows skipped. ``preview`` is the first example as text. ``reused``: the dataset
-    was in the store already, and nothing was read beyond hashing it.
+    was already in the store, and was only hashed.
     """
 
     dataset_id: str
@@ -105,7 +105,7 @@ def ingest(
     ------
     DataError
         The input cannot be read, recognised, or used; it names the file and the row. The store is
-        then as it was.
+        then unchanged.
     """
     options = options or IngestOptions()
     if options.limit is not None and options.limit < 1:
@@ -119,7 +119,7 @@ def ingest(
         if known.dataset_id == dataset_id:
             return [_reused(known)]
         if known.content_hash == source.content_hash:
-            text = f"the same content is in the store as dataset {known.dataset_id} ({known.name})"
+            text = f"the same content is already in the store as dataset {known.dataset_id} ({known.name})"
             warnings = [f"{text}, read with other options"]
     work = _Ingest(store, source, options, dataset_id, warnings)
     return [work.run(progress or _silent)]
@@ -152,7 +152,7 @@ def _reused(known: "Dataset") -> IngestReport:
 
 @final
 class _Ingest:
-    """One dataset on its way into one store."""
+    """One dataset being read into one store."""
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ class _Ingest:
         )  # fmt: skip
 
     def _recognise(self, chunks: Iterator[Chunk]) -> tuple[list[Chunk], Layout]:
-        """Read up to the first chunk with a good row; bad rows before it fail or wait."""
+        """Read up to the first chunk with a good row; bad rows before it fail or are held back."""
         first: list[Chunk] = []
         for chunk in chunks:
             first.append(chunk)
@@ -229,7 +229,7 @@ class _Ingest:
         name = self._source.name
         bad = self._first_bad or next((bad for chunk in chunks for bad in chunk.bad), None)
         if bad is None:
-            return f"{name} holds no rows; check that it is the file you meant"
+            return f"{name} holds no rows; check that it is the right file"
         return f"{name} has no usable row among {n_read}; the first: {bad.place}: {bad.reason}"
 
     def _extra(self, reader: Reader, preview: str) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def _limited(chunks: Iterator[Chunk], limit: int | None) -> Iterator[Chunk]:
 
 
 def render(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return an example as text for a human, long messages cut with a count of what is left out."""
+    """Return an example as text for a human, long messages cut, with a count of the characters left out."""
     blocks = []
     for message in messages:
         text = text_of(message)

@@ -1,4 +1,4 @@
-"""Cut a JSON array, or one object, into the exact texts of its elements, without holding it all."""
+"""Splits a JSON array, or one object, into the exact texts of its elements, in bounded memory."""
 
 import re
 from collections.abc import Iterator
@@ -120,9 +120,7 @@ class _Scanner:
         line = self._line_at(self._since)
         if not gap.strip(b", \t\r\n"):
             reason = (
-                "not valid JSON: a comma is missing"
-                if wanted
-                else "not valid JSON: a comma too many"
+                "not valid JSON: a comma is missing" if wanted else "not valid JSON: an extra comma"
             )
             yield Element(b"", line, reason)
         else:

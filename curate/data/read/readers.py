@@ -1,4 +1,4 @@
-"""One way to read any source: its raw schema, what an export needs to know, its chunks."""
+"""One interface to read any source: its raw schema, what an export needs to know, its chunks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Reader:
         Arrow schema of the raw records: one binary column ``record`` for text containers, the
         input's own for columnar ones.
     extra
-        What writing the same container again needs: dialect and header of a CSV file (``csv``),
+        What an export needs to write the same container again: dialect and header of a CSV file (``csv``),
         the Arrow schema of a columnar one (``schema``, as text).
     """
 
@@ -63,7 +63,7 @@ class Reader:
 
 
 def open_reader(source: Source) -> Reader:
-    """Look at the start of every file and prepare to read them all.
+    """Inspect the start of every file and prepare to read them all.
 
     Raises `DataError` for a file that is not what its name says, for files of one dataset whose
     columns differ, and for column types that cannot be kept.
@@ -91,7 +91,7 @@ def _common_header(source: Source) -> dict[str, str]:
         }:
             raise DataError(
                 f"{file} has the header {other['header'].rstrip()!r}, {first} has "
-                f"{header['header'].rstrip()!r}; ingest them one by one"
+                f"{header['header'].rstrip()!r}; ingest them separately"
             )
     return header
 
@@ -106,6 +106,6 @@ def _common_schema(source: Source) -> pa.Schema:
             pairs = [*(set(other) - set(schema)), *(set(schema) - set(other))]
             names = ", ".join(sorted({repr(field.name) for field in pairs})) or "their order"
             raise DataError(
-                f"{file} and {first} differ in their columns ({names}); ingest them one by one"
+                f"{file} and {first} differ in their columns ({names}); ingest them separately"
             )
     return schema

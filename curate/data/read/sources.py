@@ -66,7 +66,7 @@ def compression_of(path: Path) -> str:
 
 
 def container_of(path: Path) -> Container | None:
-    """Return the container a file's name announces, compression set aside, or None."""
+    """Return the container that a file's name implies, ignoring compression, or None."""
     bare = path.with_suffix("") if compression_of(path) else path
     return EXTENSIONS.get(bare.suffix.lower())
 
@@ -84,7 +84,7 @@ def resolve(data: str, split: str = "train") -> Source:
     ----------
     data
         A file, a glob, a folder of files of one container, a ``save_to_disk`` folder, or a hub id
-        ``org/name[:config][@revision]``. What exists locally wins over the hub.
+        ``org/name[:config][@revision]``. Local files take precedence over the hub.
     split
         Split of a hub id, a saved ``DatasetDict``, or a folder whose files are named after splits.
 
@@ -113,7 +113,9 @@ def _local_or_hub(data: str, split: str) -> Source:
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         files = [file for file in found if file.is_file()]
         if not files:
-            raise DataError(f"no file matches {data!r}; check the pattern (quoted from the shell)")
+            raise DataError(
+                f"no file matches {data!r}; check the pattern, and quote it from the shell"
+            )
         return _from_files(data, re.sub(r"[*?\[\]]+", "", label_of(path)) or "files", files, split)
     match = _HUB_ID.match(data)
     if match and container_of(path) is None:
@@ -128,7 +130,7 @@ def _from_files(name: str, label: str, files: Sequence[Path], split: str) -> Sou
             raise DataError(f"{file}: unknown file type {''.join(file.suffixes)!r}; {KNOWN}")
     kinds = sorted({str(container) for container in containers.values()})
     if len(kinds) > 1:
-        raise DataError(f"{name} mixes {' and '.join(kinds)} files; ingest each kind on its own")
+        raise DataError(f"{name} mixes {' and '.join(kinds)} files; ingest each kind separately")
     kind = cast(Container, kinds[0])
     return Source(name, label, kind, tuple(files), hash_files(files), split)
 

@@ -50,7 +50,7 @@ def open_bytes(path: Path, compression: str) -> Iterator[io.BufferedIOBase]:
 
 @final
 class _Collector:
-    """Gathers records of one file into chunks bounded in rows and bytes."""
+    """Collects records of one file into chunks bounded in rows and bytes."""
 
     def __init__(self, path: Path, position: int) -> None:
         self._path = str(path)
@@ -141,7 +141,7 @@ def read_jsonl(path: Path, compression: str, position: int) -> Iterator[Chunk]:
 
 
 def read_json(path: Path, compression: str, position: int) -> Iterator[Chunk]:
-    """Stream a ``.json`` file: an array of objects, one object, or in truth JSON Lines."""
+    """Stream a ``.json`` file: an array of objects, one object, or actually JSON Lines."""
     if _is_really_jsonl(path, compression):
         yield from read_jsonl(path, compression, position)
         return

@@ -1,1 +1,1 @@
-"""A selection out: rows, containers, manifest, card, registration with trainers."""
+"""Writes a selection: rows, containers, manifest, dataset card, trainer registration."""

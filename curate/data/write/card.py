@@ -52,13 +52,13 @@ class CardFacts:
     licences
         Rows by the licence they name, "" for none.
     lost
-        What went because the format cannot hold it; see `Tally.rows`.
+        What was left out because the format cannot hold it; see `Tally.rows`.
     commands
-        Commands that make the folder again.
+        Commands that reproduce the folder.
     validation
         The split as it was asked for, or None.
     usage, weights
-        How to train on it, and what happens to weights, as Markdown; "" where nobody asked.
+        How to train on it, and what happens to weights, as Markdown; "" if not asked for.
     """
 
     name: str
@@ -85,7 +85,7 @@ class CardFacts:
 def card(facts: CardFacts) -> str:
     """Return the card as Markdown with YAML front matter.
 
-    Names out of the data are untrusted: they are quoted in the YAML and escaped in the text.
+    Names from the data are untrusted: they are quoted in the YAML and escaped in the text.
     """
     front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True)
     record = facts.record
@@ -233,14 +233,14 @@ def _selection(facts: CardFacts) -> list[str]:
     parts += [f"Warning: {_text(warning)}" for warning in record["warnings"]]
     lines = "\n".join(shlex.join(command) for command in facts.commands)
     parts.append(
-        f"Made with:\n\n```bash\n{lines}\n```\n\nMade again and compared from `manifest.json`, with "
+        f"Made with:\n\n```bash\n{lines}\n```\n\nTo reproduce and compare it from `manifest.json`, with "
         "the store at hand:\n\n```bash\ncurate reproduce manifest.json\n```"
     )
     return parts
 
 
 def shown_name(dataset: Mapping[str, Any]) -> str:
-    """Return a dataset's name without the folders of whoever read it."""
+    """Return a dataset's name without the reader's local folders."""
     name = str(dataset["name"])
     return name if dataset["container"] == "hub" else Path(name).name or name
 
@@ -260,7 +260,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _text(value: object) -> str:
-    """Escape what Markdown or HTML would take for more than text."""
+    """Escape what Markdown or HTML would interpret as markup."""
     text = html.escape("-" if value is None else str(value), quote=False)
     for special in "\\`*_[]|#":
         text = text.replace(special, f"\\{special}")

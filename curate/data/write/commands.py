@@ -1,4 +1,4 @@
-"""The commands that make a selection and its export again, as a user would type them."""
+"""The commands that reproduce a selection and its export, as a user would type them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ MAX_IDS: Final = 20
 def commands_of(record: Mapping[str, Any], how: "ExportSpec", output: Path) -> list[list[str]]:
     """Return `select` and `export` with their flags.
 
-    `select` is left out where no flags say all of it: inside another selection, or with more than
+    `select` is left out if no flags describe it fully: inside another selection, or with more than
     `MAX_IDS` ids to include or exclude. Models and the output are named without their folders.
     """
     commands = [list(_export_words(record, how, output))]

@@ -1,4 +1,4 @@
-"""Canonical messages written in the dialects of other tools, and what each of them cannot hold."""
+"""Writes canonical messages in the dialects of other tools, and says what each cannot hold."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ def _sharegpt_turn(message: Message) -> Row:
 
 
 def to_alpaca(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
-    """Return ``instruction, input, output``; ``system`` and ``history`` where there are any.
+    """Return ``instruction, input, output``; ``system`` and ``history`` if there are any.
 
     Raises `RowError` for tools, parts that are not text, and turns that do not alternate.
     """
@@ -67,7 +67,7 @@ def to_alpaca(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | 
 def to_prompt_completion(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
 ) -> Row:
-    """Return ``prompt, completion``; raises `RowError` for all but one question and its answer."""
+    """Return ``prompt, completion``; raises `RowError` for anything but one question and its answer."""
     if tools:
         raise RowError("tools")
     before, pairs = _pairs(messages)

@@ -1,4 +1,4 @@
-"""From stored input rows to the rows of an output: unchanged where the container allows it."""
+"""Converts stored input rows to output rows: unchanged where the container allows it."""
 
 import csv
 import json
@@ -132,7 +132,7 @@ class ColumnsEncoder(Encoder):
     def encode(
         self, dataset: "Dataset", positions: Sequence[int], raw: pa.Table, notes: pa.Table
     ) -> pa.Table:
-        """Return the columns, those of the notes behind them."""
+        """Return the columns, followed by those of the notes."""
         columns = [raw[name] for name in self._kept] if self._annotate else list(raw.columns)
         if self._annotate:
             columns += _note_table(notes).columns
@@ -172,7 +172,7 @@ class CsvEncoder(Encoder):
     def encode(
         self, dataset: "Dataset", positions: Sequence[int], raw: pa.Table, notes: pa.Table
     ) -> pa.Table:
-        """Return the exact records, the notes' fields behind them."""
+        """Return the exact records, followed by the notes' fields."""
         if not self._annotate:
             return raw
         rows = [list(note.values()) for note in _note_table(notes).to_pylist()]
@@ -231,7 +231,7 @@ class _Shape:
         return (*(name for name in self._seen if name not in NOTES.names), *notes)
 
     def see(self, texts: Sequence[bytes]) -> None:
-        """Take in more rows; beyond the first rows only where the output needs it."""
+        """Register more rows; beyond the first rows only if the output needs it."""
         if self._seen and not (self._needs_names or self._needs_types):
             return
         rows = [json.loads(text) for text in texts]
@@ -252,7 +252,7 @@ def _records(texts: Sequence[bytes]) -> pa.Table:
 
 
 def annotated(text: bytes, notes: Mapping[str, Any]) -> bytes:
-    """Append keys to the text of a JSON object; only keys of the same name give way."""
+    """Append keys to the text of a JSON object, replacing keys of the same name."""
     if b'"curate_' in text:
         row = json.loads(text)
         if any(name in row for name in notes):

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, slots=True)
 class ExportSpec:
-    """How an output is written, as its manifest keeps it.
+    """How an output is written, as recorded in its manifest.
 
     Parameters
     ----------
     to, order, annotate, keep_duplicates, lossy, shard_rows
         See `curate.data.write.rows.ExportOptions`; with a trainer ``to`` is one of its formats.
     trainer
-        Whose registration lies beside the data, or None.
+        The trainer whose registration is written beside the data, or None.
     validation
         Share or number of examples of a validation split, or None.
     seed
@@ -50,7 +50,7 @@ class ExportSpec:
 
     @classmethod
     def of_manifest(cls, output: Mapping[str, Any]) -> "ExportSpec":
-        """Read the ``output`` of a manifest; what older ones lack has its default."""
+        """Read the ``output`` of a manifest; fields missing in older ones get their defaults."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in output.items() if name in known})
 
@@ -70,7 +70,7 @@ def export(
     described under ``upload``, and done with ``yes``.
 
     Raises `DataError` when the rows do not fit the format asked for, `ConfigError` when the flags
-    do not fit each other.
+    are incompatible.
     """
     from curate.data.write.hub import check_repo, upload, upload_plan
 
@@ -100,7 +100,7 @@ def write_output(
     if container != "folder" and (how.trainer is not None or repo is not None):
         flag = "--push-to-hub" if how.trainer is None else f"--trainer {how.trainer}"
         raise ConfigError(
-            f"{flag} writes a folder, and the output is a {container} file; give -o a name without "
+            f"{flag} writes a folder, but the output is a {container} file; give -o a name without "
             "an extension"
         )
     options, how = _options(store, record, how)
@@ -131,7 +131,7 @@ def write_output(
 def _options(
     store: "Store", record: Mapping[str, Any], how: ExportSpec
 ) -> "tuple[ExportOptions, ExportSpec]":
-    """Return how to write the rows, and how the manifest says it."""
+    """Return how to write the rows, and how the manifest records it."""
     from curate.data.write.rows import ExportOptions
     from curate.data.write.splits import validation_ids
     from curate.data.write.trainers.known import format_for, get_trainer
@@ -168,7 +168,7 @@ def _weighted(store: "Store", selection_id: str) -> bool:
 @final
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """What goes beside the data of one export."""
+    """The files beside the data of one export."""
 
     store: "Store"
     record: Mapping[str, Any]
@@ -207,7 +207,7 @@ class _Folder:
     def document(
         self, written: "ExportReport", revisions: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        """Return the manifest; the path of the store is relative to where the manifest lies.
+        """Return the manifest; the path of the store is relative to the manifest's folder.
 
         ``revisions`` are the facts of the file of revisions, None without one.
         """
@@ -225,7 +225,7 @@ class _Folder:
         }  # fmt: skip
 
     def warnings(self, written: "ExportReport") -> list[str]:
-        """Return what the user should know: remarks on rows, and weights nobody reads."""
+        """Return what the user should know: remarks on rows, and weights that are not read."""
         from curate.data.write.row_formats import tally_lines
 
         lines = tally_lines(written.remarks)
@@ -236,7 +236,7 @@ class _Folder:
     def _weights(self) -> str:
         assert self.trainer is not None
         return (
-            f"{self.trainer.weights}: the column curate_weight is there, and it is not read. "
+            f"{self.trainer.weights}: the column curate_weight is written but not read. "
             f"curate train --selection {self.record['selection_id']} applies the weights"
         )
 

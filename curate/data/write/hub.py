@@ -22,7 +22,7 @@ def check_repo(repo: str) -> None:
 
 
 def upload_plan(folder: Path, repo: str) -> dict[str, Any]:
-    """Return what an upload of a folder would do: files with sizes in bytes, and where to."""
+    """Return what an upload of a folder would do: files with sizes in bytes, and the destination."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {
         "repo": repo,
@@ -34,9 +34,9 @@ def upload_plan(folder: Path, repo: str) -> dict[str, Any]:
 
 
 def upload(folder: Path, repo: str) -> str:
-    """Upload a folder in place of an earlier export; return the address of the commit.
+    """Upload a folder, replacing an earlier export; return the address of the commit.
 
-    A repository that is not there yet is made, private. Raises `ConfigError` with the hub's reason
+    A repository that does not exist yet is created as private. Raises `ConfigError` with the hub's reason
     when it refuses or cannot be reached.
     """
     from huggingface_hub import HfApi

@@ -1,4 +1,4 @@
-"""The manifest beside every exported subset: everything needed to make it again, and to check it."""
+"""The manifest beside every exported subset: everything needed to reproduce and check it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _REQUIRED: Final = (
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions that decide scores and files, Python's included; absent packages are left out."""
+    """Return the versions that affect scores and files, including Python's; absent packages are left out."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -78,7 +78,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         )
     if found > FORMAT_VERSION:
         raise DataError(
-            f"manifest {str(path)!r} has version {found}, and this curate reads up to "
+            f"manifest {str(path)!r} has version {found}, but this version of curate reads up to "
             f"{FORMAT_VERSION}; upgrade it: pip install -U curate-sft"
         )
     return dict(document)

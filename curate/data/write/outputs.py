@@ -81,7 +81,7 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``output`` that replaces it at the end, if no error occurs.
 
     Raises `StoreError` when the disk is full and `DataError` for any other reason the system gives;
-    ``output`` is then as it was.
+    ``output`` is then unchanged.
     """
     temporary = output.parent / f".{output.name}.{os.getpid()}.tmp"
     try:
@@ -94,7 +94,7 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
-                f"no space left to write {output}; nothing was kept of it: free some space on "
+                f"no space left to write {output}; nothing was written: free some space on "
                 "that disk, or choose another with -o"
             ) from error
         reason = error.strerror or error
@@ -238,7 +238,7 @@ def write_arrow(tables: Iterator[pa.Table], file: Any, schema: pa.Schema) -> Non
 
 @final
 class RowStream:
-    """Tables as one run of rows, handed out in pieces.
+    """Tables as one stream of rows, returned in pieces.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class RowStream:
         return False
 
     def take(self, n_rows: int | None) -> Iterator[pa.Table]:
-        """Yield the next rows: so many, or all there are."""
+        """Yield the next ``n`` rows, or all that remain."""
         left = n_rows
         while left != 0 and not self.is_empty():
             assert self._next is not None

@@ -1,4 +1,4 @@
-"""Input rows of any container with a revised response in the place of their own."""
+"""Input rows of any container with revised responses instead of their own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -35,9 +35,9 @@ def revised_rows(
     ids: Sequence[str],
     revisions: Revisions,
 ) -> pa.Table:
-    """Return input rows in which revised responses stand in the place of their own.
+    """Return input rows in which revised responses replace their own.
 
-    All other rows are as they were, to the byte. Each revised row is read back: `DataError` names
+    All other rows are unchanged, byte for byte. Each revised row is read back: `DataError` names
     those that do not give the revised example, because their columns cannot hold it.
 
     Parameters
@@ -56,7 +56,7 @@ def revised_rows(
         raise _refusal(dataset, [ids[number] for number in at], str(error)) from error
     wrong = [ids[n] for n, one, found in zip(at, wanted, read, strict=True) if found != one.id]
     if wrong:
-        raise _refusal(dataset, wrong, "read back, the row is another example")
+        raise _refusal(dataset, wrong, "read back, the row is a different example")
     source = np.arange(len(raw))
     source[at] = len(raw) + np.arange(len(at))
     return pa.concat_tables([raw, new]).take(pa.array(source))
@@ -91,7 +91,7 @@ def _rewritten(dataset: "Dataset", old: pa.Table, wanted: Sequence[Revision]) ->
 
 
 def _replaced(dataset: "Dataset", value: Any, response: str) -> Any:
-    """Return what a column holds, a text, turns or turns as JSON text, with another response."""
+    """Return a column's value (text, turns, or turns as JSON text) with another response."""
     if not isinstance(value, str):
         return _last_replaced(value, response)
     if _RESPONSE[dataset.format] != "messages":

@@ -1,4 +1,4 @@
-"""The formats a row is written in: what each cannot hold, and the least that must go to fit."""
+"""The formats to write a row in: what each cannot hold, and the least to leave out to make it fit."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +35,11 @@ class RowFormat:
     convert
         From messages and tools to the row; `RowError` for what it cannot hold.
     reduce
-        Takes away what ``convert`` would refuse, and says what that was.
+        Removes what ``convert`` would refuse, and says what that was.
     remark
-        What the user should know of an example the format does hold, or None.
+        What the user should know about an example the format does hold, or None.
     held_by
-        The ``--to`` that holds more, or "" where there is none.
+        The ``--to`` that holds more, or "" if there is none.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Tally:
 
 
 def tally_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say a tally in words, one line each."""
+    """Describe a tally in words, one line each."""
     lines = []
     for row in rows:
         more = ", ..." if row["n_rows"] > len(row["first"]) else ""
@@ -86,12 +86,12 @@ def tally_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def whole(messages: Sequence[Message], tools: Tools) -> Reduced:
-    """Take nothing away."""
+    """Remove nothing."""
     return list(messages), tools, []
 
 
 def text_only(messages: Sequence[Message], tools: Tools) -> Reduced:
-    """Take away content that is not text, and write what is left of a list of parts as one text."""
+    """Remove content that is not text, and write what is left of a list of parts as one text."""
     kept, lost = [], []
     for message in messages:
         content = message.get("content")
@@ -105,7 +105,7 @@ def text_only(messages: Sequence[Message], tools: Tools) -> Reduced:
 
 
 def plain_turns(messages: Sequence[Message], tools: Tools) -> Reduced:
-    """Take away all but text, roles and tool calls, and the text beside a tool call."""
+    """Remove everything except text, roles and tool calls, and remove text beside a tool call."""
     kept, _, lost = text_only(messages, tools)
     kept = _without(kept, ("reasoning_content", "name"), lost)
     turns = []
@@ -120,10 +120,10 @@ def plain_turns(messages: Sequence[Message], tools: Tools) -> Reduced:
 def flat_turns(
     messages: Sequence[Message], tools: Tools, *, system: bool, history: bool
 ) -> Reduced:
-    """Take away what is not a question and its answer.
+    """Remove everything except a question and its answer.
 
     ``system``: a system message stays; ``history``: earlier questions and answers stay where they
-    alternate. A final tool call is written as its JSON, every other one goes with its results.
+    alternate. A final tool call is written as its JSON, every other one is removed with its results.
     """
     kept, _, lost = text_only(messages, tools)
     kept = _without(kept, ("reasoning_content", "name"), lost)
@@ -148,7 +148,7 @@ def flat_turns(
 
 
 def _spoken(messages: Sequence[Message], lost: list[str]) -> list[Message]:
-    """Drop tool calls and their results; keep what was said beside them."""
+    """Drop tool calls and their results; keep the text beside them."""
     turns = []
     for message in messages:
         if message["role"] == "tool" or message.get("tool_calls"):

@@ -52,7 +52,7 @@ class ExportOptions:
     Parameters
     ----------
     to
-        ``input`` keeps each row as it was; the others are dialects of canonical messages.
+        ``input`` keeps each row unchanged; the others are dialects of canonical messages.
     order
         ``rank``: best first. ``input``: by dataset, then by position.
     annotate
@@ -60,15 +60,15 @@ class ExportOptions:
     keep_duplicates
         Write every row of an example instead of its first.
     lossy
-        Write what the format can hold of a row, and say what went, instead of an error.
+        Write what the format can hold of a row and report what was left out, instead of failing.
     shard_rows
-        Rows of each file of a folder at most; None for files of 256 MiB.
+        Maximum number of rows per file of a folder; None for files of 256 MiB.
     in_splits
         Folders ``train`` and, where there is any, ``validation`` below the output.
     validation
         Ids of the examples of the validation split.
     layout
-        A format that is not a dialect, in place of ``to``.
+        A format that is not a dialect, instead of ``to``.
     weights
         Append ``curate_weight`` even without ``annotate``.
     """
@@ -86,7 +86,7 @@ class ExportOptions:
 
     @property
     def row_format(self) -> RowFormat | None:
-        """The format of the rows, None for rows as they were."""
+        """The format of the rows, None for unchanged rows."""
         return self.layout or ROW_FORMATS.get(self.to)
 
     @property
@@ -105,9 +105,9 @@ class ExportReport:
     n_bytes, sha256
         Size, and hash over all files in order.
     splits
-        Rows of each split; one called train where there are no folders of splits.
+        Rows of each split; a single one called train if there are no split folders.
     lost, remarks
-        What went because the format cannot hold it, and what to know of what it does hold; see
+        What was left out because the format cannot hold it, and remarks on what it does hold; see
         `Tally.rows`.
     licences
         Rows of a folder by the licence they name, "" for none.
@@ -153,7 +153,7 @@ def export_selection(
     ------
     DataError
         Rows of datasets with different columns (use ``to="messages"``), rows the format or the
-        container cannot hold, an unknown extension, a place that cannot be written.
+        container cannot hold, an unknown extension, a path that cannot be written.
     StoreError
         The disk is full.
     """
@@ -203,7 +203,7 @@ def _check(options: ExportOptions, container: str) -> None:
     if container != "folder" and (options.in_splits or options.shard_rows is not None):
         what = "splits" if options.in_splits else "shards"
         raise ConfigError(
-            f"only a folder has {what}, and the output is a {container} file; give -o a name "
+            f"only a folder has {what}, but the output is a {container} file; give -o a name "
             "without an extension"
         )
 
@@ -223,7 +223,7 @@ def check_output(output: Path) -> str:
 @final
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Which input row goes to which place: arrays over the rows to write, and their datasets."""
+    """Where each input row goes in the output: arrays over the rows to write, and their datasets."""
 
     datasets: "tuple[Dataset, ...]"
     dataset: np.ndarray[Any, Any]  # index into datasets

@@ -15,8 +15,8 @@ def validation_ids(store: "Store", selection_id: str, share: str, seed: int) -> 
     """Draw the examples of a validation split, whole groups at a time.
 
     Groups are those of the pool: the same messages before the final assistant turn. They are drawn
-    in a seeded uniform order that depends on no rank; one that would go over the wanted number is
-    passed over. So there are never more than wanted, and fewer only where groups are large.
+    in a seeded uniform order that depends on no rank; one that would exceed the wanted number is
+    skipped. So there are never more than wanted, and fewer only if groups are large.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def validation_ids(store: "Store", selection_id: str, share: str, seed: int) -> 
     ConfigError
         The share cannot be read, or counts tokens.
     DataError
-        It leaves one of the two splits without an example.
+        One of the two splits would be empty.
     """
     wanted = Budget.parse(share)
     if wanted.counts_tokens:

@@ -1,4 +1,4 @@
-"""Put rows that arrive in one order into another, on disk, with bounded memory."""
+"""Reorders rows on disk, in bounded memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +51,6 @@ class Spool:
             path.unlink()
 
     def close(self) -> None:
-        """Close the files, after a failure too."""
+        """Close the files, also after a failure."""
         for writer in self._writers.values():
             writer.close()

@@ -1,4 +1,4 @@
-"""Stored input rows of any container as the text of JSON objects, one a row."""
+"""Converts stored input rows of any container to JSON texts, one object per row."""
 
 import csv
 import json
@@ -133,9 +133,9 @@ class FormattedTexts:
     layout
         The format.
     lossy
-        Whether what the format cannot hold is taken away; otherwise it makes `check` raise.
+        Whether to leave out what the format cannot hold; otherwise `check` raises.
     lost, remarks
-        Where to count what was taken away, and what the format remarks on.
+        Where to count what was left out, and the format's remarks.
     revisions
         Responses that replace those of examples.
     """

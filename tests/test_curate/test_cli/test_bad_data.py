@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 GOOD = {"id": "ok-1", "prompt": "Say hello.", "response": "Hello there."}
-SKIP = "; correct it, or leave bad rows out and record them: --on-error skip"
+SKIP = "; correct it, or skip bad rows and record them with --on-error skip"
 FILE_TYPES = "write .jsonl, .json, .csv, .parquet or .arrow, each also with .gz or .zst"
 
 
@@ -59,10 +59,10 @@ class TestRefusedWhole:
                 "missing.jsonl",
                 "no file 'missing.jsonl'; check the path, or give a hub dataset as org/name",
             ),
-            ("none-*.jsonl", "no file matches 'none-*.jsonl'; check the pattern (quoted from the shell)"),
+            ("none-*.jsonl", "no file matches 'none-*.jsonl'; check the pattern, and quote it from the shell"),
             ("notes.doc", f"notes.doc: unknown file type '.doc'; {FILE_TYPES}"),
             ("empty", f"folder empty holds no data file; {FILE_TYPES}"),
-            ("empty.jsonl", "empty.jsonl holds no rows; check that it is the file you meant"),
+            ("empty.jsonl", "empty.jsonl holds no rows; check that it is the right file"),
             (
                 "bad.jsonl.gz",
                 "cannot decompress bad.jsonl.gz: Not a gzipped file (b'no'); the file is damaged or not .gz",
@@ -166,7 +166,7 @@ class TestRefusedWhole:
             "DataError: odd.jsonl does not fit any known format; its columns are foo, bar; "
         )
         assert "prompt-response (prompt+response or " in ran.err
-        assert ran.err.endswith("say which column plays which role: --column messages=dialogs\n")
+        assert ran.err.endswith("say which column has which role: --column messages=dialogs\n")
 
     def test_a_format_nobody_knows(self, curate) -> None:
         write("pool.jsonl", GOOD)

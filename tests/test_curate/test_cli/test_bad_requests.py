@@ -363,7 +363,7 @@ class TestModels:
     def test_an_id_that_is_not_cached_while_offline(self, curate) -> None:
         fails(
             curate,
-            "ModelError: model 'org/none' is not a folder here, is not in the local cache, and "
+            "ModelError: model 'org/none' is not a local folder, is not in the local cache, and "
             "HF_HUB_OFFLINE is set; on a machine with network type: hf download org/none, or pass a "
             "folder",
             *SCORE, "-m", "org/none",

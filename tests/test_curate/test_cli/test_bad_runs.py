@@ -236,7 +236,7 @@ class TestFullDisk:
         )
         assert (ran.code, ran.out) == (1, "")
         assert ran.err == (
-            f"StoreError: no space left to write {output}; nothing was kept of it: free some space "
+            f"StoreError: no space left to write {output}; nothing was written: free some space "
             "on that disk, or choose another with -o\n"
         )
         assert list(folder.iterdir()) == []

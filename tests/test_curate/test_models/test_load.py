@@ -133,7 +133,7 @@ def test_damaged_weights_are_named(folder):
 def test_a_tokenizer_with_more_ids_than_embeddings(folder):
     edit(folder / "config.json", vocab_size=300)
     with pytest.raises(
-        ModelError, match="does not fit it: token .* has id 319, and the model has 300"
+        ModelError, match="does not fit it: token .* has id 319, but the model has 300"
     ):
         resolve_model(str(folder))
 

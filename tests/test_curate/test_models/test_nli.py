@@ -84,7 +84,7 @@ def test_a_model_without_a_trained_classifier_is_refused(folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    with pytest.raises(ModelError, match="is no NLI model: its weights lack classifier"):
+    with pytest.raises(ModelError, match="is not an NLI model: its weights lack classifier"):
         load_nli(str(tmp_path), "cpu", "float32")
 
 

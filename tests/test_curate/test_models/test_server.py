@@ -206,7 +206,10 @@ def test_a_server_that_goes_away_ends_the_run(server):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("127.0.0.1:8000", "samples.server='127.0.0.1:8000' is no address; give one such as http:"),
+        (
+            "127.0.0.1:8000",
+            "samples.server='127.0.0.1:8000' is not an address; give one such as http:",
+        ),
         (
             "https://api.example.com/v1",
             "is not on this machine or its private network.*ssh -L 8000",

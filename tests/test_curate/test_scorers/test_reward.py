@@ -154,7 +154,7 @@ def test_another_pooling_is_refused(oasst, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text()) | {"pooling": "max"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="pools by 'last' or 'mean', and this config.json says"):
+    with pytest.raises(ModelError, match="pools by 'last' or 'mean', but this config.json says"):
         load(tmp_path, format="oasst")
 
 
@@ -227,7 +227,7 @@ def test_a_tokenizer_without_the_marks_cannot_write_the_oasst_format(decoder):
 def test_pickled_weights_are_not_read(decoder, tmp_path):
     copy_of(decoder, tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="has pickled weights only"):
+    with pytest.raises(ModelError, match="has only pickled weights"):
         load(tmp_path)
 
 

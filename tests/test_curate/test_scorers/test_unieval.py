@@ -157,7 +157,7 @@ def test_pickled_weights_are_not_read(t5, tmp_path):
     for path in t5[0].iterdir():
         name = path.name.replace("model.safetensors", "pytorch_model.bin")
         (tmp_path / name).write_bytes(path.read_bytes())
-    with pytest.raises(ModelError, match="has pickled weights only"):
+    with pytest.raises(ModelError, match="has only pickled weights"):
         load(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""What other trainers read: their formats, and the files that register a dataset with them."""
+"""Export formats for other trainers, and the files that register a dataset with them."""

@@ -46,16 +46,16 @@ class Axolotl(Trainer):
         ),
     }
     weights: ClassVar[str] = (
-        "axolotl takes no weight per example: its `weight` of a turn is 0 or 1, trained on or not"
+        "axolotl takes no weight per example: the `weight` of a turn is 0 or 1: trained on or not"
     )
 
     def files(self, exported: Exported) -> Mapping[str, str]:
-        """Return ``axolotl.yaml``; its paths are relative to where the export was made."""
+        """Return ``axolotl.yaml``; its paths are relative to the folder the export was run in."""
         keys = {"train": "datasets", "validation": "test_datasets"}
         blocks = {keys[split]: [_block(exported, split)] for split in exported.splits}
         head = [
-            "# Put these blocks into the configuration of a run. `path` is this folder as seen",
-            "# from where it was written: start there, or write another path.",
+            "# Add these blocks to the configuration of a run. `path` is this folder as seen",
+            "# from where it was written: start there, or change the path.",
         ]
         if exported.repo is not None:
             head.append(f"# From the hub: path: {exported.repo}")
@@ -63,9 +63,9 @@ class Axolotl(Trainer):
         return {_FILE: "\n".join([*head, body])}
 
     def usage(self, exported: Exported) -> str:
-        """Return where the blocks go."""
+        """Return where to add the blocks."""
         return (
-            f"Put the blocks of `{_FILE}` into the configuration of a run; `path` there is relative "
+            f"Add the blocks of `{_FILE}` to the configuration of a run; `path` there is relative "
             "to where the export was made. The responses of all turns are trained on."
         )
 

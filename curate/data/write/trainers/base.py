@@ -1,4 +1,4 @@
-"""What every trainer an export knows has to say."""
+"""What every supported trainer must declare."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Exported:
     columns
         Of the rows.
     repo
-        Where on the hub it is to go, or None.
+        Hub repository it will be uploaded to, or None.
     """
 
     name: str

@@ -68,7 +68,7 @@ def _with_objects(message: Message) -> Message:
 
 
 def reduce_sharegpt(messages: Sequence[Message], tools: Tools) -> Reduced:
-    """Take away what the format cannot hold, then what stands before the last question."""
+    """Remove what the format cannot hold, then what precedes the last question."""
     kept, left, lost = plain_turns(messages, tools)
     if _fits(kept, left):
         return kept, left, lost

@@ -12,7 +12,7 @@ _KEPT: Final = ("reasoning_content", "name", "tool_call_id")
 
 
 def chat_message(message: Message) -> Row:
-    """Return a message with role, content and what else it has; parts of text become one text.
+    """Return a message with role, content and its other fields; text parts become one text.
 
     Raises `RowError` for content that is not text.
     """

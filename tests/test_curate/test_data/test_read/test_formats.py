@@ -173,7 +173,7 @@ BAD_ROWS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": None, "response": "b"}, "prompt is null or missing"),
     ({"prompt": "a", "response": 3}, "response is a number, not text"),
     ({"prompt": "a", "completion": []}, "no assistant turn"),
-    ({"chosen": "b", "rejected": "c"}, "chosen is text and there is no prompt to go before it"),
+    ({"chosen": "b", "rejected": "c"}, "chosen is text but there is no prompt to go before it"),
     (
         {"conversations": [{"from": "human", "value": None}]},
         "message 1 (human) has no content (null or missing)",
@@ -205,7 +205,7 @@ def test_nothing_fits_lists_columns_and_formats() -> None:
     assert message.startswith("pool does not fit any known format; its columns are text, label; ")
     assert "alpaca (instruction+output)" in message
     assert "prompt-response (prompt+response or instruction+response" in message
-    assert message.endswith("which column plays which role: --column messages=dialogs")
+    assert message.endswith("which column has which role: --column messages=dialogs")
 
 
 def test_several_fit_lists_them() -> None:

@@ -22,7 +22,7 @@ from curate.errors import ConfigError, DataError
 from curate.store import Store
 
 GOOD = {"id": "1", "prompt": "a", "response": "b"}
-HINT = "; correct it, or leave bad rows out and record them: --on-error skip"
+HINT = "; correct it, or skip bad rows and record them with --on-error skip"
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_other_options_make_another_dataset_and_say_so(store: Store, tmp_path: P
     first = run(store, path)
     other = run(store, path, source="web")
     assert other.dataset_id != first.dataset_id
-    known = f"the same content is in the store as dataset {first.dataset_id} ({path}), "
+    known = f"the same content is already in the store as dataset {first.dataset_id} ({path}), "
     assert other.warnings == (f"{known}read with other options",)
 
 
@@ -192,7 +192,7 @@ def test_a_file_without_usable_rows_is_an_error(store: Store, tmp_path: Path) ->
     empty = write_rows(tmp_path / "empty.jsonl", [])
     with pytest.raises(DataError) as caught:
         run(store, empty)
-    assert str(caught.value) == f"{empty} holds no rows; check that it is the file you meant"
+    assert str(caught.value) == f"{empty} holds no rows; check that it is the right file"
     bad = write_rows(tmp_path / "bad.jsonl", [{"prompt": "a", "response": ""}] * 2)
     with pytest.raises(DataError) as caught:
         run(store, bad, on_error="skip")

@@ -170,7 +170,7 @@ def test_array_elements_know_their_lines() -> None:
     [
         ('[{"a": 1}, 7, {"a": 2}]', ["not a JSON object: '7'"]),
         ('[{"a": 1} {"a": 2}]', ["not valid JSON: a comma is missing"]),
-        ('[{"a": 1}, {"a": 2},]', ["not valid JSON: a comma too many"]),
+        ('[{"a": 1}, {"a": 2},]', ["not valid JSON: an extra comma"]),
         ('[{"a": 1}, {"a": }, {"a": 2}]', ["not valid JSON: Expecting value at column 7"]),
         ('[{"a": 1}, [1], {"a": 2}]', ["an array, not a JSON object"]),
         ('[{"a": 1}, {"a": 2}', ["the file ends inside the JSON"]),
@@ -313,7 +313,7 @@ def test_a_truncated_parquet_file_is_one_error(tmp_path: Path) -> None:
 def test_files_of_one_dataset_must_have_the_same_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"b": [1]}), tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"differ in their columns \('a', 'b'\); ingest them one"):
+    with pytest.raises(DataError, match=r"differ in their columns \('a', 'b'\); ingest them separately"):
         chunks_of(tmp_path / "*.parquet")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "b.csv").write_text("a,c\n1,2\n")

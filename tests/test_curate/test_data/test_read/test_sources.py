@@ -83,7 +83,7 @@ def test_files_named_after_splits_are_chosen_by_split(tmp_path: Path) -> None:
         ("{tmp}/none.jsonl", "no file '{tmp}/none.jsonl'; check the path, or give a hub dataset"),
         ("{tmp}/*.parquet", "no file matches '{tmp}/*.parquet'; check the pattern"),
         ("{tmp}/empty", "folder {tmp}/empty holds no data file; write .jsonl"),
-        ("{tmp}/mixed", "{tmp}/mixed mixes csv and jsonl files; ingest each kind on its own"),
+        ("{tmp}/mixed", "{tmp}/mixed mixes csv and jsonl files; ingest each kind separately"),
         ("{tmp}/notes.txt", "{tmp}/notes.txt: unknown file type '.txt'; write .jsonl, .json, .csv"),
         ("{tmp}/broken", "cannot read the saved dataset {tmp}/broken: its state.json is unusable"),
     ],

@@ -125,7 +125,7 @@ def test_an_exported_folder_is_read_as_a_dataset(pool: Pool, chosen: str, tmp_pa
     assert (report.format, report.n_read) == ("messages", 16)
 
 
-A_FILE = ", and the output is a jsonl file; give -o a name without an extension"
+A_FILE = ", but the output is a jsonl file; give -o a name without an extension"
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(
     with pytest.raises(StoreError) as caught:
         export(store, target)
     assert str(caught.value) == (
-        f"no space left to write {target}; nothing was kept of it: free some space on that disk, "
+        f"no space left to write {target}; nothing was written: free some space on that disk, "
         "or choose another with -o"
     )
     assert list(target.parent.iterdir()) == []
