@@ -1,1 +1,1 @@
-"""What people look at: charts, reports, notebooks, the explore page."""
+"""What people look at: charts, reports, notebooks and the explore page."""

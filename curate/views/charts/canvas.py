@@ -1,4 +1,4 @@
-"""What every chart is drawn with: elements collected into one SVG, scales, axes, legends, colours.
+"""Drawing primitives of every chart: elements collected into one SVG, scales, axes, legends, colours.
 
 The palette is that of Okabe and Ito, which readers with any common colour blindness can tell apart;
 series also differ in shape or outline.
@@ -120,7 +120,7 @@ class Scale:
 
 
 def one_label(text: str) -> str:
-    """Cut a label to what a chart has room for."""
+    """Cut a label to fit a chart."""
     return texts.one_line(text, LABEL_CHARS)
 
 

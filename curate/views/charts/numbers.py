@@ -1,4 +1,4 @@
-"""Numbers on a page: bins, quantiles, ticks, and how each is written."""
+"""Numbers on a page: bins, quantiles, ticks, and how to write them."""
 
 import math
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def bin_counts(values: Values, edges: Values) -> Bins:
 
 
 def most_common(values: Values) -> tuple[float, float]:
-    """Return the most common value, to 6 significant digits, and its share; NaN and 0 of nothing.
+    """Return the most common value, to 6 significant digits, and its share; NaN and 0 if there are none.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def tick_text(values: Sequence[float]) -> list[str]:
 
 
 def percent(part: float, whole: float) -> str:
-    """Write a share in percent; small ones are not rounded to nothing.
+    """Write a share in percent; small shares are not rounded to zero.
 
     Examples
     --------

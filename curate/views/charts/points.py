@@ -1,4 +1,4 @@
-"""Two numbers of every example as one picture: points, or groups of them where there are many."""
+"""A scatter plot of two numbers per example: points, or groups of them if there are many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Points:
     colour
         Of each point, or None for one colour.
     tips
-        What each point says of itself; empty for its numbers alone.
+        Tooltip of each point; empty to show only its numbers.
     """
 
     x: Values
@@ -87,7 +87,7 @@ def kinds(label: str, values: Sequence[str]) -> Kinds:
 
 
 def scatter(points: Points, title: str) -> tuple[str, str]:
-    """Draw points, or squares over groups of them beyond 1,500; return the picture and what to say.
+    """Draw points, or squares over groups of them beyond 1,500; return the picture and its caption.
 
     A square is larger where there are more examples; its colour is their mean, or the most frequent
     of their categories. A long tail beyond 0.5% of the values is left out, and counted.
@@ -101,7 +101,7 @@ def scatter(points: Points, title: str) -> tuple[str, str]:
     x_axis(canvas, x, _BOTTOM, points.x_label, grid_top=_TOP)
     paint = _Paint(points.colour)
     n, n_out = len(points.x), int((~inside).sum())
-    remarks = [f"{n_out:,} of {n:,} examples lie outside the picture."] if n_out else []
+    remarks = [f"{n_out:,} of {n:,} examples are outside the chart."] if n_out else []
     if n <= MAX_POINTS:
         _draw_points(canvas, points, np.flatnonzero(inside), x, y, paint)
     else:
@@ -109,8 +109,8 @@ def scatter(points: Points, title: str) -> tuple[str, str]:
         colour = "" if points.colour is None else f"; its colour is {paint.summary}"
         remarks.insert(
             0,
-            f"{n:,} examples in {n_squares:,} squares: the larger a square, the more examples it "
-            f"stands for{colour}.",
+            f"{n:,} examples in {n_squares:,} squares: larger squares stand for more "
+            f"examples{colour}.",
         )
     paint.legend(canvas, in_squares=n > MAX_POINTS)
     return canvas.svg(), " ".join(remarks)
@@ -131,7 +131,7 @@ class _Paint:
 
     @property
     def summary(self) -> str:
-        """What the colour of several examples together says."""
+        """What the colour of a group of examples means."""
         return "their mean" if isinstance(self.colour, Ramp) else "their most frequent kind"
 
     def one(self, rows: Integers) -> tuple[int, str, str]:

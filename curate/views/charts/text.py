@@ -1,4 +1,4 @@
-"""Texts of examples on a page: invisible characters made visible, escaped, on one line where asked."""
+"""Texts of examples on a page: invisible characters made visible, escaped, optionally on one line."""
 
 import re
 from html import escape
@@ -20,7 +20,7 @@ _MARKDOWN: Final = re.compile(r"([\\`*\[\]|~])")
 
 
 def one_line(text: str, limit: int) -> str:
-    """Return a text on one line, blanks joined, an ellipsis where it was cut."""
+    """Return a text on one line, whitespace collapsed, with an ellipsis where it was cut."""
     line = _SPACES.sub(" ", text[: 4 * limit]).strip(" ")
     return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[: limit - 1]}…"
 
@@ -40,7 +40,7 @@ def html(text: str) -> str:
 
 
 def pieces(text: str) -> list[str]:
-    """Split a text at hidden characters: what can be seen, then a code point's name, in turn.
+    """Split a text at hidden characters: visible text and code point names alternate.
 
     Examples
     --------

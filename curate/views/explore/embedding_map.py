@@ -1,4 +1,4 @@
-"""The embedding map: examples in two dimensions, as points or, where they are many, as cells."""
+"""The embedding map: examples in two dimensions, as points or, if there are many, as cells."""
 
 import heapq
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ MOST_NAMES: Final = 7  # of a coloured text column; the others are one colour to
 @final
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The part of the map that is looked at."""
+    """The part of the map in view."""
 
     left: float
     bottom: float
@@ -41,7 +41,7 @@ class Box:
         except ValueError:
             left = bottom = right = top = 0.0
         if not (np.isfinite([left, bottom, right, top]).all() and left < right and bottom < top):
-            raise ConfigError(f"a box is LEFT,BOTTOM,RIGHT,TOP, got {text!r}")
+            raise ConfigError(f"a box must be LEFT,BOTTOM,RIGHT,TOP, got {text!r}")
         return cls(left, bottom, right, top)
 
     @classmethod
@@ -74,7 +74,7 @@ def embeddings(snapshot: "Snapshot") -> list[str]:
 def embedding_map(
     session: Session, question: Query, embedding: str, colour: str, box: str = ""
 ) -> dict[str, Any]:
-    """Return what to draw of the rows that are meant.
+    """Return what to draw for the rows of a query.
 
     Up to `MOST_POINTS` in the box are points, ``[x, y, colour, id]``; more are cells of a grid,
     ``[column, row, n, colour]``, with the mean value or the most frequent name of the cell. Colours
@@ -116,8 +116,10 @@ def _points(session: Session, snapshot: "Snapshot", embedding: str) -> "tuple[Po
     alias, _, column = embedding.rpartition(".")
     shape = snapshot.shapes.get(alias)
     if shape is None or column not in shape.vectors:
-        known = ", ".join(embeddings(snapshot)) or "none; make one: curate score --scorer embedding"
-        raise DataError(f"no embedding {embedding!r} in the store; there are: {known}")
+        known = (
+            ", ".join(embeddings(snapshot)) or "none; compute one: curate score --scorer embedding"
+        )
+        raise DataError(f"no embedding {embedding!r} in the store; available: {known}")
     points, ids = session.store.projected(shape.set_id, column)
     rows = snapshot.places(ids)
     known_rows = (rows >= 0) & np.isfinite(points).all(axis=1)
@@ -140,7 +142,7 @@ def _coloured(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
     known = snapshot.columns.get(colour)
     if known is None:
         raise DataError(
-            f"no column {colour!r} to colour by; there are: {', '.join(snapshot.columns)}"
+            f"no column {colour!r} to colour by; available: {', '.join(snapshot.columns)}"
         )
     if known.kind == "number" and known.column != CLUSTER:
         return _Colour(snapshot.values(colour), [])

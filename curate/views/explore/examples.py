@@ -1,4 +1,4 @@
-"""One example in full, why selections have it or not, and the other responses to its instruction."""
+"""One example in full, why selections include it or not, and the other responses to its instruction."""
 
 import json
 import math
@@ -22,9 +22,9 @@ MOST_RESPONSES: Final = 12
 
 
 def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]:
-    """Return an example's texts, scores with percentiles, and the selections that have it.
+    """Return an example's texts, scores with percentiles, and the selections that include it.
 
-    Long messages are cut at `MOST_CHARS` unless the ``whole`` is asked for.
+    Long messages are cut at `MOST_CHARS` unless ``whole``.
     """
     document = facts(session.store, example_id)
     snapshot = session.snapshot()
@@ -49,7 +49,7 @@ def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]
 
 
 def why_not(session: Session, example_id: str) -> list[dict[str, Any]]:
-    """Return why each selection that lacks an example lacks it; rankings are made again for this."""
+    """Return why each selection without an example does not include it, recomputing rankings for this."""
     from curate.select.why_not import absences
 
     found = absences(session.store, session.store.example(example_id))
@@ -62,7 +62,7 @@ def why_not(session: Session, example_id: str) -> list[dict[str, Any]]:
 def responses(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]:
     """Return the responses to the instruction of an example, side by side, with their scores.
 
-    At most `MOST_RESPONSES`, the example itself among them; ``n`` counts all. ``best`` names for
+    At most `MOST_RESPONSES`, including the example itself; ``n`` counts all. ``best`` names for
     each score the example with the highest and the lowest value among those shown.
     """
     snapshot = session.snapshot()

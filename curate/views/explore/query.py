@@ -1,4 +1,4 @@
-"""What is asked of the page: search, filter, brushed ranges, part of two selections; and its rows."""
+"""The page's queries: search, filter, brushed ranges, part of two selections; and their rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ BY_ID: Final = "id"
 @final
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A brushed part of a histogram: both ends belong to it."""
+    """A brushed part of a histogram, both ends included."""
 
     column: str
     low: float
@@ -37,14 +37,14 @@ class Range:
         except ValueError:
             low = high = math.nan
         if not column or not math.isfinite(low) or not math.isfinite(high):
-            raise ConfigError(f"a range is COLUMN:LOW:HIGH with finite numbers, got {text!r}")
+            raise ConfigError(f"a range must be COLUMN:LOW:HIGH with finite numbers, got {text!r}")
         return cls(column, low, high)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows are meant: those that satisfy everything that is given."""
+    """Which rows to show: those that satisfy every given condition."""
 
     search: str = ""
     where: str = ""
@@ -55,10 +55,10 @@ class Query:
 
     @classmethod
     def parse(cls, given: Mapping[str, str], ranges: Sequence[str]) -> "Query":
-        """Read the parameters of a request; `ConfigError` for values that cannot be."""
+        """Read the parameters of a request; `ConfigError` for invalid values."""
         part = given.get("part") or "either"
         if part not in get_args(Part):
-            raise ConfigError(f"part is one of {', '.join(get_args(Part))}, got {part!r}")
+            raise ConfigError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
         return cls(
             search=given.get("q", "").strip(),
             where=given.get("where", "").strip(),
@@ -69,7 +69,7 @@ class Query:
         )
 
     def mask(self, session: Session, snapshot: "Snapshot") -> "Mask":
-        """Return which rows of the snapshot are meant, (n,)."""
+        """Return which rows of the snapshot satisfy the query, (n,)."""
         mask = np.ones(len(snapshot), dtype=bool)
         if self.where:
             where = self.where
@@ -110,7 +110,7 @@ class Query:
 
 
 def searched(session: Session, snapshot: "Snapshot", query: str) -> "tuple[Mask, Values]":
-    """Return what a search finds and how relevant it is."""
+    """Return the rows a search finds and their relevance."""
     from curate.store.searching import search
 
     return session.remembered(("search", query), lambda: search(snapshot, query))
@@ -121,7 +121,7 @@ def numbers(session: Session, snapshot: "Snapshot", column: str) -> "Values":
     known = snapshot.columns.get(column)
     if known is None or known.kind not in ("number", "bool"):
         able = [name for name, one in snapshot.columns.items() if one.kind in ("number", "bool")]
-        raise DataError(f"no column of numbers {column!r}; there are: {', '.join(able)}")
+        raise DataError(f"no numeric column {column!r}; available: {', '.join(able)}")
     return session.remembered(("values", column), lambda: snapshot.values(column))
 
 
@@ -133,7 +133,7 @@ def first_rows(
     offset: int,
     limit: int,
 ) -> "tuple[int, Rows]":
-    """Return how many rows are meant, and one page of them in order.
+    """Return how many rows satisfy the query, and one page of them in order.
 
     Ties are in order of id, and rows without a value come last. O(n), and the rows up to the end
     of the page are sorted.
@@ -146,7 +146,7 @@ def first_rows(
     if sort == RELEVANCE:
         if not question.search:
             raise ConfigError(
-                "rows are sorted by relevance only in a search; choose another column"
+                "rows can be sorted by relevance only in a search; choose another column"
             )
         key = -searched(session, snapshot, question.search)[1]
     else:

@@ -29,7 +29,7 @@ def page(
     offset: int,
     limit: int,
 ) -> dict[str, Any]:
-    """Return one page of the rows that are meant, without their texts; see `previews`."""
+    """Return one page of the rows of a query, without their texts; see `previews`."""
     if not 1 <= limit <= MOST_ROWS or offset < 0:
         raise ConfigError(f"a page has 1 to {MOST_ROWS} rows from 0 on, got {limit} from {offset}")
     snapshot = session.snapshot()
@@ -78,10 +78,10 @@ def previews(session: Session, ids: Sequence[str]) -> dict[str, Any]:
 
 
 def histogram(session: Session, question: Query, column: str) -> dict[str, Any]:
-    """Return bins of a column: counts of the whole pool, and of the rows that are meant.
+    """Return bins of a column: counts over the whole pool, and over the rows of a query.
 
-    ``counts`` and ``kept`` have one entry a bin; ``edges`` one more. A range of the question on the
-    same column is not applied, so that what was brushed can be brushed again.
+    ``counts`` and ``kept`` have one entry a bin; ``edges`` one more. A range of the query on the
+    same column is not applied, so that it can be brushed again.
     """
     snapshot = session.snapshot()
     values = numbers(session, snapshot, column)
@@ -114,7 +114,7 @@ def histogram(session: Session, question: Query, column: str) -> dict[str, Any]:
 
 
 def shown(value: Any) -> Any:
-    """Return a value as JSON can hold it: of a text its beginning with hidden characters named."""
+    """Return a value as JSON: for a text, its beginning with hidden characters named."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return pieces(one_line(value, 80)) if isinstance(value, str) else value

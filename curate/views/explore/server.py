@@ -1,4 +1,4 @@
-"""The page's addresses: three kinds of files, a few questions in JSON, and marking."""
+"""The page's endpoints: static files, JSON queries, and marking."""
 
 import json
 import secrets
@@ -42,7 +42,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
 }
 _FORBIDDEN: Final = (
-    "This page needs the address that curate explore printed, with the token in it.\n"
+    "This page needs the full address that curate explore printed, including the token.\n"
 )
 _STATUS: Final = ((StoreError, 503), (DataError, 404), (CurateError, 400))
 
@@ -67,7 +67,7 @@ def application(session: Session, token: str, cookie: str = "curate-explore") ->
 
 @final
 class _Guard:
-    """Lets nobody in but who has the token and speaks to this machine by its own name."""
+    """Admits only requests with the token and addressed to this machine by name."""
 
     def __init__(self, inner: ASGIApp, token: str, cookie: str) -> None:
         self._inner, self._token, self._cookie = inner, token, cookie
@@ -98,10 +98,10 @@ class _Guard:
     def _refusal(self, request: Request) -> str | None:
         # A foreign name in Host is a page elsewhere that had its name resolved to this machine.
         if _host(request.headers.get("host", "")) not in HOSTS:
-            return "This page answers to 127.0.0.1 and localhost only.\n"
+            return "This page is served only at 127.0.0.1 and localhost.\n"
         origin = request.headers.get("origin")
         if origin is not None and origin.partition("://")[2] != request.headers["host"]:
-            return "This page answers to itself only.\n"
+            return "This page accepts requests only from itself.\n"
         kind, _, bearer = request.headers.get("authorization", "").partition(" ")
         given = [request.query_params.get("token"), request.cookies.get(self._cookie)]
         given.append(bearer if kind.lower() == "bearer" else None)
@@ -148,12 +148,15 @@ def _or_error(answer: Callable[[], Any]) -> Response:
 def _marking(session: Session) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-            return _json({"error": "send JSON, with its content type", "kind": "ConfigError"}, 415)
+            return _json(
+                {"error": "send JSON, with content type application/json", "kind": "ConfigError"},
+                415,
+            )
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > MOST_BYTES:
-                return _json({"error": "too much at a time", "kind": "ConfigError"}, 413)
+                return _json({"error": "the request is too large", "kind": "ConfigError"}, 413)
         return await run_in_threadpool(_or_error, lambda: _mark(session, body))
 
     return respond
@@ -165,12 +168,12 @@ def _mark(session: Session, body: bytes) -> dict[str, Any]:
         ids, mark = asked["ids"], asked["mark"]
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(
-            'a mark is JSON such as {"ids": ["..."], "mark": "in"}; "mark" is in, out or null'
+            'a mark must be JSON such as {"ids": ["..."], "mark": "in"}; "mark" is in, out or null'
         ) from error
     if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise ConfigError(f"ids is a list of example ids, got {ids!r}")
+        raise ConfigError(f"ids must be a list of example ids, got {ids!r}")
     if mark is not None and mark not in MARKS:
-        raise ConfigError(f"mark is in, out or null, got {mark!r}")
+        raise ConfigError(f"mark must be in, out or null, got {mark!r}")
     counts = mark_examples(session.store, session.marker, ids, mark)
     session.forget_stored()
     return {"marks": counts}
@@ -196,7 +199,7 @@ def _whole(text: str | None, default: int) -> int:
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise ConfigError(f"a place in the table is a whole number, got {text!r}")
+        raise ConfigError(f"a position in the table must be a whole number, got {text!r}")
     return int(text)
 
 

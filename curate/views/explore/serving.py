@@ -1,4 +1,4 @@
-"""Serving the page: a port of this machine alone, a token, and a browser where there is one."""
+"""Serves the page: a local port, a token, and a browser if there is one."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ WAIT_S: Final = 3.0  # for a job that holds the store; then the last snapshot an
 @final
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A page that is ready: its address with the token, and what answers there."""
+    """A page ready to serve: its address with the token, and its application."""
 
     url: str
     port: int
@@ -31,7 +31,7 @@ class Served:
     application: Any
 
     def run(self) -> None:
-        """Answer until interrupted."""
+        """Serve until interrupted."""
         import uvicorn
 
         config = uvicorn.Config(
@@ -47,7 +47,7 @@ class Served:
 
 
 def prepare(store: Path, port: int, marker: str | None) -> Served:
-    """Open the store for a look, take a port, and begin to read the pool into memory.
+    """Open the store, bind a port, and start reading the pool into memory.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def prepare(store: Path, port: int, marker: str | None) -> Served:
     Raises
     ------
     ConfigError
-        The port is taken or not one, or the marker's name cannot be part of an id.
+        The port is taken or invalid, or the marker's name cannot be part of an id.
     MissingPackageError
         The packages of the server are not installed.
     StoreError
@@ -93,15 +93,15 @@ def prepare(store: Path, port: int, marker: str | None) -> Served:
 
 
 def _warm(session: Any) -> None:
-    """Read the pool into memory; an error is that of the first question, which finds it again."""
+    """Read the pool into memory; an error is left to the first query, which meets it again."""
     with suppress(CurateError):
         session.snapshot()
 
 
 def listen(port: int) -> socket.socket:
-    """Listen on a port of this machine alone; `ConfigError` where that cannot be."""
+    """Listen on a local port; `ConfigError` if that is not possible."""
     if not 0 <= port <= 65_535:
-        raise ConfigError(f"--port must be 0 to 65535, got {port}; 0 takes any free one")
+        raise ConfigError(f"--port must be 0 to 65535, got {port}; 0 uses any free port")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if sys.platform != "win32":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,16 +112,16 @@ def listen(port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
-                f"port {port} is in use; give another one, or leave --port out to take a free one"
+                f"port {port} is in use; give another, or leave --port out to use any free port"
             ) from error
         raise ConfigError(
-            f"cannot listen on port {port}: {error.strerror}; leave --port out to take a free one"
+            f"cannot listen on port {port}: {error.strerror}; leave --port out to use any free port"
         ) from error
     return listener
 
 
 def open_browser(url: str) -> bool:
-    """Open the page in the user's browser; return whether there is one to open it with."""
+    """Open the page in the user's browser; return whether there is one."""
     has_screen = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     )
@@ -138,5 +138,5 @@ def _login() -> str:
         return getpass.getuser()
     except (OSError, KeyError) as error:
         raise ConfigError(
-            "this machine does not say who you are; give a name for your marks: --marker NAME"
+            "cannot tell your login name; give a name for your marks: --marker NAME"
         ) from error

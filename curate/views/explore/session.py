@@ -1,4 +1,4 @@
-"""What one explore page knows of its store: a snapshot, made anew when the store has changed."""
+"""What one explore page knows about its store: a snapshot, renewed when the store has changed."""
 
 import threading
 from collections import OrderedDict
@@ -25,7 +25,7 @@ REMEMBERED: Final = 48  # masks, orders and bins of one snapshot, 1 to 8 bytes a
 @final
 @dataclass(frozen=True, slots=True)
 class StoredPicks:
-    """A stored selection against the snapshot: its rows in order of rank, and how many are gone."""
+    """A stored selection against the snapshot: its rows in order of rank, and how many were deleted."""
 
     selection_id: str
     method: str
@@ -37,7 +37,7 @@ class StoredPicks:
 
 @final
 class Session:
-    """One explore page. Each question to it opens the store for one query at most, often for none.
+    """One explore page. Each request opens the store for at most one query, often for none.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Session:
         self._generation = 0
 
     def snapshot(self) -> "Snapshot":
-        """Return the pool as it is now, or as it was last where the store is held by a job."""
+        """Return the current pool, or the last known one while a job holds the store."""
         with self._lock:
             stat = self._file_state()
             if self._snapshot is None:
@@ -83,9 +83,9 @@ class Session:
         return list(self._selections.values())
 
     def selection(self, selection_id: str) -> StoredPicks:
-        """Return a stored selection by its id, or the beginning of one; `DataError` if there is none.
+        """Return a stored selection by its id or id prefix; `DataError` if there is none.
 
-        Marks of this marker that nobody has made yet are a selection of nothing.
+        Marks of this marker that do not exist yet are an empty selection.
         """
         self.snapshot()
         if selection_id not in self._selections:
@@ -100,12 +100,12 @@ class Session:
         return self._marks
 
     def forget_stored(self) -> None:
-        """Read the stored selections anew with the next question."""
+        """Read the stored selections again with the next request."""
         with self._lock:
             self._stat = ()
 
     def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what was made for a key since the last snapshot, or make it."""
+        """Return what was computed for a key since the last snapshot, or compute it."""
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
@@ -126,12 +126,12 @@ class Session:
             stat = self.store.path.stat()
         except FileNotFoundError as error:
             raise StoreError(
-                f"the store {self.store.path} is gone; stop and start again"
+                f"the store {self.store.path} was deleted; stop and start again"
             ) from error
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _read(self) -> None:
-        """Read snapshot, selections and marks; where one of them fails, all stay as they were."""
+        """Read snapshot, selections and marks; if any of them fails, none changes."""
         snapshot = self._snapshot
         known = {(one.selection_id, one.created_at): one for one in self._selections.values()}
         if snapshot is None or self.store.state() != snapshot.state:
@@ -150,7 +150,7 @@ class Session:
 def _stored(
     store: "Store", snapshot: "Snapshot", known: "Mapping[tuple[str, str], StoredPicks]"
 ) -> "Iterator[StoredPicks]":
-    """Yield the stored selections, oldest first; those that are known are not read again."""
+    """Yield the stored selections, oldest first; known ones are not read again."""
     from curate.store.connection import literal
     from curate.store.ids import id_bytes
 

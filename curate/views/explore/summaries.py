@@ -1,4 +1,4 @@
-"""What the page is about: the pool's columns, its clusters, and two selections against each other."""
+"""Summaries for the page: the pool's columns, its clusters, and two selections compared."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ MOST_SOURCES: Final = 12
 
 
 def pool(session: Session) -> dict[str, Any]:
-    """Return what the page needs before it asks anything: columns, selections, embeddings, marks."""
+    """Return what the page needs at its start: columns, selections, embeddings, marks."""
     snapshot = session.snapshot()
     marks = session.marks()
     return {
@@ -50,10 +50,10 @@ def pool(session: Session) -> dict[str, Any]:
 
 
 def clusters(session: Session, question: Query, column: str, sort: str) -> dict[str, Any]:
-    """Return the largest clusters among the rows that are meant, each with a typical example.
+    """Return the largest clusters among the rows of a query, each with a typical example.
 
-    The example is the one nearest to the centroid where the distance is stored, else the first.
-    ``mean`` is that of the column ``sort``, where one is given.
+    The example is the one nearest to the centroid if the distance is stored, else the first.
+    ``mean`` is that of the column ``sort``, if given.
     """
     snapshot = session.snapshot()
     values = numbers(session, snapshot, column)
@@ -154,7 +154,7 @@ def _sources(snapshot: "Snapshot", masks: "dict[str, Mask]") -> list[dict[str, A
 
 
 def meanings(session: Session) -> dict[str, str]:
-    """Return what each score column means, by its name, as far as its scorer is installed here."""
+    """Return what each score column means, by name, if its scorer is installed here."""
     from curate.errors import ConfigError
     from curate.registry import get_scorer
 

@@ -1,1 +1,1 @@
-"""What a notebook sees of a pool: tables in any form, cards, charts, progress, jobs that outlive it."""
+"""Notebook views of a pool: tables in any form, cards, charts, progress, background jobs."""

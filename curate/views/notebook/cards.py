@@ -1,4 +1,4 @@
-"""What a notebook shows of a pool, a scoring run, a selection and a proof below a cell."""
+"""How a notebook shows a pool, a scoring run, a selection and a proof below a cell."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,13 +73,13 @@ def pool_card(pool: "Pool") -> str:
     if shown:
         parts += [heading("First examples"), _example_table(shown)]
     else:
-        parts.append(paragraph("The pool is empty. Read some examples: pool.ingest(FILE)"))
+        parts.append(paragraph("The pool is empty. Ingest some examples: pool.ingest(FILE)"))
     return fragment(*parts)
 
 
 @show_as(ScoreReport)
 def score_card(report: ScoreReport) -> str:
-    """Return what a scoring run did, and how the values of its score sets lie."""
+    """Return what a scoring run did, and the distributions of its scores."""
     rows = [
         (
             one.alias, one.status.scorer, f"{one.n_scored:,}", f"{one.n_reused:,}",
@@ -143,7 +143,7 @@ VERDICTS: Final = ("target", "budget", "metric", "method", "verdict", "minus ran
 
 
 def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return what a proof says of each method, under the columns `VERDICTS`."""
+    """Return what a proof says about each method, under the columns `VERDICTS`."""
     rows: list[tuple[str, ...]] = []
     for one in document["results"]:
         for label, row in one["methods"].items():

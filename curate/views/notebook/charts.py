@@ -1,4 +1,4 @@
-"""Charts as a notebook shows them and a file keeps them."""
+"""Charts that a notebook shows and a file stores."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Picture:
     drawing
         The SVG element, which takes its colours from the page it is put into.
     note
-        What a reader should know: values outside the picture, examples left out.
+        What a reader should know: values outside the chart, examples left out.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Picture:
 
     @property
     def svg(self) -> str:
-        """The chart as an SVG document of its own, dark on white."""
+        """The chart as a standalone SVG document, dark on white."""
         head, _, rest = self.drawing.partition(">")
         head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         return f"{head}><style>{STYLE}{_ALONE}</style>{rest}"
@@ -101,7 +101,9 @@ def _save(path: str | Path, svg: str | None, body: str) -> Path:
     names = _NAMES if svg is not None else _NAMES[1:]
     if path.suffix.lower() not in names:
         wanted = " or ".join(f"NAME{name}" for name in names)
-        raise ConfigError(f"a chart is saved as {wanted}, got {str(path)!r}; give such a name")
+        raise ConfigError(
+            f"a chart is saved as {wanted}, got {str(path)!r}; use one of these extensions"
+        )
     if not path.parent.is_dir():
         raise ConfigError(
             f"folder {str(path.parent)!r} of the chart does not exist; create it first"

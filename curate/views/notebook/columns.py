@@ -1,4 +1,4 @@
-"""Columns of a pool by name, as arrays with what their axes should say."""
+"""Columns of a pool by name, as arrays with axis labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _TOKENS: Final = "length.prompt_tokens + length.response_tokens"
 class Columns:
     """Values of some columns over the examples that have all of them, in order of id.
 
-    ``n_without`` counts the examples of the pool that lack one.
+    ``n_without`` counts the examples of the pool without one of them.
     """
 
     view: "View"
@@ -48,7 +48,7 @@ class Columns:
 
     @property
     def remark(self) -> str:
-        """What to say of the examples that are left out."""
+        """Note about the examples that are left out."""
         if not self.n_without:
             return ""
         listed = " or ".join(self.names)
@@ -63,12 +63,12 @@ def read_columns(store: "Store", *names: str) -> Columns:
     ExpressionError
         A name or an expression is wrong.
     DataError
-        No example has a value of each.
+        No example has a value for every column.
     """
     view = store.view(bind={}, expressions={f"c{k}": name for k, name in enumerate(names)})
     if not len(view):
         if not view.n_pool:
-            raise DataError("the pool is empty; read some examples first: pool.ingest(FILE)")
+            raise DataError("the pool is empty; ingest some examples first: pool.ingest(FILE)")
         raise DataError(
             f"no example has a value of {' and '.join(map(repr, names))}; choose another column: "
             "pool.scores().columns lists them"
@@ -103,7 +103,7 @@ def score_columns(store: "Store", kinds: Sequence[str] = ("float", "int")) -> li
 
 
 def axis_label(store: "Store", name: str, room: int = WIDE) -> str:
-    """Return a column's name with its meaning and unit, as far as there is room."""
+    """Return a column's name with its meaning and unit, if there is room."""
     meaning = meaning_of(store, name).partition(";")[0]
     whole = f"{name}: {meaning}" if meaning else name
     return whole if len(whole) <= room else name
@@ -133,7 +133,7 @@ def vector_set(store: "Store", name: str | None) -> tuple["ScoreSetStatus", str]
     }
     if not known:
         raise MissingColumnError(
-            "no complete score set has vectors; make some first: "
+            "no complete score set has vectors; compute some first: "
             "pool.score('embedding', model=MODEL)"
         )
     if name is None:
@@ -145,14 +145,14 @@ def vector_set(store: "Store", name: str | None) -> tuple["ScoreSetStatus", str]
 
 
 def lengths(store: "Store") -> tuple[Columns, str, str]:
-    """Return how long each example is, the column, and in what: tokens where counted, or characters."""
+    """Return each example's length, the column, and its unit: tokens if counted, else characters."""
     if "length" in complete_sets(store):
         return read_columns(store, _TOKENS), _TOKENS, "tokens"
     return read_columns(store, "n_chars"), "n_chars", "characters"
 
 
 def picked(view: "View", selection: "StoredSelection") -> Mask:
-    """Return which examples of a view a selection has, (n,)."""
+    """Return which examples of a view are in a selection, (n,)."""
     from curate.store.ids import id_bytes
 
     places = places_in(view.ids, id_bytes(selection.rows()["id"]))
@@ -162,7 +162,7 @@ def picked(view: "View", selection: "StoredSelection") -> Mask:
 
 
 def places_in(known: Ids, wanted: Ids) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return where ids are among sorted ones, -1 for those that are not."""
+    """Return the positions of ids among sorted ones, -1 for absent ones."""
     if not len(known):
         return np.full(len(wanted), -1)
     at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
@@ -170,7 +170,7 @@ def places_in(known: Ids, wanted: Ids) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def names_of(selections: Sequence["StoredSelection"]) -> list[str]:
-    """Return a short name for each selection, different ones for different selections."""
+    """Return a short, distinct name for each selection."""
     names = []
     for one in selections:
         d = one.document

@@ -1,4 +1,4 @@
-"""HTML that a notebook shows below a cell: styled, self-contained, every text in it escaped."""
+"""HTML that a notebook shows below a cell: styled, self-contained, every text escaped."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -30,11 +30,11 @@ _STYLE: Final = (
     "padding:0 2px}"
 )
 Cell = str | tuple[str]
-"""A text that is still to be escaped, or, in a tuple of one, HTML that is safe already."""
+"""A text still to be escaped, or, in a tuple of one, HTML that is already safe."""
 
 
 def fragment(*parts: str) -> str:
-    """Return parts that are HTML already as one block with its style."""
+    """Return HTML parts as one styled block."""
     return f"<div class=curate><style>{_STYLE}{CHART_STYLE}</style>{''.join(parts)}</div>"
 
 
@@ -57,7 +57,7 @@ def tiles(items: Sequence[tuple[str, str]]) -> str:
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str] = ()
 ) -> str:
-    """Return rows as a table; columns of ``numbers`` stand to the right, and long texts are cut."""
+    """Return rows as a table; columns of ``numbers`` are right-aligned, and long texts are cut."""
     looks = ["" if name in numbers else " class=l" for name in columns]
 
     def cells(row: Sequence[Cell], tag: str) -> str:
@@ -72,13 +72,13 @@ def table(
 
 
 def figure(title: str, drawing: str, note: str = "") -> str:
-    """Return a chart under its title, with what there is to say about it below."""
+    """Return a chart under its title, with its note below."""
     below = f"<figcaption>{safe(note)}</figcaption>" if note else ""
     return f"<figure><h4>{safe(title)}</h4>{drawing}{below}</figure>"
 
 
 def side_by_side(parts: Sequence[str]) -> str:
-    """Return parts beside one another, as far as there is room."""
+    """Return parts side by side, if there is room."""
     return f"<div class=side>{''.join(parts)}</div>"
 
 

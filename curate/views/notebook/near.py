@@ -1,4 +1,4 @@
-"""Stored vectors of a pool: the plane they lie in, and the nearest neighbours of one of them."""
+"""Stored vectors of a pool: their projection to a plane, and nearest neighbours."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ def plane(store: "Store", column: str | None) -> "tuple[Points, Ids, tuple[float
     points, ids = projection.projected(store, status.set_id, name)
     if len(ids) < 2:
         raise DataError(
-            f"a map needs two vectors, and {status.alias}.{name} has {len(ids)}; ingest and score "
+            f"a map needs two vectors, but {status.alias}.{name} has {len(ids)}; ingest and score "
             "more examples"
         )
     stored = vectors.cached(store, status.set_id, name).array
@@ -41,7 +41,7 @@ def plane(store: "Store", column: str | None) -> "tuple[Points, Ids, tuple[float
 
 
 def nearest(store: "Store", example: str, k: int, column: str | None) -> "pa.Table":
-    """Return the k examples whose vectors point most in the direction of an example's.
+    """Return the k examples whose vectors have the largest cosine with an example's.
 
     Returns
     -------

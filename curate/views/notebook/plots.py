@@ -1,4 +1,4 @@
-"""The charts of a pool, drawn with what reports are drawn with: `pool.plot`."""
+"""The charts of a pool, `pool.plot`, drawn like those of reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,20 +39,20 @@ class PoolPlots:
     pool: "Pool"
 
     def histogram(self, column: str, *selections: "StoredSelection | str") -> Picture:
-        """Draw how the values of a column lie, in the pool and in selections."""
+        """Draw the distribution of a column, in the pool and in selections."""
         found = read.read_columns(self.pool.store, column)
         values = found.numbers(column)
         label = read.axis_label(self.pool.store, column)
         return self._histogram(values, found, f"Distribution of {column}", label, selections)
 
     def histograms(self, *columns: str) -> Pictures:
-        """Draw the distribution of each of some columns; of every score where none is named."""
+        """Draw the distribution of each named column; default: of every score."""
         return Pictures(
             self.histogram(one) for one in columns or read.score_columns(self.pool.store)
         )
 
     def correlations(self, *columns: str) -> Picture:
-        """Draw the rank correlation (Spearman) of each two columns, of the scores by default."""
+        """Draw the rank correlation (Spearman) of each pair of columns; default: of the scores."""
         import polars as pl
 
         wanted = list(columns or read.score_columns(self.pool.store)[:MAX_COLUMNS])
@@ -72,7 +72,7 @@ class PoolPlots:
     def scatter(self, x: str, y: str, colour: "str | StoredSelection | None" = None) -> Picture:
         """Draw one column against another, coloured by a column or by being in a selection.
 
-        Beyond 1,500 examples squares stand for groups of them.
+        Beyond 1,500 examples, squares stand for groups of them.
         """
         own, by = [x, y], [colour] if isinstance(colour, str) else []
         found = read.read_columns(self.pool.store, *dict.fromkeys([*own, *by]))
@@ -127,7 +127,7 @@ class PoolPlots:
         return Picture(title, drawing, f"{note} {remark}".strip())
 
     def overlap(self, *selections: "StoredSelection | str") -> Picture:
-        """Draw how much selections share; the newest twelve where none is named."""
+        """Draw how much selections share; default: the newest twelve."""
         from curate.views.report.chosen import jaccard_matrix
 
         chosen = self._selections(selections)
@@ -136,17 +136,17 @@ class PoolPlots:
             chosen = [self.pool.selection(one["selection_id"]) for one in known]
         if len(chosen) < 2:
             raise DataError(
-                f"an overlap needs two selections, and there is {len(chosen) or 'none'}; make "
+                f"an overlap needs two selections, but there is {len(chosen) or 'none'}; make "
                 "another: pool.select('random', budget='10%')"
             )
         names = read.names_of(chosen)
         matrix = jaccard_matrix([one.ids for one in chosen])
         title = "Overlap of selections: shared over all examples of both (Jaccard)"
-        note = "1 is the same set, 0 is nothing in common."
+        note = "1 means the same set, 0 nothing in common."
         return Picture(title, svg.heat_map(names, names, matrix, title), note)
 
     def sources(self, *selections: "StoredSelection | str") -> Picture:
-        """Draw the share of each source in the pool and in selections, what differs most first."""
+        """Draw the share of each source in the pool and in selections, largest differences first."""
         view = read.read_columns(self.pool.store, "n_chars").view
         assert view.sources is not None
         codes, names = view.sources, view.source_names
@@ -169,13 +169,13 @@ class PoolPlots:
         return Picture(title, svg.bars(shown, series, SHARE, title), note)
 
     def lengths(self, *selections: "StoredSelection | str") -> Picture:
-        """Draw how long the examples of the pool and of selections are."""
+        """Draw the lengths of the examples in the pool and in selections."""
         found, column, unit = read.lengths(self.pool.store)
         label = f"length of prompt and response, {unit}"
         return self._histogram(found.numbers(column), found, "Lengths", label, selections)
 
     def length_shares(self, selection: "StoredSelection | str") -> Picture:
-        """Draw which share of each tenth of the pool, by length, a selection has."""
+        """Draw the share of each tenth of the pool, by length, that a selection includes."""
         from curate.views.report.selection_sections import tenths_chart
 
         found, column, unit = read.lengths(self.pool.store)
@@ -185,7 +185,7 @@ class PoolPlots:
         return Picture.of(tenths_chart(known, taken, unit))
 
     def curve(self, proof: Mapping[str, Any]) -> Pictures:
-        """Draw what each method reaches at each budget of a proof."""
+        """Draw each method's result at each budget of a proof."""
         return ProofPlots(proof).curve()
 
     def differences(self, proof: Mapping[str, Any]) -> Pictures:
@@ -209,7 +209,7 @@ class PoolPlots:
             series.append(svg.Series(name, taken.percent.tolist()))
         n_outside = pool.n_below + pool.n_above
         outside = (
-            f"{n_outside:,} of {pool.n:,} values lie outside the picture (from "
+            f"{n_outside:,} of {pool.n:,} values are outside the chart (from "
             f"{short(float(values.min()))} to {short(float(values.max()))})."
         )
         note = " ".join(filter(None, (outside if n_outside else "", found.remark)))
@@ -233,7 +233,7 @@ class PoolPlots:
 
 
 def _colouring(name: str, values: np.ndarray[Any, Any]) -> Kinds | Ramp:
-    """Return categories for texts, truths and few whole numbers, and a ramp for other numbers."""
+    """Return categories for texts, booleans and few whole numbers, and a ramp for other numbers."""
     if values.dtype.kind == "b":
         return kinds(name, ["yes" if one else "no" for one in values.tolist()])
     if values.dtype.kind not in "fiu":
@@ -245,7 +245,7 @@ def _colouring(name: str, values: np.ndarray[Any, Any]) -> Kinds | Ramp:
 
 
 def _in_or_out(selection: "StoredSelection", taken: np.ndarray[Any, Any]) -> Kinds | Ramp:
-    """Return picked or not; where squares stand for many examples, the share of them picked."""
+    """Return picked or not; if squares stand for many examples, the share picked."""
     name = read.names_of([selection])[0]
     if len(taken) > MAX_POINTS:
         shares = taken.astype(np.float64)

@@ -1,6 +1,6 @@
 """Progress in a notebook: Jupyter, VS Code and Colab through the kernel's display, marimo through its own.
 
-Nothing of this needs widgets: a bar is a line of HTML that is replaced in place. What runs the
+None of this needs widgets: a bar is a line of HTML that is replaced in place. What runs the
 notebook is looked up among the modules that are loaded, so that importing this imports neither.
 """
 
@@ -20,7 +20,7 @@ WARNING: Final = "warning"
 
 
 def notebook_progress() -> Progress | None:
-    """Return the progress that suits the notebook this runs in, or None outside of one."""
+    """Return the progress display for the current notebook, or None outside of one."""
     marimo = sys.modules.get("marimo")
     if marimo is not None and marimo.running_in_notebook():
         return MarimoProgress(marimo)
@@ -33,7 +33,7 @@ def notebook_progress() -> Progress | None:
 
 @dataclass
 class _Stage:
-    """How far one stage is; ``handle`` is what draws it, where each stage has its own."""
+    """The progress of one stage; ``handle`` draws it, if each stage has its own."""
 
     name: str
     total: int | None
@@ -54,7 +54,7 @@ class _Stage:
 
 @final
 class KernelProgress:
-    """One output below each cell, replaced in place: what was said so far, and the bars that run."""
+    """One output below each cell, replaced in place: the notes so far, and the running bars."""
 
     def __init__(self, ipython: Any) -> None:
         self._ipython = ipython
@@ -81,13 +81,13 @@ class KernelProgress:
         self.note(self._stages.pop(stage).text(ended=True))
 
     def note(self, text: str) -> None:
-        """Say one line below the cell."""
+        """Show one line below the cell."""
         self._begin_cell()
         self._lines.append(text)
         self._show()
 
     def _begin_cell(self) -> None:
-        """Forget what an earlier cell said, and what it left unfinished."""
+        """Forget an earlier cell's notes and unfinished stages."""
         cell = self._ipython.get_ipython().execution_count
         if cell != self._cell:
             self._cell, self._handle = cell, ""
@@ -111,7 +111,7 @@ class KernelProgress:
         folded, shown = self._lines[:-OPEN_LINES], self._lines[-OPEN_LINES:]
         shown = [one for one in folded if one.startswith(WARNING)] + shown
         parts = [
-            f"<details><summary>{len(folded):,} lines before</summary>{_lines(folded)}</details>"
+            f"<details><summary>{len(folded):,} earlier lines</summary>{_lines(folded)}</details>"
             if folded
             else "",
             _lines(shown) if shown else "",
@@ -162,5 +162,5 @@ class MarimoProgress:
         self.note(one.text(ended=True))
 
     def note(self, text: str) -> None:
-        """Say one line below the cell."""
+        """Show one line below the cell."""
         self._marimo.output.append(self._marimo.plain_text(plain(text)))

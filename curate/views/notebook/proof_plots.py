@@ -18,7 +18,7 @@ class ProofPlots:
     document: Mapping[str, Any]
 
     def curve(self) -> Pictures:
-        """Draw what each method reaches at each budget, with intervals; one chart a metric.
+        """Draw each method's result at each budget, with intervals; one chart per metric.
 
         Raises `DataError` for a proof of one budget.
         """
@@ -26,13 +26,13 @@ class ProofPlots:
         budgets = list(map(str, self.document["budgets"]))
         if len(budgets) < 2:
             raise DataError(
-                f"a budget curve needs two budgets, and this proof has {budgets[0]}; prove with "
+                f"a budget curve needs two budgets, but this proof has {budgets[0]}; prove with "
                 "several: pool.prove(..., budget=['5%', '10%', '20%'])"
             )
         return Pictures(Picture.of(one) for one in charts.curve_charts(self.document))
 
     def means(self) -> Pictures:
-        """Draw the mean of each method with its interval; one chart a budget, target and metric."""
+        """Draw the mean of each method with its interval; one chart per budget, target and metric."""
         return self._each(charts.means_chart)
 
     def differences(self) -> Pictures:
@@ -40,13 +40,13 @@ class ProofPlots:
         return self._each(charts.differences_chart)
 
     def cost(self) -> Pictures:
-        """Draw the seconds of scoring and of training of each method; one chart a budget."""
+        """Draw the seconds of scoring and of training of each method; one chart per budget."""
         self._check()
         costs = self.document["costs"].items()
         return Pictures(Picture.of(charts.cost_chart(str(b), one)) for b, one in costs)
 
     def overlap(self) -> Pictures:
-        """Draw how much of one method's subset is in another's; one chart a budget."""
+        """Draw how much of one method's subset is in another's; one chart per budget."""
         self._check()
         found = self.document["overlap"].items()
         return Pictures(Picture.of(charts.overlap_chart(str(b), one)) for b, one in found)
@@ -64,5 +64,5 @@ class ProofPlots:
     def _check(self) -> None:
         if "results" not in self.document:
             raise DataError(
-                "this is the plan of a proof, and nothing is trained yet; prove it without dry_run"
+                "this is the plan of a proof; nothing is trained yet: run it without dry_run"
             )

@@ -1,4 +1,4 @@
-"""Rows of a pool in any form a notebook wants: Arrow, polars, pandas, `datasets`."""
+"""Rows of a pool in any form a notebook needs: Arrow, polars, pandas, `datasets`."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _ID_CHARS: Final = 8
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """One Arrow table; polars, pandas, pyarrow and DuckDB read it as it is.
+    """One Arrow table that polars, pandas, pyarrow and DuckDB read directly.
 
     ``polars.DataFrame(rows)`` and ``pyarrow.table(rows)`` work without a copy. A missing value is
     null.
@@ -40,7 +40,7 @@ class Rows:
     table
         The rows.
     what
-        What a row is, in the plural, for headings.
+        What the rows are, in the plural, for headings.
     """
 
     table: "pa.Table"
@@ -50,7 +50,7 @@ class Rows:
         return int(self.table.num_rows)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Hand the table over by the Arrow PyCapsule interface."""
+        """Export the table through the Arrow PyCapsule interface."""
         return self.table.__arrow_c_stream__(requested_schema)
 
     @property

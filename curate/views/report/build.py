@@ -31,7 +31,7 @@ class ReportOptions:
     Parameters
     ----------
     selections
-        Ids, or beginnings of ids, of the selections to show in full. None of them: the newest of
+        Ids, or id prefixes, of the selections to show in full. If empty: the newest of
         each method, up to four.
     proof
         The JSON of a proof. Alone, the report is about the proof, and needs no store.
@@ -48,7 +48,7 @@ class ReportOptions:
 
     @property
     def needs_store(self) -> bool:
-        """Whether anything but the proof is asked for."""
+        """Whether the report covers more than a proof."""
         return self.proof is None or bool(self.selections or self.benchmarks)
 
 
@@ -72,7 +72,7 @@ def write_report(
     progress: Progress | None = None,
     made: str = "",
 ) -> dict[str, Any]:
-    """Write a report; return where, its size, what it is about, and its warnings.
+    """Write a report; return its path, its size, its contents, and its warnings.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def write_report(
     path
         Where to write; a file there is replaced, whole or not at all.
     made
-        What to say of when the page was made; the time now by default.
+        When the page was made, in words; by default the current time.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def _store_sections(
 
 
 def _newest(pool: "Pool") -> list[str]:
-    """Return the newest selection of each method, the newest last, up to four."""
+    """Return the newest selection of each method, newest last, up to four."""
     by_method = {one["method"]: one["selection_id"] for one in pool.status["selections"]}
     order = {one["selection_id"]: k for k, one in enumerate(pool.status["selections"])}
     return sorted(by_method.values(), key=lambda one: order[one])[-NEWEST:]
@@ -217,9 +217,7 @@ def _warnings(
 
 def _notices(warned: Sequence[Warned]) -> Block:
     if not warned:
-        return Paragraph(
-            "No truncation, no collapsed score, no duplicate, no length bias was found."
-        )
+        return Paragraph("No truncation, collapsed scores, duplicates or length bias were found.")
     return Notices(warned)
 
 
@@ -243,7 +241,7 @@ def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
 def _overlap(
     store: "Store", pool: "Pool", chosen: "Sequence[Chosen]", options: ReportOptions
 ) -> list[Section]:
-    """Return the overlap of the selections shown; of the newest ones too where none is asked for."""
+    """Return the overlap of the selections shown; and of the newest ones, if none is asked for."""
     from curate.views.report.selection_sections import overlap_section
 
     picks = {one.id: (one.name, one.ids) for one in chosen}

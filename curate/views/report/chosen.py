@@ -1,4 +1,4 @@
-"""What a selection took of the pool: its rows, what it is measured by, and examples of each side."""
+"""What a selection took from the pool: its rows, the score it ranks by, and examples kept and rejected."""
 
 import math
 import re
@@ -38,8 +38,8 @@ class Chosen:
     scored
         The score sets it read, by alias as it read them.
     barred
-        By row of the pool, (n,): whether the method could not take it, as far as the record says:
-        not scored, excluded, or outside of its condition, selection or datasets.
+        By row of the pool, (n,): whether the method could not take it, according to the record:
+        not scored, excluded, or outside its condition, selection or datasets.
     """
 
     record: Mapping[str, Any]
@@ -81,7 +81,7 @@ class Chosen:
 @final
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """The score a selection ranks by: a column, 1 where higher is better or -1, the last pick's value."""
+    """The score a selection ranks by: a column, 1 if higher is better or -1, the last pick's value."""
 
     column: ScoreColumn
     sign: int
@@ -101,7 +101,7 @@ class Picture:
 
 
 def read_chosen(store: "Store", pool: Pool, scored: Sequence[Scored], selection_id: str) -> Chosen:
-    """Read a stored selection by its id or the beginning of one."""
+    """Read a stored selection by its id or id prefix."""
     record = store.selection(selection_id)
     rows = store.selection_rows(record["selection_id"])
     by_id = {one.status.set_id: one for one in scored}
@@ -119,7 +119,7 @@ def read_chosen(store: "Store", pool: Pool, scored: Sequence[Scored], selection_
 
 
 def ordering(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Ordering | None:
-    """Return the column the selection ranks by; None where there is none.
+    """Return the column the selection ranks by; None if there is none.
 
     Its gains are the column, up to the sign, and never grow from one rank to the next.
     """
@@ -149,7 +149,7 @@ def picture(chosen: Chosen, pool: Pool, by: Ordering | None) -> Picture:
     left = np.flatnonzero(~taken & ~chosen.barred)
     if by is None:
         last = picks[len(best) :][-SHOWN:]
-        note = "The last picks: the first to go if the budget were smaller."
+        note = "The last picks: the first to be dropped if the budget were smaller."
         spread = "Spread evenly by id, which is a hash: a random sample of what was left out."
         return Picture(best, last, _spread(left, SHOWN), note, spread)
     values = by.sign * by.column.values[left]
@@ -174,7 +174,7 @@ def percentile(ordered: Values, value: float) -> float:
 
 
 def reason_kinds(reasons: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the reasons with their numbers left out, and how often each occurs, most first.
+    """Return the reasons without their numbers, and how often each occurs, most frequent first.
 
     Examples
     --------

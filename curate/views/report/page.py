@@ -1,4 +1,4 @@
-"""What a page is made of, before it is HTML or Markdown. Every text here is raw, not yet escaped."""
+"""The parts of a page, before HTML or Markdown. Every text here is raw, not yet escaped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Tiles:
 @final
 @dataclass(frozen=True, slots=True)
 class Notices:
-    """Warnings, the graver ones first."""
+    """Warnings, the most serious first."""
 
     items: Sequence[Warned]
 
@@ -53,7 +53,7 @@ class Notices:
 @final
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text; all columns but the first ``n_left`` are numbers and stand to the right."""
+    """Rows of text; all columns but the first ``n_left`` are numbers, right-aligned."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -97,7 +97,7 @@ class Excerpt:
 @final
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One example: a line, facts, why it was kept or not, and its texts."""
+    """One example: a title, facts, why it was kept or not, and its texts."""
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -109,7 +109,7 @@ class Shown:
 @final
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """A list of examples, each of which opens."""
+    """A list of collapsible examples."""
 
     title: str
     note: str
@@ -119,7 +119,7 @@ class Examples:
 @final
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A text kept as it is, under a title that opens it."""
+    """A preformatted text under a collapsible title."""
 
     title: str
     text: str

@@ -1,4 +1,4 @@
-"""What a page reads of a store: the pool and its scores as arrays in order of id, one query each."""
+"""What a page reads from a store: the pool and its scores as arrays in order of id, one query each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class Pool:
         return len(self.ids)
 
     def places(self, ids: "pa.Array | pa.ChunkedArray") -> Integers:
-        """Return where ids are in the pool; -1 for those that are no longer in it."""
+        """Return the positions of ids in the pool; -1 for those no longer in it."""
         from curate.store.ids import id_bytes
 
         wanted = id_bytes(ids)
@@ -87,7 +87,7 @@ class ScoreColumn:
 
     @property
     def finite(self) -> Values:
-        """Values that are there, in order of id."""
+        """Values that exist, in order of id."""
         return self.values[~np.isnan(self.values)]
 
 
@@ -161,7 +161,7 @@ def _read_set(store: "Store", pool: Pool, status: "ScoreSetStatus") -> Scored:
 
 
 def lengths(pool: Pool, scored: Sequence[Scored]) -> tuple[Values, str]:
-    """Return how long each example is, and in what: tokens where they are counted, or characters."""
+    """Return each example's length, and its unit: tokens if counted, else characters."""
     for one in reversed(scored):
         if one.status.scorer == LENGTH_SCORER and one.status.complete:
             parts = [one.column("prompt_tokens"), one.column("response_tokens")]

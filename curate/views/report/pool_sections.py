@@ -1,4 +1,4 @@
-"""Sections about a store: what is in the pool, how its scores lie, what they cost."""
+"""Sections about a store: what is in the pool, the distributions of its scores, what they cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -65,7 +65,7 @@ def pool_section(
 
 
 def score_section(pool: Pool, scored: Sequence[Scored]) -> Section:
-    """Return how the values of each score set lie."""
+    """Return the distribution of each score set."""
     blocks: list[Block] = []
     if not scored:
         text = "Nothing is scored yet. Score the pool: curate score --scorer likelihood --model M"
@@ -118,7 +118,7 @@ def chart_of(
     pool = bin_counts(values, edges)
     series = [svg.Series("pool", pool.percent.tolist())]
     drawn = (
-        f"{pool.n_below + pool.n_above:,} of {pool.n:,} values lie outside the picture (from "
+        f"{pool.n_below + pool.n_above:,} of {pool.n:,} values are outside the chart (from "
         f"{short(float(values.min()))} to {short(float(values.max()))})."
     )
     remarks = [note, drawn if pool.n_below + pool.n_above else ""]
@@ -132,7 +132,7 @@ def chart_of(
 
 
 def axis_label(column: ScoreColumn) -> str:
-    """Return the name of a column with its meaning and unit, as far as there is room."""
+    """Return the name of a column with its meaning and unit, if there is room."""
     meaning = column.meaning.partition(";")[0]
     whole = f"{column.name}: {meaning}" if meaning else column.name
     return whole if len(whole) <= 66 else column.name

@@ -33,7 +33,7 @@ NEEDED: Final = (
 # Green is better, vermillion worse, the text's colour neither; the verdict stands beside in words as well.
 _COLOURS: Final[Mapping[str, int]] = {BETTER: 2, WORSE: 3}
 _NEITHER: Final = 6
-_UNITS: Final[Mapping[str, str]] = {NLL: "NLL, nats a response token"}
+_UNITS: Final[Mapping[str, str]] = {NLL: "NLL, nats per response token"}
 
 
 def read_proof(path: Path) -> dict[str, Any]:
@@ -153,7 +153,9 @@ def differences_chart(one: Mapping[str, Any]) -> Chart:
     ]  # fmt: skip
     title = "Paired difference from random, with its 95% interval"
     picture = svg.intervals(differences, f"minus random, {_unit(one)}", title, 0.0)
-    note = f"{_better(one).capitalize()} is better; an interval that holds 0 shows no difference."
+    note = (
+        f"{_better(one).capitalize()} is better; an interval that contains 0 shows no difference."
+    )
     return Chart(title, picture, "", note)
 
 
@@ -173,7 +175,7 @@ def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
-    """Draw each metric of each target over the budgets; nothing where there is one budget."""
+    """Draw each metric of each target over the budgets; nothing if there is only one budget."""
     if len(d["budgets"]) < 2:
         return
     for target, metric in dict.fromkeys((one["target"], one["metric"]) for one in d["results"]):
@@ -192,7 +194,7 @@ def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
         picture = svg.lines(list(found), series, "budget", unit, title)
         yield Chart(
             title, picture, Table(("method", *found), rows),
-            "Bars are 95% intervals; methods stand beside one another so that theirs can be told apart.",
+            "Bars are 95% intervals; methods are drawn side by side so that they can be told apart.",
         )  # fmt: skip
 
 
@@ -230,8 +232,8 @@ def _slice_cell(one: Mapping[str, Any] | None) -> str:
 
 def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
     text = (
-        "Scores count once and in full, whenever they were computed. Training is the sum over "
-        "seeds, evaluation included."
+        "Scores count once and in full, whenever they were computed. Training is summed over "
+        "seeds, including evaluation."
     )
     yield Paragraph(text, quiet=True)
     for budget, methods in d["costs"].items():
@@ -298,7 +300,7 @@ def overlap_chart(budget: str, one: Mapping[str, Any]) -> Chart:
 def _run(d: Mapping[str, Any]) -> Iterator[Block]:
     plan = d["plan"]
     tokens = ", ".join(f"{n:,} at {budget}" for budget, n in plan.get("max_tokens", {}).items())
-    text = f"{plan.get('n_trials', 0):,} trials; trained tokens of each run: {tokens or '-'}."
+    text = f"{plan.get('n_trials', 0):,} trials; tokens trained per run: {tokens or '-'}."
     if "n_trained" in d and "wall_s" in d:
         text += f" This run trained {d['n_trained']:,} of them in {d['wall_s']:,.0f} s."
     yield Paragraph(text)

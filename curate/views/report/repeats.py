@@ -40,7 +40,7 @@ class Repeats:
     pairs
         A few of them, each with the example it shares most with: rows of the pool.
     one_in
-        One of how many runs was looked at: 1 means all of them, so that the answer is exact.
+        One of how many runs was examined: 1 means all of them, so that the answer is exact.
     """
 
     same_words: Mask
@@ -135,8 +135,8 @@ def _texts(store: "Store", pool: Pool) -> Iterator[tuple[Integers, list[str]]]:
 
 
 def describe(repeats: Repeats) -> str:
-    """Say how near-duplicates were found."""
-    sampled = "" if repeats.one_in == 1 else f" One in {repeats.one_in} runs was looked at."
+    """Describe how near-duplicates were found."""
+    sampled = "" if repeats.one_in == 1 else f" One in {repeats.one_in} runs was examined."
     return (
         f"Near-duplicates are exact: words are compared without case, punctuation and blanks. An "
         f"example repeats another one if all their words are the same, or if at least {SHARED:.0%} "

@@ -48,7 +48,7 @@ def selection_section(
     blocks: list[Block] = [_tiles(pool, scored, chosen, repeats), _settings(record)]
     said = [Warned("selection", str(text), "note") for text in record.get("warnings") or ()]
     if said:
-        blocks += [Paragraph("When it was made, it said:", quiet=True), Notices(said)]
+        blocks += [Paragraph("Warnings when it was made:", quiet=True), Notices(said)]
     excluded = (record.get("n_excluded") or {}).items()
     if excluded:
         rows = [(str(reason), f"{n:,}") for reason, n in excluded]
@@ -65,7 +65,7 @@ def selection_section(
 
 
 def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Section:
-    """Return how much of one selection is in another."""
+    """Return how much selections overlap."""
     matrix = jaccard_matrix(ids)
     rows = [
         (name, *(f"{value:.2f}" for value in values))
@@ -75,7 +75,7 @@ def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Secti
         "Shared examples over all examples of both (Jaccard)",
         svg.heat_map(names, names, matrix, "Overlap of selections"),
         Table(("", *names), rows),
-        "1 is the same set, 0 is nothing in common.",
+        "1 means the same set, 0 nothing in common.",
     )
     return Section("Overlap of selections", [chart])
 
@@ -131,7 +131,7 @@ def _by_cluster(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterato
         labels, codes = np.unique(numbers, return_inverse=True)
         names = [f"cluster {label}" if label >= 0 else "no cluster" for label in labels.tolist()]
         reached = len(np.unique(numbers[chosen.rows]))
-        yield Paragraph(f"Picks lie in {reached:,} of {len(labels):,} clusters of {column.label}.")
+        yield Paragraph(f"Picks are in {reached:,} of {len(labels):,} clusters of {column.label}.")
         title = f"What was picked, by {column.label}"
         yield from _shares(title, "cluster", codes, names, pool, chosen)
 
@@ -139,7 +139,7 @@ def _by_cluster(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterato
 def _shares(
     title: str, kind: str, codes: np.ndarray[Any, Any], names: Sequence[str], pool: Pool, chosen: Chosen
 ) -> Iterator[Block]:  # fmt: skip
-    """Compare shares of the pool and of the picks, the kinds that differ most first."""
+    """Compare shares of the pool and of the picks, largest differences first."""
     everything = np.bincount(codes, minlength=len(names))
     taken = np.bincount(codes[chosen.rows], minlength=len(names))
     shares = 100 * everything / len(pool), 100 * taken / len(chosen.rows)
@@ -179,7 +179,7 @@ def _by_length(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterator
 
 
 def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit: str) -> Chart:
-    """Draw which share of each tenth of the pool, by length, was picked."""
+    """Draw the share of each tenth of the pool, by length, that was picked."""
     cuts = np.unique(np.quantile(known, np.linspace(0, 1, 11)))
     inside = cuts[1:-1]
     everything = np.bincount(np.searchsorted(inside, known, "left"), minlength=len(inside) + 1)
@@ -212,7 +212,7 @@ def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit:
 
 
 def _columns(scored: Sequence[Scored], chosen: Chosen) -> list[ScoreColumn]:
-    """Return the scores to show: those the selection read, or all where it read none."""
+    """Return the scores to show: those the selection read, or all if it read none."""
     own = chosen.columns()
     found = own or [column for one in scored if one.status.complete for column in one.columns]
     return [column for column in found if len(column.finite)]
@@ -243,7 +243,7 @@ def _by_score(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Iterator[Block]
 
 
 def _trimmed(value: Any) -> Any:
-    """Return a manifest with long lists cut, and how much was cut of them."""
+    """Return a manifest with long lists cut, and how many entries were cut."""
     if isinstance(value, Mapping):
         return {key: _trimmed(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

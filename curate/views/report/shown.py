@@ -1,4 +1,4 @@
-"""Examples to show of a selection: their texts cut, their scores with their place in the pool."""
+"""Examples of a selection: shortened texts, and scores with their rank in the pool."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
@@ -95,12 +95,12 @@ class _Showing:
         name, last = self._by.column.label, short(self._by.last)
         text = f"{text} Its {name} is {short(value)}; the last pick's is {last}."
         if self._by.sign * value > self._by.sign * self._by.last:
-            text += " It was passed over for another reason than its rank."
+            text += " It was skipped for a reason other than rank."
         return text
 
 
 def read_texts(store: "Store", pool: Pool, rows: Sequence[int]) -> Texts:
-    """Return prompt and response of a few examples, cut in the middle where they are long."""
+    """Return prompt and response of a few examples, cut in the middle if they are long."""
     if not rows:
         return {}
     from curate.store.connection import literal

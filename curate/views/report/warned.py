@@ -1,4 +1,4 @@
-"""What a reader of a page should know first: each rule with its threshold."""
+"""What a reader of a page should know first, with the threshold of each rule."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -21,7 +21,7 @@ OFF_MEDIAN: Final = 25.0  # percent between which the median pick's length shoul
 def about_pool(pool: Pool, repeats: Repeats | None) -> Iterator[Warned]:
     """Yield what is wrong with the texts."""
     if not len(pool):
-        yield Warned("empty", "The pool is empty. Read some examples: curate ingest DATA", "note")
+        yield Warned("empty", "The pool is empty. Ingest some examples: curate ingest DATA", "note")
         return
     n_rows = int(pool.n_rows.sum())
     extra = n_rows - len(pool)
@@ -58,7 +58,7 @@ def _coverage(one: Scored, n_pool: int) -> Iterator[Warned]:
     status = one.status
     name = f"{status.alias} ({status.set_id})"
     if status.stale:
-        text = f"Scores {name} are stale: the pool changed since. Score it again to renew them."
+        text = f"Scores {name} are stale: the pool has changed since. Score again to renew them."
         yield Warned("stale", text)
     elif not status.complete and not status.partial:
         text = f"Scores {name} cover {status.n_examples:,} of {n_pool:,} examples."
@@ -77,13 +77,13 @@ def _failures(scored: Sequence[Scored], n_pool: int) -> Iterator[Warned]:
         yield Warned(
             "failures",
             f"{counted(n, 'example')} ({percent(n, n_pool)}) without a value of {_and(names)}: "
-            f"{listed}. Methods that read it cannot choose them.",
+            f"{listed}. Methods that read it cannot select them.",
             _level(n, n_pool * FEW),
         )
 
 
 def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
-    """Yield one warning for all the score sets that truncate as many examples."""
+    """Yield one warning for all score sets that truncate the same number of examples."""
     alike: dict[tuple[int, int, object], list[str]] = {}
     for one in scored:
         column = one.column("truncated")
@@ -96,8 +96,7 @@ def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
         what = f"{counted(n, 'example')} ({percent(n, total)})"
         yield Warned(
             "truncation",
-            f"{_and(names)} truncated {what} to the model's context{limit}: what lies beyond has "
-            "no score.",
+            f"{_and(names)} truncated {what} to the model's context{limit}: the rest has no score.",
             _level(n, total * FEW),
         )
 
@@ -152,7 +151,7 @@ def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
 def about_selection(
     chosen: Chosen, pool: Pool, scored: Sequence[Scored], overlaps: Sequence[Overlap]
 ) -> Iterator[Warned]:
-    """Yield what is odd about a selection against its pool."""
+    """Yield what is unusual about a selection compared with its pool."""
     name = f"{chosen.name} ({chosen.id})"
     gone = int((chosen.at < 0).sum())
     if gone:
@@ -177,7 +176,7 @@ def about_selection(
 
 
 def length_bias(values: Values, chosen: Chosen, what: str) -> str:
-    """Say how picks differ in length from the pool; "" where they do not much."""
+    """Describe how picks differ in length from the pool; "" if they hardly do."""
     ratio = mean_ratio(values, chosen.rows)
     place = median_place(values, chosen)
     if ratio is None or place is None:
@@ -191,7 +190,7 @@ def length_bias(values: Values, chosen: Chosen, what: str) -> str:
 
 
 def median_place(values: Values, chosen: Chosen) -> float | None:
-    """Return where the median pick lies among all values, in percent, ties counted half."""
+    """Return the percentile of the median pick among all values, ties counted half."""
     known = values[~np.isnan(values)]
     taken = values[chosen.rows]
     taken = taken[~np.isnan(taken)]

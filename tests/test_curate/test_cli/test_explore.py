@@ -66,8 +66,8 @@ def test_a_port_in_use_is_said(curate, pool_file: Path) -> None:
         ran = curate("explore", "--port", port, "--no-browser", "--marker", "ana")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"ConfigError: port {port} is in use; give another one, or leave --port out to take a free "
-        "one\n"
+        f"ConfigError: port {port} is in use; give another, or leave --port out to use any "
+        "free port\n"
     )
 
 

@@ -96,7 +96,7 @@ function showRows(found, took) {
   const head = [["mark", ""], ["example", ""], ...state.columns.map((name) => [name, kinds.get(name) === "text" ? "" : "number"])];
   fill(byId("rows").tHead, el("tr", null, head.map(([name, look]) => headCell(name, look))));
   fill(byId("rows").tBodies[0], ...rows.map(tableRow));
-  if (!rows.length) fill(byId("rows").tBodies[0], el("tr", null, el("td", { colspan: head.length, class: "none" }, found.n_pool ? "No example satisfies all of this." : "The pool is empty; read some first: curate ingest DATA")));
+  if (!rows.length) fill(byId("rows").tBodies[0], el("tr", null, el("td", { colspan: head.length, class: "none" }, found.n_pool ? "No example matches." : "The pool is empty; ingest some first: curate ingest DATA")));
   const last = Math.min(found.n, found.offset + rows.length);
   byId("place").textContent = rows.length ? `${count(found.offset + 1)} to ${count(last)} of ${count(found.n)}` : "";
   byId("previous").disabled = found.offset === 0;
@@ -323,7 +323,7 @@ async function showTab() {
     nodes = [el("p", { role: "alert", class: "error" }, error.message)];
   }
   const panel = byId(`panel-${state.tab}`);
-  if (number !== shownTab || panel.firstChild === nodes[0]) return; // asked anew since, or the map, which stays
+  if (number !== shownTab || panel.firstChild === nodes[0]) return; // asked again since, or the map, which stays
   const focused = panel.contains(document.activeElement) ? document.activeElement.id : "";
   fill(panel, nodes);
   if (focused) byId(focused)?.focus();

@@ -152,8 +152,8 @@ export class EmbeddingMap {
   words() {
     const { n, n_map: all, cells } = this.found;
     if (!all) return "No example has this embedding.";
-    const each = cells ? "A cell is the darker, the more examples it has; its colour is their mean, or the most frequent name." : "Each point is an example; press one to open it.";
-    return `${count(n)} of ${count(all)} examples with an embedding, along its first two principal components. ${each} Drag a box to look closer.`;
+    const each = cells ? "Darker cells hold more examples; the colour is their mean, or their most frequent name." : "Each point is an example; click one to open it.";
+    return `${count(n)} of ${count(all)} examples with an embedding, along its first two principal components. ${each} Drag a box to zoom in.`;
   }
 
   draw() {

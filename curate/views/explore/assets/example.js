@@ -113,9 +113,9 @@ export class ExampleView {
       cell(one.gain), cell(one.last_gain), el("td", { class: "text" }, text(one.reason))));
     const head = ["selection", "rank", "gain", "last one's gain", "reason"].map((name, k) => el("th", { scope: "col", class: k > 0 && k < 4 ? "number" : null }, name));
     const answer = el("div", { class: "why" });
-    const button = el("button", { type: "button", onclick: () => this.whyNot(button, answer) }, "Why do the others not have it?");
+    const button = el("button", { type: "button", onclick: () => this.whyNot(button, answer) }, "Why is it not in the others?");
     return el("section", null, el("h3", null, "Why kept, why dropped"),
-      rows.length ? el("div", { class: "scroll" }, el("table", null, el("thead", null, el("tr", null, head)), el("tbody", null, rows))) : el("p", null, "No selection has it."),
+      rows.length ? el("div", { class: "scroll" }, el("table", null, el("thead", null, el("tr", null, head)), el("tbody", null, rows))) : el("p", null, "No selection includes it."),
       el("p", null, button), answer);
   }
 
@@ -125,7 +125,7 @@ export class ExampleView {
     try {
       const { absent } = await ask("why-not", { id: this.id });
       const rows = absent.map((one) => el("tr", null, el("th", { scope: "row" }, `${one.method} `, el("code", null, one.id.slice(0, 8))), el("td", { class: "text" }, text(one.text))));
-      fill(answer, rows.length ? el("table", null, el("tbody", null, rows)) : el("p", null, "Every selection has it."));
+      fill(answer, rows.length ? el("table", null, el("tbody", null, rows)) : el("p", null, "Every selection includes it."));
     } catch (error) {
       fill(answer, el("p", { role: "alert", class: "error" }, error.message));
       button.disabled = false;
@@ -149,7 +149,7 @@ export class ExampleView {
     fill(panel,
       el("h3", null, `${count(found.n)} responses to this instruction, side by side`),
       found.n > found.responses.length ? el("p", { class: "quiet" }, `The first ${found.responses.length} are shown.`) : null,
-      el("p", { class: "quiet" }, "The highest value of each score is bold."),
+      el("p", { class: "quiet" }, "The highest value of each score is in bold."),
       el("div", { class: "cards" }, cards));
   }
 

@@ -41,7 +41,7 @@ async function distribution(page) {
 
 async function map(page) {
   const { pool, state } = page;
-  if (!pool.embeddings.length) return todo("The store has no embedding. Make one:", "curate score --scorer embedding --model M");
+  if (!pool.embeddings.length) return todo("The store has no embedding. Compute one:", "curate score --scorer embedding --model M");
   drawn ??= new EmbeddingMap(pool, state, page);
   drawn.ask();
   return drawn.nodes;
@@ -49,7 +49,7 @@ async function map(page) {
 
 async function clusters(page) {
   const { pool, state } = page;
-  if (!pool.clusters.length) return todo("The store has no clusters. Make them from an embedding:", "curate score --scorer clusters --model M");
+  if (!pool.clusters.length) return todo("The store has no clusters. Compute them from an embedding:", "curate score --scorer clusters --model M");
   const chooser = el("select", { id: "cluster-column", onchange: () => page.choose({ cluster: chooser.value }) },
     pool.clusters.map((name) => option(name, name, state.cluster)));
   const found = await ask("clusters", { ...page.question(), column: state.cluster, sort: state.sort === "relevance" ? "" : state.sort });
@@ -64,14 +64,14 @@ async function clusters(page) {
   const cut = found.n > lines.length ? `, the ${lines.length} largest here` : "";
   return [
     el("label", null, "Column ", chooser),
-    quiet(`${count(found.n)} clusters among the examples shown${cut}. Press a number to keep that cluster only. Sort by a score to see its mean.`),
+    quiet(`${count(found.n)} clusters among the examples shown${cut}. Click a number to keep only that cluster. Sort by a score to see its mean.`),
     table(head, lines),
   ];
 }
 
 async function compare(page) {
   const { pool, state } = page;
-  if (pool.selections.length < 2) return todo("Two selections are needed to compare. Make them:", "curate select --method NAME --budget 10%");
+  if (pool.selections.length < 2) return todo("A comparison needs two selections. Make them:", "curate select --method NAME --budget 10%");
   const both = state.a && state.b;
   const chooser = (which, value) => el("select", { id: `compare-${which}`, onchange: pick }, option("", "choose", value),
     pool.selections.map((one) => option(one.id, `${page.named(one.id)}: ${count(one.n)}`, value)));
@@ -106,7 +106,7 @@ function comparison(page, found) {
   return [
     strip,
     el("div", { class: "row", role: "group", "aria-label": "Which part is shown" }, buttons),
-    quiet(shared, gone, "Press a part to see it in the table."),
+    quiet(shared, gone, "Click a part to see it in the table."),
     table(head("mean of"), found.means.map((one) => line(one.column, [...shown, "pool"].map((name) => one[name])))),
     el("h3", null, "Sources"),
     table(head("source"), found.sources.map((one) =>

@@ -313,7 +313,9 @@ def test_a_truncated_parquet_file_is_one_error(tmp_path: Path) -> None:
 def test_files_of_one_dataset_must_have_the_same_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"b": [1]}), tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"differ in their columns \('a', 'b'\); ingest them separately"):
+    with pytest.raises(
+        DataError, match=r"differ in their columns \('a', 'b'\); ingest them separately"
+    ):
         chunks_of(tmp_path / "*.parquet")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "b.csv").write_text("a,c\n1,2\n")

@@ -90,7 +90,7 @@ def test_a_ramp_names_its_ends_and_grows_lighter():
 def test_a_long_tail_is_left_out_and_counted():
     x = np.append(np.linspace(0, 1, 999), 1000.0)
     picture, note = scatter(Points(x, x[::-1].copy(), "x", "y"), "t")
-    assert note == "10 of 1,000 examples lie outside the picture.", "half a percent of either axis"
+    assert note == "10 of 1,000 examples are outside the chart.", "half a percent of either axis"
     assert len(shapes(picture, "circle")) == 990
 
 

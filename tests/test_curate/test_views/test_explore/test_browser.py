@@ -284,4 +284,4 @@ def test_without_the_token_the_browser_sees_nothing(browser, explore, tmp_path):
     pool.ingest(str(write_rows(tmp_path / "pool.jsonl", hostile_rows()[:2])))
     address = explore(pool.store.path).partition("?")[0]
     browser.get(address)
-    assert "the address that curate explore printed" in Page(browser).one("body").text
+    assert "the full address that curate explore printed" in Page(browser).one("body").text

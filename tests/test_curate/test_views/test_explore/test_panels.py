@@ -49,7 +49,7 @@ class TestPanels:
         assert "no embedding 'none.v' in the store" in refusal(page, "map", 404, embedding="none.v")
         given = {"embedding": "embedding.vector"}
         assert "to colour by" in refusal(page, "map", 404, colour="none", **given)
-        assert "a box is LEFT,BOTTOM,RIGHT,TOP" in refusal(page, "map", box="1,2", **given)
+        assert "a box must be LEFT,BOTTOM,RIGHT,TOP" in refusal(page, "map", box="1,2", **given)
 
     def test_clusters_with_a_typical_example(self, client, colours, names):
         found = ask(client(colours), "clusters", column="clusters.cluster", sort="quality.value")

@@ -81,11 +81,17 @@ class TestRows:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"range": "quality.value:a:b"}, "a range is COLUMN:LOW:HIGH with finite numbers"),
-            ({"range": "quality.value:nan:1"}, "a range is COLUMN:LOW:HIGH with finite numbers"),
+            ({"range": "quality.value:a:b"}, "a range must be COLUMN:LOW:HIGH with finite numbers"),
+            (
+                {"range": "quality.value:nan:1"},
+                "a range must be COLUMN:LOW:HIGH with finite numbers",
+            ),
             ({"limit": "1000"}, "a page has 1 to 200 rows from 0 on, got 1000 from 0"),
-            ({"offset": "-1"}, "a place in the table is a whole number, got '-1'"),
-            ({"part": "some"}, "part is one of both, only-a, only-b, either, neither, got 'some'"),
+            ({"offset": "-1"}, "a position in the table must be a whole number, got '-1'"),
+            (
+                {"part": "some"},
+                "part must be one of both, only-a, only-b, either, neither, got 'some'",
+            ),
             ({"sort": "relevance"}, "sorted by relevance only in a search"),
             ({"q": "-red"}, "has no word that must occur"),
         ],
@@ -95,7 +101,7 @@ class TestRows:
 
     def test_unknown_names_are_said(self, client, colours):
         page = client(colours)
-        assert "no column of numbers 'none'" in refusal(page, "rows", 404, sort="none")
+        assert "no numeric column 'none'" in refusal(page, "rows", 404, sort="none")
         assert "no column 'none' in the store" in refusal(page, "rows", 404, columns="none")
         assert "no selection 'none' in the store" in refusal(page, "rows", 404, a="none")
         assert "no example 'zz' in the pool" in refusal(page, "previews", 404, ids="zz")

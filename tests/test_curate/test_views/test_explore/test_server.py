@@ -17,7 +17,7 @@ class TestWhoIsLetIn:
         for token in (None, "wrong", "sécret"):
             response = client(colours, token=None).get(path, params={"token": token or ""})
             assert response.status_code == 403
-            assert "the address that curate explore printed" in response.text
+            assert "the full address that curate explore printed" in response.text
 
     def test_marking_needs_the_token_too(self, client, colours, names):
         response = client(colours, token=None).post(
@@ -85,9 +85,9 @@ class TestMarking:
     @pytest.mark.parametrize(
         ("body", "message"),
         [
-            ("{", "a mark is JSON such as"), ("[]", "a mark is JSON such as"),
-            ('{"ids": [], "mark": "in"}', "ids is a list of example ids, got []"),
-            ('{"ids": ["a"], "mark": "maybe"}', "mark is in, out or null, got 'maybe'"),
+            ("{", "a mark must be JSON such as"), ("[]", "a mark must be JSON such as"),
+            ('{"ids": [], "mark": "in"}', "ids must be a list of example ids, got []"),
+            ('{"ids": ["a"], "mark": "maybe"}', "mark must be in, out or null, got 'maybe'"),
         ],
     )  # fmt: skip
     def test_what_is_not_a_mark_is_refused(self, client, colours, body, message):
@@ -116,7 +116,9 @@ class TestOtherStores:
         assert ask(page, "rows", sort="n_chars")["n"] == 12
         one = ask(page, "rows")["rows"][0]["id"]
         assert ask(page, "example", id=one)["scores"] == []
-        assert "make one: curate score" in refusal(page, "map", 404, embedding="embedding.vector")
+        assert "compute one: curate score" in refusal(
+            page, "map", 404, embedding="embedding.vector"
+        )
 
     def test_with_one_row(self, client, make_pool):
         pool = make_pool(colour_rows()[:1])

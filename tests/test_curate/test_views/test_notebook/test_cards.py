@@ -43,7 +43,7 @@ def test_a_pool_shows_counts_scores_selections_and_first_rows(colours):
 
 def test_an_empty_pool_says_what_to_do(tmp_path):
     page = page_of(cu.open(tmp_path / "empty.duckdb"))
-    assert "The pool is empty. Read some examples: pool.ingest(FILE)" in page.text
+    assert "The pool is empty. Ingest some examples: pool.ingest(FILE)" in page.text
 
 
 def test_a_pool_of_one_row_and_one_score_is_drawn(tmp_path):

@@ -89,7 +89,7 @@ def test_overlap_is_of_the_newest_where_none_is_named(pool):
 
 
 def test_overlap_needs_two(pool):
-    with pytest.raises(DataError, match="an overlap needs two selections, and there is none"):
+    with pytest.raises(DataError, match="an overlap needs two selections, but there is none"):
         pool.plot.overlap()
 
 
@@ -127,7 +127,7 @@ def test_examples_without_a_value_are_counted(tmp_path):
     ("draw", "error", "say"),
     [
         (lambda p: p.histograms(), MissingColumnError, "no complete scores; score it first"),
-        (lambda p: p.histogram("n_chars"), DataError, "the pool is empty; read some examples"),
+        (lambda p: p.histogram("n_chars"), DataError, "the pool is empty; ingest some examples"),
         (lambda p: p.map(), MissingColumnError, r"pool.score\('embedding', model=MODEL\)"),
         (lambda p: p.histogram("quality.valu"), ExpressionError, "quality.valu"),
         (lambda p: p.lengths("nope"), DataError, "the pool is empty|no selection 'nope'"),
@@ -142,12 +142,12 @@ def test_what_cannot_be_drawn_says_why(tmp_path, draw, error, say):
 def test_the_charts_of_a_proof(pool):
     proof = Proof(proof_document())
     curve, differences, cost = proof.plot.curve(), proof.plot.differences(), proof.plot.cost()
-    assert {"budget", "10", "20", "NLL, nats a response token"} <= set(words(curve[0]))
+    assert {"budget", "10", "20", "NLL, nats per response token"} <= set(words(curve[0]))
     assert [one.title.rpartition(": ")[2] for one in differences] == [
         "test at 10, NLL in nats per response token",
         "test at 20, NLL in nats per response token",
     ]
-    assert "minus random, NLL, nats a response token" in words(differences[0])
+    assert "minus random, NLL, nats per response token" in words(differences[0])
     assert "seconds, all seeds together" in words(cost[0]) and len(cost) == 2
     assert "0.25" in words(proof.plot.overlap()[0]) and len(proof.plot.means()) == 2
     assert pool.plot.curve(proof)[0] == curve[0]
@@ -156,7 +156,7 @@ def test_the_charts_of_a_proof(pool):
 
 
 def test_one_budget_is_no_curve_and_a_plan_has_no_charts():
-    with pytest.raises(DataError, match="a budget curve needs two budgets, and this proof has 10"):
+    with pytest.raises(DataError, match="a budget curve needs two budgets, but this proof has 10"):
         Proof(proof_document(budgets=("10",))).plot.curve()
     plan = Proof({k: v for k, v in proof_document().items() if k != "results"})
     with pytest.raises(DataError, match="this is the plan of a proof"):

@@ -147,7 +147,7 @@ def test_clusters_are_compared_where_there_are_some(colours, report):
     score(colours, "clusters", {"cluster": ("int", lambda n: int(n.startswith("gold")))})
     chosen = colours.select(rank="quality.value", budget=4)
     _, page = report(colours, selections=(chosen.id,), as_markdown=True)
-    assert "Picks lie in 2 of 2 clusters of clusters.cluster." in page
+    assert "Picks are in 2 of 2 clusters of clusters.cluster." in page
     assert "| cluster 1 | 2 | 2 | 16.7% | 50.0% | 3.00 |" in page
 
 
@@ -188,7 +188,7 @@ def test_a_store_with_one_row(make_pool, report):
     document, page = report(pool)
     assert [one["kind"] for one in document["warnings"]] == []
     text = check_contained(page).text
-    assert "No truncation, no collapsed score" in text
+    assert "No truncation, collapsed scores, duplicates" in text
     assert "1 best" in text and "0 rejected" in text
     assert "Columns without a distribution to draw: text (text)." in text
 
