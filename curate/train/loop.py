@@ -184,7 +184,7 @@ class Loop:
         if interrupted and not is_last:
             raise InterruptedRunError(
                 f"interrupted after step {step} of {self.stream.n_steps}; saved in "
-                f"{self.folder.checkpoint(step)}; run the same command to continue"
+                f"{self.folder.checkpoint(step)}; rerun the same command to resume"
             )
 
     def _evaluate(self) -> None:

@@ -149,7 +149,7 @@ def test_an_interrupt_says_what_is_saved_and_the_rerun_continues(
     assert beginning.startswith("InterruptedRunError: interrupted: ")
     n_saved = int(beginning.rpartition(" ")[2])
     assert 2 <= n_saved < 2 * N_SHARDS
-    assert rest == "run the same command to continue\n"
+    assert rest == "rerun the same command to resume\n"
     document = finish(store, tiny_model, 1)
     assert hashes(document) == unbroken
     assert sum(one["n_reused"] for one in document["score_sets"]) >= n_saved * (N_ROWS - 5 * 256)
@@ -171,5 +171,5 @@ def test_an_interrupt_while_workers_start_ends_them_without_a_traceback(
     assert (job.returncode, out) == (130, "")
     assert err == (
         f"InterruptedRunError: interrupted: 0 of {2 * N_SHARDS} shards are saved; "
-        "run the same command to continue\n"
+        "rerun the same command to resume\n"
     )

@@ -81,7 +81,7 @@ def test_a_hub_id_that_is_not_cached_says_what_to_type():
     with pytest.raises(ModelError) as error:
         resolve_model("org/model-nobody-has")
     assert str(error.value).startswith(
-        "model 'org/model-nobody-has' is not a folder here, is not in"
+        "model 'org/model-nobody-has' is not a local folder, is not in"
     )
     assert "type: hf download org/model-nobody-has" in str(error.value)
 

@@ -155,7 +155,7 @@ def test_what_does_not_go_with_a_part_is_named(pool, tiny_model):
         pool.score("knn", model=model, settings={"i": "1"}, within=selection)
     with pytest.raises(ConfigError, match="'trajectory' sees the whole pool at once"):
         pool.score("trajectory", model_for={"proxy": model}, within=selection)
-    with pytest.raises(ConfigError, match=f"--within {selection} scores a part of it; leave one"):
+    with pytest.raises(ConfigError, match=f"--within {selection} scores part of it; leave one"):
         pool.score("length", model=model, within=selection, dry_run=True)
     with pytest.raises(DataError, match="no selection '0123456789abcdef' in the store"):
         pool.score("length", model=model, within="0123456789abcdef")

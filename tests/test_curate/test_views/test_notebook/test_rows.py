@@ -148,7 +148,7 @@ def test_neighbours_are_those_of_brute_force(pool):
 
 
 def test_neighbours_need_vectors_and_a_known_example(pool, hostile):
-    with pytest.raises(MissingColumnError, match=r"make some first: pool.score\('embedding'"):
+    with pytest.raises(MissingColumnError, match=r"compute some first: pool.score\('embedding'"):
         hostile.neighbours("h0")
     with pytest.raises(DataError, match="no example 'nobody'"):
         pool.neighbours("nobody")
