@@ -1,4 +1,4 @@
-"""How many clusters: k-means over a grid of counts, judged by silhouette or by the elbow."""
+"""Chooses the number of clusters: k-means over a grid of counts, judged by silhouette or elbow."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Literal

@@ -1,4 +1,4 @@
-"""Drawing from clusters: how many of each, which of them, and how rounds change the weights."""
+"""Draws from clusters: how many of each, which of them, and how rounds change the weights."""
 
 from typing import Final, Literal
 
@@ -173,7 +173,7 @@ def update_weights(
     """Return the next round's weights of clusters, adding up to 1; a higher score means more.
 
     Iterative kMQ [1]_ multiplies the weights with the scores over their sum (equation 6), which is
-    no distribution once a score is negative. ``hedge`` puts exp(score / tau) in the place of the
+    no distribution once a score is negative. ``hedge`` uses exp(score / tau) instead of the
     score: the multiplicative weights update. ``official`` is what the published code does instead,
     the softmax of the scores, which forgets the weights (and has no tau). A cluster without a score
     (NaN) gets the mean of the others; with no score at all the weights stay as they are.

@@ -1,4 +1,4 @@
-"""Ranking inside groups, without a loop over the groups."""
+"""Ranks inside groups, without a loop over the groups."""
 
 import numpy as np
 from jaxtyping import Float, Int

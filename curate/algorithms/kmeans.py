@@ -1,4 +1,4 @@
-"""k-means by faiss, loaded when it is first used, with every setting that decides the clusters visible."""
+"""k-means by faiss, loaded at first use, with every setting that determines the clusters explicit."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
@@ -63,7 +63,7 @@ def kmeans(
     n_clusters
         Centroids, at least 1.
     seed
-        Decides the training rows and the first centroids.
+        Determines the training rows and the initial centroids.
     niter
         Iterations of Lloyd's algorithm.
     max_points_per_centroid

@@ -58,9 +58,9 @@ class LinearRule:
     Parameters
     ----------
     name
-        What messages call it.
+        Its name in messages.
     intercept
-        Without influence on a ranking.
+        Does not affect a ranking.
     terms
         Coefficients in the indicators' own units.
     needs
@@ -87,7 +87,7 @@ class LinearRule:
                 )
             if term.column.split(".")[0] not in self.needs:
                 raise ConfigError(
-                    f"rule {self.name!r} reads {term.column!r} and does not say which score that is; "
+                    f"rule {self.name!r} reads {term.column!r} but does not say which score that is; "
                     f"it knows: {', '.join(self.needs) or 'none'}"
                 )
 
@@ -130,7 +130,7 @@ class LinearRule:
 def read_rule(text: str) -> LinearRule:
     """Return a published rule by name, or one a user fitted: its JSON, or the path of its file.
 
-    Raises `ConfigError` for anything else, with what would be right.
+    Raises `ConfigError` for anything else, and says what would be right.
     """
     if text in PUBLISHED:
         return PUBLISHED[text]
@@ -151,7 +151,7 @@ def _parse(text: str, where: str) -> LinearRule:
         if document["format"] != FORMAT or document["version"] > VERSION:
             raise ConfigError(
                 f"{where} has format {document['format']!r}, version {document['version']}; "
-                f"this curate reads {FORMAT!r} up to version {VERSION}"
+                f"this version of curate reads {FORMAT!r} up to version {VERSION}"
             )
         return LinearRule(
             name=str(document["name"]),
@@ -172,7 +172,7 @@ def _parse(text: str, where: str) -> LinearRule:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{where} cannot be read as a linear rule ({type(error).__name__}: {error}); give the "
-            "JSON a fit has written"
+            "JSON that a fit wrote"
         ) from error
 
 

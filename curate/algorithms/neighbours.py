@@ -22,7 +22,7 @@ def neighbour_distance(
     double precision. Where rounding may have hidden a nearer one, by the error bound of a product
     of matrices, that vector is compared with all others in double precision. So distances are
     exact to double precision, and equal vectors are at distance 0. A vector with a NaN has no
-    distance and is nobody's neighbour.
+    distance and is never a neighbour.
 
     O(n^2 dim / 2) time and O(n i + block^2) memory beyond two blocks of vectors; up to five times
     the time where most vectors have more than i + 8 others at almost the same distance.
@@ -67,7 +67,7 @@ def neighbour_distance(
 @final
 @dataclass(frozen=True, eq=False)
 class _Space:
-    """Vectors seen from their mean: distances stay, and |x|^2 + |y|^2 - 2 x.y loses few digits.
+    """Vectors relative to their mean: distances are unchanged, and |x|^2 + |y|^2 - 2 x.y loses few digits.
 
     ``squared_lengths`` are those of the moved vectors; ``usable`` is False for vectors with a NaN.
     """

@@ -1,4 +1,4 @@
-"""Linear regression of a few runs on a few indicators, with everything needed to distrust it."""
+"""Linear regression of a few runs on a few indicators, with everything needed to judge whether to trust it."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ Estimator = Literal["ols", "ridge"]
 @final
 @dataclass(frozen=True, slots=True)
 class Coefficient:
-    """One indicator's part in a fit.
+    """One indicator in a fit.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The search for the subset size whose model has the lowest loss, as a pure driver.
+"""Searches for the subset size whose model has the lowest loss, as a pure driver.
 
-It says which size to try next and is told the loss; who trains is somebody else's business.
+It proposes the next size and receives its loss; the caller does the training.
 """
 
 import logging
@@ -52,9 +52,9 @@ class SizeSearch:
     search
         ``blendsearch``: FLAML's, as in the paper, which starts at the low end, where training is
         cheap; needs the package flaml. ``grid``: sizes spread evenly on a logarithmic scale, then
-        once more between the neighbours of the best; needs nothing. The one is never replaced by the other.
+        once more between the neighbours of the best; needs nothing. Neither is ever substituted for the other.
     seed
-        Of BlendSearch. The cost it weighs is the size, not the time, so that the same losses lead
+        Of BlendSearch. Cost is measured by size, not time, so that the same losses lead
         to the same sizes.
 
     References
@@ -152,7 +152,7 @@ class SizeSearch:
 
 
 def check_packages(search: Search) -> None:
-    """Raise `MissingPackageError` if a search needs flaml, or the optuna it needs, and lacks it."""
+    """Raise `MissingPackageError` if a search needs flaml, or its dependency optuna, and it is missing."""
     for package in ("flaml", "optuna") if search == "blendsearch" else ():
         if find_spec(package) is None:
             raise MissingPackageError(
@@ -202,6 +202,6 @@ def log_spaced(low: int, high: int, count: int) -> list[int]:
 def _checked(loss: float, size: int) -> float:
     if math.isnan(loss):
         raise TrainError(
-            f"the run on {size} examples has a loss that is not a number; the search cannot go on"
+            f"the run on {size} examples has a loss that is not a number; the search cannot continue"
         )
     return float(loss)

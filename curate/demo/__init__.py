@@ -1,1 +1,1 @@
-"""The built-in pool, whose truth is known, and the tiny model that is trained on the spot to score it."""
+"""The built-in pool with known truth, and the tiny model trained on the spot to score it."""

@@ -1,4 +1,4 @@
-"""Which methods ``curate demo --all`` proves, with which settings, and why it leaves out the others."""
+"""Which methods ``curate demo --all`` proves, with which settings, and why it skips the others."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -24,8 +24,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "instructmining-search.lr": "3e-4", "instructmining-search.trials": "4",
 }  # fmt: skip
 _TOO_SLOW: Final[Mapping[str, str]] = {
-    "clear-correct": "it writes and judges an answer for half of the pool with every seed; run it by "
-    "itself: curate select --method clear-correct --set clear-correct.consistency=likelihood",
+    "clear-correct": "it writes and judges an answer for half of the pool with every seed; run it "
+    "separately: curate select --method clear-correct --set clear-correct.consistency=likelihood",
 }
 _MAX_STEPS: Final = 1_000
 
@@ -33,7 +33,7 @@ _MAX_STEPS: Final = 1_000
 def chosen_methods() -> tuple[list[str], dict[str, str]]:
     """Return the methods that can run on the demo's pool, and the others with the reason.
 
-    The baselines, which every proof has, are in neither.
+    The baselines of every proof are in neither.
     """
     chosen: list[str] = []
     left_out: dict[str, str] = {}
@@ -60,7 +60,7 @@ def _obstacle(name: str) -> str:
     """Say why a method cannot run here, or nothing."""
     required = [item.name for item in describe_fields(get_method(name)) if item.required]
     if required:
-        return f"it must be told {required[0]!r}"
+        return f"it requires a value for {required[0]!r}"
     try:
         made = _made(name)
         roles = dict.fromkeys(_roles(made))
@@ -73,7 +73,7 @@ def _obstacle(name: str) -> str:
     if not missing:
         return ""
     flags = " ".join(f"--model-for {role}=MODEL" for role in missing)
-    return f"it needs {flags}, and the demo has no such model"
+    return f"it needs {flags}, but the demo has no such model"
 
 
 def _pool_scores(method: Selector) -> Iterator[str]:

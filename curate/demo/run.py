@@ -1,4 +1,4 @@
-"""The demo: the whole product on a generated pool, what each method kept of it, and a proof."""
+"""The demo: the whole product on a generated pool, what each method kept, and a proof."""
 
 import shutil
 import time
@@ -93,14 +93,14 @@ def _prove(
 
 
 def _prepare(folder: Path) -> None:
-    """Make the folder; refuse one with other people's files, remove the store of an earlier demo."""
+    """Create the folder; refuse one with other files, and remove the store of an earlier demo."""
     if folder.exists():
         exports = {f"{method}.jsonl" for method in METHODS}
         known = {*_OURS, *exports, *(f"{name}.manifest.json" for name in exports)}
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in known)
         if foreign:
             raise ConfigError(
-                f"{str(folder)!r} holds {foreign[0]!r}, which is not the demo's; "
+                f"{str(folder)!r} holds {foreign[0]!r}, which is not part of the demo; "
                 "give an empty or new folder: --dir FOLDER"
             )
     folder.mkdir(parents=True, exist_ok=True)

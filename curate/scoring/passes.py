@@ -358,7 +358,7 @@ def _check_columns(
     if set(returned) != set(outputs):
         raise ScoreError(
             f"shard {shard}: scorer {scorer!r} returned the columns {', '.join(returned) or 'none'}, "
-            f"and declares {', '.join(outputs)}; nothing was written"
+            f"but declares {', '.join(outputs)}; nothing was written"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the contract checks share: their error, the promises of a config, and its variants."""
+"""Shared by the contract checks: their error, the promises of a config, and its variants."""
 
 import pickle
 import typing

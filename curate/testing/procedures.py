@@ -160,7 +160,7 @@ def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: s
             elif isinstance(step, Score):
                 get_scorer(step.scorer)
         except CurateError as error:
-            require(False, f"{label} takes a step nobody can carry out: {error}")
+            require(False, f"{label} takes a step that cannot be executed: {error}")
         for what, name, known in _named(step, selections, models, texts):
             require(name in known, f"{label} {what} {name!r}, which no step of it made")
 

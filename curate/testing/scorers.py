@@ -125,7 +125,7 @@ def check_columns(columns: Columns, outputs: Mapping[str, Column], n_rows: int, 
     declared = {**outputs, **{name: extra for name, extra in _EXTRA.items() if name in columns}}
     require(
         set(columns) == set(declared),
-        f"{label} returns columns {sorted(columns)} and declares {sorted(outputs)}",
+        f"{label} returns columns {sorted(columns)} but declares {sorted(outputs)}",
     )
     for name, values in columns.items():
         require(
@@ -228,7 +228,7 @@ def _check_reduce(
         return
     require(
         set(first) == set(scorer.outputs),
-        f"{where}: returns {sorted(first)} and declares {sorted(scorer.outputs)}",
+        f"{where}: returns {sorted(first)} but declares {sorted(scorer.outputs)}",
     )
     for name, value in first.items():
         column = scorer.outputs[name]
@@ -377,14 +377,14 @@ def _check_pool(scorer: PoolScorer, columns: Mapping[str, Column], label: str) -
 def _check_run(scorer: RunScorer, label: str) -> None:
     from curate.train.recipes import config_of
 
-    require(scorer.role is not None, f"{label} trains a model and names no role for it")
+    require(scorer.role is not None, f"{label} trains a model but names no role for it")
     dtypes = {name: column.dtype for name, column in scorer.outputs.items()}
     require(
         dtypes == {"losses": "floats", "steps": "ints"},
         f"{label} declares {dtypes}; a run leaves losses (floats) and steps (ints)",
     )
     recipe = scorer.recipe()
-    require(isinstance(recipe, RunRecipe), f"{label}: recipe() returns {recipe!r}, no RunRecipe")
+    require(isinstance(recipe, RunRecipe), f"{label}: recipe() returns {recipe!r}, not a RunRecipe")
     require(recipe == scorer.recipe(), f"{label}: recipe() changes between calls")
     require(recipe.points >= 1, f"{label}: its recipe records {recipe.points} points")
     require(0 < recipe.share <= 1, f"{label}: its recipe trains on a share of {recipe.share}")

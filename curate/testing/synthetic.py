@@ -1,4 +1,4 @@
-"""Made-up pools and forward statistics that reach the corners of a contract."""
+"""Synthetic pools and forward statistics that cover the corner cases of a contract."""
 
 import hashlib
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What counts as the answer inside a response, by name; the same rule reads response and reference."""
+"""Answer extractors, by name: what counts as the answer in a response or reference."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ _NUMBER: Final = re.compile(r"[-+]?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 def last_number(text: str) -> str | None:
     r"""Return the last number of a text in its shortest form; what follows ``####`` wins.
 
-    Thousands separators, currency signs and trailing zeros play no part. None without a number.
+    Thousands separators, currency signs and trailing zeros are ignored. None without a number.
 
     Examples
     --------
@@ -34,12 +34,12 @@ def last_number(text: str) -> str | None:
 
 
 def exact(text: str) -> str | None:
-    """Return the whole text without the blanks around it; None if nothing is left."""
+    """Return the whole text, stripped; None if nothing is left."""
     return text.strip() or None
 
 
 def first_line(text: str) -> str | None:
-    """Return the first line that is not blank, without the blanks around it."""
+    """Return the first non-blank line, stripped."""
     return next((line.strip() for line in text.splitlines() if line.strip()), None)
 
 

@@ -1,4 +1,4 @@
-"""`train`: from a configuration and rows to a folder of weights and a record of how they came about."""
+"""`train`: from a configuration and rows to a folder of weights and a record of the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,8 +35,8 @@ def train(
 ) -> "TrainRecord":
     """Fine-tune a model on some rows and save it where transformers (or peft) loads it.
 
-    The same call on the same folder goes on where it stopped; on a finished run it returns the
-    record at once, after evaluating the saved weights on sets that are new. On a CPU the result is the same bit for bit, also after a kill and a resume.
+    The same call on the same folder resumes where it stopped; on a finished run it returns the
+    record at once, after evaluating the saved weights on any new sets. On a CPU the result is bit-identical, also after a kill and a resume.
     Started by ``torchrun`` or ``accelerate launch``, every process makes the same call.
 
     Parameters
@@ -44,15 +44,15 @@ def train(
     config
         Every setting.
     rows
-        What to train on; their order plays no part.
+        What to train on; their order does not matter.
     output
-        Folder that does not exist yet, or holds this very run.
+        Folder that does not exist yet, or holds the same run.
     evaluation
-        Held-out rows by name; the first set decides when to stop early.
+        Held-out rows by name; the first set controls early stopping.
     recorder
         Watches the run, for instance `curate.scoring.recorded.trajectories.TrajectoryRecorder`.
     progress
-        Receives what happens.
+        Receives progress.
 
     Raises
     ------
@@ -102,10 +102,10 @@ def train(
     if folder.record.exists():
         if not recorder.is_stored():
             raise ConfigError(
-                f"the run in {folder.path} is complete, and its trajectory is not in this store; "
+                f"the run in {folder.path} is complete, but its trajectory is not in this store; "
                 "give another output folder to train and record again"
             )
-        progress.note(f"{folder.path} holds this run, complete; nothing is trained")
+        progress.note(f"{folder.path} holds this run, already complete; nothing is trained")
         return _with_new_sets(load_record(folder.path), context, held_out, processes)
     with reproducible(processes.device, config.compute.threads) as threads:
         model = load_trained_model(resolved, config, processes.device)
@@ -128,9 +128,9 @@ def run_identity(
     prepared: Prepared,
     evaluation: Mapping[str, Prepared],
 ) -> dict[str, Any]:
-    """Return what decides the trained weights: settings, model, tokenizer, rows and weights.
+    """Return what determines the trained weights: settings, model, tokenizer, rows and weights.
 
-    The evaluation sets count only where they decide when to stop.
+    The evaluation sets count only if they control early stopping.
     """
     identity = {
         **config.identity(),

@@ -1,4 +1,4 @@
-"""Which rows make a step, and how a step is cut into forward passes: pure functions of lengths and seed.
+"""Which rows form a step, and how a step is cut into forward passes: pure functions of lengths and seed.
 
 The rows of a step depend on neither the size of a forward pass nor the number of processes, so a
 run gives the same weights up to rounding wherever it is run.

@@ -1,7 +1,7 @@
-"""The folder of a run: checkpoints that are there whole or not at all, and the identity they belong to.
+"""The folder of a run: atomic checkpoints, and the identity they belong to.
 
 ``run.json`` says what the run is; ``checkpoints/step-00000120/`` holds trained weights, optimiser
-and state; the final weights lie in the folder itself; ``record.json`` is written last.
+and state; the final weights are in the folder itself; ``record.json`` is written last.
 """
 
 import json
@@ -39,7 +39,7 @@ _PREFIX: Final = "step-"
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """Everything a run needs to go on.
+    """Everything a run needs to resume.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class RunFolder:
     path: Path
 
     def open(self, identity: Mapping[str, Any], *, write: bool) -> None:
-        """Make the folder, or make sure that what is in it is this very run.
+        """Create the folder, or make sure that it holds the same run.
 
         ``write``: whether this process is the one that makes it. Raises `ConfigError` for a folder
         with something else in it, and for a run of another configuration, naming what changed.
@@ -125,7 +125,7 @@ class RunFolder:
         return self.path / RECORD
 
     def checkpoint(self, step: int) -> Path:
-        """Return the folder of the checkpoint after so many steps."""
+        """Return the folder of the checkpoint after that many steps."""
         return self.path / CHECKPOINTS / f"{_PREFIX}{step:08d}"
 
     def steps(self) -> list[int]:
@@ -136,7 +136,7 @@ class RunFolder:
     def save(self, checkpoint: Checkpoint, *, keep: int, also: int | None = None) -> None:
         """Write a checkpoint, then delete all but the newest ``keep`` and the one of step ``also``.
 
-        One that exists is left alone: a run comes to the same step with the same weights.
+        An existing one is kept: a run reaches the same step with the same weights.
         """
         final = self.checkpoint(checkpoint.step)
         if not final.exists():
@@ -169,8 +169,8 @@ class RunFolder:
             state = read_json(folder / "state.json")
         except (OSError, ValueError, SafetensorError) as error:
             raise TrainError(
-                f"checkpoint {folder} is damaged ({error}); delete that folder and run the same "
-                "command again: it goes on from the one before"
+                f"checkpoint {folder} is damaged ({error}); delete that folder and rerun the same "
+                "command: it resumes from the previous one"
             ) from error
         return Checkpoint(step=step, state=state, **tensors)
 

@@ -1,4 +1,4 @@
-"""What a training run is: every setting with its default, checked at once, and a hash of what matters."""
+"""The configuration of a training run: every setting with its default, checked, and a hash of what matters."""
 
 import math
 from collections.abc import Mapping
@@ -26,17 +26,17 @@ class DataConfig:
     Parameters
     ----------
     template
-        A text template, ``chat`` for the tokenizer's own, or ``auto``: chat where there is one,
+        A text template, ``chat`` for the tokenizer's own, or ``auto``: chat if there is one,
         else plain.
     turns
         Which assistant turns are trained on.
     max_length
         Cap in tokens below the model's context; longer rows are cut on the right and counted.
     batch_tokens
-        Tokens of one optimiser step, all processes together, padding not counted.
+        Tokens per optimiser step, over all processes, not counting padding.
     micro_tokens
-        Tokens of one forward pass, padding included: what must fit in memory. It changes speed
-        and rounding, not which examples share a step. None: what suits the device.
+        Tokens per forward pass, including padding; must fit in memory. Affects speed
+        and rounding, not which examples share a step. None: the device's default.
     """
 
     template: str = "auto"
@@ -61,7 +61,7 @@ class LengthConfig:
     Parameters
     ----------
     epochs
-        Times each row is seen.
+        Number of times each row is seen.
     max_steps
         Optimiser steps.
     max_tokens
@@ -141,7 +141,7 @@ class OptimiserConfig:
 @final
 @dataclass(frozen=True, slots=True)
 class LoraConfig:
-    """A low-rank adapter in place of full fine-tuning.
+    """A low-rank adapter instead of full fine-tuning.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class ComputeConfig:
     device
         ``auto``, ``cpu`` or ``cuda``.
     threads
-        CPU threads; the same number gives the same bits. None: torch's own number.
+        CPU threads; the same number gives bit-identical results. None: torch's default.
     gradient_checkpointing
         Recompute activations in the backward pass: less memory, about a third more time.
     """
@@ -222,26 +222,26 @@ class ComputeConfig:
 @final
 @dataclass(frozen=True, slots=True)
 class WatchConfig:
-    """What happens beside the training itself.
+    """Evaluation, checkpoints and reporting during training.
 
     Parameters
     ----------
     eval_every
         Steps between evaluations; None: at the end only.
     patience
-        Stop after so many evaluations of the first set without a lower mean NLL, and keep the
-        weights of the best one. None: never.
+        Stop after this many evaluations of the first set without a lower mean NLL, and keep the
+        best weights. None: never.
     extractor
         Also generate, and compare what this extractor finds in the answers; see
         `curate.train.answers`. None: NLL only.
     max_new_tokens
-        Tokens generated at most per example.
+        Maximum number of tokens to generate per example.
     save_every
         Steps between checkpoints; None: at the end only.
     keep
         Checkpoints kept, the newest ones.
     report_to
-        Tracker to send the numbers to.
+        Tracker to send metrics to.
     """
 
     eval_every: int | None = None
@@ -271,7 +271,7 @@ class TrainConfig:
     model, revision
         Folder or hub id to start from, and its revision.
     seed
-        Decides the order of the rows, dropout and the adapter's first weights.
+        Determines the order of the rows, dropout and the adapter's initial weights.
     data, length, optimiser, method, compute, watch
         See the classes.
     """
@@ -287,7 +287,7 @@ class TrainConfig:
     watch: WatchConfig = field(default_factory=WatchConfig)
 
     def resolved(self, *, has_chat_template: bool) -> "TrainConfig":
-        """Replace every ``auto`` and every None with a default by what it stands for here.
+        """Replace every ``auto``, and every None that has a default, by its actual value here.
 
         Raises `ConfigError` for a device or template that does not exist.
         """
@@ -326,11 +326,11 @@ class TrainConfig:
         return values
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the trained weights, up to rounding.
+        """Return what determines the trained weights, up to rounding.
 
         Left out: the model's name (its content is hashed instead), the size of a forward pass,
         device, threads, gradient checkpointing, trackers and how often to save; and how to
-        evaluate, unless that decides when to stop.
+        evaluate, unless that controls early stopping.
         """
         values = self.as_dict()
         for name in ("model", "revision"):
@@ -361,4 +361,4 @@ def _positive(name: str, value: float) -> None:
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ConfigError(f"{name} is one of {', '.join(choices)}, got {value!r}")
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

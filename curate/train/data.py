@@ -1,4 +1,4 @@
-"""The rows of a run: out of a store, a selection or a file, rendered once and counted."""
+"""The rows of a run: from a store, a selection or a file, rendered once and counted."""
 
 import json
 from collections import Counter
@@ -50,7 +50,7 @@ class TrainRow:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """Rows as the model sees them, sorted by id so that their given order plays no part.
+    """Rows as the model sees them, sorted by id so that their input order does not matter.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Prepared:
         return text_hash("\n".join(f"{row.id} {row.weight!r}" for row in self.rows))
 
     def describe(self, what: str) -> str:
-        """Say in one line what is there and what was left out."""
+        """Describe in one line what is there and what was left out."""
         text = f"{what}: {len(self)} rows, {int(self.lengths.sum())} tokens"
         if self.n_truncated:
             text += f", {self.n_truncated} cut to fit"
@@ -116,7 +116,7 @@ def prepare(
     for row in rows:
         if not (np.isfinite(row.weight) and row.weight >= 0):
             raise DataError(
-                f"the weight of example {row.id} is {row.weight!r}; give a number from 0 upwards"
+                f"the weight of example {row.id} is {row.weight!r}; give a number of at least 0"
             )
     failures: Counter[str] = Counter()
     kept: list[TrainRow] = []
@@ -145,7 +145,7 @@ def prepare(
 def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
     """Return the rows of a selection with their weights (1 where it has none), best first.
 
-    A row whose response was revised has the new one, and the id of the example that makes. Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
+    A row whose response was revised has the new response, and the id of the new example. Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
     """
     from curate.data.revisions import revised_example, revisions_of
 

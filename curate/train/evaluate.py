@@ -1,4 +1,4 @@
-"""How good a model is on held-out examples: NLL by the scoring kernel, and exact match by generation."""
+"""Evaluates a model on held-out examples: NLL by the scoring kernel, and exact match by generation."""
 
 import math
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Evaluation:
     n_tokens
         Response tokens of each, (n,).
     correct
-        Whether the extracted answer is the reference's, (n,), or None where nothing was generated.
+        Whether the extracted answer is the reference's, (n,), or None if nothing was generated.
     """
 
     name: str

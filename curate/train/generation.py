@@ -62,7 +62,7 @@ def evaluate_fully(
     name: str,
     step: int,
 ) -> Evaluation:
-    """Evaluate a set as a run's settings ask for: NLL, and exact match where they name an extractor."""
+    """Evaluate a set according to a run's settings: NLL, and exact match if they name an extractor."""
     micro, watch = config.data.micro_tokens, config.watch
     assert micro is not None
     found = evaluate(model, prepared, processes, name=name, step=step, batch_tokens=micro)
@@ -82,7 +82,7 @@ def evaluate_fully(
 def answered(
     config: "TrainConfig", weights: "Path", rows: "Sequence[TrainRow]", max_new_tokens: int
 ) -> "list[TrainRow]":
-    """Return rows with a trained model's greedy answer in the place of the last response.
+    """Return rows with a trained model's greedy answer instead of the last response.
 
     Rows whose answer is empty are left out.
 
@@ -123,7 +123,7 @@ def _with_answer(row: "TrainRow", text: str) -> "TrainRow":
 
 
 def evaluation_key(prepared: "Prepared", config: "TrainConfig") -> str:
-    """Return what decides an evaluation of given weights: the rows and the answer extractor."""
+    """Return what determines an evaluation of given weights: the rows and the answer extractor."""
     watch = config.watch
     if watch.extractor is None:
         return prepared.fingerprint

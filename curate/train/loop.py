@@ -47,7 +47,7 @@ _EVALUATION: Final = "evaluation/"
 @final
 @dataclass(slots=True)
 class Counters:
-    """What a run has done so far; JSON in every checkpoint."""
+    """A run's progress so far; JSON in every checkpoint."""
 
     tokens: int = 0
     padded_tokens: int = 0
@@ -132,7 +132,7 @@ class Loop:
 
     @property
     def final_step(self) -> int:
-        """Step whose weights the run ends with: the best one if it watches for that."""
+        """Step whose weights the run ends with: the best one if early stopping is on."""
         best = self.counters.best_step
         return self.step if self.config.watch.patience is None or best is None else best
 
@@ -271,7 +271,7 @@ class Loop:
         }
         self.evaluations = evaluations_from(evaluations, same)
         self.recorder.restore(dict(found.arrays))
-        self.progress.note(f"going on after step {self.step} of {self.stream.n_steps}")
+        self.progress.note(f"resuming after step {self.step} of {self.stream.n_steps}")
 
     def _load_best(self, step: int) -> None:
         best = self.folder.load(step)

@@ -1,4 +1,4 @@
-"""The model being trained: its backbone and live LM head, an adapter if asked for, and saving it."""
+"""The model being trained: its backbone, live LM head and optional adapter, and how to save it."""
 
 import warnings
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ class TrainedModel:
         return states
 
     def for_scoring(self) -> LoadedModel:
-        """Return the same weights as the one-pass kernel takes them; it reads, and sees every change."""
+        """Return the same live weights in the form that the one-pass kernel reads."""
         head = replace(
             self.head,
             weight=self.head.weight.detach(),

@@ -55,7 +55,7 @@ def restore_optimiser(
     parameters: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Put back what `optimiser_tensors` returned."""
+    """Restore what `optimiser_tensors` returned."""
     for key, value in tensors.items():
         name, _, slot = key.rpartition(":")
         device = (

@@ -1,4 +1,4 @@
-"""The processes of a run, through accelerate: who am I, what do we add up, who writes."""
+"""The processes of a run, through accelerate: rank, sums over processes, and who writes."""
 
 import math
 import os
@@ -65,7 +65,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and speaks to the user."""
+        """Whether this process writes files and reports to the user."""
         return bool(self.accelerator.is_main_process)
 
     def wait(self) -> None:
@@ -127,7 +127,7 @@ def _check_tracker(name: str) -> None:
 def reproducible(device: torch.device, threads: int | None) -> Iterator[int]:
     """Fix the threads and, on the CPU, allow only deterministic algorithms; yield the threads.
 
-    What was set before comes back afterwards.
+    Earlier settings are restored afterwards.
     """
     before = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()

@@ -1,4 +1,4 @@
-"""Training configurations from settings by dotted name: what commands, scorers and proofs share."""
+"""Training configurations from settings by dotted name, shared by commands, scorers and proofs."""
 
 from collections.abc import Mapping
 from dataclasses import fields

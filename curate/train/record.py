@@ -1,4 +1,4 @@
-"""What a run was and what it cost: the record it returns, its files, and its row in the store."""
+"""The record of a run and its cost: what it returns, its files, and its row in the store."""
 
 import platform
 import resource
@@ -68,7 +68,7 @@ class TrainRecord:
         Every setting, resolved; ``identity`` the part the id is made of; under ``rows`` what was
         trained on and what was left out.
     versions
-        Of this library and what it stands on.
+        Of this library and its dependencies.
     history
         One row per step, columns as in `HISTORY`: objective, mean NLL per response token before
         the step, gradient norm before clipping, trained tokens.
@@ -105,7 +105,7 @@ class TrainRecord:
         raise KeyError(name)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything JSON can hold; the arrays lie in ``evaluations.safetensors``."""
+        """Return everything JSON can hold; the arrays are in ``evaluations.safetensors``."""
         return {
             "run_id": self.run_id, "config": dict(self.config), "versions": dict(self.versions),
             "history": {
@@ -137,7 +137,7 @@ def record_from(
 def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
     """Write a run to the relations ``trials`` and ``trial_evals``; return its trial id.
 
-    ``facts``: what the caller knows of it, such as selection_id, method and budget. A trial with
+    ``facts``: what the caller knows about it, such as selection_id, method and budget. A trial with
     the same id is replaced.
     """
     from curate.store import trials
@@ -196,7 +196,7 @@ def peak_bytes(device: "torch.device") -> int:
 
 
 def energy_j(device: "torch.device") -> float | None:
-    """Return the joules a GPU has used since its driver was loaded, or None where nobody says."""
+    """Return the joules a GPU has used since its driver was loaded, or None if it is not reported."""
     import torch
 
     if device.type != "cuda":

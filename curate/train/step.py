@@ -1,4 +1,4 @@
-"""One optimiser step's gradient: forward passes over a batch, the head in chunks, backward, add up."""
+"""One optimiser step's gradient: forward passes over a batch, the head in chunks, backward, sum."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

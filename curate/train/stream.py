@@ -31,10 +31,10 @@ class Stream(Protocol):
         """Take the summed NLL of the rows a step trained on."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs beside the step."""
+        """Return what a resumed run needs besides the step."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
 
 
 def open_stream(prepared: Prepared, config: TrainConfig) -> Stream:
@@ -61,7 +61,7 @@ def open_stream(prepared: Prepared, config: TrainConfig) -> Stream:
 
 @final
 class EpochStream:
-    """Every row once an epoch, each epoch in an order of its own."""
+    """Every row once per epoch, each epoch in its own order."""
 
     def __init__(self, lengths: Rows, batch_tokens: int, length: LengthConfig, seed: int) -> None:
         self._lengths = lengths

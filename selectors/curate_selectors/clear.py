@@ -37,9 +37,9 @@ class Clear(Selector):
     Without a budget this is CLEAR's Auto-Filter [1]_: keep the examples whose confidence lies
     strictly above the median of the pool. **The median drops half of the data by construction,
     clean or not**, and with ties at the median more than half. Gains are confidences; the highest
-    come first, ties by id. O(n log n). Auto-Correct is a procedure of its own.
+    come first, ties by id. O(n log n). Auto-Correct is a separate procedure.
 
-    The confidence is BSDetector's, from the model that will be fine-tuned, before that. One score
+    The confidence is BSDetector's, from the model to be fine-tuned, before fine-tuning. One score
     set has one kind of consistency, so the median never mixes kinds.
 
     Parameters

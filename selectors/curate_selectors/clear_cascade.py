@@ -28,10 +28,10 @@ class ClearCascade(Procedure):
     """CLEAR's filter with its full confidence only for the examples near the threshold.
 
     Every example gets the cheap confidence of `curate.scorers.confidence.Confidence`: the
-    likelihood of its response and the self-reflection read from probabilities, two passes without
-    an answer being written. Ranked by it, the examples above a band around the threshold are kept
+    likelihood of its response and the self-reflection read from probabilities, two passes that write
+    no answers. Ranked by it, the examples above a band around the threshold are kept
     and those below are dropped. Inside the band the full confidence [1]_, [2]_, from sampled answers,
-    ranks the examples again, and as many are kept as make up the whole: exactly half of the scored
+    ranks the examples again, and as many are kept as are needed for the total: exactly half of the scored
     examples, or the budget. The two confidences are never compared with each other: each ranks its own
     examples, and no median sees both.
 
@@ -40,7 +40,7 @@ class ClearCascade(Procedure):
     no budget it is ``clear`` with ``keep_fraction=0.5``. The selection's warnings say how many
     examples had the full score and what that saved. Gains are confidences, of the cheap kind above
     the band and of the full kind inside. With a token budget the band lies around the last example
-    that fits. Eight fields, because those of the full confidence are among them.
+    that fits. Eight fields, because they include those of the full confidence.
 
     Parameters
     ----------

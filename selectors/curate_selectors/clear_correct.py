@@ -27,27 +27,27 @@ LITTLE_MASS: Final = 0.5
 @final
 @dataclass(frozen=True)
 class ClearCorrect(Procedure):
-    """Keep confident responses, and let a model trained on them write the others anew.
+    """Keep confident responses, and let a model trained on them rewrite the others.
 
     CLEAR's Auto-Correct [1]_: keep what ``clear`` keeps; fine-tune the target model on that; let it
-    answer the prompts of the rest; ask the model that was there before which of the two responses
+    answer the prompts of the rest; ask the original model which of the two responses
     is better, in both orders of presentation. A candidate replaces the response where the
-    confidence of that verdict, ``0.7 O + 0.3 S``, lies above ``eta`` and both orders agree; any other
+    confidence of that verdict, ``0.7 O + 0.3 S``, is above ``eta`` and both orders agree; any other
     response of low confidence is dropped. The replacements are revisions: new examples with their
     parent's id, stored with the selection. `train`, `prove` and `export` read them; an
-    export names the originals in a file of its own. The fine-tuning the paper ends with is yours:
+    export lists the originals in a separate file. The paper's final fine-tuning is up to you:
     train on the selection. Its iterations are repeats of this command on the exported data.
 
     The order of the result, and its gains: the confidence of a kept response, of the verdict on a
-    replaced one. A ``budget`` is what the filter keeps, and then the size of the result: the most
+    replaced one. A ``budget`` limits what the filter keeps, and then the size of the result: the most
     confident of both.
 
     Deviations. The wording of the judge is ours, as are its third option (neither), the order
     that must not matter, and reading its choice from probabilities; ``mode=sample`` and
     ``reflection=generate`` decode as published. Answers that are empty, cut at ``max_new_tokens`` or equal
     to the response are no candidates. A candidate that repeats an example of the result is
-    dropped. Whether all responses or only those of low confidence are to be corrected is told
-    in two ways by those who read the paper. Twelve fields, because three steps are set by them.
+    dropped. Readers of the paper disagree on whether all responses or only those of low confidence
+    are corrected. Twelve fields, because they configure three steps.
 
     Cost: the confidence of every example, one fine-tuning, and for each example of low confidence
     an answer, and two short prompts with both responses and four with the verdict run once.
@@ -57,17 +57,17 @@ class ClearCorrect(Procedure):
     consistency, keep_fraction, reflection
         Of ``clear`` and its confidence; ``reflection`` also of the judge on its verdict.
     correct_scope
-        ``low_confidence``, or ``all``: then a response that was kept is replaced too where the
-        judge says so.
+        ``low_confidence``, or ``all``: then a kept response is also replaced if the
+        judge prefers the candidate.
     eta
         What the confidence of a verdict must exceed; 0.8 in the paper.
     mode, k
         ``logits``, or ``sample``: ``k`` verdicts an order, whose share for the candidate is O.
     epochs, lr, batch_tokens, template
-        Of the fine-tuning. 1e-5 is the paper's rate; its epochs are not known to us. None for
+        Of the fine-tuning. 1e-5 is the paper's rate; its number of epochs is not known to us. None for
         ``batch_tokens``: 16,384, or a quarter of what it trains on if that is less.
     max_new_tokens
-        Cap of an answer, and of what the judge writes; 512 in the paper.
+        Maximum tokens of an answer, and of what the judge writes; 512 in the paper.
 
     References
     ----------

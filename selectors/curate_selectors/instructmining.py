@@ -24,8 +24,8 @@ class InstructMining(Selector):
 
     Read before use. The paper's text was not available: v3 follows one secondary source, v1
     another. Coefficients belong to the raw scale of one reward model and one UniEval checkpoint, and were
-    fitted on means of datasets: with any other model, fit a rule of your own. Signs are no
-    meanings: naturalness lowers the predicted loss and understandability raises it, because the
+    fitted on means of datasets: with any other model, fit your own rule. Signs carry no
+    meaning: naturalness lowers the predicted loss and understandability raises it, because the
     two go together. A difference of 1 in naturalness weighs as much as 41 in reward, so under v3
     UniEval decides; under v1 the reward does.
 

@@ -1,4 +1,4 @@
-"""InstructMining with a rule of one's own: train on random subsets, regress, and select by the rule."""
+"""InstructMining with a fitted rule: train on random subsets, regress, and select by the rule."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class InstructMiningFit(Procedure):
 
     Deviations: the paper trains on 1,000 examples drawn from different sources 129 times and evaluates on
     answers written by GPT-4; runs, their size and the indicators are settings here, and what
-    ``instructmining`` says of its indicators holds. Each seed fits its own rule.
+    ``instructmining`` says about its indicators applies. Each seed fits its own rule.
 
     Cost: ``runs`` fine-tunings of ``subset`` examples, and the indicators.
 
@@ -42,7 +42,7 @@ class InstructMiningFit(Procedure):
         naturalness, understandability, coherence. The last four need a reward model or UniEval
         (``--model-for``); nothing is substituted for them.
     runs
-        Fine-tunings; fewer than 10 for each indicator are warned of.
+        Fine-tunings; fewer than 10 per indicator give a warning.
     subset
         Examples of each.
     held_out
@@ -78,7 +78,7 @@ class InstructMiningFit(Procedure):
         self._fitting()
 
     def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:
-        """Yield the indicators, the runs one after the other, and the selection by the rule."""
+        """Yield the indicators, then the runs, then the selection by the rule."""
         if budget is None:
             raise BudgetError("instructmining-fit needs a budget; add --budget 10%, 5000 or 2Mtok")
         fitted = yield from self._fitting().steps(seed)

@@ -31,11 +31,11 @@ HIGH_SHARE: Final = 0.10
 @final
 @dataclass(frozen=True)
 class InstructMiningSearch(Procedure):
-    """As many of the examples a rule puts first as give the model with the lowest loss.
+    """The top examples by a rule, as many as give the model with the lowest loss.
 
     InstructMining [1]_, section on the subset size: rank the examples by the loss the rule predicts,
-    and let BlendSearch [2]_ propose sizes; for each, fine-tune the target model on the first so many
-    and take its loss on held-out examples. The best size is kept; the selection's warnings have the
+    and let BlendSearch [2]_ propose sizes; for each, fine-tune the target model on the top examples
+    and measure its loss on held-out examples. The best size is kept; the selection's warnings have the
     curve, and every trial is in the procedure's journal, so that no size is trained twice. The
     curve need not have one valley, and nothing here assumes it.
 
@@ -46,8 +46,8 @@ class InstructMiningSearch(Procedure):
     paper states none of them. The epochs are fixed, so more examples are also more steps, in the
     paper too.
 
-    Has a size of its own: 10% of the eligible examples at most, or the budget if one is given.
-    Thirteen fields, because those of ``instructmining-fit`` are among them. Cost: a fine-tuning for
+    Has a natural size: 10% of the eligible examples at most, or the budget if one is given.
+    Thirteen fields, because they include those of ``instructmining-fit``. Cost: a fine-tuning for
     each size tried, and under ``rule=fit`` those of ``instructmining-fit`` before.
 
     Parameters

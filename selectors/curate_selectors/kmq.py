@@ -53,8 +53,8 @@ class KMQ(Selector):
     the first picks of a larger one. Gains are qualities; uniform draws have none. Vectors are
     used as they are, by Euclidean distance.
 
-    The paper draws by DEITA's score, which is not here, and does not say how a score becomes a
-    chance. Ours, not the paper's, are therefore: the default quality, the softmax with its
+    The paper draws by DEITA's score, which is not implemented here, and does not say how a score becomes a
+    probability. Our own choices are therefore: the default quality, the softmax with its
     temperature (the published code takes a softmax of scores cut to whole numbers, which is nearly
     greedy), the draw without replacement (so does the code; the text says with), the estimators
     behind ``k=auto``, and 20 iterations of one k-means (300 and the best of 5 in the code).
@@ -77,7 +77,7 @@ class KMQ(Selector):
         one with the highest simplified silhouette (distances to centroids); ``silhouette`` that of
         the highest exact silhouette of 10,000 examples; ``elbow`` the elbow of the inertia. The
         paper tries 64 to 8192 and judges by silhouette. Few clusters may cover less than random
-        draws do: ``reports/kmq-coverage.md`` measures ``auto`` beside 1,024.
+        draws: ``reports/kmq-coverage.md`` measures ``auto`` beside 1,024.
     init
         Budget per cluster: proportional to its ``size``, or ``uniform``, the same for all.
     prob
@@ -170,7 +170,7 @@ class KMQ(Selector):
         return Selection(rows, gains, None, reasons, usable.excluded, usable.warnings)
 
     def _usable(self, view: View) -> _Usable:
-        """Tell the rows that can be drawn from those without an embedding or a quality."""
+        """Separate the rows that can be drawn from those without an embedding or a quality."""
         is_finite, has_length = _lengths(view.vectors(f"{self.embedding}.vector"))
         lacks = {"embedding is not finite": ~is_finite}
         lacks["embedding has length 0"] = is_finite & ~has_length
@@ -196,7 +196,7 @@ class KMQ(Selector):
             )  # fmt: skip
         if self.k > len(rows):
             raise ConfigError(
-                f"kmq.k={self.k} clusters need as many examples, and {len(rows)} can be drawn; "
+                f"kmq.k={self.k} clusters need as many examples, but only {len(rows)} can be drawn; "
                 f"give at most --set kmq.k={len(rows)}, or --set kmq.k=auto"
             )
         return kmeans(
@@ -224,7 +224,7 @@ def _named(view: View, reason: str, rows: Int[np.ndarray, " m"]) -> str:
 
 
 def _considered(view: View, usable: _Usable) -> View:
-    """Return the rows that can be drawn as a view of their own, with the whole pool's sizes."""
+    """Return a view of the rows that can be drawn, with the whole pool's sizes."""
     return View(
         view.ids[usable.rows],
         tokens=None if view.tokens is None else view.tokens[usable.rows],

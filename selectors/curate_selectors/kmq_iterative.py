@@ -1,4 +1,4 @@
-"""Iterative kMQ: rounds of drawing, training and looking where training helped."""
+"""Iterative kMQ: rounds of drawing, training, and measuring where training helped."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -37,19 +37,19 @@ class KMQIterative(Procedure):
     weights (equation 6). The rounds are disjoint and add up to the budget exactly.
 
     Deviations. Equation 6 multiplies the weights with shares of the scores, which may be negative:
-    ``update=hedge`` multiplies with exp(score / tau) in their place and normalises; ``official`` is
-    the published code's softmax of the scores alone. Clusters nobody has drawn from get the mean
+    ``update=hedge`` multiplies with exp(score / tau) instead and normalises; ``official`` is
+    the published code's softmax of the scores alone. Clusters not drawn from yet get the mean
     score. The published code draws as many times too few examples as there are clusters; not here.
     ``scorer=likelihood-gain`` is ours: the loss of the untrained model minus that of the trained one,
     which needs no generation. ``perplexity`` is the paper's equation 7, log PPL of the reference
     minus log PPL of the trained model's own greedy answer; more means the reference is the harder
     of the two. ``reward`` is the paper's best: the reward of the reference minus that of the trained
     model's own greedy answer, in the reward model's own scale; its spread and ``tau`` belong
-    together. An empty answer counts for nothing under either.
+    together. An empty answer is ignored under either.
 
     Cost: as many fine-tunings as rounds, the last one's only for the weights it would give, so it is
     left out; and forward passes over what was drawn. The references' rewards are computed once and
-    kept; answers are written and scored anew every round.
+    kept; answers are written and scored again in every round.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class KMQIterative(Procedure):
             raise ConfigError(f"kmq-iterative.tau must be positive, got {self.tau!r}")
 
     def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:
-        """Yield one draw a round and, before every round but the first, what its weights rest on."""
+        """Yield one draw per round and, before every round but the first, what its weights are based on."""
         if budget is None:
             raise BudgetError("kmq-iterative needs a budget; add --budget 10%, 5000 or 2Mtok")
         yield Score("embedding")

@@ -1,4 +1,4 @@
-"""The longest responses: a baseline that is hard to beat when the judge likes length."""
+"""The longest responses: a baseline that is hard to beat when judges prefer length."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

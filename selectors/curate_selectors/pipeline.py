@@ -1,4 +1,4 @@
-"""Methods one after the other: each stage selects inside what the stage before kept."""
+"""Methods in sequence: each stage selects from what the previous stage kept."""
 
 import math
 import re
@@ -31,7 +31,7 @@ class _Stage(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Pipeline(Procedure):
-    """Selectors one after the other, such as a filter and then a ranking of what it kept.
+    """Selectors in sequence, such as a filter and then a ranking of what it kept.
 
     Every stage but the last keeps a share of what reaches it; the last one spends the budget.
 
@@ -93,7 +93,7 @@ class Pipeline(Procedure):
         if budget is not None and budget.unit == "share" and budget.amount > kept:
             raise BudgetError(
                 f"budget {budget} is more than the {Budget(kept, 'share')} that reaches the last "
-                f"stage; keep more with --set pipeline.keep={budget}, or ask for less"
+                f"stage; keep more with --set pipeline.keep={budget}, or use a smaller budget"
             )
 
 

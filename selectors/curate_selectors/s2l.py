@@ -39,7 +39,7 @@ class _Ranked(NamedTuple):
 class S2L(Selector):
     """Examples drawn evenly from clusters of the loss a small proxy had on them while it trained.
 
-    Examples whose losses fall alike along a run have alike gradients, so one of them stands for
+    Examples whose losses fall alike during a run have similar gradients, so one of them represents
     the others. Trajectories are clustered by k-means as they are (not normalised), and clusters
     are drawn from evenly: each gives the same number until it is exhausted, the smallest first
     [1]_. Every prefix of the ranking is such a water-filling, so a smaller budget's examples are
@@ -49,7 +49,7 @@ class S2L(Selector):
     Deviations: the draw is seeded, which the official one is not; examples without a trajectory
     are left out and counted, where the official code gives them losses of 0 and a cluster of their
     own; a source with fewer rows than clusters has as many clusters as rows. The official code's
-    comment says that the largest clusters come first, its order is ascending, and so is this one.
+    comment says that the largest clusters come first, but its order is ascending, and so is this one.
 
     O(n k K) for the assignment to k clusters of K points, seconds for a million examples.
 
@@ -156,7 +156,7 @@ class S2L(Selector):
         return (
             (
                 f"{what} fewer examples with a trajectory ({sizes}) than "
-                f"n_clusters={self.n_clusters}, so each example is a cluster of its own there; "
+                f"n_clusters={self.n_clusters}, so each example there is its own cluster; "
                 "lower it with --set s2l.n_clusters=N"
             ),
         )

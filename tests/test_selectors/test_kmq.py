@@ -212,7 +212,7 @@ def test_more_clusters_than_examples_are_refused():
     with pytest.raises(ConfigError) as error:
         select(viewed(np.eye(5)), 2, k=6)
     assert str(error.value) == (
-        "kmq.k=6 clusters need as many examples, and 5 can be drawn; "
+        "kmq.k=6 clusters need as many examples, but only 5 can be drawn; "
         "give at most --set kmq.k=5, or --set kmq.k=auto"
     )
 

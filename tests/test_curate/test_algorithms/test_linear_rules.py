@@ -107,12 +107,15 @@ def test_an_unknown_rule_names_the_known_ones():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "other"}, "has format 'other', version 1; this curate reads 'curate-linear-r"),
+        (
+            {"format": "other"},
+            "has format 'other', version 1; this version of curate reads 'curate-linear-r",
+        ),
         ({"version": 2}, "has format 'curate-linear-rule', version 2; .*up to version 1"),
         ({"intercept": "x"}, r"cannot be read as a linear rule \(ValueError.*the JSON a fit has"),
         ({"terms": [{"indicator": "a"}]}, r"cannot be read as a linear rule \(KeyError"),
         ({"terms": []}, "rule 'mine' has no terms; it needs at least one indicator"),
-        ({"needs": {}}, "reads 'mtld.mtld' and does not say which score that is; it knows: none"),
+        ({"needs": {}}, "reads 'mtld.mtld' but does not say which score that is; it knows: none"),
     ],
 )
 def test_a_broken_rule_is_refused(change, words):

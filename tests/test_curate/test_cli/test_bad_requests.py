@@ -337,7 +337,7 @@ class TestModels:
             ),
             (
                 edit_config(vocab_size=100),
-                ("the tokenizer of model 'm' does not fit it: token 'ĠAns' has id 319, and the model "
+                ("the tokenizer of model 'm' does not fit it: token 'ĠAns' has id 319, but the model "
                 "has 100 embeddings; use the tokenizer it was trained with"),
             ),
             (

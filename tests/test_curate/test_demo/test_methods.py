@@ -28,15 +28,15 @@ def test_the_methods_of_the_papers_run(found):
 
 def test_the_reasons_say_what_is_missing(found):
     _, left_out = found
-    assert left_out["top-k"] == "it must be told 'rank'"
+    assert left_out["top-k"] == "it requires a value for 'rank'"
     assert left_out["cluster-draw"].startswith(
         "the scores 'clusters' it reads are made from others"
     )
     assert left_out["instructmining"] == (
-        "it needs --model-for reward=MODEL --model-for judge=MODEL, and the demo has no such model"
+        "it needs --model-for reward=MODEL --model-for judge=MODEL, but the demo has no such model"
     )
     assert left_out["clear-cascade"] == (
-        "it needs --model-for nli=MODEL, and the demo has no such model"
+        "it needs --model-for nli=MODEL, but the demo has no such model"
     )
     assert "curate select --method clear-correct" in left_out["clear-correct"]
 

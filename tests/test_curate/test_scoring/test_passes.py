@@ -173,7 +173,7 @@ def test_wrong_columns_fail_the_job(resolved, shard):
     with pytest.raises(ScoreError) as error:
         run(resolved, shard, Odd("columns"))
     assert str(error.value) == (
-        "shard pool-00000: scorer 'odd' returned the columns x, w, and declares x, v; "
+        "shard pool-00000: scorer 'odd' returned the columns x, w, but declares x, v; "
         "nothing was written"
     )
 

@@ -57,7 +57,7 @@ def yielding(step):
         (ending(Outcome("invented")), "selection 'invented', which no step of it made"),
         (yielding("select"), "is not a step; yield one of: Select"),
         (yielding(Select("longest", "5", {"a": {1, 2}})), "cannot be written as JSON"),
-        (yielding(Select("longset", "5")), "nobody can carry out: no method 'longset'"),
+        (yielding(Select("longset", "5")), "cannot be executed: no method 'longset'"),
         (yielding(Select("longest", "5", {}, "nowhere")), "selects within 'nowhere'"),
     ],
 )

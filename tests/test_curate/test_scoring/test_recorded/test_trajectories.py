@@ -144,7 +144,7 @@ def test_more_points_than_steps_is_an_error(pool, config, tmp_path):
 def test_a_finished_run_without_its_trajectory_says_so(pool, config, tmp_path):
     rows = rows_of_pool(pool)
     train(config(), rows, tmp_path / "run")
-    with pytest.raises(ConfigError, match="is complete, and its trajectory is not in this store"):
+    with pytest.raises(ConfigError, match="is complete, but its trajectory is not in this store"):
         train(config(), rows, tmp_path / "run", recorder=TrajectoryRecorder(pool, 2))
 
 
