@@ -1,8 +1,9 @@
-"""Every scorer, selector and procedure by name, found by importing their packages once.
+"""Every scorer, method and way to train by name, found by importing their packages once.
 
-A class enters by the `register` decorator: in a module of `curate.scorers` or `curate_selectors`,
-or in any installed package by the entry point groups ``curate.scorers``, ``curate.selectors`` and
-``curate.procedures``. There is no list to edit.
+A class enters by the `register` decorator: in a module of `curate.scorers`, `curate_selectors`,
+`curate.train.objectives`, `curate.train.policies` or `curate.train.mixtures`, or in any installed
+package by the entry point groups ``curate.scorers``, ``curate.selectors``, ``curate.procedures``,
+``curate.objectives``, ``curate.policies`` and ``curate.mixtures``. There is no list to edit.
 """
 
 import importlib
@@ -13,9 +14,18 @@ from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
-from curate.contracts import Expression, Need, Procedure, Scorer, Selector
+from curate.contracts import (
+    BatchPolicy,
+    Expression,
+    Mixture,
+    Need,
+    Objective,
+    Procedure,
+    Scorer,
+    Selector,
+)
 from curate.contracts.describe import (
     Description,
     FieldDescription,
@@ -30,23 +40,30 @@ from curate.errors import ConfigError, did_you_mean
 
 __all__ = [
     "Description", "FieldDescription", "Kind", "Registrable", "build", "describe",
-    "describe_fields", "get", "get_method", "get_procedure", "get_scorer", "get_selector",
-    "kind_of", "methods_overview", "methods_table", "names", "register",
+    "describe_fields", "get", "get_method", "get_mixture", "get_objective", "get_policy",
+    "get_procedure", "get_scorer", "get_selector", "kind_of", "methods_overview", "methods_table",
+    "names", "register",
 ]  # fmt: skip
 
 C = TypeVar("C", bound=type)
 
-_PACKAGES: Final = ("curate.scorers", "curate_selectors")
-_GROUPS: Final = ("curate.scorers", "curate.selectors", "curate.procedures")
+_PACKAGES: Final = (
+    "curate.scorers", "curate_selectors",
+    "curate.train.objectives", "curate.train.policies", "curate.train.mixtures",
+)  # fmt: skip
+_GROUPS: Final = (
+    "curate.scorers", "curate.selectors", "curate.procedures",
+    "curate.objectives", "curate.policies", "curate.mixtures",
+)  # fmt: skip
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _URL: Final = re.compile(r"https://\S+")
-_classes: Final[dict[Kind, dict[str, type]]] = {"scorer": {}, "selector": {}, "procedure": {}}
+_classes: Final[dict[Kind, dict[str, type]]] = {kind: {} for kind in get_args(Kind)}
 
 
 def register(cls: C) -> C:
-    """Add a scorer, selector or procedure under its ``name``; use it as the outermost decorator.
+    """Add a scorer, method or way to train under its ``name``; use it as the outermost decorator.
 
-    Raises `ConfigError` when the class is none of the three, is abstract, is a scorer without
+    Raises `ConfigError` when the class is of no kind, is abstract, is a scorer without
     ``version``, ``outputs`` or ``role``, is not a frozen dataclass, has no kebab-case name, or its name is taken. Selectors and procedures share one set
     of names, because ``--method`` may name either.
     """
@@ -116,6 +133,21 @@ def get_method(name: str) -> type[Selector | Procedure]:
     return cast(type[Selector | Procedure], get("method", name))
 
 
+def get_objective(name: str) -> type[Objective]:
+    """Return an objective's class by name."""
+    return cast(type[Objective], get("objective", name))
+
+
+def get_policy(name: str) -> type[BatchPolicy]:
+    """Return a batch policy's class by name."""
+    return cast(type[BatchPolicy], get("policy", name))
+
+
+def get_mixture(name: str) -> type[Mixture]:
+    """Return a mixture's class by name."""
+    return cast(type[Mixture], get("mixture", name))
+
+
 def methods_table() -> str:
     """Return the table of all methods as Markdown, one row each, in order of name."""
     rows = ["| method | what it chooses | reads | settings | reference |", "|---|---|---|---|---|"]
@@ -176,7 +208,8 @@ def _kinds(kind: Kind | Literal["method"]) -> tuple[Kind, ...]:
 
 
 def _rivals(kind: Kind) -> tuple[Kind, ...]:
-    return ("scorer",) if kind == "scorer" else ("selector", "procedure")
+    """Return the kinds that share one set of names with a kind."""
+    return ("selector", "procedure") if kind in ("selector", "procedure") else (kind,)
 
 
 @cache

@@ -104,6 +104,7 @@ def _plan(
     from curate.contracts import Rendering
     from curate.models.load import load_tokenizer, resolve_model
     from curate.models.render import Renderer
+    from curate.train.config import SEAMS
     from curate.train.data import prepare
     from curate.train.stream import open_stream
 
@@ -125,6 +126,7 @@ def _plan(
         "steps": stream.n_steps,
         "batch_tokens": data.batch_tokens,
         "template": data.template,
+        **{kind: config.as_dict()["method"][kind] for kind in SEAMS},
         "evaluation_rows": {name: len(found) for name, found in held_out.items()},
     }
 

@@ -30,6 +30,9 @@ from curate.cli.train_options import (
     MaxNewTokens,
     MaxTokens,
     MicroTokens,
+    MixtureName,
+    ObjectiveName,
+    PolicyName,
     Schedule,
     Threads,
     TrainBatchTokens,
@@ -49,6 +52,9 @@ def command(
     selection: Annotated[str | None, typer.Option("--selection", help="Train on this selection of the store.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="Train on this file or Hugging Face id.")] = None,
     lora: Lora = False,
+    objective: ObjectiveName = None,
+    policy: PolicyName = None,
+    mixture: MixtureName = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Times each row is seen. Default: 1.")] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="Optimiser steps instead of epochs.")] = None,
     max_tokens: MaxTokens = None,
@@ -88,6 +94,7 @@ def command(
     from curate.api.train import stop_after
 
     given = {
+        "objective": objective, "policy": policy, "mixture": mixture,
         "length.epochs": epochs, "length.max_steps": max_steps, "length.max_tokens": read_count(max_tokens, "--max-tokens"),
         "optimiser.lr": lr, "optimiser.schedule": schedule, "data.batch_tokens": batch_tokens,
         "data.micro_tokens": micro_tokens, "data.max_length": max_length,
@@ -127,10 +134,24 @@ def _document(record: "TrainRecord") -> dict[str, Any]:
     return document
 
 
+def _ways(record: "TrainRecord") -> list[tuple[str, str]]:
+    """Return the objective, policy and mixture of a run with their settings, as rows of its table."""
+    from curate.train.config import SEAMS
+
+    rows: list[tuple[str, str]] = []
+    for kind in SEAMS:
+        settings = dict(record.config["settings"]["method"][kind])
+        name = settings.pop("name")
+        shown = ", ".join(f"{key}={value}" for key, value in settings.items())
+        rows.append((kind, f"{name} ({shown})" if shown else name))
+    return rows
+
+
 def _text(record: "TrainRecord") -> str:
     cost = record.cost
     rows: list[tuple[str, str]] = [
         ("run", record.run_id),
+        *_ways(record),
         ("steps", f"{record.outcome['steps']:,}"),
         ("loss", f"{record.losses[0]:.4f} at first, {record.losses[-1]:.4f} at the end"),
         ("trained", f"{cost.tokens:,} tokens, {cost.padding:.1%} padding on top"),

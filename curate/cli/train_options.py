@@ -9,6 +9,9 @@ import typer
 from curate.errors import ConfigError
 
 Lora: TypeAlias = Annotated[bool, typer.Option("--lora", help="Train a low-rank adapter instead of all weights.")]  # fmt: skip
+ObjectiveName: TypeAlias = Annotated[str | None, typer.Option("--objective", help="Training loss, such as dft (see `curate methods`). Default: next-token.")]  # fmt: skip
+PolicyName: TypeAlias = Annotated[str | None, typer.Option("--policy", help="Which rows of each batch to train on, such as drop-highest-loss. Default: keep-all.")]  # fmt: skip
+MixtureName: TypeAlias = Annotated[str | None, typer.Option("--mixture", help="How often to draw each source, such as loss-proportional. Default: uniform, the data as it is.")]  # fmt: skip
 LearningRate: TypeAlias = Annotated[float | None, typer.Option("--lr", help="Peak learning rate. Default: 2e-5, or 2e-4 with --lora.")]  # fmt: skip
 Schedule: TypeAlias = Annotated[Literal["cosine", "linear", "constant"] | None, typer.Option("--schedule", help="Learning-rate schedule. Default: cosine.")]  # fmt: skip
 TrainBatchTokens: TypeAlias = Annotated[int | None, typer.Option("--batch-tokens", help="Tokens per optimiser step.")]  # fmt: skip
@@ -17,7 +20,7 @@ MaxLength: TypeAlias = Annotated[int | None, typer.Option("--max-length", help="
 TrainTemplate: TypeAlias = Annotated[str | None, typer.Option("--train-template", help="chat, plain or another text template. Default: chat if the tokenizer has a chat template, else plain.")]  # fmt: skip
 Extractor: TypeAlias = Annotated[str | None, typer.Option("--extractor", help="Also generate, and compare the answers this extractor finds: last-number, exact or first-line.")]  # fmt: skip
 MaxNewTokens: TypeAlias = Annotated[int | None, typer.Option("--max-new-tokens", help="Maximum number of tokens to generate per example. Default: 256.")]  # fmt: skip
-TrainSetting: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="GROUP.FIELD=VALUE", help="Any other setting: data, length, optimiser, compute, watch or lora, as in optimiser.clip=0.5. Repeatable.")]  # fmt: skip
+TrainSetting: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="GROUP.FIELD=VALUE", help="Any other setting: data, length, optimiser, compute, watch, lora, objective, policy or mixture, as in optimiser.clip=0.5 or policy.k=2. Repeatable.")]  # fmt: skip
 Threads: TypeAlias = Annotated[int | None, typer.Option("--threads", help="CPU threads; the same number gives bit-identical results.")]  # fmt: skip
 
 MaxTokens: TypeAlias = Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="Trained tokens instead of epochs: 300000, 300k or 2M.")]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The vocabulary of `curate`: what a scorer, a selector and a procedure are, and what they exchange."""
+"""The vocabulary of `curate`: what scorers, selectors, procedures and ways to train are, and exchange."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -25,6 +25,15 @@ from curate.contracts.steps import (
     Train,
     Union,
 )
+from curate.contracts.training import (
+    BatchPolicy,
+    BatchStats,
+    Labels,
+    Loss,
+    Mixture,
+    Objective,
+    OutputHead,
+)
 from curate.contracts.view import Vectors, View
 
 __all__ = [
@@ -32,6 +41,8 @@ __all__ = [
     "OUT_OF_MEMORY",
     "ROLES",
     "TOKENS_RUN",
+    "BatchPolicy",
+    "BatchStats",
     "Budget",
     "Column",
     "Columns",
@@ -42,10 +53,15 @@ __all__ = [
     "ForwardScorer",
     "Generate",
     "Judge",
+    "Labels",
     "LoadContext",
+    "Loss",
     "Mean",
+    "Mixture",
     "Need",
+    "Objective",
     "Outcome",
+    "OutputHead",
     "PoolScorer",
     "Procedure",
     "Rendering",

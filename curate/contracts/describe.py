@@ -7,11 +7,28 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from typing import Any, Final, Literal, TypeAlias, cast, final
 
-from curate.contracts import Column, Expression, Need, Procedure, Scorer, Selector
+from curate.contracts import (
+    BatchPolicy,
+    Column,
+    Expression,
+    Mixture,
+    Need,
+    Objective,
+    Procedure,
+    Scorer,
+    Selector,
+)
 from curate.errors import ConfigError
 
-Kind = Literal["scorer", "selector", "procedure"]
-Registrable: TypeAlias = type[Scorer] | type[Selector] | type[Procedure]
+Kind = Literal["scorer", "selector", "procedure", "objective", "policy", "mixture"]
+Registrable: TypeAlias = (
+    type[Scorer]
+    | type[Selector]
+    | type[Procedure]
+    | type[Objective]
+    | type[BatchPolicy]
+    | type[Mixture]
+)
 
 _SECTION: Final = re.compile(r"^(\w[\w ]*)\n-{3,}\s*$", re.MULTILINE)
 _CITATION: Final = re.compile(r"^\.\. \[\d+\]\s*", re.MULTILINE)
@@ -81,25 +98,28 @@ class Description:
 
 
 def kind_of(cls: type) -> Kind:
-    """Return which of the three kinds a class is; raise `ConfigError` if none."""
+    """Return which kind a class is; raise `ConfigError` if none."""
     kinds: tuple[tuple[type, Kind], ...] = (
         (Scorer, "scorer"),
         (Selector, "selector"),
         (Procedure, "procedure"),
+        (Objective, "objective"),
+        (BatchPolicy, "policy"),
+        (Mixture, "mixture"),
     )
     for base, kind in kinds:
         if isinstance(cls, type) and issubclass(cls, base):
             return kind
     raise ConfigError(
-        f"{getattr(cls, '__qualname__', cls)!r} is not a scorer, selector or procedure; "
-        "derive it from one of the classes in curate.contracts"
+        f"{getattr(cls, '__qualname__', cls)!r} is not a scorer, selector, procedure, "
+        "objective, policy or mixture; derive it from one of the classes in curate.contracts"
     )
 
 
 def describe(cls: Registrable) -> Description:
     """Describe a registered class from its docstring, its dataclass fields and its declarations.
 
-    Raises `ConfigError` if the class is none of the three kinds.
+    Raises `ConfigError` if the class is of no kind.
     """
     kind = kind_of(cls)
     summary, details, sections = parse_docstring(cls.__doc__ or "")

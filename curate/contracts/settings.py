@@ -24,16 +24,18 @@ class _MismatchError(ValueError):
     """A value does not fit the type of its field."""
 
 
-def build(cls: type[T], settings: Mapping[str, Any]) -> T:
+def build(cls: type[T], settings: Mapping[str, Any], flag: str | None = None) -> T:
     """Make a frozen dataclass of hyperparameters from settings that may still be text.
 
     Text is read by the type of its field: ``true``, ``3``, ``1e-5``, one of the choices, ``none``,
-    or ``a,b`` (also ``["a", "b"]``) for a tuple. Values of the right type are kept.
+    or ``a,b`` (also ``["a", "b"]``) for a tuple. Values of the right type are kept. ``flag`` is
+    what stands before the field in ``--set``, where that is not the name of the class.
 
     Raises `ConfigError` for an unknown field, with the nearest spelling and all fields with their
     defaults, for a value that does not fit, and for a required field that is missing.
     """
     owner = str(getattr(cls, "name", cls.__name__))
+    flag = flag or owner
     hints = typing.get_type_hints(cls)
     known = {item.name: item for item in fields(typing.cast(Any, cls)) if item.init}
     values: dict[str, Any] = {}
@@ -44,13 +46,13 @@ def build(cls: type[T], settings: Mapping[str, Any]) -> T:
             values[name] = _coerce(hints[name], value)
         except _MismatchError as mismatch:
             raise ConfigError(
-                f"{owner}.{name}={value!r} {mismatch}; pass --set {owner}.{name}=VALUE"
+                f"{owner}.{name}={value!r} {mismatch}; pass --set {flag}.{name}=VALUE"
             ) from None
     missing = [name for name, item in known.items() if is_required(item) and name not in values]
     if missing:
         raise ConfigError(
             f"{owner} needs a value for {', '.join(missing)}; "
-            f"pass {' '.join(f'--set {owner}.{name}=VALUE' for name in missing)}"
+            f"pass {' '.join(f'--set {flag}.{name}=VALUE' for name in missing)}"
         )
     return cls(**values)
 

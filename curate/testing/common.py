@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class ContractError(AssertionError):
-    """A scorer, selector or procedure broke a promise of its contract."""
+    """A registered class broke a promise of its contract."""
 
 
 def require(holds: bool, message: str) -> None:

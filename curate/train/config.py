@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Literal, final
 
+from curate.contracts import BatchPolicy, Mixture, Objective
+from curate.contracts.describe import Kind
 from curate.errors import ConfigError
-from curate.train.mixtures import Mixture, Uniform
-from curate.train.objectives import NextToken, Objective
-from curate.train.policies import BatchPolicy, KeepAll
+from curate.train.mixtures.uniform import Uniform
+from curate.train.objectives.next_token import NextToken
+from curate.train.policies.keep_all import KeepAll
 
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
@@ -16,6 +18,7 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 SCHEDULES: Final = ("cosine", "linear", "constant")
 TRACKERS: Final = ("none", "tensorboard", "wandb", "trackio")
 TRAIN_DTYPES: Final = ("float32", "bfloat16", "float64")
+SEAMS: Final[tuple[Kind, ...]] = ("objective", "policy", "mixture")
 
 
 @final
@@ -317,7 +320,7 @@ class TrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Return every setting as plain values, seams by name and fields."""
         values = asdict(self)
-        for seam in ("objective", "policy", "mixture"):
+        for seam in SEAMS:
             chosen = getattr(self.method, seam)
             values["method"][seam] = {"name": chosen.name, **asdict(chosen)}
         values["optimiser"]["betas"] = list(self.optimiser.betas)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import torch
 
+from curate.contracts import BatchStats
 from curate.contracts.progress import Progress
 from curate.errors import InterruptedRunError, TrainError
 from curate.train.answers import extractor
@@ -28,7 +29,6 @@ from curate.train.optimiser import (
     restore_optimiser,
     set_rate,
 )
-from curate.train.policies import BatchStats
 from curate.train.processes import Processes, is_finite
 from curate.train.record import HISTORY, energy_j
 from curate.train.step import GradientMaker

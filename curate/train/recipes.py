@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from curate import registry
 from curate.contracts import RunRecipe
-from curate.contracts.settings import read_value
+from curate.contracts.settings import build, read_value
 from curate.errors import ConfigError, did_you_mean
 from curate.train.config import (
+    SEAMS,
     ComputeConfig,
     DataConfig,
     LengthConfig,
@@ -34,17 +36,23 @@ def build_config(
 ) -> TrainConfig:
     """Make a configuration from settings such as ``{"optimiser.lr": 1e-4}``; the rest are defaults.
 
-    Values may be text. A setting of ``lora`` trains an adapter, as ``lora`` does. Raises `ConfigError` for a name that
-    does not exist, with the nearest one, and for a value that is not allowed.
+    ``objective``, ``policy`` and ``mixture`` take a registered name, and ``policy.k`` a field of
+    the policy that is chosen. Values may be text. A setting of ``lora`` trains an adapter, as
+    ``lora`` does. Raises `ConfigError` for a name that does not exist, with the nearest one, for a
+    setting of an objective, policy or mixture that is not chosen, and for a value that is not
+    allowed.
     """
     groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-    known = [f"{group}.{item.name}" for group, cls in GROUPS.items() for item in fields(cls)]
+    chosen = {kind: settings.get(kind) for kind in SEAMS}
+    own: dict[registry.Kind, dict[str, Any]] = {kind: {} for kind in SEAMS}
     for key, value in settings.items():
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise ConfigError(f"training has no setting {key!r}{hint}; known: {', '.join(known)}")
         group, _, name = key.partition(".")
-        groups[group][name] = read_value(GROUPS[group], name, value, f"--set {key}")
+        if group in SEAMS:
+            own[group] |= {name: value} if name else {}
+        elif group in GROUPS and name in {item.name for item in fields(GROUPS[group])}:
+            groups[group][name] = read_value(GROUPS[group], name, value, f"--set {key}")
+        else:
+            raise ConfigError(_unknown(key))
     adapter = LoraConfig(**groups["lora"]) if lora or groups["lora"] else None
     return TrainConfig(
         model=model,
@@ -53,10 +61,55 @@ def build_config(
         data=DataConfig(**groups["data"]),
         length=LengthConfig(**groups["length"]),
         optimiser=OptimiserConfig(**groups["optimiser"]),
-        method=MethodConfig(lora=adapter),
+        method=MethodConfig(lora=adapter, **_seams(chosen, own)),
         compute=ComputeConfig(**groups["compute"]),
         watch=WatchConfig(**groups["watch"]),
     )
+
+
+def is_training(key: str) -> bool:
+    """Whether a setting such as ``optimiser.lr`` or ``policy.k`` is one of training, by its first word."""
+    return key.partition(".")[0] in (*GROUPS, *SEAMS)
+
+
+def _seams(
+    chosen: Mapping[registry.Kind, Any], settings: Mapping[registry.Kind, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Make the objective, policy and mixture that were chosen or configured; the rest are defaults."""
+    made: dict[str, Any] = {}
+    for kind in SEAMS:
+        if chosen[kind] is None and not settings[kind]:
+            continue
+        name = str(chosen[kind] or getattr(MethodConfig(), kind).name)
+        cls: type = registry.get(kind, name)
+        for key in settings[kind]:
+            if key not in _field_names(cls) and (owners := _owners(kind, key)):
+                raise ConfigError(
+                    f"{kind}.{key} is a setting of {' and '.join(owners)}, and the {kind} is "
+                    f"{name}; pass --{kind} {owners[0]}, or leave {kind}.{key} out"
+                )
+        made[kind] = build(cls, settings[kind], flag=kind)
+    return made
+
+
+def _owners(kind: registry.Kind, key: str) -> list[str]:
+    """Return which registered objectives, policies or mixtures have a field."""
+    return [one for one in registry.names(kind) if key in _field_names(registry.get(kind, one))]
+
+
+def _field_names(cls: type) -> list[str]:
+    return [item.name for item in registry.describe_fields(cls)]
+
+
+def _unknown(key: str) -> str:
+    known = [f"{group}.{item.name}" for group, cls in GROUPS.items() for item in fields(cls)]
+    for kind in SEAMS:
+        own = {
+            name for one in registry.names(kind) for name in _field_names(registry.get(kind, one))
+        }
+        known += [kind, *(f"{kind}.{name}" for name in sorted(own))]
+    hint = did_you_mean(key, known)
+    return f"training has no setting {key!r}{hint}; known: {', '.join(known)}"
 
 
 def config_of(recipe: RunRecipe, model: str, template: str, **compute: Any) -> TrainConfig:

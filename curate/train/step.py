@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from curate.contracts import Labels, Objective
 from curate.models.batch import padded_tokens
 from curate.train.batches import Rows, cut_micro, deal
-from curate.train.objectives import Labels, Objective, token_nll
 from curate.train.processes import Processes, seeded
+from curate.train.token_nll import token_nll
 
 if TYPE_CHECKING:
     from curate.models.render import Rendered

@@ -6,11 +6,11 @@ from typing import Any, Final, Protocol, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from curate.contracts import Mixture
 from curate.errors import ConfigError
 from curate.train.batches import Rows, keep_within_tokens, plan_epoch
 from curate.train.config import LengthConfig, TrainConfig
 from curate.train.data import Prepared
-from curate.train.mixtures import Mixture
 
 EPOCH: Final = 0  # first words of the seeds, so that no two uses share a random stream
 ROUND: Final = 1

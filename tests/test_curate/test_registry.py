@@ -6,16 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from typing import get_args
 
 import pytest
 
 from curate import registry
-from curate.contracts import Need, Selection, Selector
+from curate.contracts import Mixture, Need, Selection, Selector
+from curate.contracts.describe import Kind
 from curate.errors import ConfigError
 from curate.registry import (
     describe,
     get,
     get_method,
+    get_mixture,
+    get_objective,
+    get_policy,
     get_procedure,
     get_scorer,
     get_selector,
@@ -89,9 +94,21 @@ def test_names_are_sorted_and_methods_are_selectors_and_procedures():
     assert "pipeline" not in names("selector")
 
 
+def test_every_module_of_a_way_to_train_is_found():
+    for kind, folder in (
+        ("objective", "objectives"), ("policy", "policies"), ("mixture", "mixtures"),
+    ):  # fmt: skip
+        files = {p.stem for p in (ROOT / "curate/train" / folder).glob("[!_]*.py")}
+        modules = {get(kind, name).__module__.rpartition(".")[2] for name in names(kind)}
+        assert modules == files == {name.replace("-", "_") for name in names(kind)}
+
+
 def test_look_up_by_kind():
     assert get_selector("random") is get("selector", "random") is get_method("random")
     assert get_procedure("pipeline") is get_method("pipeline")
+    assert get_objective("dft") is get("objective", "dft")
+    assert get_policy("keep-all") is get("policy", "keep-all")
+    assert get_mixture("uniform") is get("mixture", "uniform")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +159,13 @@ def test_selectors_and_procedures_share_their_names():
         register(frozen(selector_class("pipeline")))
 
 
+def test_a_way_to_train_may_share_its_name_with_a_method():
+    made = frozen(
+        type("Made", (Mixture,), {"name": "random", "every": None, "weights": lambda *_: {}})
+    )
+    assert register(made) is get_mixture("random") is not get_selector("random")
+
+
 def test_registering_the_same_class_again_is_fine():
     for _ in range(2):
         register(frozen(selector_class("made-up")))
@@ -167,7 +191,10 @@ def test_abstract_classes_do_not_register():
 
 
 def test_other_classes_do_not_register():
-    with pytest.raises(ConfigError, match="is not a scorer, selector or procedure; derive it"):
+    with pytest.raises(
+        ConfigError,
+        match="is not a scorer, selector, procedure, objective, policy or mixture; derive it",
+    ):
         register(int)
 
 
@@ -189,7 +216,7 @@ def test_description_of_a_method_comes_from_its_docstring():
     assert about.needs == {"likelihood": Need("likelihood", "target")}
 
 
-@pytest.mark.parametrize("kind", ["scorer", "selector", "procedure"])
+@pytest.mark.parametrize("kind", get_args(Kind))
 def test_everything_registered_is_documented(kind):
     for name in names(kind):
         about = describe(get(kind, name))
@@ -231,7 +258,7 @@ def test_finding_everything_imports_nothing_heavy():
     code = f"""
         import sys
         from curate.registry import describe, get, names
-        for kind in ("scorer", "method"):
+        for kind in ("scorer", "method", "objective", "policy", "mixture"):
             for name in names(kind):
                 describe(get(kind, name))
         print([module for module in {heavy!r} if module in sys.modules])
@@ -245,87 +272,3 @@ def test_registry_alone_does_not_import_the_methods():
         print([m for m in sys.modules if m.startswith(("curate_selectors", "curate.scorers"))])
     """)
     assert loaded == "[]"
-
-
-THIRD_PARTY = '''
-    """A method of somebody else."""
-
-    from dataclasses import dataclass
-    from typing import ClassVar, final
-
-    import numpy as np
-
-    from curate import Selection, Selector, keep_within, register
-
-
-    @register
-    @final
-    @dataclass(frozen=True)
-    class FirstById(Selector):
-        """Examples in order of id.
-
-        Parameters
-        ----------
-        backwards
-            Last id first.
-        """
-
-        name: ClassVar[str] = "first-by-id"
-        backwards: bool = False
-
-        def requires(self):
-            return {}
-
-        def select(self, view, budget, rng):
-            order = np.arange(len(view))
-            return Selection(keep_within(order[::-1] if self.backwards else order, budget, view))
-'''
-
-
-def install(folder: Path, module: str, points: str) -> None:
-    """Lay out what installing a wheel lays out: the module and its .dist-info folder."""
-    (folder / "their_method.py").write_text(dedent(module), encoding="utf-8")
-    info = folder / "their_method-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-method\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(dedent(points), encoding="utf-8")
-
-
-def test_selector_of_an_installed_package_is_found_and_keeps_the_contract(tmp_path):
-    install(tmp_path, THIRD_PARTY, "[curate.selectors]\nfirst-by-id = their_method:FirstById\n")
-    code = """
-        from curate.registry import get_selector, names
-        from curate.testing import check_selector, variants
-        for selector in variants(get_selector("first-by-id")):
-            check_selector(selector)
-            print(selector)
-        print("first-by-id" in names("method"))
-    """
-    assert run(code, tmp_path).splitlines() == [
-        "FirstById(backwards=False)",
-        "FirstById(backwards=True)",
-        "True",
-    ]
-
-
-def test_entry_point_may_name_a_module(tmp_path):
-    install(tmp_path, THIRD_PARTY, "[curate.selectors]\nanything = their_method\n")
-    code = "from curate.registry import names; print('first-by-id' in names('selector'))"
-    assert run(code, tmp_path) == "True"
-
-
-def test_broken_entry_point_names_its_package_and_what_to_do(tmp_path):
-    install(tmp_path, "import no_such_module", "[curate.scorers]\nbroken = their_method:Scorer\n")
-    code = """
-        from curate.errors import ConfigError
-        from curate.registry import names
-        try:
-            names("method")
-        except ConfigError as error:
-            print(error)
-    """
-    assert run(code, tmp_path) == (
-        "entry point 'broken' (their_method:Scorer) of package 'their-method' cannot be loaded: "
-        "No module named 'no_such_module'; repair the package, or remove it: pip uninstall "
-        "their-method"
-    )

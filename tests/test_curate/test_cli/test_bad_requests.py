@@ -86,6 +86,10 @@ class TestNames:
         start = "ConfigError: no method 'randon'; did you mean 'random'; choose one of: "
         begins(curate, start, "", "select", "--method", "randon", "--budget", "3")
         begins(curate, start, "", "methods", "randon")
+        error = (
+            "ConfigError: no objective 'dtf'; did you mean 'dft'; choose one of: dft, next-token"
+        )
+        fails(curate, error, "methods", "dtf")
 
     def test_a_scorer_with_the_nearest_spelling(self, curate, tiny_model: Path) -> None:
         start = "ConfigError: no scorer 'likelyhood'; did you mean 'likelihood'; choose one of: "

@@ -37,6 +37,27 @@ def test_a_selection_is_trained_on_and_its_folder_loads(curate, selected, tiny_m
     assert found.code == 0
 
 
+def test_ways_to_train_are_chosen_on_the_command_line(curate, selected, tiny_model) -> None:
+    arguments = (
+        "train", "--selection", selected, "-m", tiny_model, "-o", "out", *SHORT,
+        "--objective", "dft", "--policy", "drop-highest-loss", "--set", "policy.k=2",
+        "--mixture", "loss-proportional", "--set", "mixture.period=1",
+    )  # fmt: skip
+    plan = curate(*arguments, "--dry-run", "--json").json
+    method = curate(*arguments, "--json").json["config"]["settings"]["method"]
+    assert method == {
+        "lora": None,
+        "objective": {"name": "dft"},
+        "policy": {"name": "drop-highest-loss", "k": 2},
+        "mixture": {"name": "loss-proportional", "period": 1, "power": 1.0},
+    }
+    assert {
+        name: plan[name] for name in ("objective", "policy", "mixture")
+    }.items() <= method.items()
+    shown = curate(*(one for one in arguments if one != "-q"))
+    assert "drop-highest-loss (k=2)" in shown.out
+
+
 def test_a_plan_trains_nothing(curate, selected, tiny_model) -> None:
     done = curate(
         "train", "--selection", selected, "-m", tiny_model, "-o", "out", *SHORT, "--dry-run",
@@ -58,6 +79,11 @@ def test_a_plan_trains_nothing(curate, selected, tiny_model) -> None:
         (
             ("--selection", "SELECTED", "--set", "data.turn=all"),
             "did you mean 'data.turns'; known:",
+        ),
+        (("--selection", "SELECTED", "--objective", "dtf"), "did you mean 'dft'; choose one of:"),
+        (
+            ("--selection", "SELECTED", "--set", "policy.k=2"),
+            "the policy is keep-all; pass --policy drop-highest-loss, or leave policy.k out",
         ),
         (("--selection", "SELECTED", "--set", "optimiser.clip=x"), "--set optimiser.clip='x' is"),
         (("--selection", "SELECTED", "-o", "full"), "full exists and holds something else (a)"),

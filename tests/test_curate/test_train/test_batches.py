@@ -100,7 +100,7 @@ class Prepared:
 @pytest.fixture
 def mixed(config, make):
     """A stream over a large and a small source whose losses are 1 and 3."""
-    from curate.train.mixtures import LossProportional
+    from curate.train.mixtures.loss_proportional import LossProportional
 
     def open_mixed():
         rows = [*make.rows(90, 0, "big"), *make.rows(10, 1, "small")]
@@ -144,15 +144,3 @@ def test_mixture_goes_on_from_its_state(mixed):
     again = [step(resumed, number) for number in range(8, 40)]
     assert len(rows) == 8
     assert all(np.array_equal(a, b) for a, b in zip(rest, again, strict=True))
-
-
-def test_policy_drops_the_highest_losses_and_counts():
-    from curate.train.policies import BatchStats, DropHighestLoss
-
-    policy = DropHighestLoss(2)
-    state = policy.initial_state()
-    stats = BatchStats(list("abcd"), np.array([1.0, 9.0, 5.0, 2.0]), np.full(4, 3))
-    rng = np.random.default_rng(0)
-    assert policy.keep(stats, policy.size(4), rng, state).tolist() == [0, 3]
-    assert policy.keep(stats, policy.size(2), rng, state).tolist() == [0]
-    assert state["dropped"] == {"b": 2, "c": 2, "d": 1}

@@ -19,7 +19,6 @@ from curate.train.config import (
     MethodConfig,
     OptimiserConfig,
 )
-from curate.train.objectives import DynamicFineTuning
 
 SCRIPT = """
 import sys
@@ -27,7 +26,6 @@ sys.path.insert(0, sys.argv[1])
 from trained import gradient_of, make_rows
 from curate.train.api import train
 from curate.train.config import *
-from curate.train.objectives import *
 import torch
 
 if __name__ == "__main__":
@@ -185,18 +183,3 @@ def test_twice_the_weight_is_the_row_twice(double, make):
     copied.pop("nll"), weighted.pop("nll"), scaled.pop("nll")
     assert distance(copied, weighted) < 1e-12
     assert distance(scaled, weighted) < 1e-12
-
-
-def test_dft_is_half_the_nll_of_a_two_way_guess():
-    from curate.models.head import Head
-    from curate.train.objectives import Labels, NextToken
-
-    head = Head(torch.zeros(2, 3))
-    labels = Labels(torch.tensor([0, 1]), torch.tensor([0, 0]), ("x",))
-    hidden, ones = torch.ones(2, 3), torch.ones(2)
-    assert float(NextToken().loss(hidden, head, labels, ones).total) == pytest.approx(
-        2 * math.log(2)
-    )
-    dft = DynamicFineTuning().loss(hidden, head, labels, ones)
-    assert float(dft.total) / 2 == pytest.approx(0.34657359)
-    assert dft.nll.tolist() == pytest.approx([math.log(2)] * 2)

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from curate.errors import ConfigError, InterruptedRunError, TrainError
+from curate.registry import get, names
 from curate.train.api import load_record, train
 from curate.train.config import (
+    SEAMS,
     DataConfig,
     LengthConfig,
     LoraConfig,
@@ -20,17 +22,20 @@ from curate.train.config import (
     OptimiserConfig,
     WatchConfig,
 )
-from curate.train.mixtures import LossProportional
-from curate.train.policies import DropHighestLoss
+from curate.train.mixtures.loss_proportional import LossProportional
+from curate.train.objectives.dft import DFT
+from curate.train.policies.drop_highest_loss import DropHighestLoss
 
 SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from trained import make_rows
 from curate.train.api import train
+from curate.registry import get, names
 from curate.train.config import *
-from curate.train.mixtures import *
-from curate.train.policies import *
+
+for kind in SEAMS:
+    globals().update({cls.__name__: cls for cls in (get(kind, name) for name in names(kind))})
 
 def die_while(action, count):
     inner, calls = getattr(os, action), [0]
@@ -84,17 +89,24 @@ def assert_same_run(one, other):
         assert np.array_equal(x.nll, y.nll)
 
 
+ALONE = {
+    f"{kind} {name}": MethodConfig(**{kind: get(kind, name)()})
+    for kind in SEAMS
+    for name in names(kind)
+}
+TOGETHER = MethodConfig(
+    objective=DFT(), policy=DropHighestLoss(2), mixture=LossProportional(period=5)
+)
+
+
 @pytest.mark.parametrize(
     ("method", "action", "count"),
     [
         (MethodConfig(), "open", 30),  # while the sixth checkpoint or so is being synced
-        (
-            MethodConfig(policy=DropHighestLoss(2), mixture=LossProportional(period=5)),
-            "replace",
-            14,
-        ),
+        *((one, "replace", 14) for one in ALONE.values() if one != MethodConfig()),
+        (TOGETHER, "replace", 14),
     ],
-    ids=["plain", "policy and mixture"],
+    ids=["plain", *(name for name, one in ALONE.items() if one != MethodConfig()), "together"],
 )
 def test_killed_and_resumed_ends_in_the_same_bits(long_run, make, method, action, count, tmp_path):
     config = replace(long_run, method=method)

@@ -1,0 +1,1 @@
+"""Losses of the scored positions of a batch, one file per objective."""

@@ -1,0 +1,1 @@
+"""Which rows of a candidate batch are trained on, one file per policy."""
