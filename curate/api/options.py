@@ -11,7 +11,7 @@ def scoring_options(
     model: str | None, model_for: Mapping[str, str] | None, options: Mapping[str, Any]
 ) -> Any:
     """Return the options of scoring with a model for each role."""
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
 
     models = {**({"target": model} if model is not None else {}), **(model_for or {})}
     return ScoringOptions(models=models, **options)

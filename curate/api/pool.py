@@ -130,7 +130,7 @@ class Pool:
     ) -> "ScoreReport | PlanReport":
         """Score every example that has no score yet; forward scorers share passes.
 
-        ``options`` are the fields of `curate.scoring.job.ScoringOptions`. ``within`` is a selection:
+        ``options`` are the fields of `curate.scoring.options.ScoringOptions`. ``within`` is a selection:
         only its examples are scored, into partial score sets, which are read only by their id.
         ``dry_run`` and ``limit`` plan and time instead, and store nothing.
         """
@@ -197,7 +197,8 @@ class Pool:
 
         ``method`` may be left out when ``rank`` (an expression, highest first) is given.
         """
-        from curate.select.run import SelectOptions, build_method, select
+        from curate.select.options import SelectOptions
+        from curate.select.run import build_method, select
 
         if method is None and rank is None:
             raise ConfigError(

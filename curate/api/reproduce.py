@@ -13,11 +13,12 @@ from curate.contracts.settings import settings_of
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
 from curate.errors import DataError, StoreError
 from curate.registry import build, get_scorer
-from curate.select.run import SelectOptions, build_method, select
+from curate.select.options import SelectOptions
+from curate.select.run import build_method, select
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
-    from curate.scoring.plan import ScoreRequest
+    from curate.scoring.options import ScoringOptions
+    from curate.scoring.requests import ScoreRequest
     from curate.store import Store
 
 MAX_LISTED: Final = 20
@@ -93,7 +94,7 @@ def _select_again(
     store: "Store", document: Mapping[str, Any], progress: Progress
 ) -> Mapping[str, Any]:
     """Select from stored scores; what a procedure has put together, part by part, nothing trained."""
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.select.procedures.correct.revise import revised
     from curate.select.procedures.execute import united
 
@@ -230,8 +231,8 @@ def _read_again(pool: Any, dataset: Any) -> None:
 def _score_again(
     store: "Store", alias: str, spec: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> str:
-    from curate.scoring.job import ScoringOptions, make_request
-    from curate.scoring.plan import request_for
+    from curate.scoring.options import ScoringOptions
+    from curate.scoring.requests import make_request, request_for
 
     key, run = spec["key"], spec["run"]
     if issubclass(get_scorer(key["scorer"]), RunScorer):
@@ -273,7 +274,7 @@ def _select_bound(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
 
     datasets = tuple(d.dataset_id for d in store.datasets())
     options = replace(_options(document, bind=False), bind=dict(bind), datasets=datasets)

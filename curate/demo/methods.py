@@ -121,8 +121,7 @@ def _roles(method: Selector | Procedure) -> Iterator[str]:
 
 
 def _roles_of_score(scorer: str, config: Mapping[str, Any], role: str | None) -> Iterator[str]:
-    from curate.scoring.derived import roles_of
-    from curate.scoring.plan import resolve_scorer
+    from curate.scoring.requests import resolve_scorer, roles_of
 
     made = build(resolve_scorer(scorer, ROLES), config)
     found = roles_of(made, {})

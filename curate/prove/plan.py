@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
     from curate.models.render import Renderer
     from curate.prove.targets import Target
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
 SAMPLE: Final = 1_000  # examples of the pool whose tokens are counted
@@ -293,7 +293,7 @@ def _need_identity(
 ) -> Any:
     from curate.models.load import resolve_model
     from curate.registry import build, get_scorer
-    from curate.scoring.job import make_request, run_scorer
+    from curate.scoring.requests import make_request, run_scorer
     from curate.select.bind import scorer_settings
 
     if need.scorer is None:

@@ -15,7 +15,7 @@ from curate.prove.targets import Target, read_targets
 from curate.prove.trials import NotApplicable, TrialResult, choose, claimed, load_result, run_trial
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
 STAGE: Final = "trials"
@@ -70,7 +70,7 @@ def split_options(
     ``target_split`` and ``target_limit`` are those of the target. Raises `ConfigError` for an
     option that none of the three has.
     """
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
 
     budgets = [budget] if isinstance(budget, str | int) else list(budget)
     of_proof = {item.name for item in fields(ProveConfig)} - {"methods", "budgets"}

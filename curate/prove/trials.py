@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from curate.prove.plan import Trial
     from curate.prove.targets import Target
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.store import Store
     from curate.train.record import TrainRecord
 
@@ -73,7 +73,8 @@ def choose(
     A method that refuses this pool or budget is not an error of the proof. Random's refusal is, and
     so are a missing model or package.
     """
-    from curate.select.run import SelectOptions, select
+    from curate.select.options import SelectOptions
+    from curate.select.run import select
 
     options = SelectOptions(
         method=trial.arm.method or RANDOM,

@@ -17,13 +17,13 @@ from curate.contracts.progress import Progress
 from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_tokenizer, resolve_device
 from curate.models.render import Renderer
-from curate.scoring.derived import in_waves, with_inputs
 from curate.scoring.executors.local import devices_for
-from curate.scoring.passes import read_examples
-from curate.scoring.plan import Pass, ScoreRequest, plan_passes, unify
+from curate.scoring.options import ScoringOptions
+from curate.scoring.passes import WorkerPass, read_examples
+from curate.scoring.plan import Pass, plan_passes, unify
+from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
     from curate.store import Shard, Store
 
 MAX_SAMPLED: Final = 20_000  # examples tokenised for a plan
@@ -101,7 +101,7 @@ class PlanReport:
 def plan(
     store: "Store",
     requests: Sequence[ScoreRequest],
-    options: "ScoringOptions",
+    options: ScoringOptions,
     limit: int | None,
     progress: Progress,
 ) -> PlanReport:
@@ -137,7 +137,7 @@ def plan(
     )
 
 
-def run_plan(alias: str, scorer: RunScorer, scoring: "ScoringOptions") -> str:
+def run_plan(alias: str, scorer: RunScorer, scoring: ScoringOptions) -> str:
     """Say in one line what a scorer measured during training would do."""
     model = scoring.models.get(scorer.role or "proxy")
     if model is None:
@@ -243,7 +243,7 @@ def _unified(
     passes: Sequence[Pass],
     plans: Sequence[PassPlan],
     missing: Mapping[str, Sequence["Shard"]],
-    options: "ScoringOptions",
+    options: ScoringOptions,
 ) -> str | None:
     """Compare with one template for all; None when there is nothing to save."""
     forward = [plan for one, plan in zip(passes, plans, strict=True) if one.is_forward]
@@ -284,7 +284,7 @@ def _measure(
             read = {a: made.get((i, *ids)) for a, i in inputs.get(one.set_ids[0], {}).items()}
             if None in read.values():
                 continue
-            runner = one.load(device)
+            runner = WorkerPass(one).load(device)
             began = time.perf_counter()
             parts = runner.run(path, {a: part for a, part in read.items() if part is not None})
             seconds += time.perf_counter() - began

@@ -2,137 +2,32 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
-from curate.contracts import ROLES, DerivedScorer, PoolScorer, Role, RunScorer
+from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
-from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, did_you_mean
-from curate.registry import build
-from curate.scoring.derived import (
-    derived_request,
-    in_waves,
-    missing_roles,
-    options_for,
-    pool_inputs,
-    with_inputs,
-)
+from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
+from curate.models.load import resolve_device
 from curate.scoring.executors.local import devices_for, run_tasks
 from curate.scoring.executors.worker import ShardTask, TaskReport
+from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
+from curate.scoring.plan import plan_passes
+from curate.scoring.requests import (
+    ScoreRequest,
+    in_waves,
+    make_request,
+    missing_model,
+    run_scorer,
+    with_inputs,
+)
 from curate.scoring.scope import needs_the_pool, only_within
 
 if TYPE_CHECKING:
-    from curate.scoring.plan import ScoreRequest
     from curate.store import ScoreSet, Shard, Store
 
 COMMIT_INTERVAL_S: Final = 2.0
-EXECUTORS: Final = ("local",)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ScoringOptions:
-    """How to score: models by role, rendering, device and parallelism.
-
-    ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
-    ``1%`` of the examples of each score set.
-    """
-
-    models: Mapping[str, str] = field(default_factory=dict)
-    adapter: str | None = None
-    revision: str | None = None
-    template: str = "method"
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_tokens: int | None = None
-    workers: int | None = None
-    executor: str = "local"
-    max_failures: str = "1%"
-    max_hours: float | None = None
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.models) - set(ROLES))
-        if unknown:
-            hint = did_you_mean(unknown[0], ROLES)
-            raise ConfigError(f"no role {unknown[0]!r}{hint}; roles are: {', '.join(ROLES)}")
-        if self.template not in ("method", "chat", "plain"):
-            raise ConfigError(f"--template is method, chat or plain, got {self.template!r}")
-        if self.executor not in EXECUTORS:
-            raise ConfigError(f"--executor is {' or '.join(EXECUTORS)}, got {self.executor!r}")
-        if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise ConfigError(f"--batch-tokens must be positive, got {self.batch_tokens}")
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers must be at least 1, got {self.workers}")
-        if self.max_hours is not None and not self.max_hours > 0:
-            raise ConfigError(f"--max-hours must be positive, got {self.max_hours:g}")
-        target = self.models.get("target")
-        if self.revision is not None and target is not None and Path(target).is_dir():
-            raise ConfigError(
-                f"--revision {self.revision!r} is a revision on the hub, but {target!r} is a folder; "
-                "leave --revision out, or give --model as a hub id"
-            )
-        self.tolerated(100)
-
-    def tolerated(self, n_examples: int) -> int:
-        """Return how many of ``n_examples`` may fail."""
-        text = self.max_failures.strip()
-        try:
-            share = float(text.removesuffix("%"))
-        except ValueError:
-            share = -1.0
-        if share < 0 or (not text.endswith("%") and not share.is_integer()):
-            raise ConfigError(
-                f"--max-failures takes a count or a share, got {self.max_failures!r}; type 10 or 1%"
-            )
-        return int(n_examples * share / 100) if text.endswith("%") else int(share)
-
-
-def make_request(
-    store: "Store",
-    scorer: str,
-    alias: str,
-    config: Mapping[str, Any],
-    role: Role | None,
-    options: ScoringOptions,
-) -> "ScoreRequest | None":
-    """Make the request for one scorer, its model resolved; None if its role has no model here.
-
-    Raises `ConfigError` for an unknown scorer or field, `ModelError` for a model that cannot be
-    used. For a pool scorer the sets it reads must be complete; what a derived scorer reads is
-    requested with it.
-    """
-    from curate.scoring.plan import request_for, resolve_scorer
-
-    cls = resolve_scorer(scorer, options.models)
-    made = build(cls, config)
-    if isinstance(made, RunScorer):
-        raise ConfigError(
-            f"scorer {scorer!r} is measured while its model is trained, not in a pass; to record it: "
-            f"curate score --scorer {scorer} --model-for {made.role}=MODEL"
-        )
-    if isinstance(made, PoolScorer):
-        return request_for(made, alias, None, options, inputs=pool_inputs(store, made, options))
-    if isinstance(made, DerivedScorer):
-        return derived_request(store, made, alias, options)
-    wanted = (role if cls.role == "target" else None) or cls.role
-    if wanted is None:
-        return request_for(made, alias, None, options)
-    if wanted not in options.models:
-        return None
-    return request_for(made, alias, options.models[wanted], options_for(wanted, options))
-
-
-def run_scorer(name: str, config: Mapping[str, Any]) -> RunScorer | None:
-    """Return a scorer that is measured while a model is trained, or None for any other scorer."""
-    from curate.registry import get_scorer, names
-
-    if name not in names("scorer") or not issubclass(get_scorer(name), RunScorer):
-        return None
-    made = build(get_scorer(name), config)
-    assert isinstance(made, RunScorer)
-    return made
 
 
 def with_recorded(
@@ -189,29 +84,9 @@ def score_one(
     return report
 
 
-def missing_model(
-    scorer: str, options: ScoringOptions, config: Mapping[str, Any] | None = None
-) -> str:
-    """Say which models are missing for a scorer and what it reads, and how to pass them."""
-    from curate.scoring.plan import resolve_scorer
-
-    made = build(resolve_scorer(scorer, options.models), config or {})
-    roles = missing_roles(made, options) or ["target"]
-    flags = " ".join(model_flag(role) for role in roles)
-    what = f"a {roles[0]} model" if len(roles) == 1 else f"{' and '.join(roles)} models"
-    needs = made.requires().values() if isinstance(made, DerivedScorer) else ()
-    hints = "".join(f"; {need.hint}" for need in needs if need.hint and need.role in roles)
-    return f"scorer {scorer!r} needs {what}; pass {flags} (a folder or a Hugging Face id){hints}"
-
-
-def model_flag(role: str) -> str:
-    """Return the flag that gives the model of a role."""
-    return "--model MODEL" if role == "target" else f"--model-for {role}=MODEL"
-
-
 def score(
     store: "Store",
-    requests: Sequence["ScoreRequest"],
+    requests: Sequence[ScoreRequest],
     options: ScoringOptions,
     progress: Progress,
 ) -> ScoreReport:
@@ -250,7 +125,7 @@ class _Job:
 
     store: "Store"
     options: ScoringOptions
-    requests: Sequence["ScoreRequest"]
+    requests: Sequence[ScoreRequest]
     shards: Sequence["Shard"]
     sets: dict[str, "ScoreSet"]
     reused: dict[str, int]
@@ -260,7 +135,7 @@ class _Job:
 
     @classmethod
     def prepare(
-        cls, store: "Store", requests: Sequence["ScoreRequest"], options: ScoringOptions
+        cls, store: "Store", requests: Sequence[ScoreRequest], options: ScoringOptions
     ) -> "_Job":
         shards = store.shards()
         if not shards:
@@ -283,9 +158,8 @@ class _Job:
         for wave in in_waves([r for r in self.requests if not isinstance(r.scorer, PoolScorer)]):
             self._run_shards(wave, progress, began)
 
-    def _run_shards(self, rows: Sequence["ScoreRequest"], progress: Progress, began: float) -> None:
-        from curate.models.load import resolve_device
-        from curate.scoring.plan import plan_passes
+    def _run_shards(self, rows: Sequence[ScoreRequest], progress: Progress, began: float) -> None:
+        from curate.scoring.passes import WorkerPass
 
         runs = {set_id: made.run for set_id, made in self.sets.items()}
         passes = plan_passes([r for r in rows if self.missing[r.key.set_id]], runs)
@@ -317,7 +191,7 @@ class _Job:
             if hours is not None and time.perf_counter() - began > hours * 3600:
                 raise TimeoutError
 
-        run_tasks(tuple(one.spec() for one in passes), tasks, devices, finished, idle)
+        run_tasks(tuple(WorkerPass(one) for one in passes), tasks, devices, finished, idle)
         progress.finish(stage)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
@@ -343,7 +217,7 @@ class _Job:
         found = {alias: self.store.find_score_set(set_id) for alias, set_id in read.items()}
         return {alias: made for alias, made in found.items() if made is not None}
 
-    def _run_pool_scorer(self, request: "ScoreRequest", progress: Progress) -> None:
+    def _run_pool_scorer(self, request: ScoreRequest, progress: Progress) -> None:
         from curate.scoring.pooled import run_pool_scorer
 
         made = self.sets[request.key.set_id]
@@ -372,7 +246,7 @@ class _Job:
             f"{why}: {total - left} of {total} shards are saved; rerun the same command to resume"
         )
 
-    def outcome(self, request: "ScoreRequest") -> ScoredSet:
+    def outcome(self, request: ScoreRequest) -> ScoredSet:
         """Finish one score set and report its cost."""
         made = self.sets[request.key.set_id]
         n_scored = _n(request, self.missing[made.set_id])
@@ -381,7 +255,7 @@ class _Job:
         return ScoredSet(request.alias, status, n_scored, n_reused, *inspect(self.store, status))
 
 
-def _n(request: "ScoreRequest", shards: Sequence["Shard"]) -> int:
+def _n(request: ScoreRequest, shards: Sequence["Shard"]) -> int:
     """Return how many examples of some shards a request covers."""
     scope = request.scope
     return sum(shard.n_examples if scope is None else scope.n_of(shard) for shard in shards)

@@ -316,6 +316,19 @@ class _RowResults:
                 self.failures[number] = NON_FINITE
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class WorkerPass:
+    """A pass as it travels to a worker, which loads it there."""
+
+    spec: Pass
+
+    def load(self, device: str) -> ForwardPass | RowPass:
+        """Load models and tokenizers, ready to run shards."""
+        kind = ForwardPass if self.spec.is_forward else RowPass
+        return kind(self.spec, device)
+
+
 def _only(spec: Pass) -> pa.Array | None:
     return None if spec.within is None else ids_in(spec.within)
 

@@ -11,7 +11,7 @@ from curate.errors import ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.scoring.plan import ScoreRequest
+    from curate.scoring.requests import ScoreRequest
     from curate.store import Shard, Store
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 from curate.contracts import Expression, Need, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, MissingColumnError, ModelError, StoreError
+from curate.registry import build, get_scorer
+from curate.scoring.job import score
+from curate.scoring.recorded.record import Recorded, record
+from curate.scoring.requests import make_request, model_flag, roles_of, run_scorer
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
-    from curate.scoring.recorded.record import Recorded
+    from curate.scoring.options import ScoringOptions
     from curate.store import ScoreSetStatus, Store
 
 
@@ -57,8 +60,6 @@ def bind_needs(
     for its role, it is bound to the only complete set of that scorer and configuration; none or
     several are an error that says what to type. Never to "the newest of that name".
     """
-    from curate.scoring.job import make_request, run_scorer, score
-
     expressions = {a: need.text for a, need in needs.items() if isinstance(need, Expression)}
     scorer_needs = {a: need for a, need in needs.items() if isinstance(need, Need)}
     statuses = {status.set_id: status for status in store.score_sets()}
@@ -113,9 +114,7 @@ def _record(
     role: Role | None,
     scoring: "ScoringOptions",
     progress: Progress,
-) -> "Recorded":
-    from curate.scoring.recorded.record import record
-
+) -> Recorded:
     made = record(store, scorer, alias, role, scoring, progress)
     assert made is not None
     return made
@@ -189,10 +188,6 @@ def _only_candidate(
 
 def _model_flags(need: Need, config: Mapping[str, Any]) -> str:
     """Return the flags that give every model a need runs, also for the scores it reads."""
-    from curate.registry import build, get_scorer
-    from curate.scoring.derived import roles_of
-    from curate.scoring.job import model_flag
-
     assert need.scorer is not None
     roles = [need.role] if need.role else roles_of(build(get_scorer(need.scorer), config), {})
     return " ".join(model_flag(role) for role in roles or ["target"])

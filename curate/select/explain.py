@@ -78,7 +78,8 @@ def _rendered(
 ) -> dict[str, Any]:
     from curate.models.load import load_tokenizer
     from curate.models.render import Renderer, show
-    from curate.scoring.job import ScoringOptions, make_request, missing_model
+    from curate.scoring.options import ScoringOptions
+    from curate.scoring.requests import make_request, missing_model
     from curate.select.bind import method_settings
 
     models = {**({"target": model} if model else {}), **model_for}

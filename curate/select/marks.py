@@ -8,7 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError, DataError
+from curate.select.record import inputs_of
+from curate.store.records import utc_now
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -82,10 +85,6 @@ def with_selections(store: "Store", names: Sequence[str]) -> tuple[str, ...]:
 
 def _record(store: "Store", marker: str, mark: Mark) -> dict[str, Any]:
     """Return the keys that `curate.select.run` stores, so that readers of selections can read these."""
-    from curate.data.write.manifest import library_versions
-    from curate.select.run import inputs_of
-    from curate.store.records import utc_now
-
     datasets = sorted(one.dataset_id for one in store.datasets())
     return {
         "method": METHOD,

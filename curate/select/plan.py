@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 from curate.contracts import Need, Selector
 from curate.contracts.progress import Progress
 from curate.scoring.estimate import plan, run_plan
-from curate.scoring.job import make_request, run_scorer
+from curate.scoring.requests import make_request, run_scorer
 from curate.select.bind import scorer_settings
 from curate.select.run import build_method
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
-    from curate.select.run import SelectOptions
+    from curate.scoring.options import ScoringOptions
+    from curate.select.options import SelectOptions
     from curate.store import Store
 
 

@@ -1,10 +1,9 @@
 """`curate select`: bind a method's needs to exact score sets, choose, and store why."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -13,48 +12,28 @@ from curate.contracts.progress import DedupedNotes, Progress
 from curate.data.revisions import refuse_revised
 from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError, did_you_mean
+from curate.models.files import find_folder, folder_hash
 from curate.registry import build, get_method
+from curate.scoring.options import ScoringOptions
 from curate.select.bind import Bound, bind_needs, method_settings
 from curate.select.choose import choose
 from curate.select.marks import with_selections
+from curate.select.options import SelectOptions
+from curate.select.procedures.driver import run_procedure
+from curate.select.procedures.execute import StepExecutor
+from curate.select.record import LENGTH_ALIAS, config_of, inputs_of
+from curate.store.records import canonical_json, digest, utc_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.scoring.job import ScoringOptions
     from curate.store import Store
 
-LENGTH_ALIAS: Final = "length"
 LONG_RATIO: Final = 1.5
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class SelectOptions:
-    """What to select, apart from how to compute missing scores.
-
-    ``datasets`` restricts the pool to the examples of some datasets; ``bind`` fixes score sets by
-    alias (used to reproduce a selection); ``within`` restricts it to an earlier selection, and the
-    examples of the selections ``without`` are left out.
-    """
-
-    method: str
-    budget: str | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
-    seed: int = 0
-    where: str | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    quota: Mapping[str, str] = field(default_factory=dict)
-    datasets: tuple[str, ...] | None = None
-    within: str | None = None
-    without: tuple[str, ...] = ()
-    bind: Mapping[str, str] = field(default_factory=dict)
-    allow_stale: bool = False
-
-
 def select(
-    store: "Store", options: SelectOptions, scoring: "ScoringOptions", progress: Progress
+    store: "Store", options: SelectOptions, scoring: ScoringOptions, progress: Progress
 ) -> dict[str, Any]:
     """Select with a method, first computing any scores that are missing.
 
@@ -127,7 +106,7 @@ def selection_table(view: View, chosen: Selection) -> "pa.Table":
 
 
 def _needs(
-    method: Selector, scoring: "ScoringOptions", budget: Budget | None
+    method: Selector, scoring: ScoringOptions, budget: Budget | None
 ) -> dict[str, Need | Expression]:
     needs = dict(method.requires())
     counts = budget is not None and budget.counts_tokens
@@ -190,15 +169,13 @@ def _record(
     chosen: Selection,
     options: SelectOptions,
 ) -> dict[str, Any]:
-    from curate.store.records import canonical_json, digest, utc_now
-
     n_tokens, ratio = _tokens(view, chosen)
     excluded = dict(view.excluded)
     for reason, count in chosen.excluded.items():
         excluded[reason] = excluded.get(reason, 0) + count
     identity = {
         "method": method.name,
-        "config": json.loads(json.dumps(asdict(cast(Any, method)), default=str)),
+        "config": config_of(method),
         "budget": options.budget and str(Budget.parse(options.budget)),
         "seed": options.seed,
         "where": options.where,
@@ -235,19 +212,6 @@ def _record(
     }
 
 
-def inputs_of(store: "Store", datasets: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what a record says about the datasets it was made from."""
-    wanted = set(datasets)
-    return [
-        {
-            "dataset_id": d.dataset_id, "name": d.name, "content_hash": d.content_hash,
-            "container": d.container, "format": d.format, "split": d.split, "n_rows": d.n_rows,
-        }
-        for d in store.datasets()
-        if d.dataset_id in wanted
-    ]  # fmt: skip
-
-
 def _tokens(view: View, chosen: Selection) -> tuple[int | None, float | None]:
     if view.tokens is None:
         return None, None
@@ -277,13 +241,10 @@ def _run_procedure(
     store: "Store",
     method: Procedure,
     options: SelectOptions,
-    scoring: "ScoringOptions",
+    scoring: ScoringOptions,
     progress: Progress,
     began: float,
 ) -> dict[str, Any]:
-    from curate.select.procedures.driver import run_procedure
-    from curate.select.procedures.execute import StepExecutor
-
     if options.bind or options.include or options.quota:
         raise ConfigError(
             f"method {options.method!r} is a procedure; --include and --quota apply to single "
@@ -292,7 +253,12 @@ def _run_procedure(
     refuse_unused(setting_owners(method), options.settings)
     budget = None if options.budget is None else Budget.parse(options.budget)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
-    execute = StepExecutor(store, method, options, scoring, DedupedNotes(progress))
+    notes = DedupedNotes(progress)
+
+    def select_step(chosen: SelectOptions) -> Mapping[str, Any]:
+        return select(store, chosen, scoring, notes)
+
+    execute = StepExecutor(store, method, options, scoring, notes, select_step)
     outcome = run_procedure(
         method, budget, options.seed, execute, journal,
         context=_circumstances(store, options, scoring), observe=execute.observe,
@@ -310,11 +276,9 @@ def _run_procedure(
 
 
 def _circumstances(
-    store: "Store", options: SelectOptions, scoring: "ScoringOptions"
+    store: "Store", options: SelectOptions, scoring: ScoringOptions
 ) -> dict[str, Any]:
     """Return what else determines a procedure's results: the pool, its limits, the models."""
-    from curate.models.files import find_folder, folder_hash
-
     models = {}
     for role, name in scoring.models.items():
         folder, commit = find_folder(name, scoring.revision if role == "target" else None)

@@ -15,7 +15,7 @@ from curate.registry import build, get_method
 from curate.select.choose import rank
 from curate.select.marks import METHOD
 from curate.select.procedures.correct.revise import why_dropped
-from curate.select.run import LENGTH_ALIAS
+from curate.select.record import LENGTH_ALIAS
 
 if TYPE_CHECKING:
     from curate.store import Store

@@ -53,7 +53,8 @@ def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int
     from curate.models.load import resolve_model
     from curate.registry import get_scorer
     from curate.scoring.executors.worker import ShardTask, TaskRunner
-    from curate.scoring.plan import Pass, PassMember, with_template
+    from curate.scoring.plan import Pass, PassMember
+    from curate.scoring.requests import with_template
 
     rides = tuple(
         PassMember(name, name, with_template(get_scorer(name)(), "plain")[0]) for name in SCORERS

@@ -218,8 +218,9 @@ def select_stored(
     """Select as ``curate select --method top-k`` does; return the picks, and what it and imports took."""
     with stopwatch() as imports:
         from curate.contracts.progress import SilentProgress
-        from curate.scoring.job import ScoringOptions
-        from curate.select.run import SelectOptions, select
+        from curate.scoring.options import ScoringOptions
+        from curate.select.options import SelectOptions
+        from curate.select.run import select
         from curate.store import Store
 
         store = Store(path, create=False)

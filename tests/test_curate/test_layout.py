@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,8 @@ FOR_SELECTORS = {
     "curate.contracts", "curate.errors", "curate.algorithms.linear_rules", "curate.algorithms.groups",
     "curate.registry", "curate.algorithms.regression", "curate.algorithms.rule_fitting", "curate.algorithms.size_search",
 }  # fmt: skip
+
+TO_END = ["curate.store.rebuild", "curate.store.store"]
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -123,6 +125,63 @@ def test_every_import_is_a_declared_dependency():
         for path in (ROOT / folder).rglob("*.py"):
             unknown = {name.split(".")[0] for name in imports(path)} - known
             assert not unknown, f"{path.relative_to(ROOT)} imports {sorted(unknown)}"
+
+
+def own_imports(tree: ast.AST, known: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the modules of `known` a file imports, anywhere but for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield from [name for name in (inner, node.module) if name in known][:1]
+        else:
+            yield from own_imports(node, known)
+
+
+def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that reach one another, each of them sorted (Tarjan)."""
+    found: list[list[str]] = []
+    low: dict[str, int] = {}
+    stack: list[str] = []
+
+    def visit(name: str) -> None:
+        place = low[name] = len(low)
+        start = len(stack)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in low:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == place:
+            found.append(sorted(stack[start:]))
+            del stack[start:]
+
+    for name in graph:
+        if name not in low:
+            visit(name)
+    return [group for group in found if len(group) > 1]
+
+
+def test_cycles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a", "f"}, "f": {"e"}}
+    assert sorted(cycles(graph)) == [["b", "c"], ["e", "f"]]
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / "curate").rglob("*.py")
+    }
+    graph = {}
+    for name, path in paths.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        graph[name] = {other for other in own_imports(tree, paths) if other != name}
+    assert [group for group in cycles(graph) if group != TO_END] == []
 
 
 # The layers --------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_gaps_are_the_reference_minus_the_answer(pool, tmp_path):
 
     from tiny_reward import save_tiny_reward
 
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.select.procedures.rewards import reward_gaps
     from curate.train.data import rows_of_selection
 

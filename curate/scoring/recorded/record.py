@@ -13,7 +13,7 @@ from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.store import ScoreSetStatus, Store
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
@@ -54,7 +54,7 @@ def record(
         The model cannot be used; nothing is substituted.
     """
     from curate.models.load import resolve_model
-    from curate.scoring.plan import with_template
+    from curate.scoring.requests import with_template
 
     wanted = role or scorer.role or "proxy"
     if wanted not in options.models:

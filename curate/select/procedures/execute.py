@@ -1,9 +1,8 @@
 """Executes the steps of a procedure: select, score, train, evaluate and combine."""
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -30,10 +29,11 @@ from curate.contracts.progress import Progress
 from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError, ProcedureError
 from curate.select.procedures.driver import step_to_json
+from curate.select.record import config_of
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
-    from curate.select.run import SelectOptions
+    from curate.scoring.options import ScoringOptions
+    from curate.select.options import SelectOptions
     from curate.store import Store
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
@@ -51,6 +51,7 @@ class StepExecutor:
     """Executes the steps of one procedure on one store.
 
     Trained models stay in ``runs/`` of the store's parts until `forget_models` is called.
+    ``select`` makes and stores the selection a step asks for, and returns its record.
     """
 
     store: "Store"
@@ -58,6 +59,7 @@ class StepExecutor:
     options: "SelectOptions"
     scoring: "ScoringOptions"
     progress: Progress
+    select: "Callable[[SelectOptions], Mapping[str, Any]]"
     models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -111,8 +113,6 @@ class StepExecutor:
         return Result(report.sets[0].status.set_id, report.facts())
 
     def _select(self, step: Select) -> Result:
-        from curate.select.run import select
-
         options = replace(
             self.options,
             method=step.method,
@@ -123,7 +123,7 @@ class StepExecutor:
             without=(*self.options.without, *step.without),
             bind=step.bind,
         )
-        record = select(self.store, options, self.scoring, self.progress)
+        record = self.select(options)
         return Result(
             record["selection_id"],
             {name: record[name] for name in ("n_pool", "n_eligible", "n_selected", "n_tokens")},
@@ -383,9 +383,3 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[st
             name = f"{alias}-{read['set_id']}" if other else alias
             sets[name], specs[name] = read, one["specs"][alias]
     return sets, specs
-
-
-def config_of(procedure: Procedure) -> dict[str, Any]:
-    """Return the fields of a procedure as plain JSON values."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(cast(Any, procedure)), default=str))
-    return plain

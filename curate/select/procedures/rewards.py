@@ -9,7 +9,7 @@ from curate.contracts import FAILURE, Example, LoadContext, RowScorer
 from curate.errors import MissingColumnError
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
 SCORER: Final = "reward"
@@ -53,7 +53,7 @@ def rewards_of(
     Raises `MissingColumnError` without a model for the role ``reward``.
     """
     from curate.models.load import resolve_device
-    from curate.scoring.job import make_request, missing_model
+    from curate.scoring.requests import make_request, missing_model
 
     request = make_request(store, SCORER, SCORER, config, None, options)
     if request is None:

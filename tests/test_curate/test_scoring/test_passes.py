@@ -18,7 +18,7 @@ from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
-from curate.scoring.passes import read_examples
+from curate.scoring.passes import WorkerPass, read_examples
 from curate.scoring.plan import Pass, PassMember
 
 TEXTS = [
@@ -61,7 +61,7 @@ def spec(resolved, *scorers, batch_tokens=128, dtype="float32") -> Pass:
 
 
 def run(resolved, shard, *scorers, **settings):
-    return spec(resolved, *scorers, **settings).load("cpu").run(shard)
+    return WorkerPass(spec(resolved, *scorers, **settings)).load("cpu").run(shard)
 
 
 def rows_of(part):
@@ -97,7 +97,7 @@ def test_company_and_row_order_change_no_bit(resolved, shard, tmp_path):
 
 
 def test_a_shard_runs_the_same_twice_and_after_another(resolved, shard, tmp_path):
-    loaded = spec(resolved, Likelihood(), DONOD(template="grape")).load("cpu")
+    loaded = WorkerPass(spec(resolved, Likelihood(), DONOD(template="grape"))).load("cpu")
     first = loaded.run(shard)
     loaded.run(write_shard(tmp_path / "other.parquet", TEXTS[:2]))
     second = loaded.run(shard)
@@ -179,7 +179,7 @@ def test_wrong_columns_fail_the_job(resolved, shard):
 
 
 def test_an_example_without_room_in_memory_fails_with_that_reason(resolved, shard, monkeypatch):
-    loaded = spec(resolved, Likelihood(), Embedding(template="grape")).load("cpu")
+    loaded = WorkerPass(spec(resolved, Likelihood(), Embedding(template="grape"))).load("cpu")
     hidden = type(loaded.model).hidden
 
     def small(self, ids):

@@ -1,5 +1,6 @@
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -12,17 +13,12 @@ from curate.scorers.knn import KNN
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
 from curate.scorers.sentence_embedding import SentenceEmbedding
-from curate.scoring.plan import plan_passes, request_for, resolve_scorer, unify, with_template
+from curate.scoring.options import ScoringOptions
+from curate.scoring.passes import WorkerPass
+from curate.scoring.plan import plan_passes, unify
+from curate.scoring.requests import request_for, resolve_scorer, with_template
 
-
-@dataclass(frozen=True)
-class Options:
-    adapter: str | None = None
-    revision: str | None = None
-    template: str = "method"
-    device: str = "cpu"
-    dtype: str = "auto"
-    batch_tokens: int | None = None
+Options = partial(ScoringOptions, device="cpu")
 
 
 def ask(model, *scorers, options=None):
@@ -84,7 +80,7 @@ def test_a_set_asked_for_twice_runs_once(tiny_model):
 
 def test_a_pass_travels_to_a_worker(tiny_model):
     for one in plan_passes(ask(tiny_model, Likelihood(), Length())):
-        assert pickle.loads(pickle.dumps(one.spec())) == one
+        assert pickle.loads(pickle.dumps(WorkerPass(one))) == WorkerPass(one)
 
 
 def test_pool_scorers_have_no_pass():
@@ -108,7 +104,7 @@ def test_the_key_holds_everything_that_decides_a_score(tiny_model):
     ]
     for field in ("fingerprint", "tokenizer_hash", "max_length", "adapter_fingerprint"):
         changed = replace(base.model, **{field: 7})
-        from curate.scoring.plan import score_key
+        from curate.scoring.requests import score_key
 
         variants.append(replace(base, key=score_key(base.scorer, changed, "float32", {})))
     ids = [one.key.set_id for one in (base, *variants)]

@@ -18,9 +18,11 @@ from curate.select.procedures.correct.places import (
     write_note,
 )
 from curate.select.procedures.driver import step_to_json
+from curate.select.record import LENGTH_ALIAS
+from curate.store.records import canonical_json, digest
 
 if TYPE_CHECKING:
-    from curate.scoring.job import ScoringOptions
+    from curate.scoring.options import ScoringOptions
     from curate.select.procedures.correct.judge import Pair
     from curate.store import Store
     from curate.train.config import TrainConfig
@@ -135,8 +137,6 @@ def _pairs(store: "Store", candidates: str) -> "list[Pair]":
 
 def _length_template(store: "Store", selection: str) -> str | None:
     """Return the template in which a selection's tokens are counted, None where they are not."""
-    from curate.select.run import LENGTH_ALIAS
-
     spec = store.selection(selection)["specs"].get(LENGTH_ALIAS)
     return None if spec is None else str(spec["key"]["config"]["template"])
 
@@ -147,6 +147,4 @@ def _cost(spent: Any, n_parameters: int | None) -> dict[str, float]:
 
 
 def _digest(document: list[Any]) -> str:
-    from curate.store.records import canonical_json, digest
-
     return digest(canonical_json(document), 8)

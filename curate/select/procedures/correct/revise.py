@@ -13,11 +13,13 @@ from curate.errors import DataError
 from curate.scorers.bsdetector.verdict import ROUNDING, Verdict, decide
 from curate.select.procedures.correct.parts import read_parts
 from curate.select.procedures.correct.places import candidates_folder, read_note, verdicts_folder
+from curate.select.record import LENGTH_ALIAS, config_of
+from curate.store.records import canonical_json, digest, utc_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.select.run import SelectOptions
+    from curate.select.options import SelectOptions
     from curate.store import Store
 
 NOT_BETTER: Final = "not_better"
@@ -197,9 +199,6 @@ def _record(
     made: Corrected,
     model: str,
 ) -> dict[str, Any]:
-    from curate.select.procedures.execute import config_of
-    from curate.store.records import canonical_json, digest, utc_now
-
     shared = ("where", "include", "exclude", "quota", "datasets", "within", "score_sets")
     identity = {
         **{name: base[name] for name in shared},
@@ -234,8 +233,6 @@ def _tokens(
     store: "Store", base: Mapping[str, Any], made: Corrected
 ) -> tuple[int | None, float | None]:
     """Return the tokens of the result, and its mean length over the pool's, where they are known."""
-    from curate.select.run import LENGTH_ALIAS
-
     if LENGTH_ALIAS not in base["score_sets"] or base["length_ratio"] is None:
         return None, None
     set_id = base["score_sets"][LENGTH_ALIAS]["set_id"]

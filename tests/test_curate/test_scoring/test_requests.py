@@ -17,9 +17,9 @@ from curate.errors import (
     ScoreError,
     TooManyFailuresError,
 )
-from curate.scoring.derived import in_waves, roles_of, with_inputs
 from curate.scoring.inputs import Inputs
-from curate.scoring.job import ScoringOptions, make_request
+from curate.scoring.options import ScoringOptions
+from curate.scoring.requests import in_waves, make_request, roles_of, with_inputs
 
 SHORT = {"max_new_tokens": "5", "k_max": "2", "k": "2", "prompt": "plain"}
 DRAWN = {"max_new_tokens": "5", "k": "2", "prompt": "plain"}

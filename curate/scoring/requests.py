@@ -1,0 +1,359 @@
+"""What is asked of a scoring job: a scorer on a model under an alias, with what it reads."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.contracts import (
+    DerivedScorer,
+    ForwardScorer,
+    Need,
+    PoolScorer,
+    Rendering,
+    Role,
+    RunScorer,
+    Scorer,
+)
+from curate.errors import ConfigError, MissingColumnError
+from curate.models.batch import CPU_BATCH_TOKENS, default_batch_tokens
+from curate.models.load import (
+    ResolvedModel,
+    resolve_device,
+    resolve_dtype,
+    resolve_encoder,
+    resolve_model,
+)
+from curate.models.nli import resolve_nli
+from curate.models.templates import CHAT, METHOD, text_template
+from curate.registry import build, get_scorer, names
+from curate.scoring.options import ScoringOptions
+from curate.store.records import POOL_INPUT, ScoreKey
+
+if TYPE_CHECKING:
+    from curate.scoring.scope import Scope
+    from curate.store import ScoreSetStatus, Store
+
+ENCODER_SCORERS: Final[Mapping[str, str]] = {"embedding": "sentence-embedding"}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One requested score set: a scorer, on a model, under an alias.
+
+    ``paper_template`` says whether the scorer keeps the template it was configured with; False means
+    that ``--template`` replaced it, so the scores are not the published ones. A derived scorer has
+    ``inputs``, what it reads and may still have to be computed, and ``input_specs``, by alias. With
+    a ``scope`` only its examples are scored.
+    """
+
+    alias: str
+    scorer: Scorer
+    key: ScoreKey
+    model: ResolvedModel | None = None
+    dtype: str = "float32"
+    batch_tokens: int = CPU_BATCH_TOKENS
+    paper_template: bool = True
+    inputs: "tuple[ScoreRequest, ...]" = ()
+    input_specs: Mapping[str, Any] = field(default_factory=dict)
+    scope: "Scope | None" = None
+
+    def spec(self) -> dict[str, Any]:
+        """Return everything needed to recompute these scores elsewhere."""
+        return {"key": json.loads(self.key.to_json()), "run": self.run_parameters()}
+
+    def run_parameters(self) -> dict[str, Any]:
+        """Return what is stored when the score set is created, and reused by every later run."""
+        model = self.model
+        where = None if model is None else (model.name if model.revision else model.path)
+        inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
+        scope = {"within": self.scope.selection} if self.scope else {}
+        return {
+            **inputs,
+            **scope,
+            "batch_tokens": self.batch_tokens,
+            "paper_template": self.paper_template,
+            "model": where,
+            "revision": model.revision if model else None,
+            "adapter": model.adapter if model else None,
+        }
+
+
+def make_request(
+    store: "Store",
+    scorer: str,
+    alias: str,
+    config: Mapping[str, Any],
+    role: Role | None,
+    options: ScoringOptions,
+) -> ScoreRequest | None:
+    """Make the request for one scorer, its model resolved; None if its role has no model here.
+
+    Raises `ConfigError` for an unknown scorer or field, `ModelError` for a model that cannot be
+    used. For a pool scorer the sets it reads must be complete; what a derived scorer reads is
+    requested with it.
+    """
+    cls = resolve_scorer(scorer, options.models)
+    made = build(cls, config)
+    if isinstance(made, RunScorer):
+        raise ConfigError(
+            f"scorer {scorer!r} is measured while its model is trained, not in a pass; to record it: "
+            f"curate score --scorer {scorer} --model-for {made.role}=MODEL"
+        )
+    if isinstance(made, PoolScorer):
+        return request_for(made, alias, None, options, inputs=pool_inputs(store, made, options))
+    if isinstance(made, DerivedScorer):
+        return derived_request(store, made, alias, options)
+    wanted = (role if cls.role == "target" else None) or cls.role
+    if wanted is None:
+        return request_for(made, alias, None, options)
+    if wanted not in options.models:
+        return None
+    return request_for(made, alias, options.models[wanted], options_for(wanted, options))
+
+
+def run_scorer(name: str, config: Mapping[str, Any]) -> RunScorer | None:
+    """Return a scorer that is measured while a model is trained, or None for any other scorer."""
+    if name not in names("scorer") or not issubclass(get_scorer(name), RunScorer):
+        return None
+    made = build(get_scorer(name), config)
+    assert isinstance(made, RunScorer)
+    return made
+
+
+def derived_request(
+    store: "Store", scorer: DerivedScorer, alias: str, options: ScoringOptions
+) -> ScoreRequest | None:
+    """Make the request for a derived scorer, with those for what it reads.
+
+    A score set it reads whose role has no model here is bound to the only complete one of that
+    scorer and configuration in the store. None if there is not exactly one, or if the scorer itself
+    runs a model that is not given.
+    """
+    if scorer.role is not None and scorer.role not in options.models:
+        return None
+    model = None if scorer.role is None else options.models[scorer.role]
+    bound: dict[str, str] = {}
+    specs: dict[str, Any] = {}
+    wanted: list[ScoreRequest] = []
+    for name, need in scorer.requires().items():
+        assert need.scorer is not None
+        request = make_request(store, need.scorer, need.scorer, need.config, need.role, options)
+        if request is None:
+            stored = _stored(store, need)
+            if stored is None:
+                return None
+            bound[name], specs[name] = stored.set_id, stored.spec
+            continue
+        if isinstance(request.scorer, PoolScorer):
+            raise ConfigError(
+                f"scorer {scorer.name!r} reads {need.scorer!r}, which sees the whole pool; a derived "
+                "scorer reads scores of one example at a time"
+            )
+        bound[name], specs[name] = request.key.set_id, request.spec()
+        wanted.append(request)
+    made = request_for(scorer, alias, model, options_for(scorer.role, options), inputs=bound)
+    return replace(made, inputs=tuple(wanted), input_specs=specs)
+
+
+def pool_inputs(store: "Store", scorer: PoolScorer, options: ScoringOptions) -> dict[str, str]:
+    """Return the exact sets a pool scorer reads, and the hash of the pool it sees."""
+    statuses = {status.set_id: status for status in store.score_sets()}
+    inputs = {POOL_INPUT: store.pool_hash()}
+    for alias, need in scorer.requires().items():
+        assert need.scorer is not None
+        request = make_request(store, need.scorer, alias, need.config, need.role, options)
+        named = [s for s in statuses.values() if alias in (s.alias, *s.aliases) and s.complete]
+        if request is not None and request.key.set_id in statuses:
+            inputs[alias] = request.key.set_id
+        elif request is None and len(named) == 1:
+            inputs[alias] = named[0].set_id
+        else:
+            raise MissingColumnError(
+                f"scorer {scorer.name!r} reads {alias!r}, which is "
+                + ("not" if len(named) == 0 or request is not None else "more than once")
+                + f" in the store; compute it first: curate score --scorer {need.scorer}"
+            )
+    return inputs
+
+
+def resolve_scorer(name: str, models: Mapping[str, str] | Sequence[str]) -> type[Scorer]:
+    """Return the scorer that a name means, given the roles with models.
+
+    ``embedding`` is the target model's hidden states, or ``sentence-embedding`` when there is an
+    encoder. Raises `ConfigError` for an unknown name, with the nearest spelling.
+    """
+    return get_scorer(ENCODER_SCORERS.get(name, name) if "encoder" in models else name)
+
+
+def with_template(scorer: Scorer, template: str) -> tuple[Scorer, bool]:
+    """Replace a scorer's template; return it and whether it still has its original one.
+
+    ``method`` keeps every scorer's own.
+    """
+    if template == METHOD or not any(f.name == "template" for f in fields(scorer)):  # type: ignore[arg-type]
+        return scorer, True
+    own = getattr(scorer, "template")  # noqa: B009 - the field is optional in the contract
+    replaced: Scorer = replace(scorer, template=template)  # type: ignore[type-var]
+    return replaced, own == template
+
+
+def request_for(
+    scorer: Scorer,
+    alias: str,
+    model: str | None,
+    options: ScoringOptions,
+    *,
+    inputs: Mapping[str, str] | None = None,
+) -> ScoreRequest:
+    """Resolve a scorer's model, device and dtype, and make the key of the score set it fills.
+
+    Raises `ModelError` for a model that cannot be used and `ConfigError` for a template, device or dtype
+    that does not exist.
+    """
+    scorer, paper_template = with_template(scorer, options.template)
+    for rendering in _renderings(scorer):
+        if rendering.template != CHAT:
+            text_template(rendering.template)
+    resolved = None
+    dtype = "float32"
+    if model is not None:
+        device = resolve_device(options.device)
+        dtype = resolve_dtype(options.dtype, device)
+        if scorer.role == "encoder":
+            resolved, dtype = resolve_encoder(model, revision=options.revision), "float32"
+        elif scorer.role == "nli":
+            resolved = resolve_nli(model, revision=options.revision)
+        else:
+            resolved = resolve_model(model, revision=options.revision, adapter=options.adapter)
+    key = score_key(scorer, resolved, dtype, inputs or {})
+    tokens = options.batch_tokens or default_batch_tokens(resolve_device(options.device))
+    return ScoreRequest(alias, scorer, key, resolved, dtype, tokens, paper_template)
+
+
+def score_key(
+    scorer: Scorer, model: ResolvedModel | None, dtype: str, inputs: Mapping[str, str]
+) -> ScoreKey:
+    """Return everything that determines the values of a score set.
+
+    A hub model counts by its name and commit, a folder by the hash of its contents alone, so that
+    moving it changes nothing. A row scorer of a tokenizer alone does not depend on weights or dtype.
+    """
+    config = asdict(scorer)  # type: ignore[call-overload]
+    templates = sorted({r.template for r in _renderings(scorer)})
+    template = ",".join(templates) or getattr(scorer, "template", None)
+    if model is None:
+        return ScoreKey(scorer.name, scorer.version, config, template=template, inputs=dict(inputs))
+    if template and CHAT in template.split(","):
+        template = f"{template}@{model.chat_template_hash}"
+    weights = scorer.reads_weights
+    return ScoreKey(
+        scorer=scorer.name,
+        version=scorer.version,
+        config=config,
+        model=_model_key(model) if weights else None,
+        tokenizer=model.tokenizer_hash,
+        template=template,
+        max_length=model.max_length if isinstance(scorer, ForwardScorer) else None,
+        dtype=dtype if weights else None,
+        inputs=dict(inputs),
+    )
+
+
+def with_inputs(requests: Sequence[ScoreRequest]) -> list[ScoreRequest]:
+    """Return the requests followed by what they read, each score set once."""
+    found: dict[tuple[str, str], ScoreRequest] = {(r.key.set_id, r.alias): r for r in requests}
+    asked = {r.key.set_id for r in requests}
+    waiting = [one for request in requests for one in request.inputs]
+    while waiting:
+        one = waiting.pop(0)
+        waiting += one.inputs
+        if one.key.set_id not in asked:
+            asked.add(one.key.set_id)
+            found[one.key.set_id, one.alias] = one
+    return list(found.values())
+
+
+def in_waves(requests: Sequence[ScoreRequest]) -> list[list[ScoreRequest]]:
+    """Group requests so that everything a request reads is in an earlier group."""
+    waves: dict[int, list[ScoreRequest]] = {}
+    for request in requests:
+        waves.setdefault(_depth(request), []).append(request)
+    return [waves[depth] for depth in sorted(waves)]
+
+
+def missing_model(
+    scorer: str, options: ScoringOptions, config: Mapping[str, Any] | None = None
+) -> str:
+    """Say which models are missing for a scorer and what it reads, and how to pass them."""
+    made = build(resolve_scorer(scorer, options.models), config or {})
+    roles = missing_roles(made, options) or ["target"]
+    flags = " ".join(model_flag(role) for role in roles)
+    what = f"a {roles[0]} model" if len(roles) == 1 else f"{' and '.join(roles)} models"
+    needs = made.requires().values() if isinstance(made, DerivedScorer) else ()
+    hints = "".join(f"; {need.hint}" for need in needs if need.hint and need.role in roles)
+    return f"scorer {scorer!r} needs {what}; pass {flags} (a folder or a Hugging Face id){hints}"
+
+
+def model_flag(role: str) -> str:
+    """Return the flag that gives the model of a role."""
+    return "--model MODEL" if role == "target" else f"--model-for {role}=MODEL"
+
+
+def options_for(role: str | None, options: ScoringOptions) -> ScoringOptions:
+    """Return the options for a role's model: adapter and revision belong to the target, if there is one."""
+    if role == "target" or "target" not in options.models:
+        return options
+    return replace(options, adapter=None, revision=None)
+
+
+def missing_roles(scorer: Scorer, options: ScoringOptions) -> list[str]:
+    """Return the roles, in order, that a scorer and what it reads need but that have no model here."""
+    return [role for role in roles_of(scorer, options.models) if role not in options.models]
+
+
+def roles_of(scorer: Scorer, models: Mapping[str, str]) -> list[str]:
+    """Return the roles whose models a scorer and everything it reads run, each once, in order."""
+    return list(dict.fromkeys(_roles(scorer, None, models)))
+
+
+def _roles(scorer: Scorer, role: str | None, models: Mapping[str, str]) -> Iterator[str]:
+
+    own = (role if scorer.role == "target" else None) or scorer.role
+    if own is not None:
+        yield own
+    if isinstance(scorer, DerivedScorer):
+        for need in scorer.requires().values():
+            assert need.scorer is not None
+            read = build(resolve_scorer(need.scorer, models), need.config)
+            yield from _roles(read, need.role, models)
+
+
+def _stored(store: "Store", need: Need) -> "ScoreSetStatus | None":
+    fitting = [
+        status
+        for status in store.score_sets()
+        if status.scorer == need.scorer
+        and status.complete
+        and all(status.config.get(key) == value for key, value in need.config.items())
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _depth(request: ScoreRequest) -> int:
+    return 1 + max((_depth(one) for one in request.inputs), default=-1)
+
+
+def _renderings(scorer: Scorer) -> tuple[Rendering, ...]:
+    if not isinstance(scorer, ForwardScorer):
+        return ()
+    return tuple(segment.rendering for segment in scorer.segments())
+
+
+def _model_key(model: ResolvedModel) -> dict[str, Any]:
+    return {
+        "name": model.name if model.revision else None,
+        "fingerprint": model.fingerprint,
+        "adapter": model.adapter_fingerprint,
+    }
