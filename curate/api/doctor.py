@@ -18,7 +18,7 @@ def diagnose(path: Path) -> list[dict[str, str]]:
 
 def rebuild_store(path: Path) -> dict[str, Any]:
     """Rebuild the DuckDB file from the parts beside it; the old file is kept as ``.old``."""
-    from curate.store.rebuild import rebuild
+    from curate.store.upkeep.rebuild import rebuild
 
     return rebuild(path)
 

@@ -135,7 +135,7 @@ class Pool:
         ``dry_run`` and ``limit`` plan and time instead, and store nothing.
         """
         import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
-        from curate.scoring import estimate, job, scope
+        from curate.scoring import estimate, job, requests, scope
         from curate.select.bind import scorer_settings
 
         if alias is not None and len(scorers) != 1:
@@ -146,29 +146,29 @@ class Pool:
         if limit is not None and limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {limit}")
         chosen = scoring_options(model, model_for, options)
-        requests, runs = [], {}
+        asked, runs = [], {}
         for name in dict.fromkeys(one.strip() for one in scorers):
             given = dict(settings or {})
             own = scorer_settings(name, given)
             if len(scorers) == 1:
                 own |= {key: value for key, value in given.items() if "." not in key}
-            recorded = job.run_scorer(name, own)
+            recorded = requests.run_scorer(name, own)
             if recorded is not None:
                 runs[alias or name] = recorded
                 continue
-            request = job.make_request(self.store, name, alias or name, own, None, chosen)
+            request = requests.make_request(self.store, name, alias or name, own, None, chosen)
             if request is None:
-                raise ConfigError(job.missing_model(name, chosen, own))
-            requests.append(request)
+                raise ConfigError(requests.missing_model(name, chosen, own))
+            asked.append(request)
         refuse_unused(settings or {}, scorers)
         if within is not None:
             scope.refuse(within, runs, estimated=dry_run or limit is not None)
-            requests = scope.only_within(self.store, requests, within)
+            asked = scope.only_within(self.store, asked, within)
         if dry_run or limit is not None:
             for name, recorded in runs.items():
                 self.progress.note(estimate.run_plan(name, recorded, chosen))
-            return estimate.plan(self.store, requests, chosen, limit, self.progress)
-        report = job.score(self.store, requests, chosen, self.progress)
+            return estimate.plan(self.store, asked, chosen, limit, self.progress)
+        report = job.score(self.store, asked, chosen, self.progress)
         report = job.with_recorded(self.store, report, runs, chosen, self.progress)
         return replace(report, store=self.store)
 

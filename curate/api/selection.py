@@ -103,10 +103,9 @@ class StoredSelection:
 
     def _examples(self, ids: list[str]) -> "Rows":
         from curate.data.revisions import revisions_of, with_revisions
-        from curate.store.texts import examples_by_id
         from curate.views.notebook.rows import Rows
 
-        found = examples_by_id(self.pool.store, ids)
+        found = self.pool.store.examples_by_id(ids)
         return Rows(with_revisions(found, revisions_of(self.pool.store, self.id)), "examples")
 
     def to_jsonl(self, path: str | Path) -> Path:

@@ -158,9 +158,7 @@ def load_result(store: "Store", trial_id: str) -> TrialResult:
     """Return a finished trial; `DataError` for one that is not in the store."""
     import pyarrow.parquet as pq
 
-    from curate.store import trials
-
-    manifest = trials.load(store, trial_id)
+    manifest = store.trial(trial_id)
     selection = store.selection(manifest["selection_id"])
     table = pq.read_table(arrays_path(store, trial_id)).to_pydict()
     names = np.array(table["target"])

@@ -173,6 +173,7 @@ def _record(
     excluded = dict(view.excluded)
     for reason, count in chosen.excluded.items():
         excluded[reason] = excluded.get(reason, 0) + count
+    datasets = sorted(options.datasets or [d.dataset_id for d in store.datasets()])
     identity = {
         "method": method.name,
         "config": config_of(method),
@@ -184,7 +185,7 @@ def _record(
         "quota": dict(options.quota),
         "within": options.within,
         "without": list(options.without),
-        "datasets": sorted(options.datasets or [d.dataset_id for d in store.datasets()]),
+        "datasets": datasets,
         "score_sets": {
             alias: {"set_id": status.set_id, "content_hash": status.content_hash}
             for alias, status in sorted(bound.sets.items())
@@ -207,7 +208,7 @@ def _record(
         "warnings": warnings,
         "created_at": utc_now(),
         "specs": {alias: status.spec for alias, status in sorted(bound.sets.items())},
-        "inputs": inputs_of(store, identity["datasets"]),
+        "inputs": inputs_of(store, datasets),
         "versions": library_versions(),
     }
 

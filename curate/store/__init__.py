@@ -13,8 +13,8 @@ from curate.store.records import (
 )
 
 if TYPE_CHECKING:
+    from curate.store.pool.writer import PoolWriter
     from curate.store.store import Store
-    from curate.store.writer import PoolWriter
 
 __all__ = [
     "Dataset", "Finding", "IngestCounts", "PoolWriter", "ScoreKey", "ScoreSet", "ScoreSetStatus",
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:  # workers import `curate.store.parts`, and m
 
         return Store
     if name == "PoolWriter":
-        from curate.store.writer import PoolWriter
+        from curate.store.pool.writer import PoolWriter
 
         return PoolWriter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,7 @@
 """The store of one pool: the only door to its DuckDB file and to the folder of parts beside it."""
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, final
 
@@ -11,25 +10,15 @@ import pyarrow as pa
 
 from curate.contracts.view import View
 from curate.errors import ConfigError
-from curate.store import (
-    connection,
-    forget,
-    maintenance,
-    marks,
-    opening,
-    percentiles,
-    pool,
-    projection,
-    rebuild,
-    revisions,
-    scores,
-    selections,
-    snapshot,
-    viewing,
-)
+from curate.store.handle import StoreHandle
 from curate.store.ids import Ids
+from curate.store.pool import examples, texts
+from curate.store.pool.writer import PoolWriter
+from curate.store.query import percentiles, projection, snapshot, viewing
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
-from curate.store.writer import PoolWriter
+from curate.store.results import marks, revisions, selections, trials
+from curate.store.scores import sets, vectors
+from curate.store.upkeep import forget, maintenance, opening, rebuild
 
 
 @final
@@ -55,26 +44,29 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True, wait_s: float = 30.0) -> None:
-        self.path = Path(path).absolute()
-        self.parts = self.path.with_name(self.path.stem + ".parts")
-        self.wait_s = wait_s
-        self._writing = threading.RLock()
-        opening.open_store(self, create=create)
+        self._handle = StoreHandle(path, wait_s)
+        opening.open_store(self._handle, create=create)
+
+    @property
+    def path(self) -> Path:
+        """The DuckDB file."""
+        return self._handle.path
+
+    @property
+    def parts(self) -> Path:
+        """The folder of Parquet parts beside it."""
+        return self._handle.parts
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
 
-    @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the file for one query; waits for other processes. For this package only."""
-        with connection.connect(self.path, self.parts / "cache" / "spill", self.wait_s) as con:
-            yield con
+    def connect(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Open the file for one query; waits for other processes. For maintenance and tests."""
+        return self._handle.connect()
 
-    @contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Open the file for one transaction. No other process can open it meanwhile."""
-        with self._writing, self.connect() as con, connection.transaction(con):
-            yield con
+        return self._handle.write()
 
     def query(self, sql: str) -> pa.Table:
         """Run one read-only SQL statement over the documented relations; return a copy in Arrow.
@@ -82,7 +74,7 @@ class Store:
         Raises `ConfigError` for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN). EXPLAIN
         ANALYZE is refused: it runs the statement it explains.
         """
-        with self.connect() as con:
+        with self._handle.connect() as con:
             try:
                 statements = con.extract_statements(sql)
                 kinds = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
@@ -100,7 +92,7 @@ class Store:
 
     def datasets(self) -> list[Dataset]:
         """Return the ingested datasets in the order of ingestion."""
-        return pool.datasets(self)
+        return examples.datasets(self._handle)
 
     def dataset_by_hash(self, content_hash: str) -> Dataset | None:
         """Return the dataset with this content hash, or None."""
@@ -108,19 +100,19 @@ class Store:
 
     def pool_writer(self, dataset: Dataset, raw_schema: pa.Schema) -> PoolWriter:
         """Return a writer for a new dataset; nothing is visible until its ``commit``."""
-        return PoolWriter(self, dataset, raw_schema)
+        return PoolWriter(self._handle, dataset, raw_schema)
 
     def shards(self, datasets: Sequence[str] | None = None) -> list[Shard]:
         """Return the shards in order: all, or those with an example of the named datasets."""
-        return pool.shards(self, datasets)
+        return examples.shards(self._handle, datasets)
 
     def pool_hash(self) -> str:
         """Return the hash of all example ids; computed once after each change of the pool."""
-        return pool.pool_hash(self)
+        return examples.pool_hash(self._handle)
 
     def n_examples(self, datasets: Sequence[str] | None = None) -> int:
         """Return the number of distinct examples: of the pool, or of the named datasets."""
-        return pool.n_examples(self, datasets)
+        return examples.n_examples(self._handle, datasets)
 
     def example(self, example_id_or_external: str) -> dict[str, Any]:
         """Return everything about one example, its rows, scores and selections included.
@@ -135,26 +127,34 @@ class Store:
         DataError
             Unknown, or it names several examples.
         """
-        return pool.example(self, example_id_or_external)
+        return examples.example(self._handle, example_id_or_external)
 
     def percentiles(self, example_id: str) -> dict[str, dict[str, float]]:
         """Return the percentile, 0 to 100, of each number an example has, by alias and column."""
-        return percentiles.percentiles(self, example_id)
+        return percentiles.percentiles(self._handle, example_id)
 
     def resolve_ids(self, names: Sequence[str]) -> list[str]:
         """Return the example id of each name, in the same order; names as in `example`."""
-        return pool.resolve_ids(self, names)
+        return examples.resolve_ids(self._handle, names)
 
     def raw_records(self, dataset: str, positions: Sequence[int]) -> pa.Table:
         """Return input rows of a dataset unchanged, in the order asked for."""
-        return pool.raw_records(self, dataset, positions)
+        return examples.raw_records(self._handle, dataset, positions)
+
+    def examples_by_id(self, ids: Sequence[str]) -> pa.Table:
+        """Return examples with their texts by full id, in the same order; unknown ids are left out."""
+        return texts.examples_by_id(self._handle, ids)
+
+    def first_examples(self, limit: int | None) -> pa.Table:
+        """Return the first examples as they were read, responses to one prompt together."""
+        return texts.first_examples(self._handle, limit)
 
     def first_rows(self, ids: Sequence[str], *, duplicates: bool = False) -> pa.Table:
         """Return ``id, dataset, position`` of the first row of each id, in the order asked for.
 
         ``duplicates``: every row of each id instead of the first.
         """
-        return pool.first_rows(self, ids, duplicates=duplicates)
+        return examples.first_rows(self._handle, ids, duplicates=duplicates)
 
     # Scores ----------------------------------------------------------------------------------
 
@@ -164,21 +164,21 @@ class Store:
         The ``run`` parameters given at its creation take precedence over those given later. A new alias of
         an old set is added to its names.
         """
-        return scores.score_set(self, key, alias, run)
+        return sets.score_set(self._handle, key, alias, run)
 
     def find_score_set(self, set_id: str) -> ScoreSet | None:
         """Return a score set by id, or None."""
-        return scores.find_score_set(self, set_id)
+        return sets.find_score_set(self._handle, set_id)
 
     def score_sets(self) -> list[ScoreSetStatus]:
         """Return the score sets, oldest first."""
-        return scores.statuses(self)
+        return sets.statuses(self._handle)
 
     def pending_shards(
         self, score_set: ScoreSet, shards: Sequence[Shard]
     ) -> tuple[list[Shard], list[Shard]]:
         """Return the shards not committed yet: (without a part file, with one)."""
-        return scores.pending_shards(self, score_set, shards)
+        return sets.pending_shards(self._handle, score_set, shards)
 
     def commit_parts(self, score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
         """Commit finished parts to the database, in one transaction.
@@ -191,11 +191,15 @@ class Store:
             A part does not hold exactly its shard's examples, or holds a value that is not
             finite; nothing was written.
         """
-        scores.commit_parts(self, score_set, shard_ids)
+        sets.commit_parts(self._handle, score_set, shard_ids)
 
     def finish(self, score_set: ScoreSet) -> ScoreSetStatus:
         """Recompute the counts and the content hash of a score set from what is committed."""
-        return scores.finish(self, score_set)
+        return sets.finish(self._handle, score_set)
+
+    def vectors(self, set_id: str, column: str) -> vectors.CachedVectors:
+        """Return the vectors of a score set, memory-mapped, and the ids they belong to, sorted."""
+        return vectors.cached(self._handle, set_id, column)
 
     # Views and selections --------------------------------------------------------------------
 
@@ -251,7 +255,7 @@ class Store:
             tokens_set=tokens_set,
             max_examples=max_examples,
         )
-        return viewing.view(self, request)
+        return viewing.view(self._handle, request)
 
     def save_selection(self, record: Mapping[str, Any], rows: pa.Table) -> None:
         """Store a selection; one with the same id is replaced.
@@ -263,22 +267,22 @@ class Store:
         rows
             ``id, rank, gain, weight, reason``.
         """
-        selections.save(self, record, rows)
+        selections.save(self._handle, record, rows)
 
     def selection(self, selection_id: str) -> dict[str, Any]:
         """Return a selection's record, by id or by an unambiguous prefix."""
-        return selections.load(self, selection_id)
+        return selections.load(self._handle, selection_id)
 
     def selection_rows(self, selection_id: str) -> pa.Table:
         """Return ``id, rank, gain, weight, reason`` of a selection, best first."""
-        return selections.rows(self, selection_id)
+        return selections.rows(self._handle, selection_id)
 
     def listed(self, selection_id: str, *, in_pool: bool = False) -> list[str]:
         """Return the ids of a selection in order of rank; none if there is no such selection.
 
         ``in_pool`` leaves out those that are no longer in the pool.
         """
-        return selections.listed(self, selection_id, in_pool=in_pool)
+        return selections.listed(self._handle, selection_id, in_pool=in_pool)
 
     def save_revised(self, record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
         """Store a selection as `save_selection` does, with responses that replace its examples' own.
@@ -286,7 +290,7 @@ class Store:
         ``revised`` is as `revisions` returns it. Both in one transaction: neither can be read or
         collected without the other.
         """
-        revisions.save(self, record, rows, revised)
+        revisions.save(self._handle, record, rows, revised)
 
     def revisions(self, selection_id: str) -> pa.Table:
         """Return the revised responses of a selection, no row for one without.
@@ -294,51 +298,59 @@ class Store:
         Columns: id (of the example with this response), parent_id, response; of the verdict
         confidence, consistency, reflection; parent_confidence; model, which wrote it.
         """
-        return revisions.of_selection(self, selection_id)
+        return revisions.of_selection(self._handle, selection_id)
 
     def revisions_of(self, example_id: str) -> list[dict[str, Any]]:
         """Return the revisions of one example with their ``selection_id`` and ``method``."""
-        return revisions.of_example(self, example_id)
+        return revisions.of_example(self._handle, example_id)
 
     def move_examples(
         self, ids: Sequence[str], to: str | None, among: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, int]:
         """Put examples into one of several selections and out of the others; see `marks.move`."""
-        return marks.move(self, ids, to, among)
+        return marks.move(self._handle, ids, to, among)
+
+    def save_trial(self, record: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]) -> None:
+        """Store a trial with its evaluations; one with the same id is replaced. See `trials.save`."""
+        trials.save(self._handle, record, evals)
+
+    def trial(self, trial_id: str) -> dict[str, Any]:
+        """Return a trial's record; `DataError` for an unknown id."""
+        return trials.load(self._handle, trial_id)
 
     # Looking around --------------------------------------------------------------------------
 
     def state(self) -> str:
         """Return a hash that changes with the pool and with the newest complete score sets."""
-        with self.connect() as con:
+        with self._handle.connect() as con:
             return snapshot.state(con)
 
     def snapshot(self) -> "snapshot.Snapshot":
         """Copy the pool's facts into memory, and its scores as they are asked for."""
-        return snapshot.Snapshot(self)
+        return snapshot.Snapshot(self._handle)
 
     def projected(self, set_id: str, column: str) -> "tuple[projection.Points, Ids]":
         """Return stored vectors in two dimensions, (m, 2), and their ids; see `projection`."""
-        return projection.projected(self, set_id, column)
+        return projection.projected(self._handle, set_id, column)
 
     # Maintenance -----------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """Return counts, datasets, score sets, selections and sizes in bytes."""
-        return maintenance.status(self)
+        return maintenance.status(self._handle)
 
     def check(self) -> list[Finding]:
         """Return what is wrong with the store: missing parts, orphans, parts not committed."""
-        return maintenance.check(self)
+        return maintenance.check(self._handle)
 
     def gc(self, *, dry_run: bool = False) -> dict[str, Any]:
         """Delete files nothing refers to; ``dry_run`` only counts them."""
-        return maintenance.gc(self, dry_run=dry_run)
+        return maintenance.gc(self._handle, dry_run=dry_run)
 
     def forget(self, where: str, *, dry_run: bool = False) -> dict[str, Any]:
         """Remove the examples that satisfy a condition, with their rows, texts and scores."""
-        return forget.forget(self, where, dry_run=dry_run)
+        return forget.forget(self._handle, where, dry_run=dry_run)
 
     def rebuild(self) -> dict[str, Any]:
         """Rebuild the DuckDB file from the folder of parts; return what was found."""
-        return rebuild.rebuild(self.path, wait_s=self.wait_s)
+        return rebuild.rebuild(self.path, wait_s=self._handle.wait_s)

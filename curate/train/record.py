@@ -140,8 +140,6 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
     ``facts``: what the caller knows about it, such as selection_id, method and budget. A trial with
     the same id is replaced.
     """
-    from curate.store import trials
-
     config = record.config
     trial = {
         "trial_id": facts.pop("trial_id", record.run_id),
@@ -167,7 +165,7 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
         for metric, value in one.as_dict().items()
         if metric in ("nll", "perplexity", "exact_match") and value is not None
     ]
-    trials.save(store, trial, evals)
+    store.save_trial(trial, evals)
     return str(trial["trial_id"])
 
 

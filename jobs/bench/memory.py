@@ -53,6 +53,7 @@ def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int
     from curate.models.load import resolve_model
     from curate.registry import get_scorer
     from curate.scoring.executors.worker import ShardTask, TaskRunner
+    from curate.scoring.passes import WorkerPass
     from curate.scoring.plan import Pass, PassMember
     from curate.scoring.requests import with_template
 
@@ -60,7 +61,7 @@ def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int
         PassMember(name, name, with_template(get_scorer(name)(), "plain")[0]) for name in SCORERS
     )
     spec = Pass(rides, resolve_model(str(model)), "float32", CPU_BATCH_TOKENS)
-    runner = TaskRunner((spec,), "cpu")
+    runner = TaskRunner((WorkerPass(spec),), "cpu")
     tokens = 0
     for number, shard in enumerate(shards):
         paths = {ride.set_id: parts / ride.set_id / f"{number}.parquet" for ride in rides}

@@ -86,12 +86,10 @@ def record(
 
 def run_costs(store: "Store", set_id: str) -> dict[str, Any] | None:
     """Return the cost of the run a trajectory was recorded in, as `TrainRecord.cost`, or None."""
-    from curate.store import trials
-
     found = store.query("select trial_id, manifest from trials").to_pylist()
     for row in found:
         if set_id in row["manifest"]:
-            manifest = trials.load(store, row["trial_id"])
+            manifest = store.trial(row["trial_id"])
             if manifest["record"]["outcome"].get("trajectory") == set_id:
                 return dict(manifest["record"]["cost"])
     return None
@@ -129,10 +127,9 @@ def _run_id(
 def _stored(store: "Store", run: str) -> "ScoreSetStatus | None":
     """Return the complete score set a finished run left, or None."""
     from curate.errors import DataError
-    from curate.store import trials
 
     try:
-        outcome = trials.load(store, run)["record"]["outcome"]
+        outcome = store.trial(run)["record"]["outcome"]
     except DataError:
         return None
     found = [s for s in store.score_sets() if s.set_id == outcome["trajectory"]]

@@ -14,8 +14,8 @@ from curate.views.explore.session import STORED, Session, row_mask
 
 if TYPE_CHECKING:
     from curate.store.ids import Rows
-    from curate.store.projection import Points
-    from curate.store.snapshot import Snapshot, Values
+    from curate.store.query.projection import Points
+    from curate.store.query.snapshot import Snapshot, Values
 
 MOST_POINTS: Final = 4_000
 CELLS: Final = (120, 90)  # across and down

@@ -15,7 +15,7 @@ from curate.views.explore.rows import described
 from curate.views.explore.session import Session
 
 if TYPE_CHECKING:
-    from curate.store.snapshot import Snapshot
+    from curate.store.query.snapshot import Snapshot
 
 MOST_CHARS: Final = 8_000  # of one message, unless the whole is asked for
 MOST_RESPONSES: Final = 12

@@ -12,7 +12,7 @@ from curate.views.explore.session import STORED, Session, row_mask
 
 if TYPE_CHECKING:
     from curate.store.ids import Rows
-    from curate.store.snapshot import Mask, Snapshot, Values
+    from curate.store.query.snapshot import Mask, Snapshot, Values
 
 Part = Literal["both", "only-a", "only-b", "either", "neither"]
 RELEVANCE: Final = "relevance"
@@ -111,7 +111,7 @@ class Query:
 
 def searched(session: Session, snapshot: "Snapshot", query: str) -> "tuple[Mask, Values]":
     """Return the rows a search finds and their relevance."""
-    from curate.store.searching import search
+    from curate.store.query.searching import search
 
     return session.remembered(("search", query), lambda: search(snapshot, query))
 

@@ -14,7 +14,7 @@ from curate.views.explore.session import Session
 
 if TYPE_CHECKING:
     from curate.store.ids import Rows
-    from curate.store.snapshot import Snapshot
+    from curate.store.query.snapshot import Snapshot
 
 MOST_ROWS: Final = 200
 PREVIEW: Final = 280

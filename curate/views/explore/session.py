@@ -15,7 +15,7 @@ from curate.select.marks import MARKS, METHOD, marked, marks_id
 if TYPE_CHECKING:
     from curate.store import Store
     from curate.store.ids import Rows
-    from curate.store.snapshot import Snapshot
+    from curate.store.query.snapshot import Snapshot
 
 T = TypeVar("T")
 STORED: Final = "stored"  # begins the keys of what depends on stored selections

@@ -12,7 +12,7 @@ from curate.views.explore.rows import previews
 from curate.views.explore.session import Session
 
 if TYPE_CHECKING:
-    from curate.store.snapshot import Mask, Snapshot
+    from curate.store.query.snapshot import Mask, Snapshot
 
 MOST_CLUSTERS: Final = 60
 MOST_SOURCES: Final = 12

@@ -37,8 +37,6 @@ _PLOTTED: Final = 2  # charts of a proof's card
 
 def pool_card(pool: "Pool") -> str:
     """Return counts, scores with their distributions, selections and the first rows of a pool."""
-    from curate.store.texts import first_examples
-
     status = pool.status()
     parts = [
         heading(f"Pool {pool.store.path.name}", str(pool.store.path)),
@@ -69,7 +67,7 @@ def pool_card(pool: "Pool") -> str:
             heading("Selections"),
             table(("id", "method", "budget", "picked"), rows, ("picked",)),
         ]
-    shown = first_examples(pool.store, N_ROWS).to_pylist()
+    shown = pool.store.first_examples(N_ROWS).to_pylist()
     if shown:
         parts += [heading("First examples"), _example_table(shown)]
     else:

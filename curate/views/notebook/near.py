@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from curate.store import Store
     from curate.store.ids import Ids
-    from curate.store.projection import Points
+    from curate.store.query.projection import Points
 
 BLOCK_ROWS: Final = 65_536
 
@@ -22,19 +22,19 @@ def plane(store: "Store", column: str | None) -> "tuple[Points, Ids, tuple[float
     """Return vectors in two dimensions, (m, 2), their ids, shares of the variance, and their name.
 
     The ids are sorted; the shares say how much of the variance each dimension has. The plane is
-    computed once, see `curate.store.projection`.
+    computed once, see `curate.store.query.projection`.
     """
-    from curate.store import projection, vectors
+    from curate.store.query.projection import FITTED
 
     status, name = vector_set(store, column)
-    points, ids = projection.projected(store, status.set_id, name)
+    points, ids = store.projected(status.set_id, name)
     if len(ids) < 2:
         raise DataError(
             f"a map needs two vectors, but {status.alias}.{name} has {len(ids)}; ingest and score "
             "more examples"
         )
-    stored = vectors.cached(store, status.set_id, name).array
-    rows = np.linspace(0, len(ids) - 1, min(len(ids), projection.FITTED)).astype(int)
+    stored = store.vectors(status.set_id, name).array
+    rows = np.linspace(0, len(ids) - 1, min(len(ids), FITTED)).astype(int)
     whole = float(np.asarray(stored[rows], dtype=np.float64).var(axis=0).sum())
     first, second = (points[rows].astype(np.float64).var(axis=0) / (whole or 1.0)).tolist()
     return points, ids, (first, second), f"{status.alias}.{name}"
@@ -56,14 +56,11 @@ def nearest(store: "Store", example: str, k: int, column: str | None) -> "pa.Tab
     """
     import pyarrow as pa
 
-    from curate.store import vectors
-    from curate.store.texts import examples_by_id
-
     if k < 1:
         raise ConfigError(f"k must be at least 1, got {k}; ask for k=10 neighbours")
     status, name = vector_set(store, column)
     [own] = store.resolve_ids([example])
-    stored = vectors.cached(store, status.set_id, name)
+    stored = store.vectors(status.set_id, name)
     at = int(np.searchsorted(stored.ids, own.encode()))
     if at >= len(stored.ids) or stored.ids[at] != own.encode():
         raise DataError(
@@ -74,7 +71,7 @@ def nearest(store: "Store", example: str, k: int, column: str | None) -> "pa.Tab
     cosine[at] = -np.inf
     order = np.argsort(-cosine, kind="stable")[: min(k, len(cosine) - 1)]
     ids = [one.decode("ascii") for one in stored.ids[order].tolist()]
-    table = examples_by_id(store, ids)
+    table = store.examples_by_id(ids)
     return table.add_column(0, "cosine", pa.array(cosine[order]))
 
 

@@ -222,10 +222,9 @@ class PoolPlots:
         """Return the id and the beginning of the prompt of each example, where there are few."""
         if len(ids) > MAX_POINTS:
             return []
-        from curate.store.texts import examples_by_id
 
         names = [one.decode("ascii") for one in ids.tolist()]
-        prompts = examples_by_id(self.pool.store, names)["prompt"].to_pylist()
+        prompts = self.pool.store.examples_by_id(names)["prompt"].to_pylist()
         return [
             f"{name[:8]} {one_line(prompt or '', TIP_CHARS)}"
             for name, prompt in zip(names, prompts, strict=True)

@@ -19,14 +19,12 @@ def example_rows(
     store: "Store", where: str | None, ids: Sequence[str] | None, by: str | None, limit: int | None
 ) -> Rows:
     """Return examples with their texts; see `Pool.examples`."""
-    from curate.store.texts import examples_by_id, first_examples
-
     if limit is not None and limit < 1:
         raise ConfigError(f"limit must be at least 1, got {limit}; leave it out for all examples")
     asked = None if ids is None else store.resolve_ids([ids] if isinstance(ids, str) else ids)
     if where is None and by is None:
         table = (
-            first_examples(store, limit) if asked is None else examples_by_id(store, asked[:limit])
+            store.first_examples(limit) if asked is None else store.examples_by_id(asked[:limit])
         )
         return Rows(table, "examples")
     view = store.view(bind={}, expressions={} if by is None else {"by": by}, where=where)
@@ -40,7 +38,7 @@ def example_rows(
         kept = [place[one] for one in asked if one in place]
         kept = sorted(kept) if by is not None else kept
     chosen = kept[:limit]
-    table = examples_by_id(store, [found[k] for k in chosen])
+    table = store.examples_by_id([found[k] for k in chosen])
     if by is not None and by not in table.column_names:
         import pyarrow as pa
 

@@ -55,15 +55,15 @@ class TestStores:
         assert tree(store.parent) == before
 
     def test_that_another_process_holds(self, curate, pool: Path, monkeypatch) -> None:
-        from curate.store import store
+        from curate.store.upkeep import opening as upkeep
 
-        opening = store.opening.open_store
+        opening = upkeep.open_store
 
         def impatient(self: Any, *, create: bool) -> None:
             self.wait_s = 0.2
             opening(self, create=create)
 
-        monkeypatch.setattr(store.opening, "open_store", impatient)
+        monkeypatch.setattr(upkeep, "open_store", impatient)
         path = pool / "curate.duckdb"
         script = (
             "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"

@@ -103,7 +103,7 @@ def test_a_second_run_trains_nothing_and_a_further_method_only_its_own(proven, t
 
 
 def test_the_store_rebuilt_from_its_parts_has_the_trials(proven, tiny_llama, tmp_path):
-    from curate.store.rebuild import rebuild
+    from curate.store.upkeep.rebuild import rebuild
 
     pool, first, target = proven
     shutil.copytree(pool.store.parts, tmp_path / "curate.parts")

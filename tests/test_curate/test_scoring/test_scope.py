@@ -11,7 +11,7 @@ import curate as cu
 from curate.errors import ConfigError, DataError, ExpressionError, MissingColumnError
 from curate.scoring.scope import ids_in as ids_in_scope
 from curate.scoring.scope import scope_of
-from curate.store.rebuild import rebuild
+from curate.store.upkeep.rebuild import rebuild
 
 SHORT = {"max_new_tokens": "5", "k_max": "2", "k": "2", "prompt": "plain"}
 

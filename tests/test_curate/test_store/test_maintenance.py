@@ -14,7 +14,7 @@ import pytest
 from curate.errors import ExpressionError, StoreError
 from curate.store import Store
 from curate.store.parts import TMP_MARK, owner, owner_is_dead, read_part, write_part
-from curate.store.rebuild import rebuild
+from curate.store.upkeep.rebuild import rebuild
 
 
 def _select(store: Store, pools: Any, numbers: range) -> None:

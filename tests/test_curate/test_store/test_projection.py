@@ -5,7 +5,7 @@ import pytest
 from reported import colour_rows, score, write_rows
 
 import curate as cu
-from curate.store import projection
+from curate.store.query import projection
 
 
 def scored(tmp_path, vector):

@@ -9,7 +9,7 @@ import pytest
 from curate.errors import StoreError
 from curate.store import Store
 from curate.store.parts import write_part
-from curate.store.revisions import ROWS_SCHEMA
+from curate.store.results.revisions import ROWS_SCHEMA
 
 SELECTION = "5e1ec7100"
 
@@ -66,7 +66,7 @@ def test_saved_again_they_are_replaced(revised, pools):
 def test_a_rebuilt_store_has_them(revised, pools):
     before = revised.revisions(SELECTION)
     revised.path.unlink()
-    from curate.store.rebuild import rebuild
+    from curate.store.upkeep.rebuild import rebuild
 
     rebuild(revised.path)
     again = Store(revised.path, create=False)

@@ -8,8 +8,8 @@ import pytest
 from curate.errors import ScoreError, StoreError
 from curate.store import ScoreKey, Store
 from curate.store.parts import part_schema, write_part
-from curate.store.rebuild import rebuild
 from curate.store.records import POOL_INPUT
+from curate.store.upkeep.rebuild import rebuild
 
 
 def test_key_changes_with_every_field() -> None:

@@ -6,7 +6,7 @@ from reported import write_rows
 
 import curate as cu
 from curate.errors import ConfigError
-from curate.store.searching import search
+from curate.store.query.searching import search
 
 ROWS = [
     ("once", "A cat sat."), ("twice", "The cat and the Cat."), ("phrase", "the black cat ran far away"),

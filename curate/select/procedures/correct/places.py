@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from curate.errors import ProcedureError
 from curate.store.parts import read_json, write_json
-from curate.store.revisions import CANDIDATES, VERDICTS
+from curate.store.results.revisions import CANDIDATES, VERDICTS
 
 if TYPE_CHECKING:
     from curate.store import Store

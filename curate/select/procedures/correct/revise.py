@@ -119,7 +119,7 @@ def revised(
     """
     import pyarrow as pa
 
-    from curate.store.revisions import ROWS_SCHEMA
+    from curate.store.results.revisions import ROWS_SCHEMA
 
     base = store.selection(step.kept)
     table = store.selection_rows(step.kept)

@@ -13,7 +13,7 @@ from exported import SELECTION, bring, export, select
 from curate.data.revisions import revised_example
 from curate.errors import DataError
 from curate.store import Store
-from curate.store.revisions import ROWS_SCHEMA
+from curate.store.results.revisions import ROWS_SCHEMA
 from curate.train.data import rows_of_pool, rows_of_selection
 
 NEW = 'a "new" one,\nindeed ☃'

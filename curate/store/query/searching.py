@@ -14,7 +14,7 @@ import numpy as np
 from curate.errors import ConfigError
 from curate.store.connection import literal
 from curate.store.ids import id_bytes
-from curate.store.snapshot import Mask, Snapshot, Values
+from curate.store.query.snapshot import Mask, Snapshot, Values
 
 MAX_WORDS: Final = 16
 _TERM: Final = re.compile(r'(-?)"([^"]+)"|(-?)([^\s"]+)')

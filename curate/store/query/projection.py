@@ -3,24 +3,22 @@
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from curate.store import vectors
+from curate.store.handle import StoreHandle
 from curate.store.ids import Ids
 from curate.store.parts import TMP_MARK, full_disk_as_error, owner, sync
-from curate.store.vectors import BLOCK_ROWS
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.scores import vectors
+from curate.store.scores.vectors import BLOCK_ROWS
 
 Points = np.ndarray[Any, np.dtype[np.float32]]
 _BUILDING: Final = threading.Lock()  # threads share the name of a temporary file
 FITTED: Final = 50_000  # vectors the axes are computed from
 
 
-def projected(store: "Store", set_id: str, column: str) -> tuple[Points, Ids]:
+def projected(store: StoreHandle, set_id: str, column: str) -> tuple[Points, Ids]:
     """Return the first two principal components of stored vectors, (m, 2), and their ids, sorted.
 
     The axes are those of `FITTED` vectors drawn evenly, or of all if there are fewer; every

@@ -7,10 +7,15 @@ from typing import Any
 import duckdb
 
 from curate.errors import StoreError
-from curate.store import revisions, schema, scores, selections, trials
+from curate.store import schema
 from curate.store.connection import build_file, connect, literal, transaction
+from curate.store.handle import StoreHandle
 from curate.store.parts import owner, read_json, sync
+from curate.store.pool import examples
 from curate.store.records import ScoreKey, ScoreSet, canonical_json, utc_now
+from curate.store.results import revisions, selections, trials
+from curate.store.scores import sets
+from curate.store.upkeep.opening import open_store
 
 
 def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
@@ -24,8 +29,6 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     StoreError
         The folder of parts is missing, or another process holds the file.
     """
-    from curate.store.store import Store
-
     target = Path(path).absolute()
     parts = target.with_name(target.stem + ".parts")
     if not (parts / "datasets").is_dir():
@@ -52,12 +55,13 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
         sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    store = Store(target, create=False, wait_s=wait_s)
+    store = StoreHandle(target, wait_s)
+    open_store(store, create=False)
     for set_id in set_ids:
-        found = store.find_score_set(set_id)
+        found = sets.find_score_set(store, set_id)
         if found is not None:
-            store.finish(found)
-    return {"n_datasets": n_datasets, "n_examples": store.n_examples(),
+            sets.finish(store, found)
+    return {"n_datasets": n_datasets, "n_examples": examples.n_examples(store, None),
             "n_score_sets": len(set_ids), "n_selections": n_selections}  # fmt: skip
 
 
@@ -119,7 +123,7 @@ def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path) -> list[str]:
     records.sort(key=lambda r: (r["created_at"], r["set_id"]))
     known = {s for (s,) in con.execute("select shard_id from internal.shards").fetchall()}
     for record in records:
-        scores.register(con, record)
+        sets.register(con, record)
         folder = parts / "scores" / record["set_id"]
         key = ScoreKey.from_json(canonical_json(record["key"]))
         aliases = tuple(record["aliases"])
@@ -127,7 +131,7 @@ def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path) -> list[str]:
             key.set_id, aliases[0], key, record["run"], folder, record["created_at"], aliases
         )
         written = sorted(p.stem for p in folder.glob("*.parquet") if p.stem in known)
-        scores.commit_in(con, parts, score_set, written)
+        sets.commit_in(con, parts, score_set, written)
     return [record["set_id"] for record in records]
 
 

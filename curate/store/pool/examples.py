@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -14,17 +14,15 @@ import pyarrow.parquet as pq
 
 from curate.errors import DataError
 from curate.store.connection import arrow_reader, literal
+from curate.store.handle import StoreHandle
 from curate.store.ids import id_bytes
 from curate.store.records import Dataset, Shard
 from curate.store.schema import meta, refresh_score_views, scalar, set_meta
 
-if TYPE_CHECKING:
-    from curate.store.store import Store
-
 MIN_PREFIX = 6
 
 
-def datasets(store: "Store") -> list[Dataset]:
+def datasets(store: StoreHandle) -> list[Dataset]:
     """Return the ingested datasets in the order of ingestion."""
     with store.connect() as con:
         rows = con.execute("select manifest from internal.datasets order by ordinal").fetchall()
@@ -42,7 +40,7 @@ def membership(names: Sequence[str] | None) -> str:
     )
 
 
-def shards(store: "Store", names: Sequence[str] | None) -> list[Shard]:
+def shards(store: StoreHandle, names: Sequence[str] | None) -> list[Shard]:
     """Return the shards in order: all, or those with an example of the named datasets."""
     narrowed = (
         ""
@@ -76,14 +74,14 @@ def check_datasets(con: duckdb.DuckDBPyConnection, names: Sequence[str] | None) 
             )
 
 
-def n_examples(store: "Store", names: Sequence[str] | None) -> int:
+def n_examples(store: StoreHandle, names: Sequence[str] | None) -> int:
     """Return the number of distinct examples of the pool or of some datasets."""
     with store.connect() as con:
         check_datasets(con, names)
         return scalar(con, f"select count(*) from internal.examples e where {membership(names)}")
 
 
-def pool_hash(store: "Store") -> str:
+def pool_hash(store: StoreHandle) -> str:
     """Return the hash of all example ids, in order of id."""
     with store.connect() as con:
         known = meta(con, "pool_hash")
@@ -102,7 +100,7 @@ def pool_hash(store: "Store") -> str:
     return hasher.hexdigest()
 
 
-def resolve_ids(store: "Store", names: Sequence[str]) -> list[str]:
+def resolve_ids(store: StoreHandle, names: Sequence[str]) -> list[str]:
     """Return the example id of each name (see `Store.example`), in the same order."""
     if not names:
         return []
@@ -146,7 +144,7 @@ def _resolve(con: duckdb.DuckDBPyConnection, name: str) -> str:
     return str(found[0])
 
 
-def example(store: "Store", name: str) -> dict[str, Any]:
+def example(store: StoreHandle, name: str) -> dict[str, Any]:
     """Return everything about one example."""
     exact = _exists(store, name)
     example_id = name if exact else resolve_ids(store, [name])[0]
@@ -205,7 +203,7 @@ def example(store: "Store", name: str) -> dict[str, Any]:
     }
 
 
-def _exists(store: "Store", example_id: str) -> bool:
+def _exists(store: StoreHandle, example_id: str) -> bool:
     with store.connect() as con:
         return scalar(con, "select count(*) from internal.examples where id = ?", [example_id]) > 0
 
@@ -214,7 +212,7 @@ def _has_scores(con: duckdb.DuckDBPyConnection) -> bool:
     return len(con.sql("select * from scores limit 0").columns) > 1
 
 
-def first_rows(store: "Store", ids: Sequence[str], *, duplicates: bool) -> pa.Table:
+def first_rows(store: StoreHandle, ids: Sequence[str], *, duplicates: bool) -> pa.Table:
     """Return the rows of examples, in the order asked for."""
     asked = pa.table({"id": pa.array(list(ids), pa.string()), "asked": np.arange(len(ids))})
     kept = (
@@ -236,7 +234,7 @@ def first_rows(store: "Store", ids: Sequence[str], *, duplicates: bool) -> pa.Ta
     return found
 
 
-def raw_records(store: "Store", dataset: str, positions: Sequence[int]) -> pa.Table:
+def raw_records(store: StoreHandle, dataset: str, positions: Sequence[int]) -> pa.Table:
     """Return input rows unchanged, reading only the row groups that hold them."""
     with store.connect() as con:
         check_datasets(con, [dataset])

@@ -3,19 +3,17 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from curate.errors import ConfigError, DataError
 from curate.store.connection import literal
+from curate.store.handle import StoreHandle
 from curate.store.parts import write_json, write_parquet
 from curate.store.records import canonical_json, utc_now
 from curate.store.schema import scalar
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 ROWS_SCHEMA = pa.schema(
     [
@@ -28,7 +26,7 @@ ROWS_SCHEMA = pa.schema(
 )
 
 
-def save(store: "Store", record: Mapping[str, Any], rows: pa.Table) -> None:
+def save(store: StoreHandle, record: Mapping[str, Any], rows: pa.Table) -> None:
     """Store a selection; one with the same id is replaced."""
     for name in ("selection_id", "method"):
         if not record.get(name):
@@ -41,7 +39,7 @@ def save(store: "Store", record: Mapping[str, Any], rows: pa.Table) -> None:
 
 
 def write(
-    store: "Store", con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: pa.Table
+    store: StoreHandle, con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: pa.Table
 ) -> None:
     """Write a selection's files and its rows in the database, in the transaction of ``con``."""
     full = {"created_at": utc_now(), **record}
@@ -71,7 +69,7 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path
     )
 
 
-def load(store: "Store", selection_id: str) -> dict[str, Any]:
+def load(store: StoreHandle, selection_id: str) -> dict[str, Any]:
     """Return a selection's record; ``n_forgotten`` counts its rows no longer in the pool."""
     with store.connect() as con:
         full_id = resolve(con, selection_id)
@@ -82,7 +80,7 @@ def load(store: "Store", selection_id: str) -> dict[str, Any]:
     return {**json.loads(manifest), "n_forgotten": gone}
 
 
-def rows(store: "Store", selection_id: str) -> pa.Table:
+def rows(store: StoreHandle, selection_id: str) -> pa.Table:
     """Return the rows of a selection, best first."""
     with store.connect() as con:
         full_id = resolve(con, selection_id)
@@ -93,7 +91,7 @@ def rows(store: "Store", selection_id: str) -> pa.Table:
     return table
 
 
-def listed(store: "Store", selection_id: str, *, in_pool: bool) -> list[str]:
+def listed(store: StoreHandle, selection_id: str, *, in_pool: bool) -> list[str]:
     """Return the ids of a selection in order of rank; none if there is no such selection."""
     present = "and id in (select id from internal.examples)" if in_pool else ""
     with store.connect() as con:

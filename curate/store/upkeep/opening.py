@@ -2,18 +2,16 @@
 
 import json
 import shutil
-from typing import TYPE_CHECKING
 
 import duckdb
 
 from curate.errors import StoreError
-from curate.store import forget, schema
+from curate.store import schema
 from curate.store.connection import create_file
+from curate.store.handle import StoreHandle
 from curate.store.parts import full_disk_as_error, owner_is_dead, write_json
 from curate.store.records import utc_now
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.upkeep import forget
 
 FOLDERS = (
     "datasets",
@@ -29,7 +27,7 @@ FOLDERS = (
 )
 
 
-def open_store(store: "Store", *, create: bool) -> None:
+def open_store(store: StoreHandle, *, create: bool) -> None:
     """Make sure the store exists, is complete and is readable by this version."""
     if not store.path.exists():
         _refuse_orphaned_parts(store)
@@ -62,7 +60,7 @@ def open_store(store: "Store", *, create: bool) -> None:
     forget.finish_pending(store)
 
 
-def make_folders(store: "Store") -> None:
+def make_folders(store: StoreHandle) -> None:
     """Create the folders of the parts that do not exist."""
     with full_disk_as_error(store.parts):
         try:
@@ -75,7 +73,7 @@ def make_folders(store: "Store") -> None:
             ) from error
 
 
-def remove_dead_staging(store: "Store") -> int:
+def remove_dead_staging(store: StoreHandle) -> int:
     """Delete staging folders of dead processes; return how many."""
     removed = 0
     for folder in store.parts.glob(".staging-*.tmp-*"):
@@ -85,7 +83,7 @@ def remove_dead_staging(store: "Store") -> int:
     return removed
 
 
-def _facts(store: "Store", con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def _facts(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     try:
         facts = dict(con.execute("select key, value from internal.meta").fetchall())
     except duckdb.CatalogException as error:
@@ -102,7 +100,7 @@ def _facts(store: "Store", con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     return facts
 
 
-def _refuse_orphaned_parts(store: "Store") -> None:
+def _refuse_orphaned_parts(store: StoreHandle) -> None:
     if any((store.parts / "datasets").glob("*.json")):
         raise StoreError(
             f"there is no store at {store.path}, but {store.parts} holds the parts of one; "

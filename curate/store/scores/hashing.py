@@ -1,26 +1,24 @@
 """The content hash of a score set: equal values give equal hashes, however they were stored."""
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.store import vectors
 from curate.store.connection import arrow_reader, identifier, literal
+from curate.store.handle import StoreHandle
 from curate.store.records import ScoreSet, canonical_json, digest
 from curate.store.schema import set_shapes
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.scores import vectors
 
 BATCH_ROWS = 131_072
 
 Hasher = Any  # hashlib gives its hash objects no public type
 
 
-def content_hash(store: "Store", score_set: ScoreSet) -> str:
+def content_hash(store: StoreHandle, score_set: ScoreSet) -> str:
     """Return the hash of all committed values of a set, in order of id, failures included.
 
     Independent of how the pool is cut into parts, and of the order and size of commits. Streams:

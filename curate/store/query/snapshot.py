@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
+from typing import Any, Final, NamedTuple, TypeAlias, final
 
 import duckdb
 import numpy as np
@@ -16,14 +16,12 @@ import pyarrow.compute as pc
 from curate.errors import DataError
 from curate.store.connection import MEMORY_LIMIT, configure, identifier, literal
 from curate.store.expressions import Column, Kind, parse
+from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
-from curate.store.pool import shard_path
+from curate.store.pool.examples import shard_path
+from curate.store.query.viewing import COLUMN_KINDS, EXAMPLE_KINDS, TEXT_COLUMNS, condition_sql
 from curate.store.records import ID_LENGTH, canonical_json, digest
 from curate.store.schema import SetShape, meta, newest_shapes, text_source
-from curate.store.viewing import COLUMN_KINDS, EXAMPLE_KINDS, TEXT_COLUMNS, condition_sql
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -70,7 +68,7 @@ class Snapshot:
         The store is held by another process for longer than it waits.
     """
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: StoreHandle) -> None:
         self._store = store
         self._loading = threading.Lock()
         self._loaded: dict[str, pa.Array] = {}

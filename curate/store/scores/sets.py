@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import ScoreError, StoreError
-from curate.store import hashing, schema
+from curate.store import schema
 from curate.store.connection import identifier
+from curate.store.handle import StoreHandle
 from curate.store.parts import (
     DTYPE_KEY,
     part_metadata,
@@ -20,6 +21,7 @@ from curate.store.parts import (
     remove_stale_temporaries,
     write_json,
 )
+from curate.store.pool import examples
 from curate.store.records import (
     POOL_INPUT,
     ScoreKey,
@@ -29,9 +31,7 @@ from curate.store.records import (
     canonical_json,
     utc_now,
 )
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.scores import hashing
 
 SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
 
@@ -45,7 +45,7 @@ _COLUMNS = (
 )
 
 
-def score_set(store: "Store", key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
+def score_set(store: StoreHandle, key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
     """Find the score set with this key, or create it."""
     found = find_score_set(store, key.set_id)
     if found is not None and alias in found.aliases:
@@ -89,20 +89,20 @@ def register(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
-def find_score_set(store: "Store", set_id: str) -> ScoreSet | None:
+def find_score_set(store: StoreHandle, set_id: str) -> ScoreSet | None:
     """Return a score set by id, or None."""
     with store.connect() as con:
         return _find(store, con, set_id)
 
 
-def statuses(store: "Store") -> list[ScoreSetStatus]:
+def statuses(store: StoreHandle) -> list[ScoreSetStatus]:
     """Return every score set, oldest first."""
     with store.connect() as con:
         rows = con.execute(
             f"select {_COLUMNS} from internal.score_sets order by ordinal"
         ).fetchall()
         pooled = any(json.loads(row[8])["inputs"].get(POOL_INPUT) for row in rows)
-    pool_hash = store.pool_hash() if pooled else None
+    pool_hash = examples.pool_hash(store) if pooled else None
     with store.connect() as con:
         n_shards = schema.scalar(con, "select count(*) from internal.shards")
         committed: dict[str, int] = dict(
@@ -112,7 +112,7 @@ def statuses(store: "Store") -> list[ScoreSetStatus]:
 
 
 def pending_shards(
-    store: "Store", score_set: ScoreSet, shards: Sequence[Shard]
+    store: StoreHandle, score_set: ScoreSet, shards: Sequence[Shard]
 ) -> tuple[list[Shard], list[Shard]]:
     """Return the shards not committed yet: (without a part file, with one)."""
     with store.connect() as con:
@@ -123,7 +123,7 @@ def pending_shards(
     return without, [s for s in missing if s.shard_id in written]
 
 
-def commit_parts(store: "Store", score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
+def commit_parts(store: StoreHandle, score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
     """Commit finished parts to the database, in one transaction."""
     if not shard_ids:
         return
@@ -143,7 +143,7 @@ def commit_in(
         schema.refresh_score_views(con, parts)
 
 
-def finish(store: "Store", score_set: ScoreSet) -> ScoreSetStatus:
+def finish(store: StoreHandle, score_set: ScoreSet) -> ScoreSetStatus:
     """Recompute the counts and the content hash of a score set from what is committed.
 
     Half-written parts of killed processes, since completed under other names, are removed.
@@ -352,7 +352,7 @@ def _record(found: ScoreSet, aliases: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def _find(store: "Store", con: duckdb.DuckDBPyConnection, set_id: str) -> ScoreSet | None:
+def _find(store: StoreHandle, con: duckdb.DuckDBPyConnection, set_id: str) -> ScoreSet | None:
     rows = con.execute(
         "select alias, key, run, created_at, aliases from internal.score_sets where set_id = ?",
         [set_id],

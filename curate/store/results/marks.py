@@ -1,22 +1,20 @@
 """Mutually exclusive selections, changed example by example in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.store import selections
+from curate.store.handle import StoreHandle
+from curate.store.results import selections
 from curate.store.schema import scalar
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 
 def move(
-    store: "Store", ids: Sequence[str], to: str | None, among: Mapping[str, Mapping[str, Any]]
+    store: StoreHandle, ids: Sequence[str], to: str | None, among: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
     """Put examples into one of several selections and take them out of the others.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -10,13 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import StoreError
-from curate.store import selections
 from curate.store.connection import literal
+from curate.store.handle import StoreHandle
 from curate.store.parts import METADATA_KEY, part_metadata, write_parquet, write_part
+from curate.store.results import selections
 from curate.store.schema import scalar
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 FOLDER: Final = "revisions"
 CANDIDATES: Final = "candidates"
@@ -30,7 +28,7 @@ ROWS_SCHEMA: Final = pa.schema(
 )  # fmt: skip
 
 
-def save(store: "Store", record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
+def save(store: StoreHandle, record: Mapping[str, Any], rows: pa.Table, revised: pa.Table) -> None:
     """Store a selection with its revisions, replacing earlier ones."""
     path = _path(store.parts, record["selection_id"])
     with store.write() as con:
@@ -49,7 +47,7 @@ def insert(con: duckdb.DuckDBPyConnection, selection_id: str, rows: Path) -> Non
     )
 
 
-def of_selection(store: "Store", selection_id: str) -> pa.Table:
+def of_selection(store: StoreHandle, selection_id: str) -> pa.Table:
     """Return the revisions of a selection; `StoreError` if the file of their texts was deleted."""
     with store.connect() as con:
         full_id = selections.resolve(con, selection_id)
@@ -66,7 +64,7 @@ def of_selection(store: "Store", selection_id: str) -> pa.Table:
     return pq.ParquetFile(path).read()
 
 
-def of_example(store: "Store", example_id: str) -> list[dict[str, Any]]:
+def of_example(store: StoreHandle, example_id: str) -> list[dict[str, Any]]:
     """Return the revisions of one example, by selection."""
     with store.connect() as con:
         known = con.execute(

@@ -5,15 +5,16 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.store import revisions, schema, viewing
+from curate.store import schema
 from curate.store.connection import literal
+from curate.store.handle import StoreHandle
 from curate.store.parts import (
     METADATA_KEY,
     atomic_path,
@@ -22,15 +23,15 @@ from curate.store.parts import (
     write_parquet,
     write_part,
 )
+from curate.store.query import viewing
 from curate.store.records import canonical_json, digest
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.results import revisions
+from curate.store.scores import sets
 
 FOLDER: Final = "forgotten"
 
 
-def forget(store: "Store", where: str, *, dry_run: bool) -> dict[str, Any]:
+def forget(store: StoreHandle, where: str, *, dry_run: bool) -> dict[str, Any]:
     """Remove the examples that satisfy a condition, with their rows, texts and scores.
 
     Selections keep their rows; `Store.selection` counts those that were deleted. Revisions of their
@@ -65,7 +66,7 @@ def forget(store: "Store", where: str, *, dry_run: bool) -> dict[str, Any]:
             "dry_run": dry_run}  # fmt: skip
 
 
-def finish_pending(store: "Store") -> int:
+def finish_pending(store: StoreHandle) -> int:
     """Carry out what a killed process had decided to forget; return how many decisions."""
     pending = sorted((store.parts / FOLDER).glob("*.parquet"))
     for path in pending:
@@ -73,7 +74,7 @@ def finish_pending(store: "Store") -> int:
     return len(pending)
 
 
-def _carry_out(store: "Store", decision: Path) -> None:
+def _carry_out(store: StoreHandle, decision: Path) -> None:
     with store.write() as con:
         table = pq.ParquetFile(decision).read()
         datasets = json.loads(table.schema.metadata[METADATA_KEY])["datasets"]
@@ -94,10 +95,10 @@ def _carry_out(store: "Store", decision: Path) -> None:
         version = int(schema.meta(con, "pool_version") or "0")
         schema.set_meta(con, "pool_version", str(version + 1))
         schema.set_meta(con, "pool_hash", None)
-    for status in store.score_sets():
-        found = store.find_score_set(status.set_id)
+    for status in sets.statuses(store):
+        found = sets.find_score_set(store, status.set_id)
         if status.content_hash is not None and found is not None:
-            store.finish(found)
+            sets.finish(store, found)
     decision.unlink()
 
 
@@ -108,8 +109,10 @@ def _delete(con: duckdb.DuckDBPyConnection, shards: Sequence[str]) -> None:
             (select e.row from internal.examples e join gone g on g.id = e.id)"""
         )
     listed = ", ".join(literal(shard) for shard in shards)
-    sets = [s for (s,) in con.execute("select distinct set_id from internal.set_shards").fetchall()]
-    for set_id in sets:
+    set_ids = [
+        s for (s,) in con.execute("select distinct set_id from internal.set_shards").fetchall()
+    ]
+    for set_id in set_ids:
         con.execute(
             """update internal.set_shards s set n_failed = n_failed - t.n
             from (select e.shard, count(*) as n from failures f join gone g on g.id = f.id

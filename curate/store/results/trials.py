@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
 from curate.errors import ConfigError, DataError
+from curate.store.handle import StoreHandle
 from curate.store.parts import write_json
 from curate.store.records import canonical_json, utc_now
 
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
-
-def save(store: "Store", record: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]) -> None:
+def save(store: StoreHandle, record: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]) -> None:
     """Store a trial; one with the same id is replaced.
 
     Parameters
@@ -54,7 +52,7 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> None:
         )
 
 
-def load(store: "Store", trial_id: str) -> dict[str, Any]:
+def load(store: StoreHandle, trial_id: str) -> dict[str, Any]:
     """Return a trial's record; raise `DataError` for an unknown id."""
     with store.connect() as con:
         found = con.execute("select manifest from trials where trial_id = ?", [trial_id]).fetchone()

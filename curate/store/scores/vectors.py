@@ -4,7 +4,7 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import duckdb
 import numpy as np
@@ -14,12 +14,10 @@ import pyarrow.parquet as pq
 
 from curate.errors import ScoreError
 from curate.store.connection import literal
+from curate.store.handle import StoreHandle
 from curate.store.ids import Lookup, id_bytes, order
 from curate.store.parts import TMP_MARK, full_disk_as_error, owner, sync
 from curate.store.records import digest
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 BLOCK_ROWS = 8_192
 _BUILDING = threading.Lock()  # threads share the name of a temporary file
@@ -34,7 +32,7 @@ class CachedVectors:
     ids: "np.ndarray[Any, np.dtype[np.bytes_]]"
 
 
-def cached(store: "Store", set_id: str, column: str) -> CachedVectors:
+def cached(store: StoreHandle, set_id: str, column: str) -> CachedVectors:
     """Return the vectors of a set, from the cache or built now.
 
     The file's name has a hash of what is committed, so that a set which grew gets a new file.

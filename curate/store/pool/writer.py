@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 import duckdb
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from curate.errors import ConfigError, DataError, StoreError
 from curate.store import schema
 from curate.store.connection import literal
-from curate.store.cut import SHARD_SCHEMA, Cut, cut
+from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN
 from curate.store.parts import (
     TMP_MARK,
@@ -29,10 +29,8 @@ from curate.store.parts import (
     write_json,
     write_parquet,
 )
+from curate.store.pool.cut import SHARD_SCHEMA, Cut, cut
 from curate.store.records import ID_LENGTH, Dataset, IngestCounts, canonical_json
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 ROW_GROUP_ROWS: Final = 8_192
 ROW_GROUP_BYTES: Final = 32 << 20
@@ -55,7 +53,7 @@ class PoolWriter:
     Memory does not grow with the number of rows: they are staged on disk beside the parts.
     """
 
-    def __init__(self, store: "Store", dataset: Dataset, raw_schema: pa.Schema) -> None:
+    def __init__(self, store: StoreHandle, dataset: Dataset, raw_schema: pa.Schema) -> None:
         if not _NAME.match(dataset.dataset_id):
             raise ConfigError(
                 f"dataset id {dataset.dataset_id!r} cannot name a folder; use letters, digits, "

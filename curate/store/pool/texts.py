@@ -1,19 +1,18 @@
 """Examples with their texts, as Arrow: some of them by id, or the first ones."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pyarrow as pa
 
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.handle import StoreHandle
 
 COLUMNS: Final = (
     "id", "source", "group_id", "n_rows", "n_chars", "prompt", "response", "messages",
 )  # fmt: skip
 
 
-def examples_by_id(store: "Store", ids: Sequence[str]) -> pa.Table:
+def examples_by_id(store: StoreHandle, ids: Sequence[str]) -> pa.Table:
     """Return the examples with these full ids, in the same order; those not in the pool are left out."""
     listed = pa.table(
         {"id": pa.array(list(ids), pa.string()), "place": pa.array(range(len(ids)), pa.int64())}
@@ -27,7 +26,7 @@ def examples_by_id(store: "Store", ids: Sequence[str]) -> pa.Table:
     return table
 
 
-def first_examples(store: "Store", limit: int | None) -> pa.Table:
+def first_examples(store: StoreHandle, limit: int | None) -> pa.Table:
     """Return the first examples as they were read, those of one prompt together; all without a limit."""
     cut = "" if limit is None else f"limit {int(limit)}"
     with store.connect() as con:

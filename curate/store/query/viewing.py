@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import duckdb
 import numpy as np
@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 
 from curate.contracts.view import Vectors, View
 from curate.errors import ExpressionError, MissingColumnError
-from curate.store import pool, selections, vectors
 from curate.store.connection import identifier, literal
 from curate.store.expressions import Column, Kind, Parsed, parse
+from curate.store.handle import StoreHandle
 from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
+from curate.store.pool import examples
+from curate.store.results import selections
 from curate.store.schema import SetShape, scalar, set_shapes, text_source
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.scores import vectors
 
 NO_VALUE: Final = "no value"
 NON_FINITE: Final = "non_finite"
@@ -51,16 +51,16 @@ class Request:
     max_examples: int | None
 
 
-def view(store: "Store", request: Request) -> View:
+def view(store: StoreHandle, request: Request) -> View:
     """Return the eligible examples as arrays, sorted by id."""
     parsed = {alias: parse(text) for alias, text in request.expressions.items()}
     where = None if request.where is None else parse(request.where)
     listed = {
-        "included": pool.resolve_ids(store, request.include),
-        "excluded": pool.resolve_ids(store, request.exclude),
+        "included": examples.resolve_ids(store, request.include),
+        "excluded": examples.resolve_ids(store, request.exclude),
     }
     with store.connect() as con:
-        pool.check_datasets(con, request.datasets)
+        examples.check_datasets(con, request.datasets)
         query = _Query(store, con, request, [*parsed.values(), *([where] if where else [])])
         for name, ids in listed.items():
             con.register(name, pa.table({"id": pa.array(ids, pa.string())}))
@@ -90,7 +90,7 @@ class _Query:
 
     def __init__(
         self,
-        store: "Store",
+        store: StoreHandle,
         con: duckdb.DuckDBPyConnection,
         request: Request,
         parsed: Sequence[Parsed],
@@ -193,7 +193,7 @@ class _Query:
             joins.append(
                 f" join (select id, {', '.join(TEXT_COLUMNS)} from {source}) t on t.id = e.id"
             )
-        condition = pool.membership(self._request.datasets)
+        condition = examples.membership(self._request.datasets)
         return f"from internal.examples e{''.join(joins)} where {condition}"
 
     def _columns(self) -> dict[str, Column]:
@@ -225,7 +225,7 @@ class _Query:
         return scalar(
             self._con,
             f"""select count(*) from internal.examples e
-            where {pool.membership(self._request.datasets)} and e.shard not in
+            where {examples.membership(self._request.datasets)} and e.shard not in
                 (select shard from internal.set_shards where set_id = ?)""",
             [set_id],
         )
@@ -236,7 +236,7 @@ class _Query:
 class _Arrays:
     """Turns the result of a query into a view; ``rows`` orders ``table`` by id."""
 
-    store: "Store"
+    store: StoreHandle
     table: pa.Table
     rows: Rows
 
@@ -324,7 +324,7 @@ def condition_sql(where: Parsed, available: Mapping[str, Column]) -> str:
     return f"coalesce({condition.sql}, false)"
 
 
-def matching(store: "Store", con: duckdb.DuckDBPyConnection, where: str) -> pa.Table:
+def matching(store: StoreHandle, con: duckdb.DuckDBPyConnection, where: str) -> pa.Table:
     """Return the ids of the examples of the pool that satisfy a condition, in order."""
     parsed = parse(where)
     request = Request({}, {}, where, None, None, (), (), None, None)

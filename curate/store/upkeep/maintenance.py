@@ -4,21 +4,21 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 
 from curate.store.connection import STORAGE_VERSION
+from curate.store.handle import StoreHandle
 from curate.store.parts import TMP_MARK, owner_is_dead
+from curate.store.pool import examples
 from curate.store.records import Finding
+from curate.store.results.selections import n_forgotten
 from curate.store.schema import SCHEMA_VERSION, scalar
-from curate.store.selections import n_forgotten
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
+from curate.store.scores import sets
 
 
-def status(store: "Store") -> dict[str, Any]:
+def status(store: StoreHandle) -> dict[str, Any]:
     """Return counts, datasets, score sets, selections and sizes in bytes."""
     with store.connect() as con:
         n_examples, n_rows, n_groups, n_sources = con.execute(
@@ -50,9 +50,9 @@ def status(store: "Store") -> dict[str, Any]:
         "n_sources": n_sources,
         "n_shards": n_shards,
         "datasets": [
-            {**asdict(d), "n_added": counts.get(d.dataset_id, 0)} for d in store.datasets()
+            {**asdict(d), "n_added": counts.get(d.dataset_id, 0)} for d in examples.datasets(store)
         ],
-        "score_sets": [asdict(s) for s in store.score_sets()],
+        "score_sets": [asdict(s) for s in sets.statuses(store)],
         "selections": selections,
         "bytes": {
             "database": store.path.stat().st_size,
@@ -64,7 +64,7 @@ def status(store: "Store") -> dict[str, Any]:
     }
 
 
-def check(store: "Store") -> list[Finding]:
+def check(store: StoreHandle) -> list[Finding]:
     """Return what is wrong with the store, or one finding that all is well."""
     with store.connect() as con:
         orphans = _unreferenced(store, con)
@@ -75,11 +75,11 @@ def check(store: "Store") -> list[Finding]:
             for path in orphans
         ),
     ]
-    shards = store.shards()
-    for status_ in store.score_sets():
-        found = store.find_score_set(status_.set_id)
+    shards = examples.shards(store, None)
+    for status_ in sets.statuses(store):
+        found = sets.find_score_set(store, status_.set_id)
         assert found is not None
-        _, written = store.pending_shards(found, shards)
+        _, written = sets.pending_shards(store, found, shards)
         if written:
             findings.append(
                 Finding(
@@ -95,7 +95,7 @@ def check(store: "Store") -> list[Finding]:
     return findings
 
 
-def gc(store: "Store", *, dry_run: bool) -> dict[str, Any]:
+def gc(store: StoreHandle, *, dry_run: bool) -> dict[str, Any]:
     """Delete files nothing refers to: leftovers of killed processes, and caches."""
     with store.write() as con:  # nobody can add a dataset between the look and the deletion
         paths = [*_unreferenced(store, con), *_derived(store)]
@@ -113,9 +113,9 @@ def gc(store: "Store", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _missing_parts(store: "Store") -> Iterator[Finding]:
-    wanted: list[Path] = [shard.path for shard in store.shards()]
-    for dataset in store.datasets():
+def _missing_parts(store: StoreHandle) -> Iterator[Finding]:
+    wanted: list[Path] = [shard.path for shard in examples.shards(store, None)]
+    for dataset in examples.datasets(store):
         wanted.append(store.parts / "rows" / f"{dataset.dataset_id}.parquet")
         wanted.append(store.parts / "raw" / dataset.dataset_id)
     with store.connect() as con:
@@ -130,10 +130,10 @@ def _missing_parts(store: "Store") -> Iterator[Finding]:
             )
 
 
-def _unreferenced(store: "Store", con: duckdb.DuckDBPyConnection) -> list[Path]:
+def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Path]:
     """Return what belongs to no dataset, score set or selection, and to no living process."""
     datasets = _names(con, "select dataset_id from internal.datasets")
-    sets = _names(con, "select set_id from internal.score_sets")
+    set_ids = _names(con, "select set_id from internal.score_sets")
     chosen = _names(con, "select selection_id from selections")
     owners = {
         "datasets": datasets,
@@ -141,7 +141,7 @@ def _unreferenced(store: "Store", con: duckdb.DuckDBPyConnection) -> list[Path]:
         "raw": datasets,
         "skipped": datasets,
         "examples": datasets,
-        "scores": sets,
+        "scores": set_ids,
         "selections": chosen,
         "revisions": chosen,
     }
@@ -153,7 +153,7 @@ def _unreferenced(store: "Store", con: duckdb.DuckDBPyConnection) -> list[Path]:
                 found.append(path)
     shard_ids = _names(con, "select shard_id from internal.shards")
     for path in sorted((store.parts / "scores").glob("*/*.parquet")):
-        if path.parent.name in sets and path.stem not in shard_ids:
+        if path.parent.name in set_ids and path.stem not in shard_ids:
             found.append(path)
     temporary = sorted(store.parts.rglob(f".*{TMP_MARK}*"))
     return found + [path for path in temporary if owner_is_dead(path)]
@@ -163,7 +163,7 @@ def _names(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
     return {name for (name,) in con.execute(sql).fetchall()}
 
 
-def _derived(store: "Store") -> list[Path]:
+def _derived(store: StoreHandle) -> list[Path]:
     return [p for p in sorted((store.parts / "cache").glob("*.npy")) if not p.name.startswith(".")]
 
 

@@ -1,19 +1,17 @@
 """How the scores of one example rank within the pool."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import duckdb
 
 from curate.store.connection import identifier
+from curate.store.handle import StoreHandle
 from curate.store.schema import SetShape, newest_shapes
-
-if TYPE_CHECKING:
-    from curate.store.store import Store
 
 _NUMBERS: Final = ("float", "int")
 
 
-def percentiles(store: "Store", example_id: str) -> dict[str, dict[str, float]]:
+def percentiles(store: StoreHandle, example_id: str) -> dict[str, dict[str, float]]:
     """Return the percentile of each number the example has, by alias and column.
 
     Over the score sets ``scores`` shows: the newest one of each alias that is complete for the
