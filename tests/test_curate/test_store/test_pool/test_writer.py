@@ -12,8 +12,8 @@ import pytest
 
 from curate.errors import DataError, StoreError
 from curate.store import Store
-from curate.store.pool.cut import shard_size
 from curate.store.pool import cut
+from curate.store.pool.cut import shard_size
 
 
 def test_equal_rows_are_one_example_with_several_rows(store: Store, pools: Any) -> None:
