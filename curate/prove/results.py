@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 NLL: Final = "nll"
 EXACT_MATCH: Final = "exact_match"
 LOWER_IS_BETTER: Final[Mapping[str, bool]] = {NLL: True, EXACT_MATCH: False}
-SLICE_DRAWS: Final = 1_000
 
 
 @final
@@ -144,8 +143,9 @@ def _row(one: Comparison | None, refusal: str | None) -> dict[str, Any]:
     if one.delta is not None and one.delta_interval is not None:
         difference = {
             "mean": one.delta, "ci_low": one.delta_interval.low,
-            "ci_high": one.delta_interval.high, "over": one.delta_interval.over, "p": one.p,
-            "p_holm": one.p_holm, "verdict": one.verdict,
+            "ci_high": one.delta_interval.high, "over": one.delta_interval.over,
+            "level": one.delta_interval.level, "p": one.p, "p_holm": one.p_holm,
+            "verdict": one.verdict,
         }  # fmt: skip
     return {
         "verdict": one.verdict or "the baseline", "mean": one.mean, "spread": one.spread,
@@ -162,7 +162,6 @@ def _sliced(outcomes: Outcomes, target: "Target", metric: str) -> Iterator[dict[
             arms, weights = _arrays(found, target.name, metric, mask)
             compared = compare(
                 arms, weights, baseline=RANDOM, lower_is_better=LOWER_IS_BETTER[metric],
-                draws=SLICE_DRAWS,
             )  # fmt: skip
             yield {
                 "budget": budget, "target": target.name, "metric": metric, "slice": name,
@@ -215,6 +214,7 @@ def _selections(found: Mapping[str, Sequence[TrialResult]]) -> dict[str, dict[st
             "n_tokens": _mean([r.selection["n_tokens"] for r in results]),
             "length_ratio": _mean([r.selection["length_ratio"] for r in results]),
             "selection_ids": [r.selection["selection_id"] for r in results],
+            "n_distinct_selections": len({r.selection["selection_id"] for r in results}),
             "trial_ids": [r.trial_id for r in results],
         }
         for label, results in found.items()

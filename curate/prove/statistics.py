@@ -1,8 +1,8 @@
 """The statistics of a proof: paired differences from random, their intervals, and verdicts in words.
 
 Two things are random in a proof: the draw of a seed (which random subset, which training order) and
-the draw of the evaluation examples. A t interval over seeds speaks of the first, a bootstrap over
-examples of the second; each difference gets the wider of the two, and the larger p-value.
+the draw of the evaluation examples. Their errors add, so a difference has one standard error with a
+part for each, as in a two-way layout with random effects.
 """
 
 import math
@@ -18,7 +18,6 @@ from curate.errors import ConfigError
 K = TypeVar("K", bound=Hashable)
 
 LEVEL: Final = 0.95
-DRAWS: Final = 4_000
 MIN_SEEDS: Final = 5
 
 BETTER: Final = "better"
@@ -27,24 +26,84 @@ NO_DIFFERENCE: Final = "no difference shown"
 TOO_FEW_SEEDS: Final = "too few seeds"
 NOT_APPLICABLE: Final = "not applicable"
 
-_OVER_SEEDS: Final = "t over seeds"
-_OVER_EXAMPLES: Final = "bootstrap over examples"
-_BLOCK: Final = 4_000_000  # counts held at once by the bootstrap
+OVER_BOTH: Final = "seeds and examples"
+OVER_EXAMPLES: Final = "examples"
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An interval and what it was computed over: ``t over seeds`` or ``bootstrap over examples``."""
+    """An interval, its level, and what it is over: ``seeds and examples``, or ``examples`` alone."""
 
     low: float
     high: float
     over: str
+    level: float = LEVEL
 
     @property
     def width(self) -> float:
         """Distance between the ends."""
         return self.high - self.low
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over seeds and examples with its standard error.
+
+    Parameters
+    ----------
+    mean
+        The metric, or a paired difference of it, of all seeds together.
+    error
+        Its standard error: seeds and examples added; examples alone for one seed.
+    seeds, examples
+        How many there are of each.
+    seed_share
+        Share of the variance that is over seeds, in [0, 1].
+    """
+
+    mean: float
+    error: float
+    seeds: int
+    examples: int
+    seed_share: float
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Return the interval whose ends `p_value` would call different from the mean at ``1 - level``."""
+        from scipy.optimize import brentq
+        from scipy.special import stdtrit
+
+        over = OVER_BOTH if self.seeds > 1 else OVER_EXAMPLES
+        if self.error == 0:
+            return Interval(self.mean, self.mean, over, level)
+        tail = (1 - level) / 2
+        widest = -float(stdtrit(min(self._dofs), tail))
+        narrowest = -float(stdtrit(max(self._dofs), tail))
+        quantile = brentq(lambda t: self._beyond(t) - 2 * tail, narrowest * 0.999, widest * 1.001)
+        half = float(quantile) * self.error
+        return Interval(self.mean - half, self.mean + half, over, level)
+
+    def p_value(self) -> float:
+        """Return the two-sided p-value of 0; an error of 0 leaves no doubt."""
+        if self.error == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return self._beyond(abs(self.mean) / self.error)
+
+    @property
+    def _dofs(self) -> tuple[int, int]:
+        return max(self.seeds - 1, 1), max(self.examples - 1, 1)
+
+    def _beyond(self, t: float) -> float:
+        """Return P(|T| > t): Student's with the degrees of freedom of seeds and of examples, mixed.
+
+        Mixed by their shares of the variance, which keeps the promised level for any shares, as the
+        approximation of Cochran and Cox does for two variances (Experimental Designs, 1957, 4.14).
+        """
+        from scipy.special import stdtr
+
+        of_seeds, of_examples = (2 * float(stdtr(dof, -t)) for dof in self._dofs)
+        return self.seed_share * of_seeds + (1 - self.seed_share) * of_examples
 
 
 @final
@@ -59,13 +118,15 @@ class Comparison:
     mean, spread
         Mean over seeds, and standard deviation over them (0 for one seed).
     interval
-        Of the mean, the wider of both.
-    delta, delta_interval
-        Mean paired difference from the baseline (arm minus baseline), and the wider interval of
-        both; None for the baseline itself.
+        Of the mean.
+    difference
+        The mean paired difference from the baseline, arm minus baseline; None for the baseline.
+    delta_interval
+        Its interval, at the level that Holm's correction tested it at: it leaves out 0 exactly
+        where the verdict is ``better`` or ``worse``.
     p, p_holm
-        Two-sided, the larger of both, before and after Holm's correction; None for the baseline and
-        for fewer than two seeds.
+        Two-sided, before and after Holm's correction; None for the baseline and for fewer than two
+        seeds.
     verdict
         ``better``, ``worse``, ``no difference shown`` or ``too few seeds``; "" for the baseline.
     """
@@ -74,11 +135,16 @@ class Comparison:
     mean: float
     spread: float
     interval: Interval
-    delta: float | None = None
+    difference: Estimate | None = None
     delta_interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
     verdict: str = ""
+
+    @property
+    def delta(self) -> float | None:
+        """The mean paired difference from the baseline."""
+        return None if self.difference is None else self.difference.mean
 
 
 def compare(
@@ -88,14 +154,12 @@ def compare(
     baseline: str,
     lower_is_better: bool,
     level: float = LEVEL,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> dict[str, Comparison]:
     """Compare arms with a baseline, paired by seed and by evaluation example.
 
     An arm's metric at a seed is the sum of its row over the sum of the weights: the NLL per token
     from each example's summed NLL and its tokens, or the exact match from 0 and 1 and weights of 1.
-    O(draws n) for the bootstrap, whatever the number of arms.
+    O(seeds n) an arm.
 
     Parameters
     ----------
@@ -109,8 +173,6 @@ def compare(
         Direction of the metric.
     level
         Of the intervals, and 1 minus the error rate Holm's correction keeps over all arms.
-    draws, seed
-        Of the bootstrap.
 
     Raises
     ------
@@ -120,103 +182,68 @@ def compare(
     names = [baseline, *(name for name in arms if name != baseline)]
     _check(arms, weights)
     total = float(weights.sum())
-    by_seed = {name: arms[name].sum(axis=1) / total for name in names}
-    means = np.stack([arms[name].mean(axis=0) for name in names])
-    resampled = bootstrap(means, weights, draws=draws, seed=seed)  # (draws, arms)
-    found = {}
-    for column, name in enumerate(names):
-        values = by_seed[name]
-        interval = wider(
-            t_interval(values, level), percentile_interval(resampled[:, column], level)
+    compared = {}
+    for name in names:
+        values = arms[name].sum(axis=1) / total
+        own = estimate(arms[name], weights)
+        comparison = Comparison(
+            tuple(values.tolist()), own.mean, _spread(values), own.interval(level)
         )
-        own = Comparison(tuple(values.tolist()), float(values.mean()), _spread(values), interval)
-        found[name] = own
-        if column == 0:
-            continue
-        paired = values - by_seed[baseline]
-        differences = resampled[:, column] - resampled[:, 0]
-        found[name] = _with_difference(own, paired, differences, level)
-    return judge(found, lower_is_better=lower_is_better, level=level)
+        if name != baseline:
+            difference = estimate(arms[name] - arms[baseline], weights)
+            comparison = replace(
+                comparison,
+                difference=difference,
+                delta_interval=difference.interval(level),
+                p=difference.p_value() if len(values) > 1 else None,
+            )
+        compared[name] = comparison
+    return judge(compared, lower_is_better=lower_is_better, level=level)
 
 
 def judge(
-    found: Mapping[K, Comparison], *, lower_is_better: bool, level: float = LEVEL
+    compared: Mapping[K, Comparison], *, lower_is_better: bool, level: float = LEVEL
 ) -> dict[K, Comparison]:
-    """Correct the p-values of all comparisons together by Holm's method, and give each its verdict.
+    """Correct all comparisons together by Holm's method: p-values, intervals and verdicts.
 
     For comparisons that `compare` made apart and one page shows together, such as several budgets.
     """
-    tested = [key for key, one in found.items() if one.p is not None]
-    adjusted = dict(zip(tested, holm([found[key].p or 0.0 for key in tested]), strict=True))
+    p_values = {key: one.p for key, one in compared.items() if one.p is not None}
+    corrected = holm(list(p_values.values()))
+    levels = holm_levels(list(p_values.values()), level)
+    tested = dict(zip(p_values, zip(corrected, levels, strict=True), strict=True))
     judged = {}
-    for key, one in found.items():
-        p = adjusted.get(key)
-        if one.delta is not None:
-            verdict = _verdict(one, p, lower_is_better, 1 - level)
-            judged[key] = replace(one, p_holm=p, verdict=verdict)
-        else:
-            judged[key] = one
+    for key, comparison in compared.items():
+        if comparison.difference is None:
+            judged[key] = comparison
+            continue
+        p, own_level = tested.get(key, (None, level))
+        interval = comparison.difference.interval(own_level)
+        verdict = _verdict(comparison, p, lower_is_better, 1 - level)
+        judged[key] = replace(comparison, p_holm=p, delta_interval=interval, verdict=verdict)
     return judged
 
 
-def bootstrap(
-    rows: Float[np.ndarray, "a n"], weights: Float[np.ndarray, " n"], *, draws: int, seed: int
-) -> Float[np.ndarray, "draws a"]:
-    """Resample the examples with replacement; return the metric of each row in each draw.
+def estimate(
+    numerators: Float[np.ndarray, "seeds n"], weights: Float[np.ndarray, " n"]
+) -> Estimate:
+    """Return a ratio of sums over all seeds and examples, with the error of drawing both again.
 
-    All rows see the same draws, so that differences of columns are paired.
+    The variances of the mean over seeds and over examples add, each that of the linearised ratio.
+    Deviation from the two-way formula of Cameron, Gelbach and Miller (Robust Inference With Multiway
+    Clustering, 2011, equation 2.11): what differs between seeds and examples at once is in both parts
+    and is not taken off, which errs on the side of a wider interval.
     """
-    n = len(weights)
-    rng = np.random.default_rng(seed)
-    sums = np.concatenate([rows, weights[None]]).T  # (n, a + 1)
-    found = []
-    size = max(1, _BLOCK // n)
-    for start in range(0, draws, size):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(size, draws - start))
-        drawn = counts @ sums
-        found.append(drawn[:, :-1] / drawn[:, -1:])
-    return np.concatenate(found)
-
-
-def t_interval(values: Float[np.ndarray, " s"], level: float = LEVEL) -> Interval | None:
-    """Return Student's interval of a mean; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    mean = float(values.mean())
-    half = t_quantile(level, len(values) - 1) * _spread(values) / math.sqrt(len(values))
-    return Interval(mean - half, mean + half, _OVER_SEEDS)
-
-
-def percentile_interval(draws: Float[np.ndarray, " b"], level: float = LEVEL) -> Interval:
-    """Return the central part of bootstrap draws."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval(float(low), float(high), _OVER_EXAMPLES)
-
-
-def wider(one: Interval | None, other: Interval) -> Interval:
-    """Return the wider of two intervals; the second where there is only that."""
-    return one if one is not None and one.width >= other.width else other
-
-
-def t_p_value(differences: Float[np.ndarray, " s"]) -> float | None:
-    """Return the two-sided p-value of a mean difference of 0; None for fewer than two values.
-
-    Equal differences leave no doubt: 0, or 1 if they are all 0.
-    """
-    if len(differences) < 2:
-        return None
-    error = _spread(differences) / math.sqrt(len(differences))
-    mean = float(differences.mean())
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return 1 - t_within(abs(mean) / error, len(differences) - 1)
-
-
-def bootstrap_p_value(draws: Float[np.ndarray, " b"]) -> float:
-    """Return the two-sided p-value of a difference of 0, at least 2 / (draws + 1)."""
-    fewer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return min(1.0, 2 * (fewer + 1) / (len(draws) + 1))
+    seeds, n = numerators.shape
+    total = float(weights.sum())
+    by_seed = numerators.sum(axis=1) / total  # (seeds,)
+    mean = float(by_seed.mean())
+    by_example = numerators.mean(axis=0) - mean * weights  # (n,) what each adds to the ratio
+    of_examples = float(np.square(by_example).sum()) * n / max(n - 1, 1) / total**2
+    of_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    variance = of_seeds + of_examples
+    share = of_seeds / variance if variance else 1.0
+    return Estimate(mean, math.sqrt(variance), seeds, n, share)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -236,35 +263,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def t_within(t: float, dof: int) -> float:
-    """Return P(-t < T < t) of Student's distribution with a whole number of degrees of freedom.
+def holm_levels(p_values: Sequence[float], level: float = LEVEL) -> list[float]:
+    """Return the level of each comparison's interval, so that it agrees with Holm's verdict.
 
-    The finite series of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    Holm tests the k-th smallest of m p-values at ``(1 - level) / (m - k + 1)`` and stops at the
+    first that is not below it; those after it are shown at the level it stopped at.
+
+    Examples
+    --------
+    >>> [round(one, 4) for one in holm_levels([0.01, 0.9, 0.03])]
+    [0.9833, 0.975, 0.975]
     """
-    if math.isinf(t):
-        return 1.0
-    angle = math.atan2(t, math.sqrt(dof))
-    cosine = math.cos(angle)
-    odd = dof % 2 == 1
-    term = cosine if odd else 1.0
-    total = term if dof > 1 else 0.0
-    for k in range(3 if odd else 2, dof - 1, 2):
-        term *= cosine * cosine * (k - 1) / k
-        total += term
-    if odd:
-        return 2 / math.pi * (angle + math.sin(angle) * total)
-    return math.sin(angle) * total
-
-
-def t_quantile(level: float, dof: int) -> float:
-    """Return the t with P(-t < T < t) = level."""
-    low, high = 0.0, 1.0
-    while t_within(high, dof) < level:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_within(middle, dof) < level else (low, middle)
-    return high
+    tests = len(p_values)
+    levels = [level] * len(p_values)
+    for index in sorted(range(len(p_values)), key=lambda i: p_values[i]):
+        levels[index] = 1 - (1 - level) / tests
+        if p_values[index] * tests < 1 - level and tests > 1:
+            tests -= 1
+    return levels
 
 
 def jaccard(one: Sequence[str], other: Sequence[str]) -> float:
@@ -294,30 +310,9 @@ def _spread(values: Float[np.ndarray, " s"]) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
-def _with_difference(
-    own: Comparison,
-    paired: Float[np.ndarray, " s"],
-    differences: Float[np.ndarray, " b"],
-    level: float,
-) -> Comparison:
-    interval = wider(t_interval(paired, level), percentile_interval(differences, level))
-    p = t_p_value(paired)
-    return Comparison(
-        own.values,
-        own.mean,
-        own.spread,
-        own.interval,
-        float(paired.mean()),
-        interval,
-        None if p is None else max(p, bootstrap_p_value(differences)),
-    )
-
-
-def _verdict(one: Comparison, p: float | None, lower_is_better: bool, alpha: float) -> str:
-    assert one.delta is not None and one.delta_interval is not None
-    if p is None or len(one.values) < MIN_SEEDS:
+def _verdict(comparison: Comparison, p: float | None, lower_is_better: bool, alpha: float) -> str:
+    if p is None or len(comparison.values) < MIN_SEEDS:
         return TOO_FEW_SEEDS
-    holds_zero = one.delta_interval.low <= 0 <= one.delta_interval.high
-    if p >= alpha or holds_zero:
+    if p >= alpha or comparison.difference is None:
         return NO_DIFFERENCE
-    return BETTER if (one.delta < 0) == lower_is_better else WORSE
+    return BETTER if (comparison.difference.mean < 0) == lower_is_better else WORSE
