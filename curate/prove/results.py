@@ -71,7 +71,7 @@ def build_document(
         for metric in _metrics(outcomes, target.name)
         for one in _compared(outcomes, target.name, metric)
     ]
-    selections = {budget: _selections(outcomes.of(budget)) for budget in outcomes.budgets}
+    selections = {budget: _selections(store, outcomes.of(budget)) for budget in outcomes.budgets}
     slices = [
         one
         for target in targets
@@ -207,18 +207,25 @@ def _numerators(one: Measured, metric: str) -> np.ndarray[Any, Any]:
     return one.correct.astype(np.float64)
 
 
-def _selections(found: Mapping[str, Sequence[TrialResult]]) -> dict[str, dict[str, Any]]:
+def _selections(
+    store: "Store", found: Mapping[str, Sequence[TrialResult]]
+) -> dict[str, dict[str, Any]]:
     return {
         label: {
             "n_selected": _mean([r.selection["n_selected"] for r in results]),
             "n_tokens": _mean([r.selection["n_tokens"] for r in results]),
             "length_ratio": _mean([r.selection["length_ratio"] for r in results]),
             "selection_ids": [r.selection["selection_id"] for r in results],
-            "n_distinct_selections": len({r.selection["selection_id"] for r in results}),
+            "n_distinct_selections": len({_picks(store, r) for r in results}),
             "trial_ids": [r.trial_id for r in results],
         }
         for label, results in found.items()
     }
+
+
+def _picks(store: "Store", result: TrialResult) -> frozenset[str]:
+    rows = store.selection_rows(str(result.selection["selection_id"]))
+    return frozenset(rows.column("id").to_pylist())
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from curate.errors import ConfigError
 from curate.prove.statistics import (
@@ -9,48 +10,66 @@ from curate.prove.statistics import (
     NO_DIFFERENCE,
     TOO_FEW_SEEDS,
     WORSE,
-    Interval,
-    bootstrap,
-    bootstrap_p_value,
     compare,
+    estimate,
     holm,
+    holm_levels,
     jaccard,
-    t_interval,
-    t_p_value,
-    t_quantile,
-    t_within,
-    wider,
 )
 
 
-@pytest.mark.parametrize("dof", [1, 2, 3, 4, 5, 9, 10, 31])
-@pytest.mark.parametrize("t", [0.0, 0.3, 1.0, 2.776, 12.0])
-def test_student_agrees_with_scipy(t, dof):
-    from scipy import stats
-
-    assert t_within(t, dof) == pytest.approx(1 - 2 * stats.t.sf(t, dof), abs=1e-13)
-    assert t_quantile(0.95, dof) == pytest.approx(stats.t.ppf(0.975, dof), rel=1e-10)
-
-
-def test_interval_of_four_numbers_by_hand():
-    # mean 2.5, s = sqrt(5/3), s / 2 = 0.645497, t(3) = 3.182446
-    found = t_interval(np.array([1.0, 2.0, 3.0, 4.0]))
-    assert found.low == pytest.approx(2.5 - 3.182446 * 0.645497, abs=1e-5)
-    assert found.high == pytest.approx(2.5 + 3.182446 * 0.645497, abs=1e-5)
-    assert t_interval(np.array([1.0])) is None
+def test_error_of_a_difference_by_hand():
+    # seeds: means 1, 2, 3, variance 1, over 3 seeds 1/3; examples: means 1 and 3 about 2, variance 2, over 2 is 1
+    numerators = np.array([[0.0, 2.0], [1.0, 3.0], [2.0, 4.0]])
+    found = estimate(numerators, np.ones(2))
+    assert found.mean == 2.0
+    assert found.error == pytest.approx(math.sqrt(1 / 3 + 1))
+    assert found.seed_share == pytest.approx((1 / 3) / (4 / 3))
+    assert found.interval().over == "seeds and examples"
 
 
-def test_p_value_agrees_with_scipy():
-    from scipy import stats
+def test_error_over_examples_is_that_of_a_ratio():
+    # delta method of sum(x) / sum(w): n / (n - 1) sum((x - r w)^2) / sum(w)^2
+    rng = np.random.default_rng(3)
+    weights = rng.integers(1, 60, size=500).astype(float)
+    nll = 2.5 * weights + rng.normal(size=500) * weights
+    found = estimate(nll[None], weights)
+    ratio = nll.sum() / weights.sum()
+    by_hand = 500 / 499 * np.square(nll - ratio * weights).sum() / weights.sum() ** 2
+    assert found.error == pytest.approx(math.sqrt(by_hand))
+    draws = rng.integers(0, 500, size=(4000, 500))
+    resampled = nll[draws].sum(axis=1) / weights[draws].sum(axis=1)
+    assert found.error == pytest.approx(resampled.std(), rel=0.05)
+    assert found.interval().over == "examples"
 
-    values = np.array([0.3, -0.1, 0.5, 0.2, 0.4])
-    assert t_p_value(values) == pytest.approx(stats.ttest_1samp(values, 0.0).pvalue, rel=1e-10)
+
+def test_with_seeds_alone_it_is_the_t_test_of_scipy():
+    by_seed = np.array([0.3, -0.1, 0.5, 0.2, 0.4])
+    found = estimate(np.repeat(by_seed[:, None], 50, axis=1), np.ones(50))
+    assert found.p_value() == pytest.approx(stats.ttest_1samp(by_seed, 0.0).pvalue, rel=1e-9)
+    half = stats.t.ppf(0.975, 4) * by_seed.std(ddof=1) / math.sqrt(5)
+    assert found.interval().high == pytest.approx(by_seed.mean() + half, rel=1e-6)
+
+
+def test_with_examples_alone_it_is_the_t_test_over_examples():
+    by_example = np.random.default_rng(1).normal(0.1, 1.0, size=40)
+    found = estimate(np.repeat(by_example[None], 6, axis=0), np.ones(40))
+    assert found.p_value() == pytest.approx(stats.ttest_1samp(by_example, 0.0).pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_the_interval_ends_where_the_p_value_is_one_minus_the_level(level):
+    rng = np.random.default_rng(5)
+    numerators = rng.normal(size=(5, 1)) + rng.normal(size=(5, 30))
+    found = estimate(numerators, np.ones(30))
+    low = found.interval(level).low
+    assert estimate(numerators - low, np.ones(30)).p_value() == pytest.approx(1 - level, rel=1e-6)
 
 
 def test_equal_differences_leave_no_doubt():
-    assert t_p_value(np.zeros(5)) == 1.0
-    assert t_p_value(np.full(5, 0.25)) == 0.0
-    assert t_p_value(np.ones(1)) is None
+    assert estimate(np.zeros((5, 4)), np.ones(4)).p_value() == 1.0
+    same = estimate(np.full((5, 4), 0.25), np.ones(4))
+    assert same.p_value() == 0.0 and same.interval().width == 0.0
 
 
 def test_holm_by_hand():
@@ -60,30 +79,13 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_bootstrap_p_value_by_hand():
-    assert bootstrap_p_value(np.array([-1.0, 1.0, 1.0, 1.0])) == pytest.approx(2 * 2 / 5)
-    assert bootstrap_p_value(np.ones(999)) == pytest.approx(2 / 1000)
-
-
-def test_wider_of_two():
-    narrow, wide = Interval(0.0, 1.0, "a"), Interval(-1.0, 1.0, "b")
-    assert wider(narrow, wide) is wide and wider(wide, narrow) is wide
-    assert wider(None, narrow) is narrow
-
-
-def test_bootstrap_is_the_ratio_of_sums_and_paired():
-    weights = np.array([1.0, 3.0, 2.0])
-    rows = np.stack([weights * 0.5, weights * 0.7])
-    drawn = bootstrap(rows, weights, draws=50, seed=1)
-    assert np.allclose(drawn, [0.5, 0.7])  # constant per weight, whatever is drawn
-    again = bootstrap(rows, weights, draws=50, seed=1)
-    assert np.array_equal(drawn, again)
-
-
-def test_bootstrap_spreads_as_the_standard_error_of_a_mean():
-    values = np.random.default_rng(0).normal(size=(1, 400))
-    drawn = bootstrap(values, np.ones(400), draws=3000, seed=2)[:, 0]
-    assert drawn.std() == pytest.approx(values.std() / math.sqrt(400), rel=0.05)
+@pytest.mark.parametrize(
+    "p_values",
+    [[0.001, 0.02, 0.03, 0.6], [0.04, 0.04], [0.01, 0.02, 0.9], [0.3], [0.012, 0.013, 0.014, 0.5]],
+)
+def test_intervals_agree_with_holm(p_values):
+    for p, adjusted, level in zip(p_values, holm(p_values), holm_levels(p_values), strict=True):
+        assert (adjusted < 0.05) == (p < 1 - level + 1e-15)
 
 
 def arms(shift: float, seeds: int = 5, n: int = 300, noise: float = 0.02) -> dict:
@@ -101,7 +103,7 @@ def arms(shift: float, seeds: int = 5, n: int = 300, noise: float = 0.02) -> dic
      (0, True, NO_DIFFERENCE)],
 )  # fmt: skip
 def test_verdicts_follow_the_direction(shift, lower, verdict):
-    found = compare(arms(shift), np.ones(300), baseline="random", lower_is_better=lower, draws=500)
+    found = compare(arms(shift), np.ones(300), baseline="random", lower_is_better=lower)
     assert found["method"].verdict == verdict
     assert found["random"].verdict == "" and found["random"].delta is None
     assert found["method"].delta == pytest.approx(
@@ -111,9 +113,7 @@ def test_verdicts_follow_the_direction(shift, lower, verdict):
 
 def test_fewer_than_five_seeds_are_too_few_whatever_the_difference():
     for seeds in (1, 2, 4):
-        found = compare(
-            arms(-1, seeds), np.ones(300), baseline="random", lower_is_better=True, draws=200
-        )
+        found = compare(arms(-1, seeds), np.ones(300), baseline="random", lower_is_better=True)
         assert found["method"].verdict == TOO_FEW_SEEDS
         assert found["method"].delta_interval.high < 0
 
@@ -122,7 +122,7 @@ def test_the_difference_of_each_seed_is_paired():
     base = np.array([[1.0], [2.0], [3.0], [4.0], [5.0]]) * np.ones((5, 40))
     found = compare(
         {"random": base, "method": base - 0.1}, np.ones(40), baseline="random",
-        lower_is_better=True, draws=200,
+        lower_is_better=True,
     )["method"]  # fmt: skip
     assert found.delta == pytest.approx(-0.1)
     assert found.delta_interval.width == pytest.approx(0.0, abs=1e-12)
@@ -136,19 +136,20 @@ def test_noise_over_examples_can_hide_what_seeds_agree_on():
     method[:, 0] -= 2.0
     found = compare(
         {"random": base, "method": method}, np.ones(20), baseline="random", lower_is_better=True,
-        draws=2000,
     )["method"]  # fmt: skip
-    assert found.delta_interval.over == "bootstrap over examples"
+    assert found.delta_interval.over == "seeds and examples"
     assert found.verdict == NO_DIFFERENCE
 
 
 def test_correction_grows_with_the_methods_compared():
     both = arms(-0.06)
-    settings = {"baseline": "random", "lower_is_better": True, "draws": 2000}
+    settings = {"baseline": "random", "lower_is_better": True}
     alone = compare(both, np.ones(300), **settings)["method"]
     others = {f"other{i}": both["random"] for i in range(9)}
     among = compare({**both, **others}, np.ones(300), **settings)["method"]
     assert among.p == alone.p == alone.p_holm
+    assert alone.delta_interval.level == 0.95
+    assert among.delta_interval.level == pytest.approx(0.995)
     assert among.p_holm == pytest.approx(10 * alone.p)
 
 
@@ -166,7 +167,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     rng = np.random.default_rng(11)
     covered, false = 0, 0
     runs = 200
-    for run in range(runs):
+    for _ in range(runs):
         n, seeds = 60, 5
         shared = rng.normal(size=n)
         seeds_random = 0.05 * rng.normal(size=(seeds, 1))
@@ -176,7 +177,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
                 "random": shared + seeds_random,
                 "method": shared + seeds_method + 0.05 * rng.normal(size=(seeds, n)),
             },
-            np.ones(n), baseline="random", lower_is_better=True, draws=300, seed=run,
+            np.ones(n), baseline="random", lower_is_better=True,
         )["method"]  # fmt: skip
         covered += found.delta_interval.low <= 0 <= found.delta_interval.high
         false += found.verdict in (BETTER, WORSE)
