@@ -18,7 +18,7 @@ def default_batch_tokens(device: str) -> int:
 
 
 def plan_batches(
-    lengths: Int[np.ndarray, " n"], ids: Sequence[str], batch_tokens: int
+    lengths: Int[np.ndarray, " n"], ids: Sequence[str], batch_tokens: int, *, packed: bool = False
 ) -> list[Int[np.ndarray, " b"]]:
     """Cut examples into batches of similar length, the longest first.
 
@@ -35,6 +35,8 @@ def plan_batches(
         Distinct ids of the rows, for the ties.
     batch_tokens
         Budget in tokens, padding included, at least 1.
+    packed
+        Rows lie end to end, so that there is no padding to count.
     """
     if batch_tokens < 1:
         raise ConfigError(f"batch tokens must be at least 1, got {batch_tokens}; try 2048")
@@ -44,12 +46,27 @@ def plan_batches(
     )
     batches = []
     start = 0
+    if packed:
+        return _even(order, lengths, batch_tokens)
     while start < len(order):
         longest = int(lengths[order[start]])
         count = max(1, batch_tokens // longest)
         batches.append(np.array(order[start : start + count], dtype=np.int64))
         start += count
     return batches
+
+
+def _even(
+    order: Sequence[int], lengths: Int[np.ndarray, " n"], batch_tokens: int
+) -> list[Int[np.ndarray, " b"]]:
+    """Cut rows into as few batches as the budget allows, of about the same number of tokens."""
+    if not order:
+        return []
+    places = np.array(order, dtype=np.int64)
+    reached = np.cumsum(lengths[places])
+    n = int(np.ceil(reached[-1] / batch_tokens))
+    cuts = np.searchsorted(reached, reached[-1] * np.arange(1, n) / n, "right")
+    return [batch for batch in np.split(places, np.unique(cuts)) if len(batch)]
 
 
 def padded_tokens(lengths: Int[np.ndarray, " n"], batches: Sequence[Int[np.ndarray, " b"]]) -> int:

@@ -1,8 +1,9 @@
 """One forward pass over a planned batch: what the model measures on each of its rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, final
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from curate.contracts import ForwardScorer, SegmentStats, Stat
+from curate.models.device_batch import BatchWants, DeviceResults, launch
 from curate.models.head import HeadStats, HeadWants, head_stats
 from curate.models.render import Rendered
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from curate.models.load import LoadedModel
 
+T = TypeVar("T")
 POOL_ELEMENTS: Final = 4_194_304  # hidden values turned into float64 at once
 
 _POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
@@ -90,19 +93,78 @@ class Forward:
 
     A batch that does not fit in memory is halved until it does; ``n_split`` counts the rows this
     happened to (their numbers may differ from an unsplit run in the last bits).
+
+    Parameters
+    ----------
+    model
+        As loaded.
+    packed
+        Run rows end to end, without padding; the model must have passed `packing_flaw`.
+    fused
+        On a GPU, read each logit once in a kernel of our own where there is one.
     """
 
     model: "LoadedModel"
+    packed: bool = False
+    fused: bool = True
     n_split: int = field(default=0, init=False)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether batches are queued on the device and fetched later."""
+        return self.packed or self.model.device.startswith("cuda")
+
+    def run_all(
+        self, batches: Iterable[Sequence[Rendered]], wants: PassRequest
+    ) -> Iterator[tuple[int, int, Measured | None]]:
+        """Yield (batch, row, what was measured) over many batches, in order.
+
+        On a GPU the next batch is queued before the last one is fetched, so that the device never
+        waits for Python.
+        """
+        waiting: tuple[int, list[_Piece]] | None = None
+        for number, rows in enumerate(batches):
+            if not self.is_queued:
+                for place, measured in self.run(rows, wants):
+                    yield number, place, measured
+                continue
+            queued = self._queue(rows, wants)
+            if waiting is not None:
+                yield from _fetch(*waiting)
+            waiting = number, queued
+        if waiting is not None:
+            yield from _fetch(*waiting)
+
+    def _queue(self, rows: Sequence[Rendered], wants: PassRequest) -> list["_Piece"]:
+        """Queue a batch, in halves where it does not fit."""
+        asked = BatchWants(wants.head, wants.pooled, wants.nll, self.fused)
+        pieces: list[_Piece] = []
+        pending = [(0, len(rows))]
+        while pending:
+            start, stop = pending.pop()
+            part = rows[start:stop]
+            work = partial(launch, self.model, part, asked, packed=self.packed)
+            results = self._attempt(work)
+            if results is None and stop - start > 1:
+                self.n_split += len(rows) if stop - start == len(rows) else 0
+                middle = (start + stop) // 2
+                pending += [(middle, stop), (start, middle)]
+            else:
+                pieces.append(_Piece(start, part, results))
+        return pieces
 
     def run(
         self, rows: Sequence[Rendered], wants: PassRequest
     ) -> Iterator[tuple[int, Measured | None]]:
         """Yield (row, what was measured) in order; None for a row that alone exceeds the memory."""
+        if self.is_queued:
+            yield from ((place, one) for _, place, one in _fetch(0, self._queue(rows, wants)))
+            return
         pending = [(0, len(rows))]
         while pending:
             start, stop = pending.pop()
-            measured = self._try(rows[start:stop], wants)
+            part = rows[start:stop]
+            measured = self._attempt(partial(self._batch, part, wants))
             if measured is not None:
                 yield from enumerate(measured, start)
             elif stop - start == 1:
@@ -112,10 +174,11 @@ class Forward:
                 middle = (start + stop) // 2
                 pending += [(middle, stop), (start, middle)]
 
-    def _try(self, rows: Sequence[Rendered], wants: PassRequest) -> list[Measured] | None:
+    def _attempt(self, work: Callable[[], T]) -> T | None:
+        """Return what some work returns, None where it does not fit in memory."""
         try:
             with torch.inference_mode():
-                return self._batch(rows, wants)
+                return work()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -158,6 +221,41 @@ class Forward:
             wants.head,
         )
         return _to_cpu(found)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """Rows of a batch that were queued together; without results, a row that does not fit."""
+
+    start: int
+    rows: Sequence[Rendered]
+    results: DeviceResults | None
+
+
+def _fetch(number: int, pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, Measured | None]]:
+    """Yield (batch, row, what was measured) of a queued batch, once it is done."""
+    for piece in pieces:
+        if piece.results is None:
+            yield number, piece.start, None
+            continue
+        columns = piece.results.wait()
+        norms = [with_end for with_end in (False, True) if f"norm {with_end}" in columns]
+        cuts = np.cumsum(piece.results.batch.counts)
+        for place, row in enumerate(piece.rows):
+            mine = slice(cuts[place] - len(row.targets), cuts[place])
+            yield (
+                number,
+                piece.start + place,
+                Measured(
+                    row,
+                    columns["nll"][mine] if "nll" in columns else np.full(len(row.targets), np.nan),
+                    columns["entropy"][mine] if "entropy" in columns else None,
+                    columns["inner"][mine] if "inner" in columns else None,
+                    {with_end: float(columns[f"norm {with_end}"][place]) for with_end in norms},
+                    {stat: columns[str(stat)][place] for stat in _POOLED if str(stat) in columns},
+                ),
+            )
 
 
 def pool(hidden: Tensor, lengths: Sequence[int], stat: Stat) -> Tensor:

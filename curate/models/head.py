@@ -246,8 +246,7 @@ def _long_example(
         logits = head.finish(raw, block)
         residual = (logits - lse[:, None]).exp_()
         at = targets - low
-        rows = ((at >= 0) & (at < raw.shape[1])).nonzero().squeeze(1)
-        residual[rows, at[rows]] = torch.expm1(-nll[rows])
+        _set_targets(residual, at, torch.expm1(-nll))
         residual = residual * head.slope(logits)
         inner += (residual * raw).sum(dim=1, dtype=torch.float64)
         norm.add(residual)
@@ -255,6 +254,18 @@ def _long_example(
         assert spread is not None
         inner = nll.double() - spread.double()
     return HeadStats(nll, spread, inner, norm.finish())
+
+
+def _set_targets(residual: Tensor, at: Tensor, values: Tensor) -> None:
+    """Write one value into each row whose target lies in this block of the vocabulary."""
+    if not residual.is_cuda:
+        rows = ((at >= 0) & (at < residual.shape[1])).nonzero().squeeze(1)
+        residual[rows, at[rows]] = values[rows]
+        return
+    inside = (at >= 0) & (at < residual.shape[1])  # no list of rows: its length would be waited for
+    column = at.clamp(0, residual.shape[1] - 1)[:, None]
+    kept = torch.where(inside, values, residual.gather(1, column).squeeze(1))
+    residual.scatter_(1, column, kept[:, None])
 
 
 @final
@@ -287,6 +298,13 @@ class _GradientNorm:
             self.gram = block if self.gram is None else self.gram + block
             return
         for with_end, keep in self.keeps.items():
+            if (
+                residual.is_cuda
+            ):  # zeros instead of a choice of rows, whose number would be waited for
+                kept = residual * keep[:, None]
+                part = (kept.T @ self.hidden).double().square().sum()
+                self.direct[with_end] = self.direct.get(with_end, torch.zeros_like(part)) + part
+                continue
             part = (residual[keep].T @ self.hidden[keep]).double().square().sum()
             self.direct[with_end] = self.direct.get(with_end, torch.zeros_like(part)) + part
 
@@ -296,4 +314,9 @@ class _GradientNorm:
             return self.direct
         assert self.gram is not None
         full = self.gram * (self.hidden @ self.hidden.T).double()
+        if full.is_cuda:
+            weights = {with_end: keep.double() for with_end, keep in self.keeps.items()}
+            return {
+                with_end: (full * one[:, None] * one).sum() for with_end, one in weights.items()
+            }
         return {with_end: full[keep][:, keep].sum() for with_end, keep in self.keeps.items()}

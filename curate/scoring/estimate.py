@@ -19,9 +19,10 @@ from curate.models.load import load_tokenizer, resolve_device
 from curate.models.render import Renderer
 from curate.scoring.executors.local import devices_for
 from curate.scoring.options import ScoringOptions
-from curate.scoring.passes import WorkerPass, read_examples
+from curate.scoring.passes import WorkerPass
 from curate.scoring.plan import Pass, plan_passes, unify
 from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
+from curate.scoring.windows import read_examples
 
 if TYPE_CHECKING:
     from curate.store import Shard, Store

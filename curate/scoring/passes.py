@@ -1,6 +1,5 @@
 """Run one shard through one pass, in a worker: stream, render, batch, forward, reduce, tabulate."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.contracts import (
     FAILURE,
@@ -33,35 +30,19 @@ from curate.scoring.inputs import Inputs
 from curate.scoring.outcome import INPUT_FAILED
 from curate.scoring.plan import Pass, PassMember
 from curate.scoring.scope import ids_in
+from curate.scoring.windows import WINDOW, Window, ahead, read_examples, windows
 from curate.store.parts import part_schema
 
 if TYPE_CHECKING:
-    from curate.models.forward import PassRequest
+    from curate.models.load import LoadedModel
     from curate.models.render import Rendered
 
-TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
 ROW_BLOCK: Final = 256  # examples given to a row scorer together: part of what decides its bits
 NON_FINITE: Final = "non_finite"
 
 _EXTRA: Final = (FAILURE, TOKENS_RUN)  # columns a row scorer may return beside its outputs
 
 Part = tuple[pa.Table, Mapping[str, Any]]
-
-
-def read_examples(
-    path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
-) -> Iterator[list[Example]]:
-    """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
-    for batch in pq.ParquetFile(path).iter_batches(block, columns=["id", "messages", "tools"]):
-        if only is not None:
-            batch = batch.filter(pc.is_in(batch.column("id"), only))
-        if len(batch) == 0:
-            continue
-        columns = (batch.column(name).to_pylist() for name in ("id", "messages", "tools"))
-        yield [
-            Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
-            for i, m, t in zip(*columns, strict=True)
-        ]
 
 
 @final
@@ -72,44 +53,72 @@ class ForwardPass:
     depend on which other scorers ride along, nor on the worker: on a CPU, one thread computes.
     """
 
-    def __init__(self, spec: Pass, device: str) -> None:
+    def __init__(self, spec: Pass, device: str, model: "LoadedModel | None" = None) -> None:
         from curate.models.forward import Forward
         from curate.models.load import load_model
+        from curate.models.packing import FLASH_DTYPES, packing_flaw
         from curate.models.render import Renderer
 
-        assert spec.model is not None
-        with _one_thread(device):
-            self.model = load_model(spec.model, device, spec.dtype)
+        if model is None:
+            assert spec.model is not None
+            with _one_thread(device):
+                model = load_model(spec.model, device, spec.dtype)
+        self.model = model
         self.spec = spec
         self.only = _only(spec)
-        self.renderer = Renderer(self.model.tokenizer, spec.model.max_length)
-        self._forward = Forward(self.model)
+        self.renderer = Renderer(model.tokenizer, model.resolved.max_length)
+        self.padded_because = "rows are padded on a CPU"
+        if device.startswith("cuda"):
+            no_kernel = (
+                None if model.head.weight.dtype in FLASH_DTYPES else f"{model.dtype} has none"
+            )
+            self.padded_because = no_kernel or packing_flaw(model) or ""
+        self._forward = Forward(model, packed=not self.padded_because)
+        self.window = WINDOW if self._forward.is_queued else None
 
     def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
         """Return, by score set id, the part of one shard and the facts of its run.
 
+        On a GPU the next examples are rendered while a window of them runs.
         Raises `ScoreError` when a scorer breaks its contract; an example that cannot be scored
         gets a failure with its reason instead.
         """
-        began = time.perf_counter()
         ids: list[str] = []
-        rendered: dict[Rendering, list[Rendered | str]] = {r: [] for r in self.spec.renderings}
-        for examples in read_examples(shard, only=self.only):
-            ids += [example.id for example in examples]
-            for rendering, rows in rendered.items():
-                rows += self.renderer.render(examples, rendering)
-        collected = [_Collected(ride, shard.stem, len(ids)) for ride in self.spec.rides]
-        reading_s = (time.perf_counter() - began) / len(collected)
-        for rendering in self.spec.renderings:
-            with _one_thread(self.model.device):
-                self._run_rendering(rendering, rendered.pop(rendering), ids, collected)
-        return {one.ride.set_id: one.part(ids, self.model.device, reading_s) for one in collected}
+        reading_s = 0.0
+        collected = [_Collected(ride, shard.stem) for ride in self.spec.rides]
+        for window in self._windows(shard):
+            ids += window.ids
+            reading_s += window.read_s
+            for rendering in self.spec.renderings:
+                with _one_thread(self.model.device):
+                    self._run_rendering(
+                        rendering,
+                        window.rendered.pop(rendering),
+                        window.ids,
+                        window.first,
+                        collected,
+                    )
+        facts = self._facts()
+        share = reading_s / len(collected)
+        return {one.ride.set_id: one.part(ids, facts, share) for one in collected}
+
+    def _windows(self, shard: Path) -> Iterator[Window]:
+        found = windows(self.renderer, self.spec.renderings, shard, self.only, size=self.window)
+        return ahead(found) if self.window is not None else found
+
+    def _facts(self) -> dict[str, Any]:
+        device = self.model.device
+        if not self._forward.is_queued:
+            return {"device": device}
+        packing = f"padded: {self.padded_because}" if self.padded_because else "packed"
+        return {"device": device, "rows": packing}
 
     def _run_rendering(
         self,
         rendering: Rendering,
         rows: Sequence["Rendered | str"],
         ids: Sequence[str],
+        first: int,
         collected: Sequence["_Collected"],
     ) -> None:
         from curate.models.forward import PassRequest
@@ -118,35 +127,30 @@ class ForwardPass:
         riders = [one for one in collected if rendering in one.segment_names]
         wants = PassRequest.of([one.scorer for one in riders])
         lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows, first):
             if isinstance(row, str):
                 for one in riders:
                     one.fail(number, row)
         split_before = self._forward.n_split
-        for batch in plan_batches(lengths, ids, self.spec.batch_tokens):
-            self._run_batch(rendering, batch.tolist(), rows, wants, riders)
+        plan = plan_batches(lengths, ids, self.spec.batch_tokens, packed=self._forward.packed)
+        batches = [batch.tolist() for batch in plan]
+        found = self._forward.run_all(
+            ([row for n in batch if not isinstance(row := rows[n], str)] for batch in batches),
+            wants,
+        )
+        norm = self.model.head_weight_sq_norm if wants.head.grams else None
+        for number, place, measured in found:
+            for one in riders:
+                if measured is None:
+                    one.fail(first + batches[number][place], OUT_OF_MEMORY)
+                    continue
+                needs_norm = bool(one.scorer.score_end in wants.head.grams)
+                stats = measured.stats(one.scorer, norm if needs_norm else None)
+                one.add(first + batches[number][place], rendering, stats)
         for one in riders:
             one.tokens += int(lengths.sum())
             one.n_split += self._forward.n_split - split_before
             one.wall_s += (time.perf_counter() - began) / len(riders)
-
-    def _run_batch(
-        self,
-        rendering: Rendering,
-        batch: Sequence[int],
-        rows: Sequence["Rendered | str"],
-        wants: "PassRequest",
-        riders: Sequence["_Collected"],
-    ) -> None:
-        good = [row for number in batch if not isinstance(row := rows[number], str)]
-        for place, measured in self._forward.run(good, wants):
-            for one in riders:
-                if measured is None:
-                    one.fail(batch[place], OUT_OF_MEMORY)
-                    continue
-                needs_norm = bool(one.scorer.score_end in wants.head.grams)
-                norm = self.model.head_weight_sq_norm if needs_norm else None
-                one.add(batch[place], rendering, measured.stats(one.scorer, norm))
 
 
 @final
@@ -156,7 +160,6 @@ class _Collected:
 
     ride: PassMember
     shard: str
-    n_examples: int
     rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     waiting: dict[int, dict[str, SegmentStats]] = field(default_factory=dict)
@@ -207,15 +210,14 @@ class _Collected:
         else:
             self.fail(row, NON_FINITE)
 
-    def part(self, ids: Sequence[str], device: str, extra_s: float) -> Part:
+    def part(self, ids: Sequence[str], facts: Mapping[str, Any], extra_s: float) -> Part:
         table = _table(ids, self.rows, self.failures, self.scorer.outputs)
-        facts = {
+        spent = {
             "tokens": self.tokens,
             "wall_s": self.wall_s + extra_s,
-            "device": device,
             "n_oom_split": self.n_split,
         }
-        return table, facts
+        return table, {**facts, **spent}
 
 
 @final

@@ -24,7 +24,7 @@ HEAVY = (
     "torch", "transformers", "faiss", "ray", "duckdb", "polars", "pyarrow", "datasets", "sklearn",
     "pandas", "scipy", "sentence_transformers", "accelerate", "peft",
 )  # fmt: skip
-COMES_WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers"}
+COMES_WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers", "triton": "torch"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
 FOR_SELECTORS = {
     "curate", "curate.algorithms.cluster_count", "curate.algorithms.cluster_draw", "curate.algorithms.kmeans",

@@ -145,7 +145,7 @@ class PointWork:
         return folder / f"{shard.shard_id}.parquet"
 
     def _measure(self, shard: "Shard", model: "TrainedModel") -> tuple[pa.Table, int]:
-        from curate.scoring.passes import read_examples
+        from curate.scoring.windows import read_examples
         from curate.train.evaluate import evaluating, response_nll
 
         ids: list[str] = []

@@ -18,8 +18,9 @@ from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
-from curate.scoring.passes import WorkerPass, read_examples
+from curate.scoring.passes import WorkerPass
 from curate.scoring.plan import Pass, PassMember
+from curate.scoring.windows import read_examples
 
 TEXTS = [
     ("name a colour", "blue"),

@@ -1,0 +1,216 @@
+"""Rows end to end without padding: attention with explicit boundaries, and the check that it is exact."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from curate.models.load import LoadedModel
+
+ATTENTION: Final = "curate_packed"  # what transformers knows our attention by
+FLASH_DTYPES: Final = (torch.bfloat16, torch.float16)
+FLASH_HEAD_DIM: Final = 256
+PROBE_LENGTHS: Final = (7, 16, 1, 12)
+PACKED_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 5e-2, "float64": 1e-9}  # of the largest
+
+_UNKNOWN: Final = ("softcap", "s_aux", "position_bias", "sinks")  # what would change the numbers
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Boundaries:
+    """Where rows that lie end to end begin and stop.
+
+    Parameters
+    ----------
+    starts
+        First token of each row and the end of the last, (rows + 1,), int32, on the device.
+    lengths
+        Tokens of each row, on the host.
+    """
+
+    starts: Tensor
+    lengths: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(self.lengths)
+
+
+_ROWS: ContextVar[Boundaries | None] = ContextVar("packed rows", default=None)
+
+
+class PackingError(RuntimeError):
+    """Attention that cannot be computed on packed rows."""
+
+
+@contextmanager
+def packed_attention(backbone: nn.Module, rows: Boundaries) -> Iterator[None]:
+    """Let every attention layer of a backbone see only the row a token belongs to."""
+    config: Any = backbone.config
+    before = config._attn_implementation
+    _register()
+    token = _ROWS.set(rows)
+    config._attn_implementation = ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        _ROWS.reset(token)
+
+
+def packed_hidden(backbone: nn.Module, ids: Tensor, positions: Tensor, rows: Boundaries) -> Tensor:
+    """Return the final hidden states, (tokens, dim), of rows that lie end to end.
+
+    Parameters
+    ----------
+    backbone
+        A decoder without its head.
+    ids, positions
+        Token ids, and the place of each token in its row, (tokens,).
+    rows
+        Where each row begins.
+    """
+    with packed_attention(backbone, rows):
+        output = backbone(input_ids=ids[None], position_ids=positions[None], use_cache=False)
+    states: Tensor = output.last_hidden_state[0]
+    return states
+
+
+def _register() -> None:
+    from transformers import AttentionInterface
+
+    if ATTENTION not in AttentionInterface._global_mapping:
+        AttentionInterface.register(ATTENTION, _attention)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attend within rows: (1, heads, tokens, dim) in, (1, tokens, heads, dim) out."""
+    rows = _ROWS.get()
+    changed = [name for name in _UNKNOWN if options.get(name) is not None]
+    if rows is None or attention_mask is not None or changed or len(query) != 1:
+        what = f"with {changed[0]}" if changed else "of this shape"
+        raise PackingError(f"attention {what} cannot be computed on packed rows")
+    run = _flash if query.is_cuda and query.dtype in FLASH_DTYPES else _row_by_row
+    return run(query, key, value, rows, scaling, sliding_window), None
+
+
+def _flash(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rows: Boundaries,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """Run the flash kernel torch brings, all rows in one launch; it reads grouped keys as they are."""
+    q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
+    output: Tensor = torch.ops.aten._flash_attention_forward(
+        q, k, v, rows.starts, rows.starts, rows.longest, rows.longest, 0.0, True, False,
+        scale=scaling, window_size_left=None if window is None else window - 1,
+        window_size_right=None if window is None else 0,
+    )[0]  # fmt: skip
+    return output[None]
+
+
+def _row_by_row(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rows: Boundaries,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """Attend row by row: for float32, for the CPU, and as the reference of the kernel."""
+    group = query.shape[1] // key.shape[1]
+    if group > 1:
+        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    lengths = list(rows.lengths)
+    pieces = zip(*(torch.split(one, lengths, dim=2) for one in (query, key, value)), strict=True)
+    done = []
+    for (q, k, v), n in zip(pieces, lengths, strict=True):
+        mask = None
+        if window is not None and n > window:
+            apart = torch.arange(n, device=q.device)
+            apart = apart[:, None] - apart[None]
+            mask = (apart >= 0) & (apart < window)
+        done.append(
+            nn.functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling
+            )
+        )
+    return torch.cat(done, dim=2).transpose(1, 2)
+
+
+# The check ---------------------------------------------------------------------------------------
+
+
+def packing_flaw(model: "LoadedModel") -> str | None:
+    """Return why a loaded model cannot run packed rows exactly, or None if it can.
+
+    Runs a few short made-up rows: packed they must be what they are padded, and no row may change
+    with the row before it or with its own later tokens. Costs four small forward passes.
+    """
+    try:
+        with torch.inference_mode():
+            return _compare(model)
+    except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        if _is_of_the_device(error):
+            raise
+        return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _compare(model: "LoadedModel") -> str | None:
+    device, n_ids = model.device, len(model.head.weight)
+    ids = torch.arange(sum(PROBE_LENGTHS), device=device) * 37 % n_ids
+    padded = torch.zeros((len(PROBE_LENGTHS), max(PROBE_LENGTHS)), dtype=torch.int64, device=device)
+    pieces = torch.split(ids, list(PROBE_LENGTHS))
+    for number, piece in enumerate(pieces):
+        padded[number, : len(piece)] = piece
+    wide = model.hidden(padded)
+    wanted = torch.cat([wide[n, : len(piece)] for n, piece in enumerate(pieces)])
+    found = _run(model, ids)
+    apart = float((found - wanted).abs().max() / wanted.abs().max())
+    if not apart <= PACKED_TOLERANCE[model.dtype]:
+        return f"packed rows differ from padded ones by {apart:.1e} of the largest value"
+    other = ids.clone()
+    first, second = PROBE_LENGTHS[0], sum(PROBE_LENGTHS[:2])
+    other[:first] = (other[:first] + 11) % n_ids
+    if not torch.equal(_run(model, other)[first:], found[first:]):
+        return "a row changes with the row before it"
+    other = ids.clone()
+    other[second - 1] = (other[second - 1] + 11) % n_ids
+    if not torch.equal(_run(model, other)[: second - 1], found[: second - 1]):
+        return "a token changes with the one after it"
+    return None
+
+
+def _run(model: "LoadedModel", ids: Tensor) -> Tensor:
+    positions = torch.cat([torch.arange(n, device=ids.device) for n in PROBE_LENGTHS])
+    return packed_hidden(model.backbone, ids, positions, boundaries(PROBE_LENGTHS, ids.device))
+
+
+def boundaries(lengths: Sequence[int], device: torch.device) -> Boundaries:
+    """Return the boundaries of rows of some lengths; copies to the device, which waits for it."""
+    starts = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    return Boundaries(starts.to(device), tuple(lengths))
+
+
+def _is_of_the_device(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "CUDA error" in str(error)

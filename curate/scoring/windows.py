@@ -1,0 +1,129 @@
+"""The examples of a shard, rendered: at once, or window by window while the device works."""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar, final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.contracts import Example, Rendering
+
+if TYPE_CHECKING:
+    from curate.models.render import Rendered, Renderer
+
+T = TypeVar("T")
+TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
+WINDOW: Final = 1_024  # examples whose batches are planned together while others are rendered
+AHEAD: Final = 4  # windows that may wait for the device
+
+
+def read_examples(
+    path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
+) -> Iterator[list[Example]]:
+    """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
+    for batch in pq.ParquetFile(path).iter_batches(block, columns=["id", "messages", "tools"]):
+        if only is not None:
+            batch = batch.filter(pc.is_in(batch.column("id"), only))
+        if len(batch) == 0:
+            continue
+        columns = (batch.column(name).to_pylist() for name in ("id", "messages", "tools"))
+        yield [
+            Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
+            for i, m, t in zip(*columns, strict=True)
+        ]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Some examples of a shard in each rendering; an example that has none gives its reason.
+
+    ``first`` is the place of the first one in the shard, ``read_s`` the seconds this took.
+    """
+
+    first: int
+    ids: list[str]
+    rendered: "dict[Rendering, list[Rendered | str]]"
+    read_s: float
+
+
+def windows(
+    renderer: "Renderer",
+    renderings: Sequence[Rendering],
+    shard: Path,
+    only: pa.Array | None = None,
+    *,
+    size: int | None = None,
+) -> Iterator[Window]:
+    """Yield a shard in windows of at least ``size`` examples; all of it at once by default.
+
+    Where the cuts lie depends on the shard and ``size`` alone.
+    """
+    began = time.perf_counter()
+    first = 0
+    ids: list[str] = []
+    rendered: dict[Rendering, list[Rendered | str]] = {one: [] for one in renderings}
+    for examples in read_examples(shard, only=only):
+        ids += [example.id for example in examples]
+        for rendering, rows in rendered.items():
+            rows += renderer.render(examples, rendering)
+        if size is not None and len(ids) >= size:
+            yield Window(first, ids, rendered, time.perf_counter() - began)
+            began, first = time.perf_counter(), first + len(ids)
+            ids, rendered = [], {one: [] for one in renderings}
+    if ids or not first:
+        yield Window(first, ids, rendered, time.perf_counter() - began)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: BaseException
+
+
+_END: Final = object()
+
+
+def ahead(items: Iterator[T], n: int = AHEAD) -> Iterator[T]:
+    """Yield what another iterator yields, made in a thread that keeps up to ``n`` items ready.
+
+    An error in the thread is raised here. The thread ends when this iterator does.
+    """
+    ready: queue.Queue[object] = queue.Queue(n)
+    stopped = threading.Event()
+
+    def put(item: object) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(_END)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            put(_Failed(error))
+
+    thread = threading.Thread(target=work, name="rendering", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not _END:
+            if isinstance(item, _Failed):
+                raise item.error
+            yield item  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()
