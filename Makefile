@@ -12,10 +12,10 @@ COMPAT := .venv-compat
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit gpu bench docs golden compat clean
+.PHONY: help demo test lint types unit gpu bench bench-gpu docs golden compat clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
 
 define require_python
 	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -55,6 +55,9 @@ gpu: $(VENV)/.stamp  ## the tests that need a CUDA device
 
 bench: $(VENV)/.stamp  ## speed and memory, as ratios
 	$(RUN) jobs/bench
+
+bench-gpu: $(VENV)/.stamp  ## what a GPU makes of the pass, in five minutes
+	$(RUN) jobs/bench --device cuda
 
 docs: $(VENV)/.stamp  ## write the generated parts of the documentation
 	$(RUN) jobs/docs.py

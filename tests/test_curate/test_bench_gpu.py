@@ -1,0 +1,86 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.bench.gpu.bench import Bench, LineTimeoutError, Measurement, at_most
+from jobs.bench.gpu.lines import LIMITS, LINES, measure
+from jobs.bench.gpu.shapes import SHAPES, random_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+ABSENT = ("duckdb", "polars", "faiss", "datasets", "trl", "beartype", "flaml")
+
+
+def test_every_line_runs_on_a_cpu_without_the_packages_a_gpu_machine_lacks(tmp_path):
+    block = f"import sys\nfor name in {ABSENT!r}: sys.modules[name] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(block)
+    path = os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "selectors")])
+    done = subprocess.run(
+        [sys.executable, "jobs/bench", "--device", "cpu", "--tiny", "--out", str(tmp_path)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    document = json.loads((tmp_path / "gpu.json").read_text())
+    failed = [one for one in document["measurements"] if one["error"]]
+    assert done.returncode == 0 and not failed, f"{failed}\n{done.stderr[-2000:]}"
+    lines = {one["line"].split()[0] for one in document["measurements"]}
+    assert lines == {
+        "peak", "pass", "profile", "head", "agreement", "choices", "rendering",
+    }  # fmt: skip
+    agreement = [one for one in document["measurements"] if one["line"] == "agreement"]
+    float32 = [one["values"] for one in agreement if one["variant"].startswith("float32")]
+    assert len(float32) == 2 and all(max(values.values()) < 1e-4 for values in float32)
+    assert "log-normal" in document["notes"][0] and document["machine"]["device"] == "cpu"
+    assert (tmp_path / "gpu-profile.txt").stat().st_size > 1000
+
+
+def test_a_line_that_fails_or_takes_too_long_is_recorded_and_the_next_one_runs(
+    monkeypatch, tmp_path
+):
+    def broken(_):
+        yield Measurement("broken", "first", {"x": 1.0})
+        raise RuntimeError("no such kernel")
+
+    def endless(_):
+        while True:
+            pass
+        yield
+
+    def fine(_):
+        yield Measurement("fine", "only", {"x": 2.0})
+
+    monkeypatch.setattr(
+        "jobs.bench.gpu.lines.LINES", {"broken": broken, "endless": endless, "fine": fine}
+    )
+    monkeypatch.setattr("jobs.bench.gpu.lines.LIMITS", {"broken": 5, "endless": 0.2, "fine": 5})
+    found = []
+    measure(Bench("cpu", True, tmp_path), ["broken", "endless", "fine"], float("inf"), found.append)
+    assert [(one.line, one.error) for one in found] == [
+        ("broken", None),
+        ("broken", "RuntimeError: no such kernel"),
+        ("endless", "the rest is not measured: took longer than 0 s"),
+        ("fine", None),
+    ]
+    measure(Bench("cpu", True, tmp_path), ["fine"], 0.0, found.append)
+    assert found[-1].error == "not measured: the time was over"
+
+
+def test_a_time_limit_is_taken_back():
+    with pytest.raises(LineTimeoutError, match="took longer"), at_most(0.05):
+        while True:
+            pass
+    with at_most(60):
+        pass
+
+
+def test_every_line_has_a_limit_and_shapes_count_what_qwen_has():
+    assert set(LIMITS) == set(LINES)
+    millions = {name: shape.weights / 1e6 for name, shape in SHAPES.items()}
+    assert millions == pytest.approx({"0.5B": 357.8, "1.5B": 1310.1, "7B": 6525.3}, rel=2e-3)
+    rows = random_rows(SHAPES["0.5B"], 4000)
+    lengths = sorted(len(row.ids) for row in rows)
+    assert lengths[2000] == pytest.approx(98, abs=6) and lengths[3800] == pytest.approx(
+        352, rel=0.1
+    )
