@@ -5,11 +5,16 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
+TESTS := $(RUN) -m pytest -n auto --dist worksteal
 COMPAT := .venv-compat
 
 # A thread that waits gives its core away; by default it spins, which on a busy machine takes longer
 # than the work itself.
 export OMP_WAIT_POLICY ?= PASSIVE
+
+# The tests start some hundred processes: without compiled files each compiles the package again,
+# and pytest rewrites every assertion again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types unit gpu bench bench-gpu docs golden compat clean
@@ -36,7 +41,8 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 demo: $(VENV)/.stamp  ## pool, tiny model, scores, three methods and what each kept
 	$(VENV)/bin/curate demo
 
-test: lint types unit  ## lint, types, then every test that needs no GPU
+test: lint types  ## lint, types, then every test that needs no GPU
+	$(TESTS) -m "not gpu"
 
 # Lint comes first: rule A005 finds a module that shadows the standard library without importing it.
 lint: $(VENV)/.stamp  ## ruff, rules and format, then the layers of curate
@@ -47,8 +53,8 @@ lint: $(VENV)/.stamp  ## ruff, rules and format, then the layers of curate
 types: $(VENV)/.stamp  ## mypy --strict
 	$(RUN) -m mypy
 
-unit: $(VENV)/.stamp  ## the tests alone
-	$(RUN) -m pytest -m "not gpu" -n auto --dist worksteal
+unit: $(VENV)/.stamp  ## the tests alone, without the slow ones
+	$(TESTS) -m "not gpu and not slow"
 
 gpu: $(VENV)/.stamp  ## the tests that need a CUDA device
 	$(RUN) -m pytest -m gpu

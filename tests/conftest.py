@@ -2,10 +2,11 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would need the network fails, wherever it runs
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # worker processes are forked and spawned in tests
@@ -13,6 +14,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads leave the
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+
+
+class DoctestsWhereWritten:
+    """Look for doctests only in files that hold a prompt: the others need not be imported."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(
+        self, file_path: Path
+    ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        collectors = yield
+        if not any(isinstance(collector, DoctestModule) for collector in collectors):
+            return collectors
+        if ">>> " in file_path.read_text(encoding="utf-8"):
+            return collectors
+        return [each for each in collectors if not isinstance(each, DoctestModule)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what holds for every folder, not only for this one."""
+    config.pluginmanager.register(DoctestsWhereWritten())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,4 @@
 import pytest
-from transformers import AutoTokenizer
 
 from curate.errors import ConfigError, ExampleFailure, ModelError
 from curate.models.prompts import Prompter
@@ -9,6 +8,8 @@ ASKED = ({"role": "system", "content": "be brief"}, {"role": "user", "content": 
 
 @pytest.fixture(scope="module")
 def tokenizer(tiny_tokenizer):
+    from transformers import AutoTokenizer
+
     return AutoTokenizer.from_pretrained(tiny_tokenizer)
 
 
@@ -45,7 +46,7 @@ def test_what_cannot_be_written_fails(tokenizer):
 def test_templates_that_do_not_exist_are_errors(tokenizer, tiny_tokenizer):
     with pytest.raises(ConfigError, match="no template 'plane'; did you mean 'plain'"):
         Prompter(tokenizer, "plane")
-    bare = AutoTokenizer.from_pretrained(tiny_tokenizer)
+    bare = type(tokenizer).from_pretrained(tiny_tokenizer)
     bare.chat_template = None
     with pytest.raises(ModelError, match="has no chat template"):
         Prompter(bare, "chat")

@@ -4,7 +4,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ModelError
@@ -39,6 +38,8 @@ def one_thread():
 
 def make(name: str, settings: dict, source, folder):
     """Write a random model of an architecture, every weight away from 0 and 1."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     shutil.copytree(source, folder)
     sizes = {
         "vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -60,6 +61,8 @@ def make(name: str, settings: dict, source, folder):
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def model(request, tiny_model, tmp_path_factory):
+    from transformers import AutoModelForCausalLM
+
     folder = tmp_path_factory.mktemp("layers") / "copy"
     make(request.param.split()[0], ARCHITECTURES[request.param], tiny_model, folder)
     own = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64).eval()

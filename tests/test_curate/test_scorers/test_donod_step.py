@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from curate.models.forward import Forward, PassRequest
 from curate.models.load import load_model, resolve_model
@@ -38,6 +37,8 @@ def one_thread():
 @pytest.fixture(scope="module", params=HEADS)
 def model(request, tiny_model, tmp_path_factory):
     """A random model whose head is of one kind, as the pass loads it and as transformers does."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     name, settings = HEADS[request.param]
     folder = tmp_path_factory.mktemp("model") / "copy"
     shutil.copytree(tiny_model, folder)

@@ -3,7 +3,6 @@
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from curate.errors import ConfigError
 from jobs.compare.noise_auroc import auroc, interval, plant, spearman
@@ -34,6 +33,8 @@ def test_equal_responses_cannot_be_swapped():
 
 
 def test_the_area_is_that_of_the_library_with_ties_and_weights():
+    from sklearn.metrics import roc_auc_score
+
     rng = np.random.default_rng(0)
     values = rng.integers(0, 9, size=200) / 8
     planted = rng.random(200) < 0.3

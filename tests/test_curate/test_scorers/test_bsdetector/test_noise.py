@@ -7,13 +7,12 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 from stub_decoder import StubDecoder
 from tiny_nli import save_tiny_nli
-from transformers import AutoTokenizer
 
 import curate as cu
 from curate.errors import BudgetError
+from curate.models.load import load_tokenizer
 
 SUM = re.compile(r"what is (\d+) plus (\d+)")
 SHOWN = re.compile(r"Proposed answer:\s*it is (\d+)")
@@ -71,7 +70,7 @@ def pool(tmp_path):
 @pytest.fixture
 def score(pool, roomy_model, tmp_path, monkeypatch):
     nli = str(save_tiny_nli(tmp_path / "nli"))
-    tokenizer = AutoTokenizer.from_pretrained(roomy_model)
+    tokenizer = load_tokenizer(str(roomy_model))
     monkeypatch.setattr("curate.models.nli.load_nli", lambda *rest: Literal())
 
     def run(skill, judgement):
@@ -85,9 +84,16 @@ def score(pool, roomy_model, tmp_path, monkeypatch):
     return run
 
 
+def area(found):
+    """Return the area under the ROC curve of confidence as a mark of the rows left as they were."""
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(~found["planted"], found["confidence"])
+
+
 def test_a_model_that_always_adds_right_finds_every_swapped_answer(pool, score):
     found = score(1.0, 1.0)
-    assert roc_auc_score(~found["planted"], found["confidence"]) == 1.0
+    assert area(found) == 1.0
     assert set(found["consistency"].round(6)) == {0.0, 1.0} and set(found["n_parsed"]) == {5}
     with pytest.raises(BudgetError, match="none of 60 confidences lies above their median"):
         pool.select("clear")  # 48 of 60 tie at 1
@@ -99,9 +105,9 @@ def test_a_model_that_always_adds_right_finds_every_swapped_answer(pool, score):
 
 def test_a_model_that_adds_right_now_and_then_finds_most(score):
     found = score(0.3, 0.6)
-    assert 0.75 < roc_auc_score(~found["planted"], found["confidence"]) < 1.0
+    assert 0.75 < area(found) < 1.0
 
 
 def test_a_model_that_cannot_add_is_confidently_wrong(score):
     found = score(0.0, 0.0)
-    assert roc_auc_score(~found["planted"], found["confidence"]) < 0.1
+    assert area(found) < 0.1
