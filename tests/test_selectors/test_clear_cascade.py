@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from driven import drive
 from tiny_nli import save_tiny_nli
 
 import curate as cu
-from curate import Budget, ConfigError, MissingColumnError, Result, Score, Select, Union
+from curate import Budget, ConfigError, MissingColumnError, Score, Select, Union
 from curate_selectors.clear_cascade import ClearCascade, band_of
 
 TOKENS = 10  # of every example of the made-up pool
@@ -14,21 +15,16 @@ TOKENS = 10  # of every example of the made-up pool
 
 def finish(procedure, budget=None, n=100, n_scored=None):
     """Run a procedure with made-up results on a pool of ``n`` examples; return steps and outcome."""
-    spent = None if budget is None else Budget.parse(budget)
-    run, steps, result = procedure.run(spent, 7), [], None
-    while True:
-        try:
-            step = run.send(result)
-        except StopIteration as ended:
-            return steps, ended.value
-        steps.append(step)
-        facts = {}
+
+    def facts_of(step, number):
         if isinstance(step, Select):
             k = kept(step, n, n_scored)
-            facts = {"n_pool": n, "n_eligible": n, "n_selected": k, "n_tokens": k * TOKENS}
+            return {"n_pool": n, "n_eligible": n, "n_selected": k, "n_tokens": k * TOKENS}
         if isinstance(step, Score):
-            facts = {"n_examples": 30 if step.within else n, "n_failed": 0, "tokens": 600}
-        result = Result(f"{type(step).__name__}-{len(steps)}", facts)
+            return {"n_examples": 30 if step.within else n, "n_failed": 0, "tokens": 600}
+        return {}
+
+    return drive(procedure, facts_of, budget)
 
 
 def kept(step, n, n_scored):

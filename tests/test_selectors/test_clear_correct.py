@@ -1,8 +1,9 @@
 """Auto-Correct: as a sequence of steps, from made-up results."""
 
 import pytest
+from driven import drive
 
-from curate import Budget, BudgetError, ConfigError, Generate, Judge, Result, Revise, Select, Train
+from curate import BudgetError, ConfigError, Generate, Judge, Revise, Select, Train
 from curate_selectors.clear_correct import ClearCorrect
 
 FACTS = {
@@ -15,15 +16,7 @@ FACTS = {
 
 def steps_of(procedure, budget=None, **facts):
     """Run a procedure with made-up results; return its steps and its outcome."""
-    run, steps, result = procedure.run(budget and Budget.parse(budget), 7), [], None
-    while True:
-        try:
-            step = run.send(result)
-        except StopIteration as finished:
-            return steps, finished.value
-        steps.append(step)
-        known = {**FACTS.get(type(step), {}), **facts}
-        result = Result(f"{type(step).__name__}-{len(steps)}", known)
+    return drive(procedure, lambda step, _: {**FACTS.get(type(step), {}), **facts}, budget)
 
 
 def test_filter_train_write_judge_revise():

@@ -6,9 +6,10 @@ import random
 
 import numpy as np
 import pytest
+from driven import drive
 
 import curate as cu
-from curate import Budget, BudgetError, ConfigError, Mean, Result, Score, Select, Train
+from curate import BudgetError, ConfigError, Mean, Score, Select, Train
 from curate.algorithms.linear_rules import read_rule
 from curate_selectors.instructmining_fit import InstructMiningFit
 
@@ -18,20 +19,16 @@ TWO = ("response_tokens", "mtld")
 def finish(procedure, losses=lambda mean: 2.0, seed=0):
     """Run a procedure with made-up means and losses of them; return its steps and outcome."""
     rng = np.random.default_rng(1)
-    run, steps, result, mean = procedure.run(Budget.parse("10"), seed), [], None, {}
-    while True:
-        try:
-            step = run.send(result)
-        except StopIteration as ended:
-            return steps, ended.value
-        steps.append(step)
-        facts = {}
+    mean = {}
+
+    def facts_of(step, number):
+        nonlocal mean
         if isinstance(step, Mean):
             mean = {name: float(rng.normal(50, 10)) for name in step.expressions}
-            facts = {"mean": mean}
-        if isinstance(step, Train):
-            facts = {"nll": losses(mean)}
-        result = Result(f"{type(step).__name__}-{len(steps)}", facts)
+            return {"mean": mean}
+        return {"nll": losses(mean)} if isinstance(step, Train) else {}
+
+    return drive(procedure, facts_of, "10", seed)
 
 
 def test_the_rule_has_the_planted_coefficients_in_their_own_units():

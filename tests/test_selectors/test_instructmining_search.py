@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from driven import drive
 
 import curate as cu
 from curate import (
@@ -12,7 +13,6 @@ from curate import (
     Mean,
     MissingPackageError,
     Need,
-    Result,
     Score,
     Select,
     Train,
@@ -28,25 +28,20 @@ SHORT = LinearRule(
 
 def finish(procedure, budget=None, n=40_000, loss=lambda size: (math.log(size / 900)) ** 2):
     """Run a procedure on a made-up pool with the loss of each size; return steps and outcome."""
-    spent = None if budget is None else Budget.parse(budget)
-    run, steps, result, size, mean = procedure.run(spent, 3), [], None, 0, 0.0
-    while True:
-        try:
-            step = run.send(result)
-        except StopIteration as ended:
-            return steps, ended.value
-        steps.append(step)
-        facts = {}
+    size, mean = 0, 0.0
+
+    def facts_of(step, number):
+        nonlocal size, mean
         if isinstance(step, Select):
             asked = Budget.parse(step.budget)
             size = int(asked.amount * (n if asked.unit == "share" else 1))
-            facts = {"n_pool": n, "n_eligible": n, "n_selected": size}
+            return {"n_pool": n, "n_eligible": n, "n_selected": size}
         if isinstance(step, Mean):
-            mean = float(len(steps))
-            facts = {"mean": dict.fromkeys(step.expressions, mean)}
-        if isinstance(step, Train):
-            facts = {"nll": 1 + loss(size) + mean / 100}
-        result = Result(f"{type(step).__name__}-{len(steps)}", facts)
+            mean = float(number)
+            return {"mean": dict.fromkeys(step.expressions, mean)}
+        return {"nll": 1 + loss(size) + mean / 100} if isinstance(step, Train) else {}
+
+    return drive(procedure, facts_of, budget, seed=3)
 
 
 def grid(**settings):

@@ -5,9 +5,10 @@ import random
 
 import numpy as np
 import pytest
+from driven import drive
 
 import curate as cu
-from curate import Budget, BudgetError, ConfigError, Evaluate, Result, Score, Select, Train, Union
+from curate import Budget, BudgetError, ConfigError, Evaluate, Score, Select, Train, Union
 from curate.algorithms.cluster_draw import update_weights
 from curate.errors import ProcedureError
 from curate_selectors.kmq_iterative import KMQIterative
@@ -19,19 +20,15 @@ SETTINGS = {
 
 def steps_of(procedure, budget, groups=None):
     """Run a procedure with made-up results, 1,000 examples in the pool; return its steps."""
-    run, steps, result = procedure.run(Budget.parse(budget), 7), [], None
-    while True:
-        try:
-            step = run.send(result)
-        except StopIteration:
-            return steps
-        steps.append(step)
-        facts = {"groups": groups or {"0": [5, 0.5], "1": [5, -0.5]}}
+
+    def facts_of(step, number):
         if isinstance(step, Select):
             asked = Budget.parse(step.budget)
             n = int(asked.amount * (1_000 if asked.unit == "share" else 1) + 1e-9)
-            facts = {"n_pool": 1_000, "n_selected": n, "n_tokens": n}
-        result = Result(f"{type(step).__name__}-{len(steps)}", facts)
+            return {"n_pool": 1_000, "n_selected": n, "n_tokens": n}
+        return {"groups": groups or {"0": [5, 0.5], "1": [5, -0.5]}}
+
+    return drive(procedure, facts_of, budget)[0]
 
 
 @pytest.mark.parametrize(

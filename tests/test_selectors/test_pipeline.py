@@ -1,6 +1,7 @@
 import pytest
+from driven import drive
 
-from curate.contracts import Budget, Outcome, Result, Select
+from curate.contracts import Budget, Outcome, Select
 from curate.errors import BudgetError, ConfigError
 from curate.registry import build, get_procedure
 
@@ -8,29 +9,23 @@ Pipeline = get_procedure("pipeline")
 
 
 def steps_of(pipeline, budget: str | None, seed: int = 0) -> tuple[list[Select], Outcome]:
-    run = pipeline.run(None if budget is None else Budget.parse(budget), seed)
-    steps = [next(run)]
-    while True:
-        try:
-            steps.append(run.send(Result(f"selection-{len(steps)}")))
-        except StopIteration as finished:
-            return steps, finished.value
+    return drive(pipeline, lambda step, number: {}, budget, seed)
 
 
 def test_each_stage_selects_inside_the_one_before():
     steps, outcome = steps_of(build(Pipeline, {"keep": "50%"}), "5%", seed=3)
     assert steps == [
         Select("perplexity", "50%", {}, None, 3),
-        Select("longest", "5%", {}, "selection-1", 3),
+        Select("longest", "5%", {}, "Select-1", 3),
     ]
-    assert outcome == Outcome("selection-2")
+    assert outcome == Outcome("Select-2")
 
 
 def test_shares_multiply_over_many_stages():
     stages = "random | perplexity(which=low) | longest | grape"
     steps, _ = steps_of(build(Pipeline, {"stages": stages, "keep": "50%"}), "100")
     assert [step.budget for step in steps] == ["50%", "25%", "12.5%", "100"]
-    assert [step.within for step in steps] == [None, "selection-1", "selection-2", "selection-3"]
+    assert [step.within for step in steps] == [None, "Select-1", "Select-2", "Select-3"]
     steps, _ = steps_of(build(Pipeline, {"stages": stages, "keep": "50%,10%,100%"}), "1%")
     assert [step.budget for step in steps] == ["50%", "5%", "5%", "1%"]
 
@@ -44,7 +39,7 @@ def test_stages_take_settings_in_brackets():
 
 def test_last_stage_may_have_a_size_of_its_own():
     steps, _ = steps_of(Pipeline("random | grape"), None)
-    assert steps[-1] == Select("grape", None, {}, "selection-1", 0)
+    assert steps[-1] == Select("grape", None, {}, "Select-1", 0)
     with pytest.raises(BudgetError, match="last stage of the pipeline, 'longest', needs a budget"):
         steps_of(Pipeline("random | longest"), None)
 
