@@ -1,4 +1,4 @@
-"""Score a fine-tuning pool once, keep the scores, select subsets with published methods.
+"""Score a fine-tuning pool once, select subsets with published methods, prove their worth.
 
 Importing this package loads nothing heavy: every public name is fetched at its first use.
 

@@ -1,22 +1,28 @@
 """Write the generated parts of the documentation; with --check, only say which are out of date."""
 
 import argparse
+import ast
+import configparser
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-BEGIN: Final = "<!-- methods:begin -->\n"
-END: Final = "<!-- methods:end -->\n"
 HELP: Final = "reports/cli-help.txt"
+NOT_PACKAGES: Final = {
+    "jobs/": "What you launch: recipes, benchmarks, generated documentation.",
+    "reports/": "Measured results, proofs on real data, notebooks.",
+    "docs/": "Pages on single subjects.",
+    "tests/": "Mirrors the packages: test_curate/, test_selectors/, test_jobs/.",
+}
 
 
 def main() -> int:
     """Write, or with ``--check`` compare; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if out of date")
     check = parser.parse_args().check
     stale = [(path, text) for path, text in generated() if not _is(path, text)]
     for path, text in stale:
@@ -34,22 +40,52 @@ def generated() -> Iterator[tuple[Path, str]]:
     """Yield every file with generated parts, and what its whole text should be."""
     from curate.registry import methods_overview, methods_table
 
-    for name, table in (
-        ("README.md", methods_overview()),
-        ("selectors/README.md", methods_table()),
-    ):
+    for name, parts in {
+        "README.md": {"methods": methods_overview(), "tree": tree(with_subfolders=False)},
+        "CONTRIBUTING.md": {"tree": tree(with_subfolders=True)},
+        "selectors/README.md": {"methods": methods_table()},
+    }.items():
         path = ROOT / name
-        yield path, replaced(path.read_text(encoding="utf-8"), table, name)
+        text = path.read_text(encoding="utf-8")
+        for part, generated_text in parts.items():
+            text = replaced(text, part, generated_text, name)
+        yield path, text
     yield ROOT / HELP, help_text()
 
 
-def replaced(text: str, table: str, name: str) -> str:
-    """Put the table between the two markers of a text; raise `ValueError` if they are not there."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{name} lacks the markers {BEGIN.strip()} and {END.strip()}; add both")
-    return f"{before}{begin}{table}{end}{after}"
+def replaced(text: str, part: str, generated_text: str, name: str) -> str:
+    """Put a generated text between the two markers of its part; `ValueError` if they are missing."""
+    begin, end = f"<!-- {part}:begin -->\n", f"<!-- {part}:end -->\n"
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
+        raise ValueError(f"{name} lacks the markers {begin.strip()} and {end.strip()}; add both")
+    return f"{before}{begin}{generated_text}{end}{after}"
+
+
+def tree(*, with_subfolders: bool) -> str:
+    """Return the annotated tree as a Markdown block: packages by layer, described by themselves."""
+    lines = [("curate/", _summary(ROOT / "curate"))]
+    for layer in layers():
+        path = ROOT.joinpath(*layer.split("."))
+        if path.is_dir():
+            lines += _folders(path, 1, with_subfolders=with_subfolders)
+        else:
+            lines.append((f"  {path.name}.py", _summary(path.with_suffix(".py"))))
+    selectors = ROOT / "selectors" / "curate_selectors"
+    lines.append(("selectors/curate_selectors/", _summary(selectors)))
+    lines += [(name, text) for name, text in NOT_PACKAGES.items() if (ROOT / name).is_dir()]
+    width = max(len(name) for name, _ in lines)
+    body = "\n".join(f"{name:{width}}  {text}" for name, text in lines)
+    return f"```text\n{body}\n```\n"
+
+
+def layers() -> Sequence[str]:
+    """Return the modules of ``curate`` from the top layer down, as ``.importlinter`` orders them."""
+    contract = configparser.ConfigParser()
+    contract.read(ROOT / ".importlinter", encoding="utf-8")
+    names = contract["importlinter:contract:layers"]["layers"].split()
+    return [name for name in names if name.startswith("curate.")]
 
 
 def help_text() -> str:
@@ -66,6 +102,26 @@ def help_text() -> str:
         lines = [line.rstrip() for line in result.output.strip().splitlines()]
         pages.append("\n".join([f"$ curate {' '.join([*words, '--help'])}", *lines]))
     return "\n\n".join(pages) + "\n"
+
+
+def _folders(path: Path, depth: int, *, with_subfolders: bool) -> Iterator[tuple[str, str]]:
+    """Yield a package and those inside it, each with its name indented and its summary."""
+    yield f"{'  ' * depth}{path.name}/", _summary(path)
+    if with_subfolders:
+        for inner in sorted(path.iterdir()):
+            if (inner / "__init__.py").is_file():
+                yield from _folders(inner, depth + 1, with_subfolders=True)
+
+
+def _summary(path: Path) -> str:
+    """Return the first line of the docstring of a module or package."""
+    source = path / "__init__.py" if path.is_dir() else path
+    documented = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8")))
+    if not documented:
+        raise ValueError(
+            f"{source.relative_to(ROOT)} has no docstring; say in a line what it holds"
+        )
+    return documented.splitlines()[0]
 
 
 def _is(path: Path, text: str) -> bool:

@@ -62,6 +62,25 @@ def test_every_method_is_in_the_tables(name: str) -> None:
         assert f"| `{name}` |" in (ROOT / page).read_text(encoding="utf-8")
 
 
+def test_the_way_of_a_row_names_commands_and_folders_that_exist() -> None:
+    way = README.split("The way of a row")[1].split("```")[1]
+    assert set(re.findall(r"curate ([a-z]+)", way)) <= set(COMMANDS)
+    folders = re.findall(r"(?:curate|selectors)/[a-z_/]+[a-z]", way)
+    assert len(folders) > 8
+    assert all((ROOT / folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_the_tree_has_a_line_for_every_package_and_every_folder() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("<!-- tree:")[1]
+    shown = re.findall(r"^ *([a-z_]+/)", tree.split("```")[1], re.MULTILINE)
+    packages = [f"{path.parent.name}/" for path in (ROOT / "curate").rglob("__init__.py")]
+    listed = subprocess.run(
+        ["git", "ls-files", "--", "*/*"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    tops = {f"{path.split('/')[0]}/" for path in listed if not path.startswith(".")}
+    assert sorted(shown) == sorted([*packages, *(tops - {"curate/"})])
+
+
 def test_generated_documentation_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "docs.py"), "--check"],

@@ -1,1 +1,1 @@
-"""What the command line and notebooks call: one pool object, with a method per command."""
+"""What the command line and notebooks call: a pool with a method per command."""

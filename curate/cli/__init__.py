@@ -1,4 +1,4 @@
-"""The `curate` command: one file per subcommand; each parses, calls one library function, prints."""
+"""The `curate` command, one file per subcommand: parse, call the library, print."""
 
 from curate.cli.app import main
 

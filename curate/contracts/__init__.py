@@ -1,4 +1,4 @@
-"""The vocabulary of `curate`: what scorers, selectors, procedures and ways to train are, and exchange."""
+"""The vocabulary: what scorers, methods and ways to train are, and what they exchange."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence

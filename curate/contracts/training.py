@@ -93,7 +93,7 @@ class Objective(ABC):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchStats:
-    """What is known of a candidate batch before it is trained on.
+    """What is known about a candidate batch before it is trained on.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class BatchPolicy(ABC):
 
     @abstractmethod
     def size(self, n_candidates: int) -> int:
-        """Return how many of so many candidates to keep, at least 1."""
+        """Return how many of ``n_candidates`` to keep, at least 1."""
 
     @abstractmethod
     def keep(

@@ -1,1 +1,1 @@
-"""Reads any dataset into canonical examples with content-hash ids; writes selected rows back out unchanged."""
+"""Any dataset in, selected rows out: canonical examples with content-hash ids."""

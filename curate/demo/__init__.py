@@ -1,1 +1,1 @@
-"""The built-in pool with known truth, and the tiny model trained on the spot to score it."""
+"""A generated pool with known truth, and a tiny model trained on the spot."""

@@ -1,1 +1,1 @@
-"""Proof: train on what each method selects and on random subsets, at equal tokens, and compare."""
+"""Proofs: train on each method's subset and on random ones, and compare."""

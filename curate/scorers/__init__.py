@@ -1,1 +1,1 @@
-"""One file per scorer; `curate.registry` finds them by importing this package."""
+"""The scorers, one file each, found by the registry."""

@@ -1,1 +1,1 @@
-"""The one-pass kernel: plan, render, batch, forward, reduce, one shard at a time."""
+"""Scores the pool: plans passes, runs shards in workers, commits the parts."""

@@ -9,7 +9,8 @@ from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
 from curate.models.load import resolve_device
-from curate.scoring.executors.local import devices_for, run_tasks
+from curate.scoring.executors import EXECUTORS
+from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
@@ -191,7 +192,8 @@ class _Job:
             if hours is not None and time.perf_counter() - began > hours * 3600:
                 raise TimeoutError
 
-        run_tasks(tuple(WorkerPass(one) for one in passes), tasks, devices, finished, idle)
+        run = EXECUTORS[self.options.executor]
+        run(tuple(WorkerPass(one) for one in passes), tasks, devices, finished, idle)
         progress.finish(stage)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:

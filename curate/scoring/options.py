@@ -1,14 +1,13 @@
-"""How to score: what every command that may compute scores is told, whatever it asks for."""
+"""How to score: the options of every command that may compute scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from curate.contracts import ROLES
 from curate.errors import ConfigError, did_you_mean
-
-EXECUTORS: Final = ("local",)
+from curate.scoring.executors import EXECUTORS
 
 
 @final

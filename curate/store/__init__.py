@@ -1,4 +1,4 @@
-"""The store: one DuckDB file and a folder of Parquet parts. Nothing here loads DuckDB on import."""
+"""The store: one DuckDB file and a folder of Parquet parts, opened only here."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -56,7 +56,7 @@ def check_policy(policy: BatchPolicy) -> None:
     Configuration (frozen, hashable, pickles); a size between 1 and the number of candidates; that
     many distinct rows of the batch; the same for the same losses, generator and state, whatever
     other randomness there is; a state that JSON holds, that is new for every run, and from which a
-    run broken off after any batch goes on as if it never was; nothing it is given is changed.
+    run stopped after any batch resumes as if it never stopped; nothing it is given is changed.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""The fine-tuning loop: full or LoRA, token-budget batches, trajectories, checkpoints that survive."""
+"""The fine-tuning loop: full or LoRA, batches by tokens, resumable to the bit."""

@@ -1,1 +1,1 @@
-"""The selection methods: one file each, found by the registry, never listed by hand."""
+"""The selection methods, one file each, found by the registry."""

@@ -1,1 +1,1 @@
-"""Commands that run in a process of their own and outlive the notebook that started them."""
+"""Commands in the background, which outlive the notebook that started them."""

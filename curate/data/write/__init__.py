@@ -1,1 +1,1 @@
-"""Writes a selection: rows, containers, manifest, dataset card, trainer registration."""
+"""Writes a selection: rows, containers, manifest, dataset card."""

@@ -1,1 +1,1 @@
-"""BSDetector's confidence in a response, in parts: prompts, answers, consistency, reflection, formula."""
+"""Parts of BSDetector's confidence: prompts, answers, consistency, reflection."""

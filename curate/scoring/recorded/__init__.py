@@ -1,1 +1,1 @@
-"""Scores that are measured while a model is trained."""
+"""Scores measured while a model is trained."""

@@ -1,1 +1,1 @@
-"""Methods that train, generate or judge between selections: the driver and its steps."""
+"""Methods that train, generate or judge between selections, step by step."""

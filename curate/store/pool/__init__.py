@@ -1,1 +1,1 @@
-"""The examples of the pool: writing new ones in shards, reading them and the rows behind them."""
+"""The pool: writes new examples in shards, reads them and the rows behind them."""

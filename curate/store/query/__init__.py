@@ -1,1 +1,1 @@
-"""Questions to a store: views, snapshots, search, percentiles and maps."""
+"""Queries: views, snapshots, search, percentiles and maps."""

@@ -1,1 +1,1 @@
-"""What came of the pool: selections, the responses that replace others, and trials."""
+"""Results: selections, revised responses and trials."""

@@ -1,1 +1,1 @@
-"""Score sets: taking parts in, and what proves that they hold the same values."""
+"""Score sets: commits parts, and hashes what they hold."""

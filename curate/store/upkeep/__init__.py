@@ -1,1 +1,1 @@
-"""Opening a store, checking it, cleaning it up, forgetting examples and building it again."""
+"""Opens, checks, cleans up and rebuilds a store; forgets examples."""

@@ -1,4 +1,4 @@
-"""Dynamic fine-tuning: the likelihood of a token counts as much as the model believes in the token."""
+"""Dynamic fine-tuning: each token's loss counts as much as the model believes in the token."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final

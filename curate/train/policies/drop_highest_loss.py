@@ -15,7 +15,7 @@ from curate.registry import register
 @final
 @dataclass(frozen=True)
 class DropHighestLoss(BatchPolicy):
-    """Leave the rows with the highest mean NLL of each batch out, as probably wrong.
+    """Leave out the rows with the highest mean NLL of each batch, as probably wrong.
 
     Costs one more forward pass over every batch. Ties go to the row that comes first. The state
     counts how often each example was left out.

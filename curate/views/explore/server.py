@@ -60,7 +60,7 @@ def application(session: Session, token: str, cookie: str = "curate-explore") ->
     """
     routes = [Route("/", _asset("page.html"))]
     routes += [Route(f"/{name}", _asset(name)) for name in ASSETS if name != "page.html"]
-    routes += [Route(f"/api/{name}", _answering(session, one)) for name, one in _ANSWERS.items()]
+    routes += [Route(f"/api/{name}", _answering(session, one)) for name, one in ANSWERS.items()]
     routes.append(Route("/api/mark", _marking(session), methods=["POST"]))
     return _Guard(Starlette(routes=routes), token, cookie)
 
@@ -261,7 +261,7 @@ def _given(request: Request, name: str) -> str:
     return value
 
 
-_ANSWERS: Final[Mapping[str, Answer]] = {
+ANSWERS: Final[dict[str, Answer]] = {
     "pool": _pool, "rows": _rows, "previews": _previews, "histogram": _histogram, "map": _map,
     "clusters": _clusters, "compare": _compare, "example": _example, "responses": _responses,
     "why-not": _why_not, "meanings": _meanings,

@@ -1,1 +1,1 @@
-"""Notebook views of a pool: tables in any form, cards, charts, progress, background jobs."""
+"""Notebook views of a pool: tables, cards, charts, progress."""

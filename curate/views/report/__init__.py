@@ -1,1 +1,1 @@
-"""Pages about a store, its selections and its proofs: one file, without scripts or network."""
+"""Reports about a store, its selections and proofs: one self-contained file."""

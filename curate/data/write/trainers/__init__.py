@@ -1,1 +1,1 @@
-"""Export formats for other trainers, and the files that register a dataset with them."""
+"""Exports for other trainers, with the files that register a dataset."""

@@ -1,6 +1,5 @@
 """The trainers an export can be made for."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from curate.data.write.row_formats import RowFormat
@@ -10,7 +9,7 @@ from curate.data.write.trainers.llama_factory import LlamaFactory
 from curate.data.write.trainers.trl import TRL
 from curate.errors import ConfigError
 
-TRAINERS: Final[Mapping[str, Trainer]] = {
+TRAINERS: Final[dict[str, Trainer]] = {
     trainer.name: trainer for trainer in (LlamaFactory(), Axolotl(), TRL())
 }
 

@@ -1,1 +1,1 @@
-"""CLEAR's Auto-Correct: candidates for responses, verdicts on them, and the revisions that follow."""
+"""CLEAR's Auto-Correct: candidates, verdicts on them, and revisions."""
