@@ -266,7 +266,7 @@ class Pool:
         from curate.prove.run import prove, split_options
 
         config, wanted, scoring = split_options(methods, budget, target, options)
-        config.arms()  # a wrong name fails before anything is read
+        config.compared()  # a wrong name fails before anything is read
         chosen = scoring_options(model, model_for, scoring)
         reports = self.ingest(*data, **dict(read or {}))
         if reports:

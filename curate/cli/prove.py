@@ -40,6 +40,9 @@ from curate.cli.train_options import (
     MaxNewTokens,
     MaxTokens,
     MicroTokens,
+    MixtureName,
+    ObjectiveName,
+    PolicyName,
     Schedule,
     Threads,
     TrainBatchTokens,
@@ -47,14 +50,16 @@ from curate.cli.train_options import (
     read_count,
     train_settings,
 )
+from curate.errors import ConfigError
 
 
 def command(
-    methods: Annotated[str, typer.Option("--methods", help="Methods to compare, comma-separated; perplexity:which=high sets a field. random and longest are always added.")],
     budget: Annotated[list[str], typer.Option("--budget", "-b", help="10%, 5000, 2Mtok or 10%tok. Repeatable, for a curve.")],
     target: Annotated[list[str], typer.Option("--target", help="File or Hugging Face id to evaluate on. Repeatable.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Model to train: a folder or a Hugging Face id.")],
     data: Annotated[list[str] | None, typer.Argument(help="Datasets to select from; default: the whole pool.")] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help="Methods to compare, comma-separated; perplexity:which=high sets a field. random and longest are added.")] = None,
+    arm: Annotated[list[str] | None, typer.Option("--arm", metavar="NAME:KEY=VALUE,...", help="Compare a way to train: method (default: random), objective, policy, mixture, and their or the optimiser's settings, as in dft:method=random,objective=dft. Repeatable.")] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs per method; each draws its own random subset and order. Fewer than 5 give no verdict.")] = 5,
     max_tokens: MaxTokens = None,
     epochs: Annotated[int, typer.Option("--epochs", help="Epochs over the subset, if --max-tokens is not given.")] = 3,
@@ -66,6 +71,9 @@ def command(
     where: Annotated[str | None, typer.Option("--where", help="Select only from examples for which this expression holds.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the proof to this page (NAME.md), and NAME.json beside it.")] = None,
     lora: Lora = False,
+    objective: ObjectiveName = None,
+    policy: PolicyName = None,
+    mixture: MixtureName = None,
     lr: LearningRate = None,
     schedule: Schedule = None,
     batch_tokens: TrainBatchTokens = None,
@@ -98,11 +106,18 @@ def command(
     """Test whether training on each method's subset beats random subsets, and at what cost."""
     configure_logging(verbose)
     from curate.api.pool import Pool
+    from curate.prove.config import parse_arms
     from curate.prove.report import check_report_path, write_report
 
+    if methods is None and not arm:
+        raise ConfigError(
+            "nothing to compare with random; add --methods ifd,kmq or --arm "
+            "dft:method=random,objective=dft"
+        )
     if output is not None:
         check_report_path(output)
     given = {
+        "objective": objective, "policy": policy, "mixture": mixture,
         "optimiser.lr": lr, "optimiser.schedule": schedule, "data.batch_tokens": batch_tokens,
         "data.micro_tokens": micro_tokens, "data.max_length": max_length,
         "data.template": train_template, "watch.extractor": extractor,
@@ -111,7 +126,7 @@ def command(
     further = pairs(setting, "--set")
     with progress(quiet) as shown:
         document = Pool(store, create=bool(data), progress=shown).prove(
-            *(one.strip() for one in methods.split(",")),
+            *(one.strip() for one in (methods.split(",") if methods is not None else ())),
             budget=budget, target=target, model=model, data=tuple(data or ()),
             read={
                 "format": format, "split": split, "source": source, "on_error": on_error,
@@ -120,7 +135,7 @@ def command(
             model_for=pairs(model_for, "--model-for"), dry_run=dry_run, seeds=seeds,
             max_tokens=read_count(max_tokens, "--max-tokens"), epochs=epochs, full=full, target_limit=target_limit,
             target_split=target_split, allow_overlap=allow_overlap, drop_overlap=drop_overlap,
-            where=where, lora=lora, train=train_settings(given, lora, of_training(further)),
+            where=where, arms=parse_arms(arm or ()), lora=lora, train=train_settings(given, lora, of_training(further)),
             settings={k: v for k, v in further.items() if k not in of_training(further)},
             template=template, revision=revision, device=device, dtype=dtype, workers=workers,
             max_failures=max_failures, max_hours=max_hours,
@@ -137,9 +152,9 @@ def command(
 
 def of_training(settings: dict[str, str]) -> dict[str, str]:
     """Return the settings of training among those of methods and scorers."""
-    from curate.train.recipes import GROUPS
+    from curate.train.recipes import is_training
 
-    return {key: value for key, value in settings.items() if key.split(".")[0] in GROUPS}
+    return {key: value for key, value in settings.items() if is_training(key)}
 
 
 def _plan(d: dict[str, Any]) -> str:

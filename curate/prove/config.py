@@ -1,11 +1,14 @@
 """What to prove: which methods, at which budgets, on which target, with how many seeds and tokens."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, final
 
 from curate.contracts import Budget
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
+from curate.train.config import SEAMS
+from curate.train.recipes import build_config
 
 RANDOM: Final = "random"
 LONGEST: Final = "longest"
@@ -16,32 +19,37 @@ BASELINES: Final = (RANDOM, LONGEST)
 Full = Literal["none", "tokens", "epochs", "both"]
 FULL_CHOICES: Final = ("none", "tokens", "epochs", "both")
 
+RESERVED: Final = (RANDOM, LONGEST, FULL, FULL_EPOCHS)
+_ARM_GROUPS: Final = (*SEAMS, "optimiser")  # how to train; the rest is the same for every arm
+_ARM_COMMA: Final = re.compile(r",(?=\s*[\w.-]+\s*=)")
 _LENGTHS: Final = ("length.epochs", "length.max_steps", "length.max_tokens")
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing to train on: a method with its settings, or the whole pool.
+    """One thing that is compared: what is trained on, a method's picks or the whole pool, and how.
 
-    ``label`` is what the user typed; ``method`` is None for the whole pool.
+    ``label`` is what the user typed; ``method`` is None for the whole pool. ``train`` are the
+    settings of training in which it differs from the rest of the proof.
     """
 
     label: str
     method: str | None
     settings: Mapping[str, str] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ProveConfig:
-    """One proof. Eleven fields, because a proof joins selection, training and evaluation.
+    """One proof. Twelve fields, because a proof joins selection, training and evaluation.
 
     Parameters
     ----------
     methods
         As given to ``--methods``: ``ifd``, ``perplexity:which=high``, ``ifd | longest``. Random
-        and longest are always added.
+        is always added, and longest unless only ``arms`` are given.
     budgets
         One budget, or several for a curve.
     seeds
@@ -61,6 +69,10 @@ class ProveConfig:
         ``--set`` of the methods and scorers.
     where
         Select only from examples for which this holds; shares remain shares of the whole pool.
+    arms
+        By name, further arms as mappings: ``method`` (random where it is left out) and settings of
+        training, as in ``{"objective": "dft", "policy.k": 2}``. Arms of one method and budget train
+        on the same subset at each seed.
     datasets
         Ids of the datasets that are the pool; None for the whole store.
     """
@@ -75,6 +87,7 @@ class ProveConfig:
     lora: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     where: str | None = None
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     datasets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -100,24 +113,61 @@ class ProveConfig:
                     f"{name} is the same for every run of a proof; set --max-tokens or --epochs"
                 )
 
-    def arms(self) -> tuple[Arm, ...]:
-        """Return what is trained on, random first, then the methods, longest, the whole pool.
+    def compared(self) -> tuple[Arm, ...]:
+        """Return what is compared, random first, then the methods, the arms, longest, the whole pool.
 
-        Raises `ConfigError` for a method that does not exist, a wrong setting, or one given twice.
+        Raises `ConfigError` for a method, objective, policy or mixture that does not exist, a wrong
+        setting, or a name given twice.
         """
         methods = [parse_method(text, self.settings) for text in self.methods]
+        methods += [self._arm(name, given) for name, given in self.arms.items()]
         labels = [arm.label for arm in methods]
         for label in labels:
             if labels.count(label) > 1:
                 raise ConfigError(f"method {label!r} is given {labels.count(label)} times")
         own = [arm for arm in methods if arm.label not in BASELINES]
         baselines = [Arm(name, name, self.settings) for name in BASELINES]
-        chosen = self._with_own_settings([baselines[0], *own, *baselines[1:]])
+        longest = baselines[1:] if self.methods or not self.arms else []
+        chosen = self._with_own_settings([baselines[0], *own, *longest])
         wanted: Mapping[str, Sequence[str]] = {
             "none": (), "tokens": (FULL,), "epochs": (FULL_EPOCHS,), "both": (FULL, FULL_EPOCHS),
         }  # fmt: skip
         full = [Arm(name, None) for name in wanted[self.full]]
         return (*chosen, *full)
+
+    def training(self, arm: Arm) -> dict[str, Any]:
+        """Return the settings of training of an arm, by dotted name.
+
+        An arm that names another objective, policy or mixture does not get the settings the rest of
+        the proof has for its own.
+        """
+        replaced = [
+            kind
+            for kind in SEAMS
+            if arm.train.get(kind, self.train.get(kind)) != self.train.get(kind)
+        ]
+        common = {
+            key: value for key, value in self.train.items() if key.partition(".")[0] not in replaced
+        }
+        return {**common, **arm.train}
+
+    def _arm(self, name: str, given: Mapping[str, Any]) -> Arm:
+        if name in RESERVED or not name.strip():
+            raise ConfigError(
+                f"{name!r} cannot be the name of an arm; give it another than {', '.join(RESERVED)}"
+            )
+        chosen = parse_method(str(given.get("method", RANDOM)), self.settings)
+        train = {key: value for key, value in given.items() if key != "method"}
+        for key in train:
+            if key.partition(".")[0] not in _ARM_GROUPS:
+                known = ("method", *_ARM_GROUPS)
+                raise ConfigError(
+                    f"arm {name!r} has no setting {key!r}{did_you_mean(key, known)}; an arm takes "
+                    f"{', '.join(known)} and their fields, as in {name}:method=random,objective=dft"
+                )
+        arm = replace(chosen, label=name, train=train)
+        build_config("", self.training(arm))  # a wrong name or value fails at once
+        return arm
 
     def _with_own_settings(self, arms: Sequence[Arm]) -> list[Arm]:
         """Give each arm the settings it uses; a setting that no arm uses is an error."""
@@ -136,6 +186,27 @@ class ProveConfig:
             found.append(replace(arm, settings=used))
         refuse_unused(sorted(everyone), self.settings)
         return found
+
+
+def parse_arms(texts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Read arms such as ``dft:method=random,objective=dft,policy.k=2``: settings by name.
+
+    A comma belongs to a value unless a word and ``=`` come after it. Raises `ConfigError` for a text
+    of another form and for a name given twice.
+    """
+    arms: dict[str, dict[str, str]] = {}
+    for text in texts:
+        name, separator, rest = (part.strip() for part in text.partition(":"))
+        items = [item.partition("=") for item in _ARM_COMMA.split(rest)]
+        if not (name and separator and all(key.strip() and equals for key, equals, _ in items)):
+            raise ConfigError(
+                f"cannot read arm {text!r}; write NAME:KEY=VALUE,KEY=VALUE, as in "
+                "dft:method=random,objective=dft"
+            )
+        if name in arms:
+            raise ConfigError(f"two arms are called {name!r}; rename one of them")
+        arms[name] = {key.strip(): value.strip() for key, _, value in items}
+    return arms
 
 
 def parse_method(text: str, settings: Mapping[str, str]) -> Arm:

@@ -12,6 +12,7 @@ from curate.errors import ConfigError
 from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
 from curate.train.config import LengthConfig, TrainConfig
 from curate.train.data import TrainRow, prepare, rows_from_records
+from curate.train.recipes import build_config
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
@@ -89,8 +90,18 @@ class Plan:
 
     @property
     def missing(self) -> tuple[Trial, ...]:
-        """Trials to run."""
-        return tuple(trial for trial in self.trials if trial.trial_id not in self.done)
+        """Trials to run, each once: two arms that come to the same run share it."""
+        found = {trial.trial_id: trial for trial in reversed(self.trials)}
+        return tuple(
+            trial
+            for trial in self.trials
+            if trial.trial_id not in self.done and found[trial.trial_id] is trial
+        )
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials, those in the store included; a run that arms share counts once."""
+        return len({trial.trial_id for trial in self.trials})
 
     @property
     def tokens(self) -> int:
@@ -108,7 +119,7 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Return the figures."""
         return {
-            "n_trials": len(self.trials), "n_done": len(self.trials) - len(self.missing),
+            "n_trials": self.n_trials, "n_done": self.n_trials - len(self.missing),
             "n_missing": len(self.missing), "tokens": self.tokens,
             "eval_tokens": self.eval_tokens * len(self.missing),
             "max_tokens": {trial.budget: trial.max_tokens for trial in reversed(self.trials)
@@ -127,9 +138,9 @@ class Plan:
         arms = list(dict.fromkeys(trial.arm.label for trial in self.trials))
         budgets = list(dict.fromkeys(trial.budget for trial in self.trials))
         seeds = len({trial.seed for trial in self.trials})
-        n_done = len(self.trials) - len(self.missing)
+        n_done = self.n_trials - len(self.missing)
         lines = [
-            f"{len(self.trials)} trials: {len(arms)} arms ({', '.join(arms)}), {seeds} seeds, budget "
+            f"{self.n_trials} trials: {len(arms)} arms ({', '.join(arms)}), {seeds} seeds, budget "
             + f"{', '.join(budgets)}; {n_done} are already in the store",
             f"{self.tokens:,} tokens to train on, {self.eval_tokens:,} to evaluate on after each "
             + "trial, plus any missing scores",
@@ -159,9 +170,9 @@ def make_plan(
 
     if "target" not in scoring.models:
         raise ConfigError("a proof trains a model; pass --model MODEL (a folder or a hub id)")
-    arms = config.arms()
+    arms = config.compared()
     resolved = resolve_model(scoring.models["target"], revision=scoring.revision)
-    base = _base(config, scoring, resolved)
+    base = _base(config, scoring, resolved, arms[0])
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
     data = base.data
     rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
@@ -170,8 +181,11 @@ def make_plan(
     sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
     common = _common_identity(store, config, targets, resolved, base)
     scores = {arm.label: _method_identity(store, arm, scoring) for arm in arms}
+    bases = {arm.label: _base(config, scoring, resolved, arm) for arm in arms}
     trials = tuple(
-        _trial(arm, budget, seed, base, config, sizes, {**common, "arm": scores[arm.label]})
+        _trial(
+            arm, budget, seed, bases[arm.label], config, sizes, {**common, "arm": scores[arm.label]}
+        )
         for budget in config.budgets
         for seed in range(config.seeds)
         for arm in arms
@@ -209,10 +223,11 @@ def sample_rows(store: "Store", datasets: Sequence[str] | None) -> list[TrainRow
     return rows
 
 
-def _base(config: ProveConfig, scoring: "ScoringOptions", resolved: "ResolvedModel") -> TrainConfig:
-    from curate.train.recipes import build_config
-
-    settings = {"compute.device": scoring.device, "compute.dtype": scoring.dtype, **config.train}
+def _base(
+    config: ProveConfig, scoring: "ScoringOptions", resolved: "ResolvedModel", arm: Arm
+) -> TrainConfig:
+    training = config.training(arm)
+    settings = {"compute.device": scoring.device, "compute.dtype": scoring.dtype, **training}
     made = build_config(resolved.name, settings, revision=scoring.revision, lora=config.lora)
     made = made.resolved(has_chat_template=resolved.chat_template_hash is not None)
     return replace(made, watch=replace(made.watch, save_every=made.watch.save_every or SAVE_EVERY))

@@ -13,6 +13,7 @@ from curate.prove.plan import Plan, Trial, finished, make_plan
 from curate.prove.results import Outcomes, build_document
 from curate.prove.targets import Target, read_targets
 from curate.prove.trials import NotApplicable, TrialResult, choose, claimed, load_result, run_trial
+from curate.train.config import MethodConfig
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -118,7 +119,7 @@ def prove(
         After the last trial that fits ``max_hours``, or on a signal.
     """
     began = time.perf_counter()
-    config.arms()  # a wrong name fails before anything is read
+    config.compared()  # a wrong name fails before anything is read
     targets, overlaps = _targets(store, config, wanted, progress)
     plan = make_plan(store, config, scoring, targets)
     progress.note(plan.text())
@@ -140,7 +141,12 @@ def prove(
         **results,
         "n_trained": n_trained,
         "wall_s": round(time.perf_counter() - began, 1),
-        "statements": [*(" ".join(text.split()) for text in STATEMENTS), *said],
+        "arms": {name: dict(given) for name, given in config.arms.items()},
+        "statements": [
+            *(" ".join(text.split()) for text in STATEMENTS),
+            *_about(config, plan),
+            *said,
+        ],
         "versions": _versions(),
     }
 
@@ -156,6 +162,23 @@ def _same_choice(results: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"With every seed {', '.join(labels)} chose the same examples: their seeds vary the order "
             "of training alone."
+        )
+
+
+def _about(config: ProveConfig, plan: Plan) -> Iterator[str]:
+    """Yield what is to be known of the arms that were trained in another way than the rest."""
+    for arm in config.compared():
+        if arm.label in config.arms:
+            how = ", ".join(f"{key}={value}" for key, value in arm.train.items())
+            yield (
+                f"{arm.label} trains on the examples of {arm.method} with "
+                f"{how or 'the settings of the whole proof'}."
+            )
+    keeps_all = MethodConfig().policy
+    if any(trial.config.method.policy != keeps_all for trial in plan.trials):
+        yield (
+            "An arm whose policy leaves rows out of its batches is offered as many tokens as the "
+            "others and trains on fewer; the costs say on how many."
         )
 
 
@@ -202,7 +225,7 @@ def _run(
     refusals: dict[tuple[str, str], str] = {}
     chosen: dict[str, dict[str, Any]] = {}
     once = DedupedNotes(progress)
-    for trial in plan.missing:
+    for trial in (one for one in plan.trials if one.trial_id not in plan.done):
         if (trial.budget, trial.arm.label) in refusals:
             continue
         selection = choose(store, trial, config, scoring, once)
@@ -257,7 +280,7 @@ def _outcomes(
         key = (trial.budget, trial.arm.label)
         if key not in refusals:
             results.setdefault(key, []).append(load_result(store, trial.trial_id))
-    labels = [arm.label for arm in config.arms()]
+    labels = [arm.label for arm in config.compared()]
     return Outcomes(config.budgets, labels, results, refusals)
 
 

@@ -160,6 +160,32 @@ def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     assert curate(*arguments).json["n_trained"] == 0
 
 
+def test_prove_compares_ways_to_train_on_one_subset(curate, pool_file, tiny_model) -> None:
+    rows = [{"prompt": f"Say {n}.", "response": f"{n} indeed"} for n in range(9)]
+    Path("target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = (
+        "prove", pool_file, "--budget", 8, "--target", "target.jsonl", "-m", tiny_model,
+        "--seeds", 1, "--max-tokens", 200, "--batch-tokens", 100, "--device", "cpu",
+        "--threads", 1, "--lr", "1e-3", "-q", "--json",
+        "--arm", "ntp:method=random,objective=next-token", "--arm", "dft:objective=dft",
+        "--policy", "drop-highest-loss", "--set", "policy.k=2",
+    )  # fmt: skip
+    done = curate(*arguments)
+    assert done.code == 0, done.err
+    assert list(done.json["methods"]) == ["random", "ntp", "dft"]
+    assert done.json["n_trained"] == 2
+    assert done.json["arms"]["dft"] == {"objective": "dft"}
+    methods = done.json["methods"]
+    assert methods["ntp"]["mean"] == methods["random"]["mean"] != methods["dft"]["mean"]
+    assert curate(*arguments).json["n_trained"] == 0
+
+
+def test_a_proof_needs_something_to_compare(curate, pool_file, tiny_model) -> None:
+    done = curate("prove", pool_file, "--budget", 8, "--target", "t.jsonl", "-m", tiny_model)
+    assert done.code == 2
+    assert "nothing to compare with random; add --methods ifd,kmq or --arm dft:" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -168,6 +194,8 @@ def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
         (("--target", "pool.jsonl", "-o", "page.html"), "a report is Markdown, got 'page.html'"),
         (("--target", "pool.jsonl", "-o", "no/page.md"), "folder 'no' of the report does not"),
         (("--target", "pool.jsonl", "--methods", "kmqq"), "no method 'kmqq'"),
+        (("--target", "pool.jsonl", "--arm", "a:objective=dtf"), "did you mean 'dft'"),
+        (("--target", "pool.jsonl", "--arm", "objective=dft"), "cannot read arm 'objective=dft'"),
         (("--target", "pool.jsonl", "--set", "k=2"), "write NAME.k=VALUE"),
         (("--target", "pool.jsonl", "--max-tokens", "some"), "type 300000, 300k or 2M"),
     ],

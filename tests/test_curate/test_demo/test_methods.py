@@ -46,4 +46,4 @@ def test_every_setting_belongs_to_a_method_that_runs(found):
     assert settings_for(chosen) == SETTINGS
     assert settings_for(["grape", "ifd"]) == {}
     config = ProveConfig(tuple(chosen), ("10",), settings=settings_for(chosen))
-    assert {arm.label for arm in config.arms()} == {*chosen, *BASELINES}
+    assert {arm.label for arm in config.compared()} == {*chosen, *BASELINES}

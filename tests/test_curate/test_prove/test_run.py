@@ -135,7 +135,7 @@ def test_an_arm_gets_the_settings_of_what_it_reads_and_no_other():
         ("10%",),
         settings={"likelihood.score_end": "true", "length.template": "chat"},
     )
-    settings = {arm.label: dict(arm.settings) for arm in config.arms()}
+    settings = {arm.label: dict(arm.settings) for arm in config.compared()}
     length = {"length.template": "chat"}
     assert settings["random"] == settings["longest"] == settings["ifd"] == length
     assert settings["perplexity:which=high"] == {
