@@ -66,6 +66,9 @@ class Stat(Enum):
 class SegmentStats:
     """What one pass measured on one segment of one example. All float64.
 
+    A segment of several rows (turns in contexts of their own) counts as one: its tokens stand in the
+    order of the turns, and norms are those of the mean loss over all of them.
+
     Parameters
     ----------
     nll
@@ -76,7 +79,7 @@ class SegmentStats:
     truncated
         Whether at least one token of the segment did not fit the context.
     n_tokens
-        Tokens of the segment, scored or not.
+        Tokens of the segment's rows, scored or not.
     entropy
         Entropy in nats of the predictive distribution at each scored position, (T,).
     head_inner, head_sq_norm
@@ -85,7 +88,8 @@ class SegmentStats:
     head_weight_sq_norm
         Squared Frobenius norm of the LM head's weight.
     mean_hidden, weighted_hidden, last_hidden
-        Pooled final hidden states over all tokens of the segment but the appended end token, (dim,).
+        Pooled final hidden states over all tokens of the segment's last row but the appended end
+        token, (dim,).
     """
 
     nll: Float[np.ndarray, " T"]

@@ -30,18 +30,24 @@ class HostBatch:
     Parts: ``ids``; ``tokens``, the places of the rows' own tokens in ``ids``; ``positions`` of the
     tokens in their rows; ``starts`` of the rows among the tokens and the end of the last; ``scored``,
     which tokens predict a scored one; ``targets``; ``ends``, whether a target ends a turn.
+
+    ``lengths`` are of the rows, of which an example may have several; ``counts`` are the scored tokens
+    of each example, and ``last`` is its last row.
     """
 
     values: Int[np.ndarray, " n"]
     places: dict[str, slice]
     lengths: tuple[int, ...]
     counts: tuple[int, ...]
+    last: tuple[int, ...]
     width: int  # of the padded rows, 0 for rows end to end
 
     @classmethod
     def of(cls, rows: Sequence[Rendered], *, packed: bool) -> "HostBatch":
         """Lay out some rendered rows: end to end, or padded on the right to the longest."""
-        lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
+        lengths = np.array([b - a for row in rows for a, b in row.edges], dtype=np.int64)
+        of_example = np.cumsum([0, *(len(row.ids) for row in rows[:-1])])
+        last = np.cumsum([len(row.starts) for row in rows]) - 1
         counts = np.array([len(row.targets) for row in rows], dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         numbers = np.arange(starts[-1])
@@ -49,8 +55,8 @@ class HostBatch:
         tokens = numbers
         width = 0 if packed else int(lengths.max())
         if not packed:
-            tokens = numbers + np.repeat(np.arange(len(rows)) * width - starts[:-1], lengths)
-            padded = np.zeros(len(rows) * width, dtype=np.int64)
+            tokens = numbers + np.repeat(np.arange(len(lengths)) * width - starts[:-1], lengths)
+            padded = np.zeros(len(lengths) * width, dtype=np.int64)
             padded[tokens] = ids
             ids = padded
         parts = {
@@ -60,7 +66,7 @@ class HostBatch:
             "starts": starts,
             "lengths": lengths,
             "scored": np.concatenate([row.positions for row in rows])
-            + np.repeat(starts[:-1], counts),
+            + np.repeat(of_example, counts),
             "targets": np.concatenate([row.targets for row in rows]),
             "ends": np.concatenate([row.is_end for row in rows]),
         }
@@ -69,7 +75,8 @@ class HostBatch:
             places[name] = slice(reached, reached + len(part))
             reached += len(part)
         values = np.concatenate([part.astype(np.int64) for part in parts.values()])
-        return cls(values, places, tuple(lengths.tolist()), tuple(counts.tolist()), width)
+        sizes = (tuple(one.tolist()) for one in (lengths, counts, last))
+        return cls(values, places, *sizes, width)
 
     def to(self, device: str) -> dict[str, Tensor]:
         """Copy everything in one piece; on a GPU from page-locked memory, without waiting."""
@@ -138,7 +145,7 @@ def launch(
     """Queue everything a batch takes on the device and return at once.
 
     Columns of the results: ``nll``, ``entropy`` and ``inner`` over the scored tokens of all rows,
-    ``norm True`` and ``norm False`` per row, and the value of each pooled `Stat`, (rows, dim).
+    ``norm True`` and ``norm False`` per example, and the value of each pooled `Stat`, (rows, dim).
     """
     batch = HostBatch.of(rows, packed=packed)
     at = batch.to(model.device)
@@ -146,7 +153,7 @@ def launch(
         starts = Boundaries(at["starts"].to(torch.int32), batch.lengths)
         hidden = packed_hidden(model.backbone, at["ids"], at["positions"], starts)
     else:
-        wide = model.hidden(at["ids"].view(len(rows), batch.width))
+        wide = model.hidden(at["ids"].view(len(batch.lengths), batch.width))
         hidden = wide.reshape(-1, wide.shape[2])
         if len(at["tokens"]) < len(hidden):
             hidden = hidden.index_select(0, at["tokens"])

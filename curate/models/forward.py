@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final, TypeVar, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from curate.contracts import ForwardScorer, SegmentStats, Stat
 from curate.models.device_batch import BatchWants, DeviceResults, launch
 from curate.models.head import HeadStats, HeadWants, head_stats
+from curate.models.layout import Layout
 from curate.models.render import Rendered
 
 if TYPE_CHECKING:
@@ -187,14 +188,10 @@ class Forward:
         return None
 
     def _batch(self, rows: Sequence[Rendered], wants: PassRequest) -> list[Measured]:
-        device = self.model.device
-        lengths = [len(row.ids) for row in rows]
-        ids = np.zeros((len(rows), max(lengths)), dtype=np.int64)
-        for number, row in enumerate(rows):
-            ids[number, : lengths[number]] = row.ids
-        hidden = self.model.hidden(torch.from_numpy(ids).to(device))
-        found = self._head(rows, hidden, wants) if wants.nll else None
-        pooled = {stat: pool(hidden, lengths, stat).cpu().numpy() for stat in wants.pooled}
+        layout = Layout.of(rows)
+        scored, states = layout.scored(self._hidden)
+        found = self._head(rows, scored, wants) if wants.nll else None
+        pooled = {stat: layout.pooled(states, partial(pool, stat=stat)) for stat in wants.pooled}
         return [
             _measured(
                 row, found[number] if found else None, {s: p[number] for s, p in pooled.items()}
@@ -202,15 +199,13 @@ class Forward:
             for number, row in enumerate(rows)
         ]
 
+    def _hidden(self, ids: Int[np.ndarray, "rows width"]) -> Tensor:
+        return self.model.hidden(torch.from_numpy(ids).to(self.model.device))
+
     def _head(
-        self, rows: Sequence[Rendered], hidden: Tensor, wants: PassRequest
+        self, rows: Sequence[Rendered], scored: Tensor, wants: PassRequest
     ) -> list[HeadStats]:
         device = self.model.device
-        width = hidden.shape[1]
-        flat = np.concatenate([row.positions + n * width for n, row in enumerate(rows)])
-        scored = hidden.reshape(-1, hidden.shape[2]).index_select(
-            0, torch.from_numpy(flat.astype(np.int64)).to(device)
-        )
         targets = np.concatenate([row.targets for row in rows]).astype(np.int64)
         ends = torch.from_numpy(np.concatenate([row.is_end for row in rows])).to(device)
         found = head_stats(
@@ -244,6 +239,7 @@ def _fetch(number: int, pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, Me
         cuts = np.cumsum(piece.results.batch.counts)
         for place, row in enumerate(piece.rows):
             mine = slice(cuts[place] - len(row.targets), cuts[place])
+            last = piece.results.batch.last[place]
             yield (
                 number,
                 piece.start + place,
@@ -253,7 +249,7 @@ def _fetch(number: int, pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, Me
                     columns["entropy"][mine] if "entropy" in columns else None,
                     columns["inner"][mine] if "inner" in columns else None,
                     {with_end: float(columns[f"norm {with_end}"][place]) for with_end in norms},
-                    {stat: columns[str(stat)][place] for stat in _POOLED if str(stat) in columns},
+                    {stat: columns[str(stat)][last] for stat in _POOLED if str(stat) in columns},
                 ),
             )
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from curate.contracts import Example, ForwardScorer, Rendering
+from curate.contracts import Example, Rendering
 from curate.errors import ExampleFailure, ModelError
 from curate.models.chat import ChatTemplate
+from curate.models.chat_options import ChatOptions
 from curate.models.templates import CHAT, Span, scored_spans, text_template, turn_text
 
 if TYPE_CHECKING:
@@ -23,12 +25,13 @@ NOT_UNICODE: Final = "text_is_not_unicode"
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
-    """One segment of one example as the model sees it.
+    """One segment of one example as the model sees it, in one row or several.
 
     Parameters
     ----------
     ids
-        Token ids to feed, (n,). An appended end token is a target only, so it is not among them.
+        Token ids to feed, (n,), row after row. An appended end token is a target only, so it is not
+        among them.
     positions
         Index into ``ids`` of the token whose hidden state predicts each scored token, (T,).
     targets
@@ -39,6 +42,9 @@ class Rendered:
         Whether tokens of the text were cut off on the right.
     n_scored
         Scored tokens of the text before truncation, ends of turns not counted.
+    starts
+        Where in ``ids`` each row starts; no row sees another. One unless a chat template rewrites
+        history, see `curate.models.chat.ChatTemplate`.
     """
 
     ids: Int[np.ndarray, " n"]
@@ -47,6 +53,12 @@ class Rendered:
     is_end: Bool[np.ndarray, " T"]
     truncated: bool
     n_scored: int
+    starts: tuple[int, ...] = (0,)
+
+    @property
+    def edges(self) -> list[tuple[int, int]]:
+        """Start and end in ``ids`` of each row."""
+        return list(pairwise([*self.starts, len(self.ids)]))
 
 
 @final
@@ -77,9 +89,16 @@ class Renderer:
         A fast tokenizer; any other has no offsets and is refused with `ModelError`.
     context
         Tokens the model can attend to, or None for no limit.
+    chat
+        How conversations go through a chat template, or None for the defaults.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", context: int | None) -> None:
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        context: int | None,
+        chat: ChatOptions | None = None,
+    ) -> None:
         if not tokenizer.is_fast:
             raise ModelError(
                 f"the tokenizer of {tokenizer.name_or_path!r} is a slow one and reports no character "
@@ -97,44 +116,51 @@ class Renderer:
         self._special = np.array(sorted(special | set(tokenizer.all_special_ids)), dtype=np.int64)
         probe = backend.encode("a", add_special_tokens=True).special_tokens_mask
         self._n_lead = probe.index(0) if 0 in probe else 0  # what the tokenizer puts in front
+        self._options = chat
         self._chat: ChatTemplate | None = None
+
+    @property
+    def chat(self) -> ChatTemplate:
+        """The chat template; raises `ModelError` for a tokenizer without one."""
+        if self._chat is None:
+            self._chat = ChatTemplate(self.tokenizer, self._options)
+        return self._chat
 
     def render(self, examples: Sequence[Example], rendering: Rendering) -> list[Rendered | str]:
         """Render a batch; an example that cannot be rendered gives the reason instead."""
-        texts: list[_Text | str] = []
+        texts: list[tuple[_Text, ...] | str] = []
         for example in examples:
             try:
-                texts.append(self._text(example, rendering))
+                texts.append(self._texts(example, rendering))
             except ExampleFailure as failure:
                 texts.append(failure.reason)
-        good = [text for text in texts if isinstance(text, _Text)]
+        good = [text for rows in texts if not isinstance(rows, str) for text in rows]
         tokens = iter(self._tokenise(good, rendering))
         return [
-            text if isinstance(text, str) else self._cut(next(tokens), rendering) for text in texts
+            rows if isinstance(rows, str) else self._joined([next(tokens) for _ in rows], rendering)
+            for rows in texts
         ]
 
-    def text(self, example: Example, rendering: Rendering) -> str:
-        """Return the text one rendering of an example is tokenised from.
+    def texts(self, example: Example, rendering: Rendering) -> tuple[str, ...]:
+        """Return the text of each row that one rendering of an example is tokenised from.
 
         Raises `ExampleFailure` as `render` would report it.
         """
-        return self._text(example, rendering).text
+        return tuple(row.text for row in self._texts(example, rendering))
 
-    def _text(self, example: Example, rendering: Rendering) -> _Text:
+    def _texts(self, example: Example, rendering: Rendering) -> tuple[_Text, ...]:
+        result: tuple[_Text, ...]
         if rendering.template == CHAT and rendering.part == "full":
-            if self._chat is None:
-                self._chat = ChatTemplate(self.tokenizer)
-            result = _Text(*self._chat.render(example, rendering.turns))
+            result = tuple(_Text(r.text, r.spans) for r in self.chat.rows(example, rendering.turns))
+            if rendering.scored == "all":  # a token that several rows share is scored once
+                result = result[-1:]
         elif rendering.part == "full":
             text, spans = text_template(rendering.template).render(example)
-            result = _Text(text, scored_spans(spans, rendering.turns))
+            result = (_Text(text, scored_spans(spans, rendering.turns)),)
         else:
-            result = _lone_response(example, rendering)
-        if not result.text.isascii():
-            try:
-                result.text.encode()
-            except UnicodeEncodeError as error:
-                raise ExampleFailure(NOT_UNICODE) from error
+            result = (_lone_response(example, rendering),)
+        for row in result:
+            _check_unicode(row.text)
         return result
 
     def _tokenise(self, texts: Sequence[_Text], rendering: Rendering) -> list[_Tokens]:
@@ -225,6 +251,27 @@ class Renderer:
         tokens.scored = np.append(tokens.scored, True)
         tokens.is_end = np.append(tokens.is_end, True)
 
+    def _joined(self, rows: Sequence[_Tokens], rendering: Rendering) -> Rendered | str:
+        """Put the rows of an example one after the other; rows that nothing is scored in are left out."""
+        cut = [self._cut(row, rendering) for row in rows]
+        kept = [row for row in cut if isinstance(row, Rendered)]
+        if not kept:
+            return PROMPT_EXCEEDS_CONTEXT if PROMPT_EXCEEDS_CONTEXT in cut else NO_SCORED_TOKENS
+        if len(rows) == 1:
+            return kept[0]
+        starts = np.cumsum([0, *(len(row.ids) for row in kept[:-1])]).tolist()
+        return Rendered(
+            ids=np.concatenate([row.ids for row in kept]),
+            positions=np.concatenate(
+                [row.positions + start for row, start in zip(kept, starts, strict=True)]
+            ).astype(np.int32),
+            targets=np.concatenate([row.targets for row in kept]),
+            is_end=np.concatenate([row.is_end for row in kept]),
+            truncated=PROMPT_EXCEEDS_CONTEXT in cut or any(row.truncated for row in kept),
+            n_scored=sum(int((row.scored & ~row.is_end).sum()) for row in rows),
+            starts=tuple(starts),
+        )
+
     def _cut(self, tokens: _Tokens, rendering: Rendering) -> Rendered | str:
         limits = [limit for limit in (self.context, rendering.max_length) if limit is not None]
         limit = min(limits, default=tokens.n_text)
@@ -244,6 +291,15 @@ class Renderer:
             truncated=truncated,
             n_scored=int((tokens.scored & ~tokens.is_end).sum()),
         )
+
+
+def _check_unicode(text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ExampleFailure(NOT_UNICODE) from error
 
 
 def _lone_response(example: Example, rendering: Rendering) -> _Text:
@@ -269,58 +325,3 @@ def _pieces(text: _Text) -> list[tuple[str, bool]]:
         pieces.append((text.text[start:end], True))
         reached = end
     return [*pieces, (text.text[reached:], False)]
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """One segment as a scorer's pass sees it, for a person to check by hand.
-
-    Parameters
-    ----------
-    segment
-        Name within the scorer.
-    text
-        What was tokenised.
-    token_ids
-        Ids in order, an end token included only where the scorer counts it.
-    response_mask
-        Whether each id counts in the score.
-    truncated
-        Whether the text did not fit.
-    failure
-        Why this segment cannot be scored, or None.
-    """
-
-    segment: str
-    text: str
-    token_ids: tuple[int, ...]
-    response_mask: tuple[bool, ...]
-    truncated: bool = False
-    failure: str | None = None
-
-
-def show(scorer: ForwardScorer, example: Example, renderer: Renderer) -> list[Shown]:
-    """Return each segment of an example exactly as the scorer's pass sees it."""
-    shown = []
-    for segment in scorer.segments():
-        try:
-            text = renderer.text(example, segment.rendering)
-        except ExampleFailure as failure:
-            shown.append(Shown(segment.name, "", (), (), failure=failure.reason))
-            continue
-        rendered = renderer.render([example], segment.rendering)[0]
-        if isinstance(rendered, str):
-            shown.append(Shown(segment.name, text, (), (), failure=rendered))
-            continue
-        counts = np.ones(len(rendered.targets), bool) if scorer.score_end else ~rendered.is_end
-        where = rendered.positions[counts] + 1
-        ids = rendered.ids
-        if len(where) and where[-1] == len(ids):
-            ids = np.append(ids, rendered.targets[-1])
-        mask = np.zeros(len(ids), dtype=bool)
-        mask[where] = True
-        shown.append(
-            Shown(segment.name, text, tuple(ids.tolist()), tuple(mask.tolist()), rendered.truncated)
-        )
-    return shown

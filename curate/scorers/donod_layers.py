@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, final
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,8 @@ from curate.scorers.donod import change_of_norm
 if TYPE_CHECKING:
     from curate.models.layers import LayerStats
 
+SEVERAL_ROWS: Final = "turns_in_several_rows"  # of a chat template that rewrites history
+
 
 @register
 @final
@@ -37,7 +39,7 @@ class DONODLayers(RowScorer):
     the square root is taken for each, then the sum. Exact for plain SGD from the same weights, by
     one backward pass that forms no gradient of a matrix; about three forward passes, and the
     activations of a batch in memory. Head and input embedding count as two matrices even where
-    they are one. Models with weights that are neither linear layers, embeddings nor vectors (such
+    they are one. An example whose turns need a row each (see ``docs/chat.md``) fails. Models with weights that are neither linear layers, embeddings nor vectors (such
     as experts) are refused.
 
     Parameters
@@ -101,6 +103,9 @@ class DONODLayers(RowScorer):
             keeps = {n: (~row.is_end | self.score_end) for n, row in rows.items()}
             for n in [n for n, keep in keeps.items() if not keep.any()]:
                 reasons[n] = "no_scored_tokens"
+                del rows[n]
+            for n in [n for n, row in rows.items() if len(row.starts) > 1]:
+                reasons[n] = SEVERAL_ROWS
                 del rows[n]
             places = np.array(list(rows), dtype=np.int64)
             lengths = np.array([len(row.ids) for row in rows.values()], dtype=np.int64)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from curate.contracts import Example, ForwardScorer
 from curate.errors import ConfigError
 
 if TYPE_CHECKING:
+    from curate.models.show import Shown
     from curate.store import Store
 
 
@@ -77,7 +78,8 @@ def _rendered(
     template: str,
 ) -> dict[str, Any]:
     from curate.models.load import load_tokenizer
-    from curate.models.render import Renderer, show
+    from curate.models.render import Renderer
+    from curate.models.show import show
     from curate.scoring.options import ScoringOptions
     from curate.scoring.requests import make_request, missing_model
     from curate.select.bind import method_settings
@@ -95,8 +97,7 @@ def _rendered(
     renderer = Renderer(tokenizer, request.model.max_length)
     segments = []
     for one in show(request.scorer, _example(document), renderer):
-        marked = _marked(tokenizer, one.token_ids, one.response_mask)
-        segments.append({**asdict(one), "marked": marked})
+        segments.append({**asdict(one), "marked": _marked_rows(tokenizer, one)})
     first = segments[0]
     return {key: first[key] for key in ("text", "token_ids", "response_mask", "failure")} | {
         "segments": segments
@@ -108,6 +109,16 @@ def _example(document: Mapping[str, Any]) -> Example:
     if isinstance(tools, str):
         tools = json.loads(tools)
     return Example(document["id"], tuple(document["messages"]), tuple(tools) if tools else None)
+
+
+def _marked_rows(tokenizer: Any, shown: "Shown") -> str:
+    """Return the marked text of each row, under its number where there are several."""
+    ids, mask = shown.token_ids, shown.response_mask
+    edges = pairwise([*shown.row_starts, len(ids)])
+    rows = [_marked(tokenizer, ids[start:stop], mask[start:stop]) for start, stop in edges]
+    if len(rows) == 1:
+        return rows[0]
+    return "\n".join(f"row {n} of {len(rows)}:\n{row}" for n, row in enumerate(rows, 1))
 
 
 def _marked(tokenizer: Any, ids: Sequence[int], mask: Sequence[bool]) -> str:

@@ -163,10 +163,12 @@ def generate(
 
 def _prompt(prepared: "Prepared", row: int) -> list[int]:
     """Return the tokens in front of the last scored turn of a row."""
-    positions = prepared.rendered[row].positions
+    rendered = prepared.rendered[row]
+    first = rendered.starts[-1]
+    positions = rendered.positions[rendered.positions >= first]
     gaps = np.flatnonzero(np.diff(positions) > 1)
     start = int(positions[gaps[-1] + 1]) if len(gaps) else int(positions[0])
-    ids: list[int] = prepared.rendered[row].ids[: start + 1].tolist()
+    ids: list[int] = rendered.ids[first : start + 1].tolist()
     return ids
 
 

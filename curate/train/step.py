@@ -11,12 +11,12 @@ from torch import Tensor
 
 from curate.contracts import Labels, Objective
 from curate.models.batch import padded_tokens
+from curate.models.layout import Layout
 from curate.train.batches import Rows, cut_micro, deal
 from curate.train.processes import Processes, seeded
 from curate.train.token_nll import token_nll
 
 if TYPE_CHECKING:
-    from curate.models.render import Rendered
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel
 
@@ -132,11 +132,10 @@ class GradientMaker:
         """Return the hidden states at the response positions of some rows, and their labels."""
         device = self._processes.device
         rendered = [self._prepared.rendered[row] for row in rows]
-        ids, positions = _pad(rendered)
         with self._model.autocast():
-            states = self._model.hidden(torch.from_numpy(ids).to(device))
-        flat = states.reshape(-1, states.shape[-1])
-        hidden = flat.index_select(0, torch.from_numpy(positions).to(device))
+            hidden, _ = Layout.of(rendered).scored(
+                lambda ids: self._model.hidden(torch.from_numpy(ids).to(device))
+            )
         sizes = [len(one.targets) for one in rendered]
         targets = np.concatenate([one.targets for one in rendered]).astype(np.int64)
         labels = Labels(
@@ -167,17 +166,6 @@ class GradientMaker:
                 start = stop
             stop += size
         yield start, stop
-
-
-def _pad(rendered: Sequence["Rendered"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return right-padded ids, (rows, width), and the flat places of the predicting tokens."""
-    width = max(len(one.ids) for one in rendered)
-    ids = np.zeros((len(rendered), width), dtype=np.int64)
-    places = []
-    for number, one in enumerate(rendered):
-        ids[number, : len(one.ids)] = one.ids
-        places.append(one.positions.astype(np.int64) + number * width)
-    return ids, np.concatenate(places)
 
 
 def _sums(nll: Tensor, sizes: Sequence[int]) -> Float[np.ndarray, " n"]:

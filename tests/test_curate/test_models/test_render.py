@@ -5,7 +5,8 @@ import pytest
 from curate.contracts import Example, Rendering
 from curate.errors import ExampleFailure, ModelError
 from curate.models.load import load_tokenizer
-from curate.models.render import Renderer, show
+from curate.models.render import Renderer
+from curate.models.show import show
 from curate.scorers.donod import DONOD
 from curate.scorers.ifd import IFD
 from curate.scorers.likelihood import Likelihood
@@ -166,7 +167,7 @@ def test_a_template_that_rewrites_history_fails_the_example(tokenizer):
 def test_a_template_that_refuses_a_conversation_fails_the_example(tokenizer):
     tokenizer.chat_template = "{{ raise_exception('no') }}"
     assert Renderer(tokenizer, None).render([chat_of("a", "b")], Rendering("chat")) == [
-        "template_error"
+        "template_error: no"
     ]
 
 
@@ -260,4 +261,4 @@ def test_show_reports_a_failure(renderer):
     (shown,) = show(Likelihood(), example, renderer)
     assert shown.failure == "content_is_not_text"
     with pytest.raises(ExampleFailure):
-        renderer.text(example, Rendering("plain"))
+        renderer.texts(example, Rendering("plain"))

@@ -1,0 +1,85 @@
+"""How conversations go through a chat template: what the user chose beside the template itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from curate.errors import ConfigError
+
+REASONING_CHOICES: Final = ("inline", "drop", "fail")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """Choices that decide what a chat template writes; small, hashable and picklable.
+
+    Parameters
+    ----------
+    reasoning
+        What becomes of reasoning that the template does not write: ``inline`` puts it in front of
+        the content in the model's own think tags, ``drop`` leaves it out, ``fail`` fails those
+        examples alone. None is for a command that has to ask.
+    arguments
+        JSON object of what ``--template-args`` passes to the template.
+    template
+        Source that stands in for the model's own template, or None.
+    """
+
+    reasoning: str | None = None
+    arguments: str = "{}"
+    template: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        reasoning: str | None = None,
+        template_args: Mapping[str, str] | None = None,
+        chat_template: str | None = None,
+    ) -> "ChatOptions":
+        """Return checked options from what a user typed.
+
+        Values of ``template_args`` are JSON where they parse as such (``false``, ``3``), else text.
+        ``chat_template`` names a file. Raises `ConfigError` for an unknown choice or a missing file.
+        """
+        if reasoning is not None and reasoning not in REASONING_CHOICES:
+            raise ConfigError(
+                f"--reasoning must be one of {', '.join(REASONING_CHOICES)}, got {reasoning!r}"
+            )
+        values = {name: _value(text) for name, text in (template_args or {}).items()}
+        source = None if chat_template is None else _read(chat_template)
+        return cls(reasoning, json.dumps(values, sort_keys=True), source)
+
+    @property
+    def template_args(self) -> dict[str, Any]:
+        """Arguments of the template by name."""
+        decoded: dict[str, Any] = json.loads(self.arguments)
+        return decoded
+
+    @property
+    def key(self) -> str:
+        """What a score key says of these choices beside the template's hash; "" for the defaults."""
+        parts = [] if self.reasoning in (None, "fail") else [f"reasoning={self.reasoning}"]
+        parts += [] if self.arguments == "{}" else [f"args={self.arguments}"]
+        return "".join(f";{part}" for part in parts)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False, "None": None}.get(text, text)
+
+
+def _read(file: str) -> str:
+    try:
+        source = Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the chat template {file!r} cannot be read ({error}); give a Jinja file"
+        ) from error
+    if not source.strip():
+        raise ConfigError(f"the chat template {file!r} is empty; give a Jinja file")
+    return source

@@ -1,0 +1,158 @@
+"""A chat template's code: compiled once as transformers does, limited in time, without a clock."""
+
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any, Final, final
+
+from curate.errors import ConfigError, ExampleFailure, ModelError
+
+TEMPLATE_ERROR: Final = "template_error"
+TEMPLATE_TIMEOUT: Final = "template_timeout"
+FIXED_DATE: Final = datetime.datetime(2026, 1, 1)  # what a template that asks for the date gets
+
+LIMIT_S: Final = 5.0  # for one rendering; a real template takes well under a millisecond
+_REASON_CHARS: Final = 160
+_TICK: Final = "curate_tick"
+_GIVEN: Final = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+_CLOCK: Final = "strftime_now"
+
+
+class _TooLongError(Exception):
+    """A template used up its time."""
+
+
+@final
+@dataclass(slots=True)
+class _Clock:
+    """Stops a template at its next turn of a loop, or call of a macro, after the deadline."""
+
+    deadline: float = 0.0
+
+    def tick(self) -> str:
+        if time.monotonic() > self.deadline:
+            raise _TooLongError
+        return ""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class TemplateCode:
+    """A compiled template in the sandbox of transformers.
+
+    Parameters
+    ----------
+    variables
+        Names it reads from outside that neither the sandbox nor a rendering gives by itself: what
+        ``--template-args`` can set.
+    asks_for_date
+        Whether it reads a clock; it is then given `FIXED_DATE`, so that a text is always the same.
+    """
+
+    compiled: Any
+    clock: _Clock
+    variables: frozenset[str] = field(default_factory=frozenset)
+    asks_for_date: bool = False
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        arguments: Mapping[str, Any],
+        *,
+        prompt: bool,
+    ) -> str:
+        """Return the text of a conversation, with the generation prompt if ``prompt``.
+
+        Raises `ExampleFailure` with the template's own words when it refuses, and when it takes
+        longer than 5 seconds.
+        """
+        self.clock.deadline = time.monotonic() + LIMIT_S
+        try:
+            return str(
+                self.compiled.render(
+                    messages=messages,
+                    tools=tools,
+                    documents=None,
+                    add_generation_prompt=prompt,
+                    **arguments,
+                )
+            )
+        except _TooLongError as error:
+            raise ExampleFailure(TEMPLATE_TIMEOUT) from error
+        except Exception as error:  # a template is foreign code and may raise anything
+            words = " ".join(str(error).split())[:_REASON_CHARS]
+            reason = f"{TEMPLATE_ERROR}: {words}" if words else TEMPLATE_ERROR
+            raise ExampleFailure(reason) from error
+
+    def marked(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        arguments: Mapping[str, Any],
+    ) -> list[str]:
+        """Return the texts a template marks with ``{% generation %}``."""
+        blocks: list[str] = []
+        spans: list[tuple[int, int]] = []
+        self.clock.deadline = time.monotonic() + LIMIT_S
+        with self.compiled.environment.activate_tracker(blocks, spans):
+            blocks += self.compiled.generate(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=False,
+                **arguments,
+            )
+        text = "".join(blocks)
+        return [text[start:stop] for start, stop in spans]
+
+    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Raise `ConfigError` for an argument the template never reads."""
+        for name in arguments:
+            if name in self.variables:
+                continue
+            near = get_close_matches(name, self.variables, n=1)
+            hint = f"; did you mean {near[0]!r}" if near else ""
+            known = ", ".join(sorted(self.variables)) or "none"
+            raise ConfigError(
+                f"the chat template reads no argument {name!r}{hint}; it reads: {known}; "
+                "take it out of --template-args"
+            )
+
+
+@lru_cache(maxsize=64)
+def compile_template(source: str) -> TemplateCode:
+    """Compile a template, and put a check of the time into each of its loops and macros.
+
+    Raises `ModelError` with the line for a template that is not valid Jinja.
+    """
+    from jinja2 import TemplateSyntaxError, meta, nodes
+    from transformers.utils import chat_template_utils
+
+    compile_as_transformers: Any = chat_template_utils._cached_compile_jinja_template
+    try:
+        environment = compile_as_transformers(source).environment
+    except TemplateSyntaxError as error:
+        raise ModelError(
+            f"the chat template is not valid Jinja: line {error.lineno}: {error.message}; "
+            "correct it, or pass another with --chat-template FILE"
+        ) from error
+    clock = _Clock()
+    tree = environment.parse(source)
+    variables = frozenset(meta.find_undeclared_variables(tree))
+    for node in tree.find_all((nodes.For, nodes.Macro)):
+        tick = nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None)
+        node.body.insert(0, nodes.ExprStmt(tick))
+    nodes.Template.set_environment(tree, environment)
+    tree.set_lineno(1)
+    asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
+    environment.globals.update({_TICK: clock.tick, _CLOCK: _fixed_date})
+    code = environment.compile(tree)
+    compiled = environment.template_class.from_code(environment, code, environment.globals)
+    return TemplateCode(compiled, clock, variables - _GIVEN, asks)
+
+
+def _fixed_date(format: str) -> str:
+    return FIXED_DATE.strftime(format)
