@@ -65,8 +65,8 @@ class Layout:
         """Lay out some examples, at least one."""
         if all(len(one.starts) == 1 for one in rendered):
             pieces = [(n, 0, len(one.ids)) for n, one in enumerate(rendered)]
-            last = tuple((0, n) for n in range(len(rendered)))
-            return cls((_array(rendered, pieces),), None, last)
+            first = tuple((0, n) for n in range(len(rendered)))
+            return cls((_array(rendered, pieces),), None, first)
         pieces = [
             (number, start, stop)
             for number, one in enumerate(rendered)

@@ -69,13 +69,18 @@ class Prepared:
 
     @property
     def lengths(self) -> Int[np.ndarray, " n"]:
-        """Tokens fed per row, prompt and response."""
+        """Tokens fed per example, prompts and responses of all its rows."""
         return np.array([len(one.ids) for one in self.rendered], dtype=np.int64)
 
     @property
     def n_targets(self) -> Int[np.ndarray, " n"]:
         """Response tokens per row, ends of turns included."""
         return np.array([len(one.targets) for one in self.rendered], dtype=np.int64)
+
+    @property
+    def n_rows(self) -> Int[np.ndarray, " n"]:
+        """Rows run per example: more than one where a chat template rewrites history."""
+        return np.array([len(one.starts) for one in self.rendered], dtype=np.int64)
 
     @property
     def weights(self) -> Float[np.ndarray, " n"]:
@@ -95,6 +100,8 @@ class Prepared:
     def describe(self, what: str) -> str:
         """Describe in one line what is there and what was left out."""
         text = f"{what}: {len(self)} rows, {int(self.lengths.sum())} tokens"
+        if int(self.n_rows.max()) > 1:
+            text += f", {self.n_rows.mean():.1f} rows an example (turns in contexts of their own)"
         if self.n_truncated:
             text += f", {self.n_truncated} cut to fit"
         if self.failures:
