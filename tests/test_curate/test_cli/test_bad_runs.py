@@ -19,8 +19,8 @@ from curate import registry
 from curate.contracts import Column, Columns, Example, LoadContext, Role, RowScorer
 
 PREFIX_UNSTABLE = (
-    "{{ bos_token }}{{ messages | length }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
-    "<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>"
+    "{{ m.content if loop.last else m.content | upper }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 

@@ -161,7 +161,7 @@ def check_turn(tokenizer, source, messages, i, tools, context, scored):
             given = [way(message) for message in messages[: i + 1]]
             prompt = render(tokenizer, source, given[:-1], tools, True) if i else None
             full = render(tokenizer, source, given, tools, False)
-        except Exception:  # noqa: BLE001 - a template may refuse one way of giving it the same words
+        except Exception:  # noqa: BLE001, S112 - a template may refuse one way of giving the same words
             continue
         if in_order(told(messages[i]), full):
             ways.append((prompt, full))
@@ -323,10 +323,10 @@ def table(tokenizer):
     paths = [*sorted(OWN.glob("*.jinja")), *trl_templates()]
     lines = [
         "# Chat templates and what becomes of each shape of conversation", "",
-        "A number is how many rows the conversation is scored in, every assistant turn on exactly "
+        ("A number is how many rows the conversation is scored in, every assistant turn on exactly "
         "what the model has to produce (`docs/chat.md`); anything else is the reason for which the "
         "example is refused. No text is lost silently in any of them. Written by "
-        "`python tests/test_curate/test_models/test_chat_corpus.py`.", "",
+        "`python tests/test_curate/test_models/test_chat_corpus.py`."), "",
     ]  # fmt: skip
     counts = {"scored": 0, "refused": 0}
     for name, group in (("Our own", [p for p in paths if p.parent == OWN]), ("TRL's", paths)):

@@ -24,8 +24,10 @@ ONE = [("<|user|>two<|end|>\n<|assistant|><think>\n\n</think>\n\n", "four<|end|>
 TWO = [
     ("<|user|>a<|end|>\n<|assistant|>", "<think>\nhm\n</think>\n\nthe cat<|end|>"),
     (
-        "<|user|>a<|end|>\n<|assistant|>the cat<|end|>\n<|user|>and<|end|>\n<|assistant|>"
-        "<think>\n\n</think>\n\n",
+        (
+            "<|user|>a<|end|>\n<|assistant|>the cat<|end|>\n<|user|>and<|end|>\n<|assistant|>"
+            "<think>\n\n</think>\n\n"
+        ),
         "the sea, the sea<|end|>",
     ),
 ]
