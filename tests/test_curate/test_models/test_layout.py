@@ -8,6 +8,7 @@ import torch
 
 from curate.contracts import Example, Rendering, Stat
 from curate.models.chat_options import ChatOptions
+from curate.models.device_batch import BatchWants, launch
 from curate.models.forward import Forward, PassRequest
 from curate.models.layout import Layout
 from curate.models.load import load_model, resolve_model
@@ -133,3 +134,17 @@ def test_a_turn_beyond_the_context_is_cut_and_said(model):
     short = Renderer(model.tokenizer, 40, ChatOptions(template=TEMPLATE))
     (row,) = short.render(EXAMPLES[1:2], Rendering("chat"))
     assert row.truncated and all(stop - start <= 40 for start, stop in row.edges)
+
+
+def test_a_batch_for_a_device_lays_several_rows_out_alike(model, renderer):
+    rows = renderer.render(EXAMPLES, Rendering("chat"))
+    columns = launch(model, rows, BatchWants(WANTS.head, WANTS.pooled), packed=False)
+    found = columns.wait()
+    assert columns.batch.last == (0, 2, 3)
+    on_cpu = dict(Forward(model).run(rows, WANTS))
+    nll = np.concatenate([on_cpu[n].nll for n in range(3)])
+    np.testing.assert_allclose(found["nll"], nll, rtol=1e-9)
+    assert found["norm True"][1] == pytest.approx(on_cpu[1].sq_norm[True], rel=1e-9)
+    np.testing.assert_allclose(
+        found[str(Stat.MEAN_HIDDEN)][2], on_cpu[1].pooled[Stat.MEAN_HIDDEN], rtol=1e-9
+    )
