@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import StoreError
+from curate.store import gate
 from curate.store.parts import full_disk_as_error, owner, sync
 
 STORAGE_VERSION: Final = "v1.4.0"  # read by duckdb 1.4 to 2.x
@@ -41,6 +42,30 @@ def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyC
     StoreError
         Held by another process (names its pid), corrupt, newer, read-only, missing or disk full.
     """
+    with gate.shared(path), _opened(path, spill, wait_s) as connection:
+        yield connection
+
+
+@contextmanager
+def connect_to_read(
+    path: Path, parts: Path, spill: Path, wait_s: float
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the DuckDB file for SQL that somebody typed: it can change nothing and see nothing else.
+
+    A read-only transaction, in which only files below ``parts`` can be read, and no variable of
+    Python. Other threads of this process wait meanwhile. Raises as `connect`.
+    """
+    inside = ", ".join(dict.fromkeys(literal(f"{p}/") for p in (parts, parts.resolve())))
+    with gate.alone(path, wait_s), _opened(path, spill, wait_s) as connection:
+        connection.execute("set python_enable_replacements = false")
+        connection.execute(f"set allowed_directories = [{inside}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("begin transaction read only")
+        yield connection
+
+
+@contextmanager
+def _opened(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = _open(path, wait_s)
     try:
         with _duckdb_errors(path), full_disk_as_error(path):

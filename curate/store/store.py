@@ -9,12 +9,11 @@ import duckdb
 import pyarrow as pa
 
 from curate.contracts.view import View
-from curate.errors import ConfigError
 from curate.store.handle import StoreHandle
 from curate.store.ids import Ids
 from curate.store.pool import examples, texts
 from curate.store.pool.writer import PoolWriter
-from curate.store.query import percentiles, projection, snapshot, viewing
+from curate.store.query import percentiles, projection, reading, snapshot, viewing
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
 from curate.store.results import marks, revisions, selections, trials
 from curate.store.scores import sets, vectors
@@ -71,22 +70,10 @@ class Store:
     def query(self, sql: str) -> pa.Table:
         """Run one read-only SQL statement over the documented relations; return a copy in Arrow.
 
-        Raises `ConfigError` for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN). EXPLAIN
-        ANALYZE is refused: it runs the statement it explains.
+        Nothing can be changed, and no file but those of the store can be read. Raises `ConfigError`
+        for anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN); see `reading.run`.
         """
-        with self._handle.connect() as con:
-            try:
-                statements = con.extract_statements(sql)
-                kinds = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-                explains = any(s.type == duckdb.StatementType.EXPLAIN for s in statements)
-                runs = explains and "analyze" in sql.lower()
-                if len(statements) != 1 or statements[0].type not in kinds or runs:
-                    raise ConfigError(
-                        f"only one read-only statement is allowed, got {sql!r}; write a SELECT"
-                    )
-                return con.sql(sql).to_arrow_table()
-            except (duckdb.ProgrammingError, duckdb.DataError) as error:
-                raise ConfigError(f"cannot run {sql!r}: {error}") from error
+        return reading.run(self._handle, sql)
 
     # Pool ------------------------------------------------------------------------------------
 

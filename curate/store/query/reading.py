@@ -1,0 +1,59 @@
+"""SQL that somebody typed: one statement, which reads the store and nothing else."""
+
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from curate.errors import ConfigError
+from curate.store.connection import connect_to_read
+from curate.store.handle import StoreHandle
+
+_KINDS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_RELATIONS: Final = (
+    "examples, rows, score_sets, scores, score_set('ID'), vectors, failures, selections, "
+    "selection_rows, revisions, trials, trial_evals"
+)
+
+
+def run(store: StoreHandle, sql: str) -> pa.Table:
+    """Run one read-only statement over the documented relations; return a copy in Arrow.
+
+    It runs in a read-only transaction, without access to files outside the folder of parts. EXPLAIN
+    ANALYZE is refused: it runs the statement it explains.
+
+    Raises
+    ------
+    ConfigError
+        Anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN); a statement that would change
+        something or read another file; one that DuckDB cannot run.
+    """
+    with connect_to_read(store.path, store.parts, store.spill, store.wait_s) as con:
+        try:
+            statements = con.extract_statements(sql)
+            explains = any(s.type == duckdb.StatementType.EXPLAIN for s in statements)
+            runs = explains and "analyze" in sql.lower()
+            if len(statements) != 1 or statements[0].type not in _KINDS or runs:
+                raise ConfigError(
+                    f"only one read-only statement is allowed, got {sql!r}; write a SELECT"
+                )
+            table: pa.Table = con.sql(sql).to_arrow_table()
+        except duckdb.PermissionException as error:
+            raise ConfigError(
+                f"{sql!r} reads something outside the store ({_first_line(error)}); a query may read "
+                f"{_RELATIONS}; open other files with polars or a DuckDB connection of your own"
+            ) from error
+        except duckdb.TransactionException as error:
+            if "read-only mode" not in str(error):
+                raise
+            raise ConfigError(
+                f"{sql!r} would change the store, and a query may only read; write a SELECT over "
+                f"{_RELATIONS}; to remove examples: curate forget --where EXPR"
+            ) from error
+        except (duckdb.ProgrammingError, duckdb.DataError) as error:
+            raise ConfigError(f"cannot run {sql!r}: {error}") from error
+    return table
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0]
