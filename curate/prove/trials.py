@@ -1,8 +1,8 @@
 """Trials: select, train, evaluate, store; what is already in the store is not repeated."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -131,27 +131,14 @@ def run_trial(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def claimed(store: "Store", trial_id: str) -> Iterator[bool]:
+def claimed(store: "Store", trial_id: str) -> AbstractContextManager[bool]:
     """Keep other processes from running a trial; False where a living one has it already.
 
     So the same command, started several times on one store, shares the trials.
     """
-    from curate.store.parts import TMP_MARK, owner, owner_is_dead
+    from curate.store import locks
 
-    path = store.parts / "runs" / f"{trial_id}.claim"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = False
-    try:
-        if path.exists() and owner_is_dead(path.with_name(f"{TMP_MARK}{path.read_text()}")):
-            path.unlink(missing_ok=True)
-        with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-            file.write(owner())
-            mine = True
-        yield mine
-    finally:
-        if mine:
-            path.unlink(missing_ok=True)
+    return locks.claimed(store.parts / "runs" / f"{trial_id}.claim")
 
 
 def load_result(store: "Store", trial_id: str) -> TrialResult:

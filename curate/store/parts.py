@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import StoreError
+from curate.store import locks
 
 METADATA_KEY: Final = b"curate"
 TMP_MARK: Final = ".tmp-"
+LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds locked
 FOREIGN_TMP_S: Final = 86_400
 
 ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
@@ -111,10 +113,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
         try:
-            yield temporary
-            sync(temporary)
-            os.replace(temporary, path)
-            sync(path.parent)
+            with locks.held(temporary):
+                yield temporary
+                sync(temporary)
+                os.replace(temporary, path)
+                sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -145,8 +148,19 @@ def owner() -> str:
 def owner_is_dead(path: Path) -> bool:
     """Return whether the process that made a temporary file or folder has died.
 
-    A file of another machine counts as abandoned if it was not touched for a day.
+    A lock that is held says that it lives, and a lock of a folder that nobody holds that it died.
+    Without one the name decides; what another machine made counts as abandoned if it was not
+    touched for a day.
     """
+    lock = path / LOCK if path.is_dir() else path
+    if locks.is_held(lock):
+        return False
+    if not lock.exists():
+        return False if lock == path else _named_dead(path)
+    return lock != path or _named_dead(path)
+
+
+def _named_dead(path: Path) -> bool:
     host, _, pid = path.name.partition(TMP_MARK)[2].rpartition("-")
     if host != owner().rpartition("-")[0] or not pid.isdigit():
         return time.time() - path.stat().st_mtime > FOREIGN_TMP_S

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import secrets
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import ConfigError, DataError, StoreError
-from curate.store import schema
+from curate.store import locks, schema
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN
 from curate.store.parts import (
+    LOCK,
     TMP_MARK,
     full_disk_as_error,
     owner,
@@ -61,12 +64,15 @@ class PoolWriter:
             )
         self._store = store
         self._dataset = dataset
-        self._folder = store.parts / f".staging-{dataset.dataset_id}{TMP_MARK}{owner()}"
+        token = secrets.token_hex(4)  # another container's process may have this name and number
+        self._folder = store.parts / f".staging-{dataset.dataset_id}{TMP_MARK}{owner()}-{token}"
         self._skipped: list[tuple[int, str, str]] = []
         self._n_rows = 0
         self._last_position = -1
         with full_disk_as_error(self._folder):
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
+            self._lock = ExitStack()
+            self._lock.enter_context(locks.held(self._folder / LOCK))
             for name in ("raw", "examples", "spill"):
                 (self._folder / name).mkdir(parents=True)
             self._staged = _Rows(self._folder / "staged.parquet", STAGED_SCHEMA)
@@ -161,6 +167,7 @@ class PoolWriter:
         for part in (self._staged, self._rows, self._raw):
             part.drop()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
 
     @property
     def _known(self) -> Path:

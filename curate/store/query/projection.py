@@ -1,15 +1,13 @@
 """The vectors of a score set projected to two dimensions, computed once and cached."""
 
-import os
 import threading
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from curate.store.handle import StoreHandle
 from curate.store.ids import Ids
-from curate.store.parts import TMP_MARK, full_disk_as_error, owner, sync
+from curate.store.parts import atomic_path
 from curate.store.scores import vectors
 from curate.store.scores.vectors import BLOCK_ROWS
 
@@ -30,20 +28,15 @@ def projected(store: StoreHandle, set_id: str, column: str) -> tuple[Points, Ids
     path = store.parts / "cache" / name
     with _BUILDING:
         if not path.exists():
-            with full_disk_as_error(path):
-                _write(path, _project(stored.array))
+            points = _project(stored.array)
+            with atomic_path(path) as temporary:
+                _save(temporary, points)
     return np.load(path), stored.ids
 
 
-def _write(path: Path, points: Points) -> None:
-    temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, points)
-        sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _save(path: Path, points: Points) -> None:
+    with path.open("wb") as file:  # to a path NumPy would add its own ending
+        np.save(file, points)
 
 
 def _state(ids: Ids) -> str:

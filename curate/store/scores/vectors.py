@@ -1,6 +1,5 @@
 """Vectors of a score set as one memory-mapped array in order of id, built in blocks."""
 
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from curate.errors import ScoreError
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.ids import Lookup, id_bytes, order
-from curate.store.parts import TMP_MARK, full_disk_as_error, owner, sync
+from curate.store.parts import atomic_path
 from curate.store.records import digest
 
 BLOCK_ROWS = 8_192
@@ -56,9 +55,8 @@ def cached(store: StoreHandle, set_id: str, column: str) -> CachedVectors:
     path = store.parts / "cache" / f"{set_id}-{state}.npy"
     with _BUILDING:
         if not path.exists():
-            with full_disk_as_error(path):
-                _build(path, [store.parts / "scores" / set_id / f"{s}.parquet" for s, _ in shards],
-                       column, ids)  # fmt: skip
+            parts = [store.parts / "scores" / set_id / f"{s}.parquet" for s, _ in shards]
+            _build(path, parts, column, ids)
     return CachedVectors(np.load(path, mmap_mode="r"), ids)
 
 
@@ -72,11 +70,10 @@ def _committed(con: duckdb.DuckDBPyConnection, set_id: str) -> list[tuple[str, i
 def _build(
     path: Path, parts: list[Path], column: str, ids: "np.ndarray[Any, np.dtype[np.bytes_]]"
 ) -> None:
-    temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
     out: np.memmap[Any, Any] | None = None
     filled = 0
     place = Lookup(ids)
-    try:
+    with atomic_path(path) as temporary:
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(BLOCK_ROWS, columns=["id", column, "failure"]):
@@ -98,10 +95,6 @@ def _build(
         assert filled == len(ids)
         out.flush()
         del out
-        sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def matrix(column: pa.Array, part: Path) -> "np.ndarray[Any, np.dtype[np.float32]]":
