@@ -1,6 +1,7 @@
 """The vectors of a score set projected to two dimensions, computed once and cached."""
 
 import threading
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
