@@ -65,7 +65,7 @@ class Train:
     selection
         What to train on.
     settings
-        Of `curate.train.TrainConfig`, by dotted name. Without ``data.batch_tokens`` a batch is a
+        Of `curate.train.config.TrainConfig`, by dotted name. Without ``data.batch_tokens`` a batch is a
         quarter of the selection's tokens at most.
     evaluate
         A selection of held-out examples, or None.
