@@ -117,7 +117,7 @@ def page(cells: list[Cell], proofs: int) -> Iterator[str]:
     least = min(cells, key=lambda cell: cell.coverage)
     yield (
         f"\nHighest share of wrong proofs: {worst.family_wise_error:.1%}; lowest coverage: "
-        f"{least.coverage:.1%}. Made by `python jobs/compare/null_proofs.py --proofs {proofs}`."
+        f"{least.coverage:.1%}. Made by `python jobs/compare/null_proofs.py`."
     )
 
 
