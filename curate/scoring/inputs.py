@@ -1,9 +1,10 @@
 """What a derived scorer reads in a worker: the parts of other score sets for the same shard."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,9 @@ from jaxtyping import Bool
 
 from curate.contracts import FAILURE, Columns
 from curate.errors import ScoreError
+
+TRIES: Final = 10
+PAUSE_S: Final = 0.2  # forgetting rewrites a shard and its parts one after another
 
 
 @final
@@ -74,3 +78,27 @@ class Inputs:
             name: chosen.column(name).to_numpy(zero_copy_only=False)
             for name in self.table.schema.names
         }
+
+
+def inputs_of(shard: Path, parts: Mapping[str, Path], only: pa.Array | None = None) -> Inputs:
+    """Read the scores of a shard's examples; waits while examples of it are being forgotten.
+
+    Raises `ScoreError` if the parts hold other examples than the shard, or one is missing, and
+    `FileNotFoundError` if the shard is gone.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            found = Inputs.read(parts, only)
+        except ScoreError:  # one part is of before and another of after
+            found = None
+        if found is not None and list(found.ids) == _ids(shard, only):
+            return found
+        time.sleep(PAUSE_S)
+    _ids(shard, only)
+    return Inputs.read(parts, only)
+
+
+def _ids(shard: Path, only: pa.Array | None) -> list[str]:
+    ids = pq.ParquetFile(shard).read(columns=["id"])["id"]
+    kept = ids if only is None else ids.filter(pc.is_in(ids, only))
+    return [str(one) for one in kept.to_pylist()]

@@ -13,7 +13,7 @@ from curate.scoring.executors import EXECUTORS
 from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
-from curate.scoring.outcome import ScoredSet, ScoreReport, inspect
+from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
 from curate.scoring.plan import plan_passes
 from curate.scoring.requests import (
     ScoreRequest,
@@ -158,6 +158,7 @@ class _Job:
                 self._run_pool_scorer(request, progress)
         for wave in in_waves([r for r in self.requests if not isinstance(r.scorer, PoolScorer)]):
             self._run_shards(wave, progress, began)
+            self.commit()  # what the next wave reads has no forgotten examples then
 
     def _run_shards(self, rows: Sequence[ScoreRequest], progress: Progress, began: float) -> None:
         from curate.scoring.passes import WorkerPass
@@ -181,7 +182,9 @@ class _Job:
         progress.start(stage, n_examples, "examples")
 
         def finished(report: TaskReport) -> None:
-            for set_id in report.task.parts:
+            if report.is_gone:
+                refuse_lost(self.store, report.task.shard_id, report.task.shard)
+            for set_id in () if report.is_gone else report.task.parts:
                 self.uncommitted[set_id].append(report.task.shard_id)
             progress.advance(stage, report.task.n_examples)
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.display import card
-from curate.errors import TooManyFailuresError
+from curate.errors import StoreError, TooManyFailuresError
 
 if TYPE_CHECKING:
     from curate.store import ScoreSetStatus, Store
@@ -138,3 +139,15 @@ def _outputs(scorer: str) -> Mapping[str, Any]:
 def _listed(failures: Mapping[str, int]) -> str:
     shown = [f"{n} {reason}" for reason, n in list(failures.items())[:MAX_REASONS]]
     return ", ".join(shown) + (", ..." if len(failures) > MAX_REASONS else "")
+
+
+def refuse_lost(store: "Store", shard_id: str, path: Path) -> None:
+    """Raise `StoreError` if the catalogue lists a shard whose file is missing.
+
+    A shard that is not listed any more has lost its last example to `curate forget`.
+    """
+    if any(shard.shard_id == shard_id for shard in store.shards()):
+        raise StoreError(
+            f"{path} is missing, which holds the texts of a part of the pool; restore it from a "
+            "backup of the store; what else is missing: curate doctor"
+        )

@@ -26,7 +26,7 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.models.batch import plan_batches
-from curate.scoring.inputs import Inputs
+from curate.scoring.inputs import Inputs, inputs_of
 from curate.scoring.outcome import INPUT_FAILED
 from curate.scoring.plan import Pass, PassMember
 from curate.scoring.scope import ids_in
@@ -238,7 +238,7 @@ class RowPass:
         """Return the part of one shard, as `ForwardPass.run` does."""
         began = time.perf_counter()
         derived = isinstance(self.scorer, DerivedScorer)
-        read = Inputs.read(inputs or {}, self.only) if derived else None
+        read = inputs_of(shard, inputs or {}, self.only) if derived else None
         ids: list[str] = []
         found = _RowResults(self.scorer, self._score, read, shard.stem)
         with _one_thread(self.device):

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Num
 
 from curate.contracts import Columns, PoolScorer, View
 from curate.errors import ScoreError
-from curate.scoring.outcome import INPUT_FAILED
+from curate.scoring.outcome import INPUT_FAILED, refuse_lost
 from curate.store.parts import part_schema, write_part
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def run_pool_scorer(
     _check(scorer, columns, len(view))
     wall_s = time.perf_counter() - began
     for shard in shards:
+        if not shard.path.exists():
+            refuse_lost(store, shard.shard_id, shard.path)
+            continue
         table = _part(scorer, columns, view, shard.path)
         share = wall_s * shard.n_examples / max(1, view.n_pool)
         write_part(

@@ -6,7 +6,7 @@ settings of its own (no access to other files) must be the only one while it is 
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +17,13 @@ from curate.errors import StoreError
 _CHANGED: Final = threading.Condition()
 _SHARED: Final[Counter[Path]] = Counter()  # open connections by file
 _ALONE: Final[set[Path]] = set()
+_WRITERS: Final[defaultdict[Path, threading.RLock]] = defaultdict(threading.RLock)
+
+
+def writing(path: Path) -> threading.RLock:
+    """Return the lock of a file's writers: one thread at a time, as one process at a time."""
+    with _CHANGED:
+        return _WRITERS[path]
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """Where a store lies and how to open its file: all that the modules behind `Store` are given."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from curate.store import connection
+from curate.store import connection, gate
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,7 +27,7 @@ class StoreHandle:
         self.path = Path(path).absolute()
         self.parts = self.path.with_name(self.path.stem + ".parts")
         self.wait_s = wait_s
-        self._writing = threading.RLock()
+        self._writing = gate.writing(self.path)
 
     @property
     def spill(self) -> Path:

@@ -51,12 +51,16 @@ class ShardTask:
 @final
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What a worker says about a finished task: failures and tokens summed over its score sets."""
+    """What a worker says about a finished task: failures and tokens summed over its score sets.
+
+    ``is_gone``: the shard's file was not there, so nothing was written.
+    """
 
     task: ShardTask
     n_failed: int
     tokens: int
     wall_s: float
+    is_gone: bool = False
 
 
 @final
@@ -87,7 +91,12 @@ class TaskRunner:
             self._loaded = (task.pass_index, self.passes[task.pass_index].load(self.device))
             limit_threads()
         began = time.perf_counter()
-        outputs = self._loaded[1].run(task.shard, task.inputs)
+        try:
+            outputs = self._loaded[1].run(task.shard, task.inputs)
+        except FileNotFoundError:
+            if task.shard.exists():
+                raise
+            return TaskReport(task, 0, 0, 0.0, is_gone=True)
         wall_s = time.perf_counter() - began
         n_failed = tokens = 0
         for set_id, path in task.parts.items():

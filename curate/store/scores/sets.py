@@ -31,7 +31,7 @@ from curate.store.records import (
     canonical_json,
     utc_now,
 )
-from curate.store.scores import hashing
+from curate.store.scores import hashing, outdated
 
 SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
 
@@ -137,6 +137,7 @@ def commit_in(
     """Commit parts inside the caller's transaction."""
     done = _committed(con, score_set.set_id)
     new = [shard_id for shard_id in dict.fromkeys(shard_ids) if shard_id not in done]
+    new = outdated.current(con, score_set.folder, new)
     for start in range(0, len(new), SHARDS_AT_ONCE):
         _commit_batch(con, score_set, new[start : start + SHARDS_AT_ONCE])
     if new and (not done or _is_complete(con, score_set.set_id)):

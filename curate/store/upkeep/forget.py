@@ -26,7 +26,7 @@ from curate.store.parts import (
 from curate.store.query import viewing
 from curate.store.records import canonical_json, digest
 from curate.store.results import revisions
-from curate.store.scores import sets
+from curate.store.scores import outdated, sets
 
 FOLDER: Final = "forgotten"
 
@@ -76,6 +76,8 @@ def finish_pending(store: StoreHandle) -> int:
 
 def _carry_out(store: StoreHandle, decision: Path) -> None:
     with store.write() as con:
+        if not decision.exists():  # another process has carried it out meanwhile
+            return
         table = pq.ParquetFile(decision).read()
         datasets = json.loads(table.schema.metadata[METADATA_KEY])["datasets"]
         gone = table["id"].combine_chunks()
@@ -95,11 +97,13 @@ def _carry_out(store: StoreHandle, decision: Path) -> None:
         version = int(schema.meta(con, "pool_version") or "0")
         schema.set_meta(con, "pool_version", str(version + 1))
         schema.set_meta(con, "pool_hash", None)
+        schema.set_meta(con, outdated.FORGOTTEN, "yes")
     for status in sets.statuses(store):
         found = sets.find_score_set(store, status.set_id)
         if status.content_hash is not None and found is not None:
             sets.finish(store, found)
-    decision.unlink()
+    with store.write():  # nobody is between looking for it and reading it
+        decision.unlink(missing_ok=True)
 
 
 def _delete(con: duckdb.DuckDBPyConnection, shards: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from curate.store.connection import create_file
 from curate.store.handle import StoreHandle
 from curate.store.parts import full_disk_as_error, owner_is_dead, write_json
 from curate.store.records import utc_now
+from curate.store.scores import outdated
 from curate.store.upkeep import forget
 
 FOLDERS = (
@@ -58,6 +59,7 @@ def open_store(store: StoreHandle, *, create: bool) -> None:
             write_json(path, json.loads(manifest))
     remove_dead_staging(store)
     forget.finish_pending(store)
+    outdated.sweep(store)
 
 
 def make_folders(store: StoreHandle) -> None:
