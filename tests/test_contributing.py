@@ -189,6 +189,7 @@ def entry_points() -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "module"),
     [
@@ -203,17 +204,20 @@ def test_a_registered_class_of_another_package_passes_its_test_and_the_contract(
     assert tried[section] == module, tried[section]
 
 
+@pytest.mark.slow
 def test_a_trainer_of_another_package_writes_its_files(tried):
     written = tried["Add a trainer export"]
     assert "train: " in written and "/subset/train" in written, written
     assert "/subset/validation" in written
 
 
+@pytest.mark.slow
 def test_an_executor_of_another_package_computes_the_same_scores(tried):
     local, other = tried["Add an executor"]
     assert local == other and len(local[0]) == 32
 
 
+@pytest.mark.slow
 def test_an_endpoint_of_another_package_answers_with_the_token_alone(tried):
     assert tried["Add a page endpoint"] == [{"a": 6, "b": 6}, {"a": 6, "b": 0}, 403]
 
@@ -285,6 +289,7 @@ assert pool(hidden, [3, 2], Stat.FIRST_HIDDEN).tolist() == [[0.0, 1.0], [6.0, 7.
 """
 
 
+@pytest.mark.slow
 def test_a_statistic_needs_the_named_files_and_no_other(tmp_path):
     [row] = re.findall(r"^\| \[a statistic\].*", TEXT, re.MULTILINE)
     assert set(re.findall(r"`(curate/[^`]+)`", row)) == set(STATISTIC)

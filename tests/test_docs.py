@@ -17,6 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_readme_tour_runs_block_by_block(tmp_path: Path) -> None:
     tour = README.split("## A tour in 60 seconds")[1].split("## Methods")[0]

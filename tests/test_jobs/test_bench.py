@@ -33,6 +33,7 @@ def bench(*words: str, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # fifteen processes, half a minute on a machine of its own
 def test_quick_run_measures_every_figure(tmp_path):
     printed = bench("--quick", "--out", str(tmp_path))
@@ -50,6 +51,7 @@ def test_quick_run_measures_every_figure(tmp_path):
     assert all(f"| {name} | " in page for name in FIGURES)
 
 
+@pytest.mark.slow
 def test_without_real_data_the_report_says_what_was_measured(tmp_path):
     bench(
         "--quick", "--only", "loops", "--out", str(tmp_path), CURATE_REALDATA=str(tmp_path / "no")
@@ -62,6 +64,7 @@ def test_without_real_data_the_report_says_what_was_measured(tmp_path):
     assert any("no model tiny-english-6m found" in note for note in report["notes"])
 
 
+@pytest.mark.slow
 def test_profile_is_written_instead_of_a_report(tmp_path):
     bench("--quick", "--profile", "import", "--out", str(tmp_path))
     [path] = tmp_path.iterdir()

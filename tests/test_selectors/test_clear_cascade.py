@@ -135,6 +135,7 @@ def selected(pool, model, nli, **arguments):
     )
 
 
+@pytest.mark.slow
 def test_on_a_model_half_is_kept_and_the_samples_are_those_of_the_band(pool, roomy_model, nli):
     chosen = selected(pool, roomy_model, nli, settings={"clear-cascade.band": "0.4"})
     ids = chosen.rows().column("id").to_pylist()
@@ -163,6 +164,7 @@ def test_on_a_model_half_is_kept_and_the_samples_are_those_of_the_band(pool, roo
     }
 
 
+@pytest.mark.slow
 def test_repeated_it_runs_nothing_and_its_export_is_made_again(pool, roomy_model, nli, tmp_path):
     from curate.api.reproduce import reproduce
 
@@ -178,6 +180,7 @@ def test_repeated_it_runs_nothing_and_its_export_is_made_again(pool, roomy_model
     assert found["identical"], found["differences"]
 
 
+@pytest.mark.slow
 def test_with_the_whole_pool_in_the_band_it_is_clear(pool, roomy_model, nli):
     cascade = selected(pool, roomy_model, nli, settings={"clear-cascade.band": "1"})
     clear = pool.select(
@@ -188,11 +191,13 @@ def test_with_the_whole_pool_in_the_band_it_is_clear(pool, roomy_model, nli):
     assert cascade.rows().column("id").equals(clear.rows().column("id"))
 
 
+@pytest.mark.slow
 def test_a_token_budget_is_met(pool, roomy_model, nli):
     chosen = selected(pool, roomy_model, nli, budget="100tok")
     assert 0 < chosen.document["n_tokens"] <= 100
 
 
+@pytest.mark.slow
 def test_without_an_nli_model_it_says_what_to_pass(pool, roomy_model):
     settings = {**SHORT, "clear-cascade.k": "1"}
     with pytest.raises(MissingColumnError, match="needs a nli model; pass --model-for nli=MODEL"):

@@ -16,6 +16,8 @@ from curate.select.procedures.correct import judge as judging
 from curate.select.procedures.correct.candidates import Answerer
 from curate.select.procedures.correct.judge import LoadedJudge
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"consistency": "likelihood", "epochs": "1", "lr": "1e-3", "max_new_tokens": "4"}
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-pytestmark = pytest.mark.timeout(1200)  # a dozen processes, each of which imports torch
+# a dozen processes, each of which imports torch
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SCORERS = "likelihood,embedding"
 N_ROWS, N_SHARDS = 1500, 6

@@ -15,6 +15,7 @@ def selected(curate, pool_file: Path) -> str:
     return str(done.json["selection_id"])
 
 
+@pytest.mark.slow
 def test_a_selection_is_trained_on_and_its_folder_loads(curate, selected, tiny_model) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -37,6 +38,7 @@ def test_a_selection_is_trained_on_and_its_folder_loads(curate, selected, tiny_m
     assert found.code == 0
 
 
+@pytest.mark.slow
 def test_ways_to_train_are_chosen_on_the_command_line(curate, selected, tiny_model) -> None:
     arguments = (
         "train", "--selection", selected, "-m", tiny_model, "-o", "out", *SHORT,
@@ -118,6 +120,7 @@ def test_a_changed_configuration_is_named(curate, selected, tiny_model) -> None:
     assert "optimiser.lr was 0.001 and is now 0.002" in other.err
 
 
+@pytest.mark.slow
 def test_recorded_trajectories_are_a_score_set_that_s2l_reads(curate, selected, tiny_model) -> None:
     done = curate(
         "train", "--selection", selected, "-m", tiny_model, "-o", "out", *SHORT,
@@ -133,6 +136,7 @@ def test_recorded_trajectories_are_a_score_set_that_s2l_reads(curate, selected, 
     assert chosen.json["n_selected"] == 7
 
 
+@pytest.mark.slow
 def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     rows = [
         {"id": f"t{n}", "prompt": f"Say {n}.", "response": f"{n} indeed", "category": "ab"[n % 2]}

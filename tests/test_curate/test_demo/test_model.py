@@ -193,6 +193,7 @@ def test_second_of_two_processes_takes_the_first_ones_model(tmp_path):
     assert (place / "config.json").read_text() == "first"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_right_answers_are_likelier_than_wrong_ones_to_the_same_question():
     """On the pool, with the model the demo uses, which is trained here unless it is cached."""

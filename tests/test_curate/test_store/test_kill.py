@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = r'''
 import hashlib, json, os, shutil, signal, sys
 from pathlib import Path

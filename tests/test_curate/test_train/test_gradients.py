@@ -79,6 +79,7 @@ def test_accumulation_gives_the_gradient_of_one_batch(config, rows, make, lora):
     assert one["loss"] == pytest.approx(many["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_accumulation_gives_the_weights_of_one_batch_after_thirty_steps(thirty, rows, tmp_path):
     first = train(with_micro(thirty, 4096), rows, tmp_path / "one")
     second = train(with_micro(thirty, 90), rows, tmp_path / "many")
@@ -88,6 +89,7 @@ def test_accumulation_gives_the_weights_of_one_batch_after_thirty_steps(thirty, 
     assert np.abs(first.losses - second.losses).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(config, thirty, rows, make, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -121,6 +123,7 @@ def test_two_processes_take_the_steps_of_one(config, thirty, rows, make, tmp_pat
     assert np.allclose(one.final("held").nll, two.final("held").nll, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_loss_curve_in_float32_follows_float64(thirty, rows, tmp_path):
     single = replace(thirty, compute=replace(thirty.compute, dtype="float32"))
     exact = train(thirty, rows, tmp_path / "double")

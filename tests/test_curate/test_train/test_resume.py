@@ -99,6 +99,7 @@ TOGETHER = MethodConfig(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "action", "count"),
     [

@@ -1,5 +1,7 @@
 """What the report on Auto-Correct counts, and its page."""
 
+import pytest
+
 from curate.demo.pool import build_pool
 from jobs.compare import auto_correct
 from jobs.compare.auto_correct import Line, is_better, knowing, main, measure, share
@@ -40,6 +42,7 @@ def test_shares():
     assert share(1, 3) == "1 of 3 (33.3%)"
 
 
+@pytest.mark.slow
 def test_the_page_has_the_counts_the_thresholds_and_the_command(
     roomy_model, tmp_path, monkeypatch, capsys
 ):

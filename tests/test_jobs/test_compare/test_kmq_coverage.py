@@ -26,6 +26,7 @@ def test_spread_is_mean_deviation_and_range():
     assert spread([4.0], 2) == "4.00 ± 0.00 (4.00 to 4.00)"
 
 
+@pytest.mark.slow
 def test_the_page_has_every_arm_and_the_command(tiny_model, tmp_path, capsys):
     words = ("cat", "sea", "mat", "poem", "blue")
     rows = [

@@ -41,6 +41,7 @@ def store(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_job_survives_the_process_that_started_it(store, roomy_model):
     done = subprocess.run(
         [sys.executable, "-c", START, str(store), str(roomy_model)],
@@ -60,6 +61,7 @@ def test_a_job_survives_the_process_that_started_it(store, roomy_model):
     assert f"--model {roomy_model}" in repr(job)
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_says_why_and_where_its_log_is(store):
     job = cu.open(store).start("score", scorer="likelihood", model="nowhere")
     with pytest.raises(
@@ -89,6 +91,7 @@ def waiting(store):
     holder.communicate()
 
 
+@pytest.mark.slow
 def test_a_running_job_can_be_looked_at_and_ended(waiting):
     assert waiting.status() == waiting.wait(0.1) == "running"
     assert "running" in waiting._repr_html_() and "running" in repr(waiting)
@@ -100,12 +103,14 @@ def test_a_running_job_can_be_looked_at_and_ended(waiting):
     assert waiting.cancel() == "died"
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_stops_as_by_ctrl_c(waiting):
     time.sleep(1.5)  # past the imports, into the wait for the store
     assert waiting.cancel() == "interrupted"
     assert waiting.record["exit_code"] == 130
 
 
+@pytest.mark.slow
 def test_the_log_is_passed_on_while_waiting(store, tmp_path):
     heard = DedupedNotes(SilentProgress())
     rows = [
@@ -127,6 +132,7 @@ def test_an_unknown_job_is_named_with_those_that_are_there(store):
         pool.job("x")
 
 
+@pytest.mark.slow
 def test_a_notebook_does_not_hold_the_store(pool_with_everything):
     """Charts, rows and cards are alive in this process, and another one writes meanwhile."""
     pool, alive = pool_with_everything

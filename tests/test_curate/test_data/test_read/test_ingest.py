@@ -317,6 +317,7 @@ print(n_rows, peak_mib() - early)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["jsonl", "json"])
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, container: str) -> None:
     path = tmp_path / f"a.{container}"
@@ -375,6 +376,7 @@ def test_real_text_without_responses_does_not_fit(store: Store, realdata: Path) 
         run(store, realdata / "pretrain_corpus_0.parquet")
 
 
+@pytest.mark.slow
 def test_the_large_real_pool_is_ingested(store: Store, realdata: Path) -> None:
     start = time.perf_counter()
     report = run(store, realdata / "ni_pool.parquet")

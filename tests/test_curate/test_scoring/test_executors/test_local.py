@@ -96,6 +96,7 @@ def finished_parts(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("s*.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_every_task_is_reported_once_whatever_the_workers(tmp_path: Path, workers: int) -> None:
     job = start(tmp_path, workers, "fine")
@@ -104,16 +105,19 @@ def test_every_task_is_reported_once_whatever_the_workers(tmp_path: Path, worker
     assert finished_parts(tmp_path) == [f"s{i}" for i in range(6)]
 
 
+@pytest.mark.slow
 def test_each_worker_loads_a_pass_once(tmp_path: Path) -> None:
     start(tmp_path, 2, "slow").communicate(timeout=120)
     assert len(list(tmp_path.glob("loaded-*"))) == 2
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_shard_run_again(tmp_path: Path) -> None:
     output = start(tmp_path, 2, "die-once").communicate(timeout=120)[0]
     assert output.strip() == "['s0', 's1', 's2', 's3', 's4', 's5'] 18"
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> None:
     job = start(tmp_path, 2, "die-always")
     output = job.communicate(timeout=120)[0]
@@ -124,12 +128,14 @@ def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> 
     assert "s0" in finished_parts(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_our_own_errors_cross_the_process_boundary(tmp_path: Path, workers: int) -> None:
     output = start(tmp_path, workers, "refuse").communicate(timeout=120)[0]
     assert output.startswith("ScoreError shard s2: scorer 'x' returned 511 rows for 512 examples")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_keeps_finished_parts_and_leaves_no_process(
@@ -148,6 +154,7 @@ def test_an_interrupt_keeps_finished_parts_and_leaves_no_process(
     assert_no_process_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     job = start(tmp_path, 2, "slow")
     while not finished_parts(tmp_path):

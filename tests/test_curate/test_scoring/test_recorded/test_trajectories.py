@@ -81,6 +81,7 @@ def test_losses_are_those_of_a_batch_of_one(pool, config, tmp_path):
     assert other.cost.other_tokens == 0, "the pool was measured again"
 
 
+@pytest.mark.slow
 def test_killed_recording_goes_on_and_gives_the_same(pool, config, tmp_path, monkeypatch):
     rows = rows_of_pool(pool)
     saving = config(watch=WatchConfig(save_every=1))
@@ -105,6 +106,7 @@ def test_killed_recording_goes_on_and_gives_the_same(pool, config, tmp_path, mon
     assert np.array_equal(found[1], expected[1])
 
 
+@pytest.mark.slow
 def test_saved_checkpoints_give_the_recorded_trajectory(pool, config, tmp_path):
     rows = rows_of_pool(pool)
     saving = config(watch=WatchConfig(save_every=2))

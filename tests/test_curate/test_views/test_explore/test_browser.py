@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from reported import hostile_rows, score, write_rows
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

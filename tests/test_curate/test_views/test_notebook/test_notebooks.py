@@ -89,6 +89,7 @@ def charts(cells: list[dict]) -> int:
     return sum(page.count("<figure>") for page in pages(cells))
 
 
+@pytest.mark.slow
 def test_explore_a_pool_runs_in_a_clean_kernel(execute):
     cells = execute("explore-a-pool")
     assert all(cell["outputs"] for cell in cells)
@@ -98,6 +99,7 @@ def test_explore_a_pool_runs_in_a_clean_kernel(execute):
         assert title in text
 
 
+@pytest.mark.slow
 def test_compare_selections_runs_in_a_clean_kernel(execute):
     cells = execute("compare-selections", CURATE_METHODS="grape,perplexity,random")
     assert all(cell["outputs"] for cell in cells)
@@ -107,6 +109,7 @@ def test_compare_selections_runs_in_a_clean_kernel(execute):
     assert charts(cells) >= 2 * 2 + 1 + 5 + 2
 
 
+@pytest.mark.slow
 def test_prove_it_runs_in_a_clean_kernel(execute, tmp_path):
     from curate.demo.pool import build_test_split
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from reported import hostile_rows, proof_document, score
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",

@@ -80,6 +80,7 @@ def test_the_script_says_which_tokens_count(made, kit, tmp_path: Path) -> None:
     compile(script, "train_trl.py", "exec")
 
 
+@pytest.mark.slow
 @needs_trl
 @pytest.mark.timeout(240)
 def test_twenty_steps_lower_the_loss(made, kit, tiny_model: Path, tmp_path: Path) -> None:
