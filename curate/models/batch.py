@@ -72,11 +72,3 @@ def _even(
 def padded_tokens(lengths: Int[np.ndarray, " n"], batches: Sequence[Int[np.ndarray, " b"]]) -> int:
     """Return the tokens a plan runs through the model, padding included."""
     return sum(int(lengths[batch].max()) * len(batch) for batch in batches)
-
-
-def padding_waste(
-    lengths: Int[np.ndarray, " n"], batches: Sequence[Int[np.ndarray, " b"]]
-) -> float:
-    """Return the share of a plan's tokens that is padding, in [0, 1)."""
-    padded = padded_tokens(lengths, batches)
-    return 1 - int(lengths[np.concatenate(batches)].sum()) / padded if padded else 0.0

@@ -37,16 +37,6 @@ PROBE_TOLERANCE: Final = {
 
 @final
 @dataclass(frozen=True, slots=True)
-class ModelRef:
-    """A model as the user names it: a folder or a hub id, a revision, and a LoRA adapter."""
-
-    name: str
-    revision: str | None = None
-    adapter: str | None = None
-
-
-@final
-@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model found on this machine, with a hash of everything that determines its scores.
 

@@ -59,7 +59,6 @@ TABLES: Final[tuple[str, ...]] = (
     "create macro score_set(set_id) as table select * from query_table('internal.set_' || set_id)",
 )  # fmt: skip
 
-ROW_COLUMNS: Final = ("position bigint", "id varchar", "external_id varchar", "source varchar")
 EXAMPLE_COLUMNS: Final = (
     "id", "group_id", "source", "messages", "tools", "prompt", "response", "n_chars",
 )  # fmt: skip

@@ -81,10 +81,6 @@ class Store:
         """Return the ingested datasets in the order of ingestion."""
         return examples.datasets(self._handle)
 
-    def dataset_by_hash(self, content_hash: str) -> Dataset | None:
-        """Return the dataset with this content hash, or None."""
-        return next((d for d in self.datasets() if d.content_hash == content_hash), None)
-
     def pool_writer(self, dataset: Dataset, raw_schema: pa.Schema) -> PoolWriter:
         """Return a writer for a new dataset; nothing is visible until its ``commit``."""
         return PoolWriter(self._handle, dataset, raw_schema)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import ConfigError
-from curate.models.batch import padded_tokens, padding_waste, plan_batches
+from curate.models.batch import padded_tokens, plan_batches
 
 lengths_of_rows = st.lists(st.integers(0, 300), max_size=80)
 budgets = st.integers(1, 1000)
@@ -42,12 +42,11 @@ def test_the_plan_does_not_depend_on_the_order_of_the_rows(lengths, budget, rand
     assert plan(order) == plan(range(len(lengths)))
 
 
-def test_waste_is_the_share_of_padding():
+def test_the_tokens_of_a_plan_count_its_padding():
     lengths = np.array([4, 2, 2])
     batches = plan_batches(lengths, ["a", "b", "c"], 8)
     assert [batch.tolist() for batch in batches] == [[0, 1], [2]]
     assert padded_tokens(lengths, batches) == 10
-    assert padding_waste(lengths, batches) == pytest.approx(0.2)
 
 
 def test_a_budget_of_no_tokens_is_refused():
