@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from curate.algorithms.linear_rules import LinearRule, Term
 from curate.contracts import Need
+from curate.contracts.json_values import finite_or_none, json_tree
 from curate.errors import ConfigError
 
 N_BOOTSTRAP: Final = 2_000
@@ -128,7 +129,8 @@ class LinearFit:
 
     def statistics(self) -> dict[str, Any]:
         """Return every number as plain JSON values; what is not finite becomes None."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        values: dict[str, Any] = json_tree(asdict(self), finite_or_none)
+        return values
 
 
 def fit_linear(
@@ -334,11 +336,3 @@ def _warnings(
             f"only {n_drawn} of {n_wanted} bootstrap draws could be fitted; the intervals are too "
             "narrow or missing"
         )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,6 +18,7 @@ from curate.contracts import (
     Scorer,
     Selector,
 )
+from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
 
 Kind = Literal["scorer", "selector", "procedure", "objective", "policy", "mixture"]
@@ -93,7 +94,7 @@ class Description:
             None if self.needs is None else {a: asdict(need) for a, need in self.needs.items()}
         )
         for entry in document["fields"]:
-            entry["default"] = _plain(entry["default"])
+            entry["default"] = json_tree(entry["default"], _json_scalar)
         return document
 
 
@@ -220,9 +221,5 @@ def _default(item: "Field[Any]") -> Any:
     return None if item.default_factory is MISSING else item.default_factory()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
+def _json_scalar(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)

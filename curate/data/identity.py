@@ -6,6 +6,8 @@ from hashlib import blake2b
 from json.encoder import encode_basestring
 from typing import Any, Final, NamedTuple
 
+from curate.store.records import digest
+
 _ENCODER: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
@@ -24,16 +26,11 @@ class Identity(NamedTuple):
     tools: str | None
 
 
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces, minimal escaping.
+def message_json(message: Mapping[str, Any]) -> str:
+    """Return the canonical JSON of a message; a plain role with text takes a short cut.
 
     Raises ValueError for NaN and infinities, TypeError for what JSON cannot hold.
     """
-    return _ENCODER.encode(value)
-
-
-def message_json(message: Mapping[str, Any]) -> str:
-    """Return `canonical_json` of a message; a plain role with text takes a short cut."""
     if len(message) == 2:
         content = message.get("content")
         end = _ENDS.get(message.get("role"))
@@ -67,17 +64,13 @@ def identify(
     except UnicodeEncodeError:
         start = f'{{"messages":[{before}'
         return Identity(
-            _digest(f"{start}{comma}{last}{after}"),
-            _digest(f"{start}{after}"),
+            digest(f"{start}{comma}{last}{after}"),
+            digest(f"{start}{after}"),
             _ESCAPED.encode(list(messages)),
             None if tools is None else _ESCAPED.encode(tools),
         )
 
 
-def _digest(text: str) -> str:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
 def column_group_id(value: object) -> str:
     """Return the group id of rows that share a value in the user's own group column."""
-    return _digest(f"group:{value}")
+    return digest(f"group:{value}")

@@ -4,7 +4,7 @@ Every prompt runs once: samples, and prompts that begin alike, share its key-val
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
@@ -18,9 +18,9 @@ from curate.contracts import LoadContext
 from curate.errors import ModelError
 from curate.models.batch import default_batch_tokens, plan_batches
 from curate.models.files import find_folder
-from curate.models.forward import is_out_of_memory
 from curate.models.gumbel import gumbel_argmax, sample_key
 from curate.models.load import context_length, load_causal, load_tokenizer, take_apart
+from curate.models.memory import run_in_halves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -149,27 +149,10 @@ class Decoder:
         results: list[T | None] = [None] * len(ids)
         with torch.inference_mode():
             for batch in plan_batches(lengths, ids, budget):
-                for row, result in self._halved(batch.tolist(), run):
-                    results[row] = result
+                rows = batch.tolist()
+                for place, result in run_in_halves(rows, run, self.device):
+                    results[rows[place]] = result
         return results
-
-    def _halved(
-        self, rows: list[int], run: Callable[[Sequence[int]], list[T]]
-    ) -> Iterator[tuple[int, T | None]]:
-        try:
-            yield from list(zip(rows, run(rows), strict=True))
-            return
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if self.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        if len(rows) == 1:
-            yield rows[0], None
-            return
-        middle = len(rows) // 2
-        yield from self._halved(rows[:middle], run)
-        yield from self._halved(rows[middle:], run)
 
     def _draw(
         self, prompts: Sequence[Sequence[int]], ids: Sequence[str], drawing: Sampling

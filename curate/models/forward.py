@@ -1,9 +1,9 @@
 """One forward pass over a planned batch: what the model measures on each of its rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from curate.contracts import ForwardScorer, SegmentStats, Stat
 from curate.models.device_batch import BatchWants, DeviceResults, launch
 from curate.models.head import HeadStats, HeadWants, head_stats
 from curate.models.layout import Layout
+from curate.models.memory import pieces_that_fit, run_in_halves
 from curate.models.render import Rendered
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from curate.models.load import LoadedModel
 
-T = TypeVar("T")
 POOL_ELEMENTS: Final = 4_194_304  # hidden values turned into float64 at once
 
 _POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
@@ -139,20 +139,14 @@ class Forward:
     def _queue(self, rows: Sequence[Rendered], wants: PassRequest) -> list["_Piece"]:
         """Queue a batch, in halves where it does not fit."""
         asked = BatchWants(wants.head, wants.pooled, wants.nll, self.fused)
-        pieces: list[_Piece] = []
-        pending = [(0, len(rows))]
-        while pending:
-            start, stop = pending.pop()
-            part = rows[start:stop]
-            work = partial(launch, self.model, part, asked, packed=self.packed)
-            results = self._attempt(work)
-            if results is None and stop - start > 1:
-                self.n_split += len(rows) if stop - start == len(rows) else 0
-                middle = (start + stop) // 2
-                pending += [(middle, stop), (start, middle)]
-            else:
-                pieces.append(_Piece(start, part, results))
-        return pieces
+
+        def queue(part: Sequence[Rendered]) -> DeviceResults:
+            with torch.inference_mode():
+                return launch(self.model, part, asked, packed=self.packed)
+
+        count = partial(self._count, rows)
+        pieces = pieces_that_fit(rows, queue, self.model.device, count)
+        return [_Piece(start, part, results) for start, part, results in pieces]
 
     def run(
         self, rows: Sequence[Rendered], wants: PassRequest
@@ -161,31 +155,15 @@ class Forward:
         if self.is_queued:
             yield from ((place, one) for _, place, one in _fetch(0, self._queue(rows, wants)))
             return
-        pending = [(0, len(rows))]
-        while pending:
-            start, stop = pending.pop()
-            part = rows[start:stop]
-            measured = self._attempt(partial(self._batch, part, wants))
-            if measured is not None:
-                yield from enumerate(measured, start)
-            elif stop - start == 1:
-                yield start, None
-            else:
-                self.n_split += len(rows) if stop - start == len(rows) else 0
-                middle = (start + stop) // 2
-                pending += [(middle, stop), (start, middle)]
 
-    def _attempt(self, work: Callable[[], T]) -> T | None:
-        """Return what some work returns, None where it does not fit in memory."""
-        try:
+        def measure(part: Sequence[Rendered]) -> list[Measured]:
             with torch.inference_mode():
-                return work()
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if self.model.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        return None
+                return self._batch(part, wants)
+
+        yield from run_in_halves(rows, measure, self.model.device, partial(self._count, rows))
+
+    def _count(self, rows: Sequence[Rendered]) -> None:
+        self.n_split += len(rows)
 
     def _batch(self, rows: Sequence[Rendered], wants: PassRequest) -> list[Measured]:
         layout = Layout.of(rows)
@@ -282,16 +260,6 @@ def pool(hidden: Tensor, lengths: Sequence[int], stat: Stat) -> Tensor:
             torch.bmm(weights[n : n + step, None], hidden[n : n + step].double()).squeeze(1)
             for n in range(0, len(lengths), step)
         ]
-    )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out, on the GPU or the CPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return any(
-        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
     )
 
 

@@ -98,7 +98,7 @@ def find_overlap(
     hashes = WordHashes()
     ids = [row.id for row in target.rows]
     by_id = set(ids)
-    by_prompt = _by_text((_plain(prompt), one) for (prompt, _), one in _zip(target.texts, ids))
+    by_prompt = _by_text((_folded(prompt), one) for (prompt, _), one in _zip(target.texts, ids))
     grams, owners = word_runs([hashes.of(f"{p}\n{r}") for p, r in target.texts])
     order = np.argsort(grams, kind="stable")
     known, owners = grams[order], owners[order]
@@ -112,7 +112,7 @@ def find_overlap(
             rows = batch.to_pylist()
             same_example |= by_id & {row["id"] for row in rows}
             for row in rows:
-                prompts = by_prompt.get(_plain(row["prompt"] or ""), set())
+                prompts = by_prompt.get(_folded(row["prompt"] or ""), set())
                 same_prompt |= prompts
                 if prompts or row["id"] in by_id:
                     in_pool.add(row["id"])
@@ -165,7 +165,7 @@ def word_runs(
     return total[whole], owner[:n][whole]
 
 
-def _plain(text: str) -> str:
+def _folded(text: str) -> str:
     return " ".join(text.lower().split())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 import numpy as np
 
 from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
+from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
 from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
 from curate.train.config import LengthConfig, TrainConfig
@@ -264,7 +265,7 @@ def _trial(
         length=LengthConfig(max_tokens=tokens),
     )
     full = {**identity, "budget": str(Budget.parse(budget)), "recipe": made.identity()}
-    full = cast(dict[str, Any], _plain(full))
+    full = cast(dict[str, Any], json_tree(full))
     return Trial(digest(canonical_json(full), 8), arm, budget, seed, made, full)
 
 
@@ -324,14 +325,6 @@ def _need_identity(
         return [cls.name, cls.version, asdict(cast(Any, build(cls, config)))]
     request = make_request(store, need.scorer, alias, config, need.role, scoring)
     return [need.scorer, config] if request is None else request.key.set_id
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _tokens(target: "Target", renderer: "Renderer", rendering: Rendering) -> int:

@@ -345,12 +345,14 @@ def _table(
     arrays = [pa.array(ids, pa.string())]
     for name, column in outputs.items():
         values = [rows[n][name] if n in rows else None for n in range(len(ids))]
-        arrays.append(pa.array([_plain(v, column.dtype) for v in values], schema.field(name).type))
+        arrays.append(
+            pa.array([_for_arrow(v, column.dtype) for v in values], schema.field(name).type)
+        )
     arrays.append(pa.array([failures.get(n) for n in range(len(ids))], pa.string()))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _plain(value: Any, dtype: str) -> Any:
+def _for_arrow(value: Any, dtype: str) -> Any:
     """Convert one value to the column's Arrow type; whole floats fit an int column."""
     if value is None:
         return None

@@ -45,7 +45,7 @@ def _sharegpt_turn(message: Message) -> Row:
         functions = [call.get("function", call) for call in calls]
         value = json.dumps(functions[0] if len(functions) == 1 else functions, ensure_ascii=False)
         return {"from": "function_call", "value": value}
-    return {"from": _SPEAKERS[message["role"]], "value": _plain(message)}
+    return {"from": _SPEAKERS[message["role"]], "value": _text_of(message)}
 
 
 def to_alpaca(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
@@ -80,7 +80,7 @@ def to_prompt_completion(
 
 def _pairs(messages: Sequence[Message]) -> tuple[str | None, list[list[str]]]:
     turns = list(messages)
-    before = _plain(turns.pop(0)) if turns[0]["role"] == "system" else None
+    before = _text_of(turns.pop(0)) if turns[0]["role"] == "system" else None
     if before == "":
         raise RowError("an empty system message")
     roles = [turn["role"] for turn in turns]
@@ -90,11 +90,11 @@ def _pairs(messages: Sequence[Message]) -> tuple[str | None, list[list[str]]]:
         raise RowError("turns that do not alternate between user and assistant")
     for turn in turns:
         _refuse(turn, "reasoning_content", "name")
-    texts = [_plain(turn) for turn in turns]
+    texts = [_text_of(turn) for turn in turns]
     return before, [texts[i : i + 2] for i in range(0, len(texts), 2)]
 
 
-def _plain(message: Message) -> str:
+def _text_of(message: Message) -> str:
     content = message.get("content", "")
     if isinstance(content, str):
         return content

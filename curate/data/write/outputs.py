@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import DataError, StoreError
+from curate.store.parts import sync
 
 SHARD_BYTES: Final = 256 << 20
 SPLITS: Final = ("train", "validation")
@@ -90,7 +91,7 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
         if output.is_dir():
             shutil.rmtree(output)
         os.replace(temporary, output)
-        _sync_folder(output.parent)
+        sync(output.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
@@ -106,14 +107,6 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         elif temporary.exists():
             temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_folder(output: Path) -> None:

@@ -2,14 +2,14 @@
 
 import csv
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, final
 
 import pyarrow as pa
 
+from curate.contracts.json_values import finite_or_none, json_tree
 from curate.data.messages import RowError
 from curate.data.read.canonical import CanonicalRow, canonical_rows
 from curate.data.read.detection import Layout
@@ -97,31 +97,23 @@ def _check_json(dataset: "Dataset", name: str, type_: pa.DataType, values: Seque
 def json_text(value: Any) -> bytes:
     """Return a value as JSON in UTF-8; NaN and infinities, which JSON lacks, become null."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_scalar_text)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, default=_plain)
+        text = json.dumps(
+            json_tree(value, finite_or_none), ensure_ascii=False, default=_scalar_text
+        )
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return json.dumps(_finite(value), default=_plain).encode()
+        return json.dumps(json_tree(value, finite_or_none), default=_scalar_text).encode()
 
 
-def _plain(value: object) -> object:
+def _scalar_text(value: object) -> object:
     if isinstance(value, (date, datetime, time)):
         return value.isoformat()
     if isinstance(value, Decimal):
         return str(value)
     raise TypeError(f"it holds {type(value).__name__}")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 @final

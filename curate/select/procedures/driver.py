@@ -194,11 +194,15 @@ def _dump(document: Any, what: str) -> str:
 
 @contextmanager
 def _open_journal(path: Path) -> Iterator[_Journal]:
+    from curate.store.parts import (
+        sync,  # pyarrow, which importing the contract checks must not load
+    )
+
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     with path.open("a+b") as file:
         if is_new:
-            _sync_folder(path.parent)
+            sync(path.parent)
         file.seek(0)
         book = _Journal(path, file)
         intact = 0
@@ -227,11 +231,3 @@ def _damaged(path: Path, number: int, why: str) -> StoreError:
         f"journal {path} is damaged at line {number} ({why}); "
         "delete the file to run its procedures from the start (finished scores are kept)"
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

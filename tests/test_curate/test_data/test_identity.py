@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.data.identity import canonical_json, column_group_id, identify, message_json
+from curate.data.identity import column_group_id, identify, message_json
+from curate.store.records import canonical_json
 
 text = st.text(st.characters(exclude_categories=()), max_size=30)  # lone surrogates included
 scalars = (

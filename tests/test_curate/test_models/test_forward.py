@@ -7,8 +7,9 @@ import torch
 
 from curate.contracts import Example, Rendering, Stat
 from curate.models.batch import plan_batches
-from curate.models.forward import Forward, PassRequest, is_out_of_memory, pool
+from curate.models.forward import Forward, PassRequest, pool
 from curate.models.load import load_model, resolve_model
+from curate.models.memory import is_out_of_memory
 from curate.models.render import Renderer
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding

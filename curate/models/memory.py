@@ -1,0 +1,81 @@
+"""Batches that do not fit in memory: run in halves until they do."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+Row = TypeVar("Row")
+T = TypeVar("T")
+
+
+def run_in_halves(
+    rows: Sequence[Row],
+    run: Callable[[Sequence[Row]], Sequence[T]],
+    device: str,
+    on_split: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, T | None]]:
+    """Run rows as one batch, or in halves of halves where memory runs out.
+
+    Yields (place in ``rows``, result) in order; None for a row that alone exceeds the memory.
+    ``run`` returns one result a row; the rest is as for `pieces_that_fit`.
+    """
+    for start, _, results in pieces_that_fit(rows, run, device, on_split):
+        if results is None:
+            yield start, None
+        else:
+            yield from enumerate(results, start)
+
+
+def pieces_that_fit(
+    rows: Sequence[Row],
+    run: Callable[[Sequence[Row]], T],
+    device: str,
+    on_split: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, Sequence[Row], T | None]]:
+    """Yield (place of the first row, rows, what ``run`` returned) of the largest pieces that fit.
+
+    Parameters
+    ----------
+    run
+        Takes some of the rows; any error but "out of memory" is passed on. A row that alone exceeds
+        the memory is a piece of its own, with None.
+    device
+        Where it runs; on CUDA the cache of freed blocks is emptied before the next try.
+    on_split
+        Called once if the whole did not fit and has more than one row.
+    """
+    pending = [(0, len(rows))]
+    while pending:
+        start, stop = pending.pop()
+        piece = rows[start:stop]
+        result = _attempt(piece, run, device)
+        if result is None and stop - start > 1:
+            if stop - start == len(rows):
+                on_split()
+            middle = (start + stop) // 2
+            pending += [(middle, stop), (start, middle)]
+        else:
+            yield start, piece, result
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out, on the GPU or the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return any(
+        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _attempt(rows: Sequence[Row], run: Callable[[Sequence[Row]], T], device: str) -> T | None:
+    try:
+        return run(rows)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # After the handler, so that the error's traceback no longer holds the batch's tensors.
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    return None
