@@ -13,8 +13,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from curate.algorithms.cluster_count import choose_clusters as choose_clusters
+    from curate.algorithms.cluster_draw import WeightUpdate as WeightUpdate
+    from curate.algorithms.cluster_draw import allocate_to_clusters as allocate_to_clusters
+    from curate.algorithms.cluster_draw import draw_from_clusters as draw_from_clusters
+    from curate.algorithms.cluster_draw import draw_log_weights as draw_log_weights
+    from curate.algorithms.cluster_draw import gumbel_keys as gumbel_keys
+    from curate.algorithms.cluster_draw import update_cluster_weights as update_cluster_weights
+    from curate.algorithms.groups import places_in_group as places_in_group
+    from curate.algorithms.kmeans import Clusters as Clusters
+    from curate.algorithms.kmeans import kmeans as kmeans
+    from curate.algorithms.linear_rules import REWARD_MODEL as REWARD_MODEL
+    from curate.algorithms.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
+    from curate.algorithms.linear_rules import LinearRule as LinearRule
+    from curate.algorithms.linear_rules import read_rule as read_rule
+    from curate.algorithms.rule_fitting import RuleFitting as RuleFitting
+    from curate.algorithms.size_search import BestSize as BestSize
+    from curate.algorithms.size_search import SearchMethod as SearchMethod
+    from curate.algorithms.size_search import SizeSearch as SizeSearch
+    from curate.algorithms.size_search import check_search_packages as check_search_packages
+    from curate.api.jobs.job import Job as Job
+    from curate.api.pool import Pool as Pool
     from curate.api.pool import open as open
     from curate.api.proof import Proof as Proof
+    from curate.api.selection import StoredSelection as StoredSelection
     from curate.contracts import Budget as Budget
     from curate.contracts import Column as Column
     from curate.contracts import Columns as Columns
@@ -68,26 +90,39 @@ if TYPE_CHECKING:
     from curate.errors import TooManyFailuresError as TooManyFailuresError
     from curate.errors import TrainError as TrainError
     from curate.errors import WorkerError as WorkerError
+    from curate.registry import build as build
+    from curate.registry import get_selector as get_selector
     from curate.registry import register as register
 
 __version__ = "0.1.0"
 
 _NAMES: Final[dict[str, str]] = {
+    "curate.algorithms.cluster_count": "choose_clusters",
+    "curate.algorithms.cluster_draw": (
+        "WeightUpdate allocate_to_clusters draw_from_clusters draw_log_weights gumbel_keys "
+        "update_cluster_weights"
+    ),
+    "curate.algorithms.groups": "places_in_group",
+    "curate.algorithms.kmeans": "Clusters kmeans",
+    "curate.algorithms.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
+    "curate.algorithms.rule_fitting": "RuleFitting",
+    "curate.algorithms.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
+    "curate.api.jobs.job": "Job",
+    "curate.api.pool": "Pool open",
+    "curate.api.proof": "Proof",
+    "curate.api.selection": "StoredSelection",
     "curate.contracts": (
-        "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer Generate Judge "
-        "LoadContext Mean Need Outcome "
-        "PoolScorer Procedure Rendering Result Revise RowScorer RunRecipe RunScorer Score Scorer "
-        "Segment SegmentStats Select Selection Selector Stat Step Train Union Vectors View fit_size "
-        "keep_within"
+        "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer Generate "
+        "Judge LoadContext Mean Need Outcome PoolScorer Procedure Rendering Result Revise "
+        "RowScorer RunRecipe RunScorer Score Scorer Segment SegmentStats Select Selection "
+        "Selector Stat Step Train Union Vectors View fit_size keep_within"
     ),
     "curate.errors": (
         "BudgetError ConfigError CurateError DataError ExampleFailure ExpressionError "
         "InterruptedRunError MissingColumnError MissingPackageError ModelError ProcedureError "
         "ScoreError StoreError TooManyFailuresError TrainError WorkerError"
     ),
-    "curate.api.pool": "open",
-    "curate.api.proof": "Proof",
-    "curate.registry": "register",
+    "curate.registry": "build get_selector register",
 }
 _MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float, Int
 from curate.errors import ConfigError
 
 Probability = Literal["softmax", "linear", "uniform"]
-Update = Literal["hedge", "official"]
+WeightUpdate = Literal["hedge", "official"]
 
 _DIGITS: Final = 9  # of a remainder: what is below is rounding error and must not decide
 
 
-def allocate(
+def allocate_to_clusters(
     total: int, weights: Float[np.ndarray, " k"], capacities: Int[np.ndarray, " k"]
 ) -> Int[np.ndarray, " k"]:
     """Split a total over clusters in proportion to weights, none beyond its capacity, exactly.
@@ -38,7 +38,7 @@ def allocate(
 
     Examples
     --------
-    >>> allocate(10, np.array([0.5, 0.3, 0.2]), np.array([3, 90, 90])).tolist()
+    >>> allocate_to_clusters(10, np.array([0.5, 0.3, 0.2]), np.array([3, 90, 90])).tolist()
     [3, 4, 3]
     """
     left = min(total, int(capacities.sum()))
@@ -79,7 +79,7 @@ def _largest_remainder(
     return np.asarray(counts)
 
 
-def log_weights(
+def draw_log_weights(
     quality: Float[np.ndarray, " n"], prob: Probability, temperature: float
 ) -> Float[np.ndarray, " n"]:
     """Return the logarithm of each row's chance to be drawn, up to a constant.
@@ -126,7 +126,7 @@ def gumbel_keys(
     return log_weight + rng.gumbel(size=len(log_weight))
 
 
-def draw(
+def draw_from_clusters(
     places: Int[np.ndarray, " n"], codes: Int[np.ndarray, " n"], counts: Int[np.ndarray, " k"]
 ) -> Int[np.ndarray, " m"]:
     """Take the first rows of each cluster, (m,). O(n + m log m).
@@ -144,7 +144,7 @@ def draw(
 
     Examples
     --------
-    >>> draw(np.array([3, 1, 2, 2, 1]), np.array([0, 0, 0, 1, 1]), np.array([2, 1])).tolist()
+    >>> draw_from_clusters(np.array([3, 1, 2, 2, 1]), np.array([0, 0, 0, 1, 1]), np.array([2, 1])).tolist()
     [1, 4, 2]
     """
     rows = np.flatnonzero(places <= counts[codes])
@@ -164,10 +164,10 @@ def mean_by_cluster(
     return means
 
 
-def update_weights(
+def update_cluster_weights(
     weights: Float[np.ndarray, " k"],
     scores: Float[np.ndarray, " k"],
-    update: Update = "hedge",
+    update: WeightUpdate = "hedge",
     tau: float = 1.0,
 ) -> Float[np.ndarray, " k"]:
     """Return the next round's weights of clusters, adding up to 1; a higher score means more.

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, final
 
 from curate.errors import ConfigError, MissingPackageError, TrainError
 
-Search = Literal["blendsearch", "grid"]
+SearchMethod = Literal["blendsearch", "grid"]
 Sizes = Generator[int, float, "BestSize"]
 
 MAX_REFUSALS: Final = 100  # proposals of BlendSearch in a row that are none, or known already
@@ -68,7 +68,7 @@ class SizeSearch:
     low: int
     high: int
     max_trials: int = 16
-    search: Search = "blendsearch"
+    search: SearchMethod = "blendsearch"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -151,7 +151,7 @@ class SizeSearch:
             searcher.on_trial_complete(str(number), result)
 
 
-def check_packages(search: Search) -> None:
+def check_search_packages(search: SearchMethod) -> None:
     """Raise `MissingPackageError` if a search needs flaml, or its dependency optuna, and it is missing."""
     for package in ("flaml", "optuna") if search == "blendsearch" else ():
         if find_spec(package) is None:
@@ -163,7 +163,7 @@ def check_packages(search: Search) -> None:
 
 def _blend_search(low: int, high: int, n_trials: int, seed: int) -> Any:
     """Make FLAML's searcher; raise `MissingPackageError` without its packages."""
-    check_packages("blendsearch")
+    check_search_packages("blendsearch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the parts of flaml that are not installed
         flaml: Any = import_module("flaml")

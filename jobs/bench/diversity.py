@@ -61,13 +61,20 @@ def sample(
     codes: "Int[np.ndarray, ' n']", quality: "Float[np.ndarray, ' n']", rng: np.random.Generator
 ) -> "Int[np.ndarray, ' m']":
     """Do what the selector does with the clusters it found."""
-    from curate.algorithms.cluster_draw import allocate, draw, gumbel_keys, log_weights
+    from curate.algorithms.cluster_draw import (
+        allocate_to_clusters,
+        draw_from_clusters,
+        draw_log_weights,
+        gumbel_keys,
+    )
     from curate.algorithms.groups import places_in_group
 
-    keys = gumbel_keys(log_weights(quality, "softmax", 1.0), rng)
+    keys = gumbel_keys(draw_log_weights(quality, "softmax", 1.0), rng)
     places = places_in_group(-keys, codes)[1]
     sizes = np.bincount(codes, minlength=CLUSTERS)
-    return draw(places, codes, allocate(len(codes) // SHARE, sizes / len(codes), sizes))
+    return draw_from_clusters(
+        places, codes, allocate_to_clusters(len(codes) // SHARE, sizes / len(codes), sizes)
+    )
 
 
 def cluster_loop(

@@ -16,11 +16,14 @@ from curate import (
     Selection,
     Selector,
     View,
+    allocate_to_clusters,
+    draw_from_clusters,
+    draw_log_weights,
     fit_size,
+    gumbel_keys,
+    places_in_group,
     register,
 )
-from curate.algorithms.cluster_draw import allocate, draw, gumbel_keys, log_weights
-from curate.algorithms.groups import places_in_group
 
 
 @register
@@ -87,12 +90,12 @@ class ClusterDraw(Selector):
         excluded = {reason: count for reason, count in lost.items() if count}
         codes = stored[rows].astype(np.int64)
         sizes = np.bincount(codes, minlength=max(1, len(self.weights)))
-        keys = gumbel_keys(log_weights(quality[rows], self.prob, self.temperature), rng)
+        keys = gumbel_keys(draw_log_weights(quality[rows], self.prob, self.temperature), rng)
         places = places_in_group(-keys, codes)[1] if len(rows) else np.zeros(0, dtype=np.int64)
         weights = self._weights(len(sizes))
 
         def pick(n: int) -> Int[np.ndarray, " k"]:
-            return draw(places, codes, allocate(n, weights, sizes))
+            return draw_from_clusters(places, codes, allocate_to_clusters(n, weights, sizes))
 
         considered = View(
             view.ids[rows],

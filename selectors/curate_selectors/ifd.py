@@ -7,7 +7,16 @@ from typing import ClassVar, Final, Literal, NamedTuple, final
 import numpy as np
 from jaxtyping import Bool
 
-from curate import Budget, Expression, Need, Selection, Selector, View, keep_within, register
+from curate import (
+    Budget,
+    Expression,
+    Need,
+    Selection,
+    Selector,
+    View,
+    keep_within,
+    register,
+)
 
 Variant = Literal["cherry", "superfiltering", "codeact"]
 

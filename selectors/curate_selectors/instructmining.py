@@ -7,8 +7,20 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Int
 
-from curate import Budget, Expression, Need, Selection, Selector, View, keep_within, register
-from curate.algorithms.linear_rules import REWARD_MODEL, UNIEVAL_MODEL, LinearRule, read_rule
+from curate import (
+    REWARD_MODEL,
+    UNIEVAL_MODEL,
+    Budget,
+    Expression,
+    LinearRule,
+    Need,
+    Selection,
+    Selector,
+    View,
+    keep_within,
+    read_rule,
+    register,
+)
 
 
 @register

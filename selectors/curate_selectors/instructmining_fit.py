@@ -11,11 +11,11 @@ from curate import (
     Outcome,
     Procedure,
     Result,
+    RuleFitting,
     Select,
     Step,
     register,
 )
-from curate.algorithms.rule_fitting import RuleFitting
 
 
 @register

@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, final
 
 from curate import (
+    BestSize,
     Budget,
     ConfigError,
     Outcome,
     Procedure,
     Result,
+    RuleFitting,
+    SearchMethod,
     Select,
+    SizeSearch,
     Step,
     Train,
     Union,
+    check_search_packages,
+    read_rule,
     register,
 )
-from curate.algorithms.linear_rules import read_rule
-from curate.algorithms.rule_fitting import RuleFitting
-from curate.algorithms.size_search import BestSize, Search, SizeSearch, check_packages
 
 FIT: Final = "fit"
 SMALLEST: Final = 256
@@ -84,7 +87,7 @@ class InstructMiningSearch(Procedure):
         "selection's warnings"
     )
     rule: str = "v3"
-    search: Search = "blendsearch"
+    search: SearchMethod = "blendsearch"
     low: int | None = None
     high: int | None = None
     trials: int = 16
@@ -112,7 +115,7 @@ class InstructMiningSearch(Procedure):
 
     def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:
         """Yield the rule if it is to be fitted, then a selection and a training for each size."""
-        check_packages(self.search)  # before anything is trained
+        check_search_packages(self.search)  # before anything is trained
         rule, notes = self.rule, tuple[str, ...]()
         if rule == FIT:
             fitted = yield from self._fitting().steps(seed)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from curate import (
     Budget,
     BudgetError,
+    Clusters,
     ConfigError,
     Expression,
     Need,
@@ -17,13 +18,16 @@ from curate import (
     Selector,
     Vectors,
     View,
+    allocate_to_clusters,
+    choose_clusters,
+    draw_from_clusters,
+    draw_log_weights,
     fit_size,
+    gumbel_keys,
+    kmeans,
+    places_in_group,
     register,
 )
-from curate.algorithms.cluster_count import choose_clusters
-from curate.algorithms.cluster_draw import allocate, draw, gumbel_keys, log_weights
-from curate.algorithms.groups import places_in_group
-from curate.algorithms.kmeans import Clusters, kmeans
 
 DEFAULT_EMBEDDING: Final = "embedding"
 DEFAULT_QUALITY: Final = "likelihood.mean_logp"
@@ -155,13 +159,15 @@ class KMQ(Selector):
             )
         clusters = self._clusters(view, usable.rows, int(rng.integers(MAX_SEED)))
         quality = np.zeros(len(considered)) if usable.quality is None else usable.quality
-        keys = gumbel_keys(log_weights(quality, self.prob, self.temperature), rng)
+        keys = gumbel_keys(draw_log_weights(quality, self.prob, self.temperature), rng)
         places = places_in_group(-keys, clusters.codes)[1]
         sizes = clusters.sizes
         weights = sizes / len(considered) if self.init == "size" else np.ones(len(sizes))
 
         def pick(n: int) -> Int[np.ndarray, " k"]:
-            return draw(places, clusters.codes, allocate(n, weights, sizes))
+            return draw_from_clusters(
+                places, clusters.codes, allocate_to_clusters(n, weights, sizes)
+            )
 
         picks = fit_size(pick, budget, considered)
         gains = None if usable.quality is None else usable.quality[picks]

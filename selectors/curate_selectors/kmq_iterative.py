@@ -20,9 +20,10 @@ from curate import (
     Step,
     Train,
     Union,
+    WeightUpdate,
     register,
+    update_cluster_weights,
 )
-from curate.algorithms.cluster_draw import Update, update_weights
 
 
 @register
@@ -90,7 +91,7 @@ class KMQIterative(Procedure):
     rounds: int = 3
     k: int = 512
     scorer: Literal["likelihood-gain", "perplexity", "reward"] = "likelihood-gain"
-    update: Update = "hedge"
+    update: WeightUpdate = "hedge"
     tau: float = 1.0
     rescore: Literal["all", "new"] = "all"
     epochs: int = 3
@@ -160,7 +161,7 @@ class KMQIterative(Procedure):
         scores = np.full(self.k, np.nan)
         for cluster, (_, mean) in groups.items():
             scores[int(cluster)] = mean
-        return update_weights(weights, scores, self.update, self.tau)
+        return update_cluster_weights(weights, scores, self.update, self.tau)
 
     def _rewards_of(self, drawn: Result) -> Score:
         return Score("reward", {"format": self.reward_format}, "reward", drawn.id)

@@ -7,7 +7,16 @@ from typing import ClassVar, Literal, final
 import numpy as np
 from jaxtyping import Float, Int
 
-from curate import Budget, Expression, Need, Selection, Selector, View, keep_within, register
+from curate import (
+    Budget,
+    Expression,
+    Need,
+    Selection,
+    Selector,
+    View,
+    keep_within,
+    register,
+)
 
 
 @register

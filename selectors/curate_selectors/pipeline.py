@@ -15,9 +15,10 @@ from curate import (
     Result,
     Select,
     Step,
+    build,
+    get_selector,
     register,
 )
-from curate.registry import build, get_selector
 
 _STAGE: Final = re.compile(r"(?P<method>[\w-]+)\s*(?:\((?P<settings>.*)\))?", re.DOTALL)
 

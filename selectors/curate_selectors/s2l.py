@@ -17,10 +17,10 @@ from curate import (
     Vectors,
     View,
     keep_within,
+    kmeans,
+    places_in_group,
     register,
 )
-from curate.algorithms.groups import places_in_group
-from curate.algorithms.kmeans import kmeans
 
 MAX_SEED: Final = 2**31 - 1
 

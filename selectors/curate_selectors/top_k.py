@@ -17,9 +17,9 @@ from curate import (
     Selector,
     View,
     keep_within,
+    places_in_group,
     register,
 )
-from curate.algorithms.groups import places_in_group
 
 
 @register

@@ -6,7 +6,16 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from curate import Budget, Expression, Need, Selection, Selector, View, keep_within, register
+from curate import (
+    Budget,
+    Expression,
+    Need,
+    Selection,
+    Selector,
+    View,
+    keep_within,
+    register,
+)
 
 
 @register

@@ -9,7 +9,7 @@ from driven import drive
 
 import curate as cu
 from curate import Budget, BudgetError, ConfigError, Evaluate, Score, Select, Train, Union
-from curate.algorithms.cluster_draw import update_weights
+from curate.algorithms.cluster_draw import update_cluster_weights
 from curate.errors import ProcedureError
 from curate_selectors.kmq_iterative import KMQIterative
 
@@ -66,7 +66,7 @@ def test_the_weights_of_a_round_follow_equation_6(update):
     weights = np.full(3, 1 / 3)
     for draw in draws:
         assert [float(w) for w in draw.config["weights"].split(",")] == weights.tolist()
-        weights = update_weights(weights, np.array([0.5, -0.5, np.nan]), update, 1.0)
+        weights = update_cluster_weights(weights, np.array([0.5, -0.5, np.nan]), update, 1.0)
 
 
 def test_each_scorer_asks_for_its_own_evaluation():

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.algorithms.cluster_draw import (
-    allocate,
-    draw,
+    allocate_to_clusters,
+    draw_from_clusters,
+    draw_log_weights,
     gumbel_keys,
-    log_weights,
     mean_by_cluster,
-    update_weights,
+    update_cluster_weights,
 )
 from curate.algorithms.groups import places_in_group
 from curate.errors import ConfigError
@@ -52,7 +52,9 @@ def official_counts(total: int, sizes) -> np.ndarray:
 
 
 def counts_of(total, weights, capacities) -> list[int]:
-    return allocate(total, np.array(weights, dtype=float), np.array(capacities)).tolist()
+    return allocate_to_clusters(
+        total, np.array(weights, dtype=float), np.array(capacities)
+    ).tolist()
 
 
 # Allocation --------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ def test_rounds_share_a_budget_and_the_official_new_draw_forgets_the_clusters():
 
 
 def chances(quality, prob="softmax", temperature=1.0) -> np.ndarray:
-    logs = log_weights(np.array(quality, dtype=float), prob, temperature)
+    logs = draw_log_weights(np.array(quality, dtype=float), prob, temperature)
     raised = np.exp(logs - logs.max())
     return raised / raised.sum()
 
@@ -160,7 +162,7 @@ def test_chances_by_hand():
 
 def test_linear_chances_of_a_negative_quality_are_refused():
     with pytest.raises(ConfigError, match=r"the lowest is -1.5; use prob=softmax, or a quality"):
-        log_weights(np.array([0.5, -1.5]), "linear", 1.0)
+        draw_log_weights(np.array([0.5, -1.5]), "linear", 1.0)
 
 
 # The draw ----------------------------------------------------------------------------------------
@@ -168,10 +170,10 @@ def test_linear_chances_of_a_negative_quality_are_refused():
 
 def take(quality, n: int, seed: int, prob="softmax") -> list[int]:
     """Draw n rows of one cluster."""
-    logs = log_weights(np.array(quality, dtype=float), prob, 1.0)
+    logs = draw_log_weights(np.array(quality, dtype=float), prob, 1.0)
     codes = np.zeros(len(quality), dtype=np.int64)
     places = places_in_group(-gumbel_keys(logs, np.random.default_rng(seed)), codes)[1]
-    return draw(places, codes, np.array([n])).tolist()
+    return draw_from_clusters(places, codes, np.array([n])).tolist()
 
 
 def test_a_score_of_720_does_not_overflow_and_is_taken():
@@ -200,7 +202,7 @@ def test_draws_have_the_law_of_sampling_without_replacement():
     rng = np.random.default_rng(7)
     keys = gumbel_keys(np.tile(quality, n), rng)
     codes = np.repeat(np.arange(n), 5)
-    rows = draw(places_in_group(-keys, codes)[1], codes, np.full(n, 2))
+    rows = draw_from_clusters(places_in_group(-keys, codes)[1], codes, np.full(n, 2))
     ours = counted(np.sort(rows.reshape(2, n), axis=0).T % 5, pairs)
     theirs = counted(
         np.sort([rng.choice(5, 2, replace=False, p=p) for _ in range(n)], axis=1), pairs
@@ -222,7 +224,7 @@ def test_rows_are_the_largest_keys_of_each_cluster(rows, data):
     sizes = np.bincount(codes, minlength=5)
     counts = np.array([data.draw(st.integers(0, int(size))) for size in sizes])
     places = places_in_group(-keys.astype(float), codes)[1]
-    found = draw(places, codes, counts)
+    found = draw_from_clusters(places, codes, counts)
     wanted = set()
     for code in range(5):
         inside = [row for row in range(len(rows)) if codes[row] == code]
@@ -240,16 +242,18 @@ def test_rounds_are_disjoint_and_sum_to_the_budget():
     keys = gumbel_keys(rng.normal(size=600), rng)
     available = np.ones(600, dtype=bool)
     weights, taken = np.full(12, 1 / 12), []
-    for size in allocate(100, np.ones(3), np.full(3, 100)).tolist():
+    for size in allocate_to_clusters(100, np.ones(3), np.full(3, 100)).tolist():
         rows = np.flatnonzero(available)
         left = np.bincount(codes[rows], minlength=12)
         places = places_in_group(-keys[rows], codes[rows])[1]
-        new = rows[draw(places, codes[rows], allocate(size, weights, left))]
+        new = rows[
+            draw_from_clusters(places, codes[rows], allocate_to_clusters(size, weights, left))
+        ]
         available[new] = False
         taken += new.tolist()
         scores = np.full(600, np.nan)
         scores[new] = rng.normal(size=len(new))
-        weights = update_weights(weights, mean_by_cluster(scores, codes, 12))
+        weights = update_cluster_weights(weights, mean_by_cluster(scores, codes, 12))
     assert len(taken) == len(set(taken)) == 100
 
 
@@ -266,25 +270,25 @@ def test_official_update_is_the_softmax_of_the_mean_differences():
     scores = np.array([-1.5, 0.0, 2.0])
     wanted = np.exp(scores) / np.exp(scores).sum()
     prior = np.array([0.7, 0.2, 0.1])
-    assert update_weights(prior, scores, "official") == pytest.approx(wanted)
+    assert update_cluster_weights(prior, scores, "official") == pytest.approx(wanted)
 
 
 def test_hedge_is_the_official_update_from_even_weights_and_only_there():
     scores = np.array([-1.5, 0.0, 2.0])
     even, uneven = np.full(3, 1 / 3), np.array([0.7, 0.2, 0.1])
-    official = update_weights(even, scores, "official")
-    first = update_weights(even, scores)
+    official = update_cluster_weights(even, scores, "official")
+    first = update_cluster_weights(even, scores)
     assert first == pytest.approx(official)
-    assert update_weights(uneven, scores) != pytest.approx(official)
-    second = update_weights(first, scores)
+    assert update_cluster_weights(uneven, scores) != pytest.approx(official)
+    second = update_cluster_weights(first, scores)
     assert second == pytest.approx(np.exp(2 * scores) / np.exp(2 * scores).sum())
 
 
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=8), st.floats(0.1, 10))
 def test_a_higher_score_raises_its_clusters_weight_alone(scores, tau):
     weights = np.full(len(scores), 1 / len(scores))
-    before = update_weights(weights, np.array(scores), tau=tau)
-    after = update_weights(weights, np.array([scores[0] + 1, *scores[1:]]), tau=tau)
+    before = update_cluster_weights(weights, np.array(scores), tau=tau)
+    after = update_cluster_weights(weights, np.array([scores[0] + 1, *scores[1:]]), tau=tau)
     assert before.sum() == pytest.approx(1) and after.sum() == pytest.approx(1)
     assert after[0] >= before[0] and (after[1:] <= before[1:]).all()
 
@@ -293,7 +297,7 @@ def test_a_less_likely_gold_answer_raises_its_clusters_weight():
     """Equation 7: the score is log PPL(gold) - log PPL(generated)."""
     generated = np.log([4.0, 4.0])
     weights = np.full(2, 0.5)
-    after = update_weights(weights, np.log([8.0, 4.0]) - generated)
+    after = update_cluster_weights(weights, np.log([8.0, 4.0]) - generated)
     assert after == pytest.approx([2 / 3, 1 / 3])
 
 
@@ -301,11 +305,13 @@ def test_clusters_without_a_score_get_the_mean_score():
     scores = np.array([0.0, np.nan, np.log(4)])
     filled = np.array([0.0, np.log(2), np.log(4)])
     weights = np.full(3, 1 / 3)
-    assert update_weights(weights, scores) == pytest.approx(update_weights(weights, filled))
-    nothing = update_weights(np.array([3.0, 1.0]), np.full(2, np.nan))
+    assert update_cluster_weights(weights, scores) == pytest.approx(
+        update_cluster_weights(weights, filled)
+    )
+    nothing = update_cluster_weights(np.array([3.0, 1.0]), np.full(2, np.nan))
     assert nothing == pytest.approx([0.75, 0.25])
 
 
 def test_weights_stay_finite_at_any_score():
-    found = update_weights(np.array([0.0, 0.5, 0.5]), np.array([900.0, 800.0, -800.0]))
+    found = update_cluster_weights(np.array([0.0, 0.5, 0.5]), np.array([900.0, 800.0, -800.0]))
     assert found == pytest.approx([0, 1, 0])
