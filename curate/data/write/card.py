@@ -5,17 +5,19 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
-
-import yaml
+from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.data.write.row_formats import tally_lines
+
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
 
 _SIZES: Final = (
     (10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
     (10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"),
 )  # fmt: skip
 # Identifiers of the hub for licences that datasets often have; any other is "other" there.
+# (huggingface_hub checks no licence and ships no list of them.)
 _HUB_LICENCES: Final = {
     "apache-2.0", "mit", "openrail", "bsd", "bsd-2-clause", "bsd-3-clause", "cc", "cc0-1.0",
     "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0",
@@ -87,14 +89,13 @@ def card(facts: CardFacts) -> str:
 
     Names from the data are untrusted: they are quoted in the YAML and escaped in the text.
     """
-    front = yaml.safe_dump(front_matter(facts), sort_keys=False, allow_unicode=True)
     record = facts.record
     chosen = (
         f"{facts.n_rows:,} rows: {record['n_selected']:,} of {record['n_pool']:,} examples, chosen "
         f"by `{record['method']}`{_of_budget(record)} with curate."
     )
     parts = [
-        f"---\n{front}---",
+        f"---\n{metadata(facts).to_yaml()}\n---",
         f"# {_text(facts.name)}",
         chosen,
         *_contents(facts),
@@ -106,22 +107,21 @@ def card(facts: CardFacts) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def front_matter(facts: CardFacts) -> dict[str, Any]:
+def metadata(facts: CardFacts) -> "DatasetCardData":
     """Return the metadata of the card, as the hub reads it; ``curate`` is our own key."""
+    from huggingface_hub import DatasetCardData
+
     record = facts.record
-    named = sorted(licence for licence in facts.licences if licence)
-    hub = sorted({_hub_licence(name) for name in named})
-    found: dict[str, Any] = {"pretty_name": facts.name}
-    if hub:
-        found["license"] = hub[0] if len(hub) == 1 else hub
-    from_hub = [one["name"] for one in record["inputs"] if one["container"] == "hub"]
-    if from_hub:
-        found["source_datasets"] = from_hub
-    found |= {
-        "task_categories": ["text-generation"],
-        "size_categories": [size_category(facts.n_rows)],
-        "tags": ["curate", "sft"],
-        "configs": [
+    licences = sorted({_hub_licence(licence) for licence in facts.licences if licence})
+    return DatasetCardData(
+        pretty_name=facts.name,
+        license=licences[0] if len(licences) == 1 else licences or None,
+        source_datasets=[data["name"] for data in record["inputs"] if data["container"] == "hub"]
+        or None,
+        task_categories=["text-generation"],
+        size_categories=[size_category(facts.n_rows)],
+        tags=["curate", "sft"],
+        configs=[
             {
                 "config_name": "default",
                 # the cache of `datasets` sees the content of a configuration, not that of its files
@@ -131,7 +131,7 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
                 ],
             }
         ],
-        "curate": {
+        curate={
             "selection_id": record["selection_id"],
             "method": record["method"],
             "budget": record["budget"],
@@ -141,8 +141,7 @@ def front_matter(facts: CardFacts) -> dict[str, Any]:
             "sources": _on_one_line(facts.sources),
             "licences": _on_one_line(facts.licences),
         },
-    }
-    return found
+    )
 
 
 def _hub_licence(name: str) -> str:

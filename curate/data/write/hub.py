@@ -11,7 +11,7 @@ REPLACED: Final = ("train/part-*.parquet", "validation/part-*.parquet", "part-*.
 def check_repo(repo: str) -> None:
     """Raise `ConfigError` unless this can be the name of a repository, with its owner."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # lazily exported
 
     try:
         validate_repo_id(repo)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from exported import SELECTION, bring, load
+from huggingface_hub import DatasetCard
 
 import curate as cu
 from curate.api.pool import Pool
@@ -209,6 +210,7 @@ def test_the_card_says_where_the_rows_are_from_and_how_they_were_chosen(
         {"split": "train", "path": "train/*.parquet"},
         {"split": "validation", "path": "validation/*.parquet"},
     ]
+    assert DatasetCard.load(tmp_path / "subset" / "README.md").data.to_dict() == front
     about = front["curate"]
     assert (about["n_rows"], about["n_pool"], about["method"]) == (20, 24, "top-k")
     assert sum(about["sources"].values()) == 20
