@@ -136,6 +136,7 @@ class Pool:
         """
         import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
         from curate.scoring import estimate, job, requests, scope
+        from curate.scoring.recorded.record import check_from_checkpoints
         from curate.select.bind import scorer_settings
 
         if alias is not None and len(scorers) != 1:
@@ -146,6 +147,7 @@ class Pool:
         if limit is not None and limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {limit}")
         chosen = scoring_options(model, model_for, options)
+        check_from_checkpoints([name.strip() for name in scorers], chosen)
         asked, runs = [], {}
         for name in dict.fromkeys(one.strip() for one in scorers):
             given = dict(settings or {})

@@ -143,6 +143,8 @@ def run_plan(alias: str, scorer: RunScorer, scoring: ScoringOptions) -> str:
     model = scoring.models.get(scorer.role or "proxy")
     if model is None:
         return f"{alias}: uses what is in the store; no model was given"
+    if scoring.from_checkpoints is not None:
+        return f"{alias}: measures the pool at every checkpoint in {scoring.from_checkpoints}"
     recipe = scorer.recipe()
     return (
         f"{alias}: trains {model} on {recipe.share:.0%} of the pool and measures the pool at "

@@ -16,7 +16,8 @@ class ScoringOptions:
     """How to score: models by role, rendering, device and parallelism.
 
     ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
-    ``1%`` of the examples of each score set.
+    ``1%`` of the examples of each score set. ``from_checkpoints`` is a folder whose checkpoints
+    a trajectory is measured at, instead of training.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class ScoringOptions:
     executor: str = "local"
     max_failures: str = "1%"
     max_hours: float | None = None
+    from_checkpoints: str | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.models) - set(ROLES))

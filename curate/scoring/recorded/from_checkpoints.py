@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from safetensors.torch import load_file
 
-from curate.contracts import Rendering
+from curate.contracts import Rendering, RunScorer
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, ModelError
 from curate.models.files import folder_hash, text_hash
@@ -24,17 +24,22 @@ from curate.scoring.recorded.trajectories import (
     model_key,
     template_key,
 )
+from curate.scoring.requests import with_template
+from curate.store.parts import read_json
 from curate.store.records import POOL_INPUT, ScoreKey
-from curate.train.checkpoints import load_weights
+from curate.train.checkpoints import CHECKPOINTS, RUN, load_weights
 from curate.train.config import TrainConfig
 from curate.train.model import TrainedModel, load_trained_model
+from curate.train.recipes import build_config
 
 if TYPE_CHECKING:
+    from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
 _STEP: Final = re.compile(r"(\d+)$")
 _WEIGHTS: Final = "weights.safetensors"
 STAGE: Final = "trajectory"
+FLAG: Final = "--from-checkpoints"
 
 
 @final
@@ -128,6 +133,76 @@ def trajectory_of_checkpoints(
     return work.assemble(store, steps, config.compute.device)
 
 
+def checkpoints_below(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, in order of name.
+
+    Looks in its subfolder ``checkpoints`` if there is one, as in the output of a run of this
+    library, else in the folder itself. Raises `ConfigError` for a folder without any.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{FLAG} {folder}: no such folder; give the output folder of a training run"
+        )
+    inside = folder / CHECKPOINTS
+    children = sorted((inside if inside.is_dir() else folder).iterdir())
+    checkpoints = [child for child in children if _is_ours(child) or _is_model(child)]
+    if not checkpoints:
+        raise ConfigError(
+            f"{FLAG} {folder}: no checkpoints in it; give the output folder of curate train with its "
+            "checkpoints, or a folder of model folders such as checkpoint-500"
+        )
+    return checkpoints
+
+
+def config_of_checkpoints(
+    scorer: RunScorer, folder: Path, model: str, options: "ScoringOptions"
+) -> TrainConfig:
+    """Return how to load and render checkpoints: as their run did, or as the scorer says.
+
+    The run of this library that a folder belongs to is in its ``run.json``; for any other trainer's
+    checkpoints, template and length are the scorer's. Raises `ConfigError` where the run trained
+    another model than ``model``.
+    """
+    run = folder / RUN
+    if run.is_file():
+        identity = read_json(run)
+        _check_model(identity["model"], model, folder)
+        settings = {
+            **{
+                f"data.{name}": identity["data"][name]
+                for name in ("template", "turns", "max_length")
+            },
+            **{f"lora.{name}": value for name, value in (identity["method"]["lora"] or {}).items()},
+            "compute.dtype": identity["compute"]["dtype"],
+        }
+    else:
+        rendered, _ = with_template(scorer, options.template)
+        assert isinstance(rendered, RunScorer)
+        max_length = rendered.recipe().settings.get("data.max_length")
+        settings = {"data.template": rendered.template, "data.max_length": max_length}
+    settings["compute.device"] = options.device
+    settings["data.micro_tokens"] = options.batch_tokens
+    if options.dtype != "auto":
+        settings["compute.dtype"] = options.dtype
+    return build_config(model, settings)
+
+
+def _check_model(fingerprint: str, model: str, folder: Path) -> None:
+    if resolve_model(model).fingerprint != fingerprint:
+        raise ConfigError(
+            f"{FLAG} {folder}: its run trained another model than {model}; pass the model it started "
+            "from: --model-for proxy=MODEL"
+        )
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / _WEIGHTS).is_file() and (folder / "state.json").is_file()
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
 def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
     if not folders:
         raise ConfigError("no checkpoints were given; name their folders")
@@ -135,7 +210,7 @@ def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
     for place, folder in enumerate(folders, 1):
         number = _STEP.search(folder.name)
         step = int(number.group(1)) if number else place
-        if (folder / _WEIGHTS).is_file() and (folder / "state.json").is_file():
+        if _is_ours(folder):
             saved.append(_Saved(folder, step, folder_hash(folder), base, True))
         else:
             resolved = resolve_model(str(folder))

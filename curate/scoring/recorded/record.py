@@ -1,8 +1,9 @@
 """Run scorers: train the model of their role once, record, and reuse the recording for free."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -63,6 +64,8 @@ def record(
         raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
     made, _ = with_template(scorer, options.template)
     assert isinstance(made, RunScorer)
+    if options.from_checkpoints is not None:
+        return _from_checkpoints(store, scorer, alias, options.models[wanted], options, progress)
     recipe = made.recipe()
     resolved = resolve_model(options.models[wanted])
     config = _config(recipe, resolved, made.template, options)
@@ -84,6 +87,16 @@ def record(
     return Recorded(status, status.n_examples)
 
 
+def check_from_checkpoints(scorers: Sequence[str], options: "ScoringOptions") -> None:
+    """Raise `ConfigError` where checkpoints are given and something else is to be scored."""
+    if options.from_checkpoints is not None and list(scorers) != [METHOD]:
+        raise ConfigError(
+            f"--from-checkpoints measures a {METHOD} and nothing else, got --scorer "
+            f"{','.join(scorers)}; type: curate score --scorer {METHOD} "
+            f"--from-checkpoints {options.from_checkpoints} --model-for proxy=MODEL"
+        )
+
+
 def run_costs(store: "Store", set_id: str) -> dict[str, Any] | None:
     """Return the cost of the run a trajectory was recorded in, as `TrainRecord.cost`, or None."""
     found = store.query("select trial_id, manifest from trials").to_pylist()
@@ -93,6 +106,30 @@ def run_costs(store: "Store", set_id: str) -> dict[str, Any] | None:
             if manifest["record"]["outcome"].get("trajectory") == set_id:
                 return dict(manifest["record"]["cost"])
     return None
+
+
+def _from_checkpoints(
+    store: "Store",
+    scorer: RunScorer,
+    alias: str,
+    model: str,
+    options: "ScoringOptions",
+    progress: Progress,
+) -> Recorded:
+    from curate.scoring.recorded.from_checkpoints import (
+        checkpoints_below,
+        config_of_checkpoints,
+        trajectory_of_checkpoints,
+    )
+
+    assert options.from_checkpoints is not None
+    folder = Path(options.from_checkpoints)
+    checkpoints = checkpoints_below(folder)
+    config = config_of_checkpoints(scorer, folder, model, options)
+    complete = {status.set_id for status in store.score_sets() if status.complete}
+    set_id = trajectory_of_checkpoints(store, checkpoints, config, alias=alias, progress=progress)
+    [status] = [status for status in store.score_sets() if status.set_id == set_id]
+    return Recorded(status, 0 if set_id in complete else status.n_examples)
 
 
 def _config(

@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+import curate as cu
 from curate.data.read.ingest import ingest
 from curate.errors import ConfigError, InterruptedRunError
 from curate.scoring.recorded.from_checkpoints import trajectory_of_checkpoints
@@ -119,6 +121,79 @@ def test_saved_checkpoints_give_the_recorded_trajectory(pool, config, tmp_path):
     exported = trajectory_of_checkpoints(pool, [tmp_path / "run"], saving, alias="exported")
     assert np.array_equal(losses(pool, exported)[1][:, 0], inside[1][:, 1])
     assert trajectory_of_checkpoints(pool, folders, saving) == set_id
+
+
+def test_a_trajectory_is_scored_at_the_checkpoints_of_a_run(pool, config, tmp_path):
+    saving = config(watch=WatchConfig(save_every=2))
+    record = train(
+        saving, rows_of_pool(pool), tmp_path / "run", recorder=TrajectoryRecorder(pool, 2)
+    )
+    inside = losses(pool, record.outcome["trajectory"])
+    opened, model = cu.open(pool.path), {"proxy": saving.model}
+    asked = {"model_for": model, "alias": "later", "from_checkpoints": str(tmp_path / "run")}
+    plan = opened.score("trajectory", **asked, dry_run=True).as_dict()["plan"]
+    assert plan["passes"] == [] and "later" not in [s.alias for s in pool.score_sets()]
+    [scored] = opened.score("trajectory", **asked).sets
+    assert (scored.alias, scored.n_scored, scored.n_reused) == ("later", 60, 0)
+    after = losses(pool, scored.status.set_id)
+    assert inside[0] == after[0] and inside[2] == after[2]
+    np.testing.assert_allclose(inside[1], after[1], rtol=1e-6)  # batches differ, so rounding does
+    [again] = opened.score("trajectory", **asked).sets
+    assert (again.status.set_id, again.n_scored, again.n_reused) == (scored.status.set_id, 0, 60)
+
+
+def test_a_trajectory_is_scored_at_model_folders_of_any_trainer(pool, config, tmp_path):
+    rows = rows_of_pool(pool)
+    record = train(config(), rows, tmp_path / "run", recorder=TrajectoryRecorder(pool, 1))
+    copied = tmp_path / "trainer" / "checkpoint-4"
+    shutil.copytree(tmp_path / "run", copied)
+    (tmp_path / "trainer" / "runs").mkdir()  # what trainers leave beside their checkpoints
+    for name in ("run.json", "record.json"):
+        (copied / name).unlink()
+    [scored] = (
+        cu.open(pool.path)
+        .score(
+            "trajectory",
+            model_for={"proxy": config().model},
+            template="plain",
+            from_checkpoints=str(tmp_path / "trainer"),
+        )
+        .sets
+    )
+    _, values, steps = losses(pool, scored.status.set_id)
+    inside = losses(pool, record.outcome["trajectory"])[1]
+    np.testing.assert_allclose(values, inside, rtol=1e-6)  # batches differ, and so does rounding
+    assert set(map(tuple, steps)) == {(4,)}
+
+
+def test_folders_that_hold_no_checkpoints_of_the_model_are_refused(pool, config, tmp_path):
+    opened, model = cu.open(pool.path), {"proxy": config().model}
+    missing, empty = tmp_path / "missing", tmp_path / "empty"
+    (empty / "notes").mkdir(parents=True)
+    with pytest.raises(
+        ConfigError,
+        match=f"--from-checkpoints {missing}: no such folder; give the output folder of a training",
+    ):
+        opened.score("trajectory", model_for=model, from_checkpoints=str(missing))
+    with pytest.raises(
+        ConfigError,
+        match=f"--from-checkpoints {empty}: no checkpoints in it; give the output folder of curate "
+        "train with its checkpoints, or a folder of model folders such as checkpoint-500",
+    ):
+        opened.score("trajectory", model_for=model, from_checkpoints=str(empty))
+    saving = config(watch=WatchConfig(save_every=2))
+    train(saving, rows_of_pool(pool), tmp_path / "run")
+    other = {"proxy": str(tmp_path / "run")}
+    with pytest.raises(
+        ConfigError, match="its run trained another model than .*/run; pass the model"
+    ):
+        opened.score("trajectory", model_for=other, from_checkpoints=str(tmp_path / "run"))
+    with pytest.raises(
+        ConfigError,
+        match="--from-checkpoints measures a trajectory and nothing else, got --scorer "
+        "trajectory,length; type: curate score --scorer trajectory --from-checkpoints",
+    ):
+        opened.score("trajectory", "length", model_for=model, from_checkpoints=str(empty))
 
 
 def test_train_log_keeps_one_loss_an_epoch(pool, config, tmp_path):
