@@ -157,11 +157,14 @@ def proof_document(
         "scoring_s": 1.5, "scoring_tokens": 10, "scoring_flops": None, "training_s": 2.5,
         "training_tokens": 20, "evaluation_tokens": 5, "training_flops": 1e9,
     }  # fmt: skip
+    overlap = {
+        "any": 2, "n_examples": 50, "same_example": 1, "same_prompt": 2, "same_13_words": 0,
+    }  # fmt: skip
     kept = {"n_selected": 10.0, "n_tokens": 99.0, "length_ratio": 1.25}
     return {
         "model": "folder/tiny", "n_pool": 100, "budgets": list(budgets), "seeds": 5,
         "targets": [
-            {"name": "test", "overlap": {"any": 2, "n_examples": 50}, "overlapping": "left out"}
+            {"name": "test", "overlap": overlap, "overlapping": "left out"}
         ],
         "plan": {
             "n_trials": 2, "max_tokens": {budget: 1000 for budget in budgets},

@@ -107,7 +107,7 @@ def command(
     configure_logging(verbose)
     from curate.api.pool import Pool
     from curate.prove.config import parse_arms
-    from curate.prove.report import check_report_path, write_report
+    from curate.views.report.proof_file import check_proof_path, write_proof
 
     if methods is None and not arm:
         raise ConfigError(
@@ -115,7 +115,7 @@ def command(
             "dft:method=random,objective=dft"
         )
     if output is not None:
-        check_report_path(output)
+        check_proof_path(output)
     given = {
         "objective": objective, "policy": policy, "mixture": mixture,
         "optimiser.lr": lr, "optimiser.schedule": schedule, "data.batch_tokens": batch_tokens,
@@ -145,7 +145,7 @@ def command(
         emit(document, as_json, "" if as_json else _plan(document))
         return
     if output is not None:
-        page, beside = write_report(document, output)
+        page, beside = write_proof(document, output)
         document |= {"output": str(page), "document": str(beside)}
     emit(document, as_json, "" if quiet and not as_json else _text(document))
 
@@ -168,7 +168,7 @@ def _plan(d: dict[str, Any]) -> str:
 
 def comparison_tables(d: dict[str, Any]) -> list[str]:
     """Draw one table for each target, budget and metric of a proof: means, differences, verdicts."""
-    from curate.prove.report import METRICS, result_rows
+    from curate.prove.result_table import METRICS, result_rows
 
     columns = ("method", "mean, sd", "95% interval", "minus random", "verdict")
     return [

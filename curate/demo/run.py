@@ -75,7 +75,7 @@ def _prove(
     pool: Pool, folder: Path, budget: int, methods: list[str], everything: bool
 ) -> dict[str, Any]:
     """Compare the methods with random on the held-out tasks; the page goes beside the subsets."""
-    from curate.prove.report import write_report
+    from curate.views.report.proof_file import write_proof
 
     model = str(folder / "model")
     document = pool.prove(
@@ -88,7 +88,7 @@ def _prove(
         train=PROOF_TRAIN,
         settings=settings_for(methods),
     )
-    write_report(document, folder / PROOF)
+    write_proof(document, folder / PROOF)
     return document
 
 

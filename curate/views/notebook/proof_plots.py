@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 from curate.errors import DataError
-from curate.prove.report import METRICS
+from curate.prove.result_table import METRICS
 from curate.views.notebook.charts import Picture, Pictures
 from curate.views.report import proof as charts
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from curate.errors import DataError
 from curate.prove.config import RANDOM
-from curate.prove.report import METRICS, result_rows
+from curate.prove.result_table import METRICS, NOT_MEASURED, difference_text, result_rows
 from curate.prove.results import NLL
 from curate.prove.statistics import BETTER, WORSE
 from curate.views.charts import svg
@@ -93,22 +93,29 @@ def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
                 continue
             metric = "NLL" if one["metric"] == NLL else "exact match"
             place = (str(one["target"]), str(one["budget"]), metric, label)
-            rows.append((*place, str(row["verdict"]), _difference(row["delta_vs_random"])))
+            rows.append((*place, str(row["verdict"]), difference_text(row["delta_vs_random"])))
     columns = ("target", "budget", "metric", "method", "verdict", "minus random (95% interval)")
     yield Table(columns, rows, n_left=5)
-    for target in d["targets"]:
-        found = target["overlap"]
-        if found["any"]:
-            text = f"{found['any']:,} of {found['n_examples']:,} examples of target "
-            text += f"{target['name']!r} overlap with the pool, {target['overlapping']}."
-            yield Notices([Warned("contamination", text)])
-    yield Notices([Warned("statement", str(text), "note") for text in d["statements"]])
+    yield Notices([_contamination(target) for target in d["targets"]])
+    statements = [str(text) for text in d["statements"]]
+    if all(one["metric"] == NLL for one in d["results"]):
+        statements.append(f"Exact match was {NOT_MEASURED}.")
+    yield Notices([Warned("statement", text, "note") for text in statements])
 
 
-def _difference(delta: Mapping[str, Any] | None) -> str:
-    if delta is None:
-        return "-"
-    return f"{delta['mean']:+.4f} ({delta['ci_low']:+.4f} to {delta['ci_high']:+.4f})"
+def _contamination(target: Mapping[str, Any]) -> Warned:
+    overlap = target["overlap"]
+    if not overlap["any"]:
+        text = (
+            f"Target {target['name']!r}: {overlap['n_examples']:,} examples; none is in the pool."
+        )
+        return Warned("contamination", text, "note")
+    return Warned(
+        "contamination",
+        f"{overlap['any']:,} of {overlap['n_examples']:,} examples of target {target['name']!r} "
+        f"overlap with the pool, {target['overlapping']} ({overlap['same_example']} examples, "
+        f"{overlap['same_prompt']} prompts, {overlap['same_13_words']} by 13 words in a row).",
+    )
 
 
 def _result(one: Mapping[str, Any]) -> Iterator[Block]:
@@ -213,7 +220,11 @@ def _slices(d: Mapping[str, Any]) -> Iterator[Block]:
         names = [f"{one['slice']} ({one['n_examples']:,})" for one in found]
         values = [[one["methods"].get(label, {}).get("delta") for label in labels] for one in found]
         rows = [
-            (name, *(_slice_cell(one["methods"].get(label)) for label in labels))
+            (
+                name,
+                _number(one["methods"][RANDOM]["mean"]),
+                *(_slice_cell(one["methods"].get(label)) for label in labels),
+            )
             for name, one in zip(names, found, strict=True)
         ]
         title = f"{target} at {budget}: method minus random, {_UNITS.get(metric, 'exact match')}"
@@ -221,7 +232,11 @@ def _slices(d: Mapping[str, Any]) -> Iterator[Block]:
         better = "Blue, below 0, is better" if metric == NLL else "Vermillion, above 0, is better"
         yield Chart(title, picture, "", f"{better}.")
         title = f"{target} at {budget}: with intervals of 95%, not corrected"
-        yield Table(("slice (examples)", *labels), rows, title=title)
+        yield Table(("slice (examples)", f"mean of {RANDOM}", *labels), rows, title=title)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _slice_cell(one: Mapping[str, Any] | None) -> str:
@@ -232,8 +247,8 @@ def _slice_cell(one: Mapping[str, Any] | None) -> str:
 
 def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
     text = (
-        "Scores count once and in full, whenever they were computed. Training is summed over "
-        "seeds, including evaluation."
+        "Scores count once and in full, whenever they were computed; so does what a method trains "
+        "in order to select. Training is summed over seeds, including evaluation."
     )
     yield Paragraph(text, quiet=True)
     for budget, methods in d["costs"].items():
@@ -241,13 +256,13 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
             (
                 label, f"{one['scoring_s']:,.1f}", f"{one['scoring_tokens']:,}",
                 f"{one['training_s']:,.1f}", f"{one['training_tokens']:,}",
-                f"{one['evaluation_tokens']:,}", _flops(one),
+                f"{one['evaluation_tokens']:,}", _flops(one), _energy(one),
             )
             for label, one in methods.items()
         ]  # fmt: skip
         columns = (
             "method", "scoring s", "scoring tokens", "training s", "training tokens",
-            "evaluation tokens", "FLOPs (estimate)",
+            "evaluation tokens", "FLOPs (estimate)", "energy",
         )  # fmt: skip
         yield cost_chart(budget, methods)
         yield Table(columns, rows)
@@ -268,6 +283,11 @@ def _flops(one: Mapping[str, Any]) -> str:
     if one["scoring_flops"] is None:
         return f"{one['training_flops']:.2e} and scoring"
     return f"{one['scoring_flops'] + one['training_flops']:.2e}"
+
+
+def _energy(one: Mapping[str, Any]) -> str:
+    joules = one.get("training_energy_j")
+    return "not reported" if joules is None else f"{joules / 3.6e6:.3f} kWh"
 
 
 def _selected(d: Mapping[str, Any]) -> Iterator[Block]:
@@ -303,6 +323,8 @@ def _run(d: Mapping[str, Any]) -> Iterator[Block]:
     text = f"{plan.get('n_trials', 0):,} trials; tokens trained per run: {tokens or '-'}."
     if "n_trained" in d and "wall_s" in d:
         text += f" This run trained {d['n_trained']:,} of them in {d['wall_s']:,.0f} s."
+    seconds = sum(cost["training_s"] for costs in d["costs"].values() for cost in costs.values())
+    text += f" All trials together took {seconds:,.0f} s."
     yield Paragraph(text)
     if d.get("command"):
         yield Code("Command", str(d["command"]))

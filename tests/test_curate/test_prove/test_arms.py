@@ -145,8 +145,8 @@ def test_the_way_to_train_is_in_the_record_and_a_second_proof_finds_it(proven):
 
 
 def test_the_page_names_the_arms(proven, tmp_path):
-    from curate.prove.report import write_report
+    from curate.views.report.proof_file import write_proof
 
     _, d, _ = proven
-    page, _ = write_report(d, tmp_path / "proof.md")
+    page, _ = write_proof(d, tmp_path / "proof.md")
     assert "dft trains on the examples of random with objective=dft." in page.read_text()

@@ -115,14 +115,14 @@ def test_the_store_rebuilt_from_its_parts_has_the_trials(proven, tiny_llama, tmp
 
 
 def test_the_page_has_every_part(proven, tmp_path):
-    from curate.prove.report import write_report
+    from curate.views.report.proof_file import write_proof
 
     _, d, _ = proven
-    page, beside = write_report(d, tmp_path / "proof.md")
+    page, beside = write_proof(d, tmp_path / "proof.md")
     text = page.read_text()
     for part in (
         "# Proof", "NLL rewards a matching style", "exact match, higher is better", "## Cost",
-        "## Selections", "## Overlap at 50%", "## Slices of target at 50%", "category: sum-0",
+        "## What was selected", "### Overlap at 50%", "## Slices", "category: sum-0",
         "not applicable: ", "too few seeds", "FLOPs (estimate)", "not reported",
     ):  # fmt: skip
         assert part in text, part
@@ -228,7 +228,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
 
 
 def test_a_curve_with_the_whole_pool_beside_it(proven, tiny_llama):
-    from curate.prove.report import markdown
+    from curate.views.report.proof_file import proof_markdown
 
     pool, _, target = proven
     train = {**OPTIONS["train"], "watch.extractor": None, "data.batch_tokens": 200}
@@ -241,8 +241,8 @@ def test_a_curve_with_the_whole_pool_beside_it(proven, tiny_llama):
     assert tokens["full", "30%"] == tokens["random", "50%"] == 400
     assert tokens["full-epochs", "30%"] == round(400 / 0.3)
     assert tokens["full-epochs", "50%"] == 800
-    page = markdown(d)
-    assert "## Budget curve: target" in page
+    page = proof_markdown(d)
+    assert "## Budget curve" in page and "### target: NLL in nats" in page
     assert "Exact match was not measured" in page
 
 

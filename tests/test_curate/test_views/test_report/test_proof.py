@@ -15,7 +15,7 @@ def test_a_proof_needs_no_store_and_shows_every_part(proof_file, report):
     for words in (
         "Verdicts", "Budget curve", "Slices", "Cost", "What was selected", "Run", "0.9000 ± 0.0100",
         "-0.1000 (-0.1200 to -0.0800)", "better", "0.0020", "NLL rewards a matching style.",
-        "2 of 50 examples of target 'test' overlap with the pool, left out.",
+        "2 of 50 examples of target 'test' overlap with the pool, left out (1 examples, 2 prompts,",
         "curate prove --methods long", "-0.100 (-0.200 to +0.050)", "tiny", "1.25",
     ):  # fmt: skip
         assert words in text, words

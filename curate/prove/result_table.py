@@ -1,0 +1,39 @@
+"""A result of a proof as rows of text: for the terminal, the page and notebooks."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from curate.prove.results import EXACT_MATCH, NLL
+
+METRICS: Final[Mapping[str, str]] = {
+    NLL: "NLL in nats per response token, lower is better",
+    EXACT_MATCH: "exact match, higher is better",
+}
+NOT_MEASURED: Final = "not measured; it needs generation: --extractor NAME"
+
+
+def result_rows(one: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Return a table of one result as text: method, mean, interval, difference, verdict."""
+    rows = []
+    for label, row in one["methods"].items():
+        if row["mean"] is None:
+            rows.append((label, "-", "-", "-", row["verdict"]))
+            continue
+        delta = row["delta_vs_random"]
+        rows.append(
+            (
+                label,
+                f"{row['mean']:.4f} ± {row['spread']:.4f}",
+                f"{row['ci_low']:.4f} to {row['ci_high']:.4f}",
+                difference_text(delta),
+                row["verdict"],
+            )
+        )
+    return rows
+
+
+def difference_text(delta: Mapping[str, Any] | None) -> str:
+    """Return a difference from random with its interval as text, "-" where there is none."""
+    if delta is None:
+        return "-"
+    return f"{delta['mean']:+.4f} ({delta['ci_low']:+.4f} to {delta['ci_high']:+.4f})"
