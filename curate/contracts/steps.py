@@ -65,8 +65,9 @@ class Train:
     selection
         What to train on.
     settings
-        Of `curate.train.config.TrainConfig`, by dotted name. Without ``data.batch_tokens`` a batch is a
-        quarter of the selection's tokens at most.
+        Of `curate.train.config.TrainConfig`, by dotted name, such as ``optimiser.lr``; ``objective``,
+        ``policy`` and ``mixture`` by name, and their fields as ``policy.k``. Without
+        ``data.batch_tokens`` a batch is a quarter of the selection's tokens at most.
     evaluate
         A selection of held-out examples, or None.
     """

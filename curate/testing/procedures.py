@@ -29,6 +29,7 @@ from curate.errors import CurateError, ProcedureError
 from curate.registry import get_method, get_scorer
 from curate.select.procedures.driver import run_procedure, step_to_json
 from curate.testing.common import check_config, name_of, require
+from curate.train.recipes import build_config
 
 Execute: TypeAlias = Callable[[Step], Result]
 
@@ -61,10 +62,11 @@ def check_procedure(
 ) -> None:
     """Check every promise of a procedure with made-up results, through the real driver.
 
-    Configuration (frozen, hashable, pickles); steps that are steps, name registered methods and
-    scorers, and can be written as JSON; the same steps for the same results; a finished run that
-    executes nothing when repeated; a run broken off before any step that resumes to the same
-    outcome, executing only what was left; an outcome that names a selection it was given.
+    Configuration (frozen, hashable, pickles); steps that are steps, name registered methods,
+    scorers and settings of training that exist, and can be written as JSON; the same steps for the
+    same results; a finished run that executes nothing when repeated; a run broken off before any
+    step that resumes to the same outcome, executing only what was left; an outcome that names a
+    selection it was given.
 
     Parameters
     ----------
@@ -159,6 +161,8 @@ def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: s
                 get_method(step.method)
             elif isinstance(step, Score):
                 get_scorer(step.scorer)
+            elif isinstance(step, Train):
+                build_config("", step.settings)
         except CurateError as error:
             require(False, f"{label} takes a step that cannot be executed: {error}")
         for what, name, known in _named(step, selections, models, texts):

@@ -3,7 +3,7 @@ from typing import ClassVar
 
 import pytest
 
-from curate.contracts import Outcome, Procedure, Score, Select
+from curate.contracts import Outcome, Procedure, Score, Select, Train
 from curate.testing import ContractError, check_procedure
 
 
@@ -49,6 +49,15 @@ def yielding(step):
     return run
 
 
+def training(settings):
+    def run(self, budget, seed):
+        chosen = yield Select("longest", str(budget), {}, None, seed)
+        yield Train(chosen.id, settings)
+        return Outcome(chosen.id)
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("run", "message"),
     [
@@ -58,6 +67,11 @@ def yielding(step):
         (yielding("select"), "is not a step; yield one of: Select"),
         (yielding(Select("longest", "5", {"a": {1, 2}})), "cannot be written as JSON"),
         (yielding(Select("longset", "5")), "cannot be executed: no method 'longset'"),
+        (training({"objective": "dtf"}), "cannot be executed: no objective 'dtf'"),
+        (
+            training({"policy.k": 2}),
+            "cannot be executed: policy.k is a setting of drop",
+        ),
         (yielding(Select("longest", "5", {}, "nowhere")), "selects within 'nowhere'"),
     ],
 )
