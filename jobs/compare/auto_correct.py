@@ -117,7 +117,7 @@ def measure(
     """Decide with a threshold, and count what is right."""
     made = correct(kept, judged, eta)
     counts = made.counts()
-    unchanged = [one.id for one in made.picked if one.revision is None]
+    unchanged = [one.id for one in made.kept if one.revision is None]
     parents = [truth[row["parent_id"]] for row in made.revisions]
     after = sum(is_right(row, parent) for row, parent in zip(made.revisions, parents, strict=True))
     return Line(

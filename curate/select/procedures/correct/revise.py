@@ -30,7 +30,7 @@ OVER_BUDGET: Final = "over_budget"
 
 @final
 @dataclass(frozen=True, slots=True)
-class Picked:
+class KeptExample:
     """One example of the result: its confidence, and the verdict's row if its response is new."""
 
     id: str
@@ -43,19 +43,19 @@ class Picked:
 class Corrected:
     """What remains, most confident first, and what was dropped, by reason."""
 
-    picked: Sequence[Picked]
+    kept: Sequence[KeptExample]
     dropped: Mapping[str, int]
 
     @property
     def revisions(self) -> list[Mapping[str, Any]]:
         """The verdicts' rows of the examples with a new response."""
-        return [one.revision for one in self.picked if one.revision is not None]
+        return [kept.revision for kept in self.kept if kept.revision is not None]
 
     def counts(self) -> dict[str, Any]:
         """Return the counts as a record keeps them."""
         n_replaced = len(self.revisions)
         return {
-            "n_kept": len(self.picked) - n_replaced,
+            "n_kept": len(self.kept) - n_replaced,
             "n_replaced": n_replaced,
             "n_dropped": sum(self.dropped.values()),
             "dropped": dict(self.dropped),
@@ -86,28 +86,28 @@ def correct(
         Keep at most this many.
     """
     dropped: Counter[str] = Counter()
-    picked = dict(kept)
+    unchanged = dict(kept)
     wanted = []
     for row in judged:
         fate = decide(row["parent_id"] in kept, _verdict(row), above)
         if fate == "replace":
             wanted.append(row)
-            picked.pop(row["parent_id"], None)
+            unchanged.pop(row["parent_id"], None)
         elif fate == "drop":
             dropped[_why(row, above)] += 1
-    present = set(picked)
-    found = [Picked(example, gain) for example, gain in picked.items()]
+    present = set(unchanged)
+    examples = [KeptExample(example, gain) for example, gain in unchanged.items()]
     for row in sorted(wanted, key=lambda row: (-row["confidence"], row["parent_id"])):
         if row["id"] in present:
             dropped[DUPLICATE] += 1
             continue
         present.add(row["id"])
-        found.append(Picked(row["parent_id"], row["confidence"], row))
-    found.sort(key=lambda one: (-one.gain, one.id))
-    if limit is not None and len(found) > limit:
-        dropped[OVER_BUDGET] = len(found) - limit
-        found = found[:limit]
-    return Corrected(found, dict(sorted(dropped.items())))
+        examples.append(KeptExample(row["parent_id"], row["confidence"], row))
+    examples.sort(key=lambda example: (-example.gain, example.id))
+    if limit is not None and len(examples) > limit:
+        dropped[OVER_BUDGET] = len(examples) - limit
+        examples = examples[:limit]
+    return Corrected(examples, dict(sorted(dropped.items())))
 
 
 def revised(
@@ -126,12 +126,12 @@ def revised(
     kept = dict(zip(table["id"].to_pylist(), table["gain"].to_pylist(), strict=True))
     judged, model = judged_rows(store, step.verdicts)
     made = correct(kept, judged, step.above, step.limit)
-    if not made.picked:
+    if not made.kept:
         raise DataError(f"method {procedure.name!r} kept none of {base['n_pool']} examples")
     record = _record(store, procedure, options, step, base, made, model)
     rows = [{**row, "model": model} for row in made.revisions]
     revisions = pa.Table.from_pylist(rows, schema=ROWS_SCHEMA)
-    store.save_revised(record, _selection_rows(made.picked), revisions)
+    store.save_revised(record, _selection_rows(made.kept), revisions)
     return record
 
 
@@ -140,8 +140,8 @@ def judged_rows(store: "Store", verdicts: str) -> tuple[list[dict[str, Any]], st
     folder = verdicts_folder(store, verdicts)
     candidates = candidates_folder(store, read_note(folder)["step"]["candidates"])
     written = read_parts(candidates)[0].to_pylist()
-    found = {row["parent_id"]: row for row in read_parts(folder)[0].to_pylist()}
-    rows = [{**row, **found[row["parent_id"]]} for row in written if row["parent_id"] in found]
+    judged = {row["parent_id"]: row for row in read_parts(folder)[0].to_pylist()}
+    rows = [{**row, **judged[row["parent_id"]]} for row in written if row["parent_id"] in judged]
     return rows, str(read_note(candidates)["model"])
 
 
@@ -170,21 +170,21 @@ def _why(row: Mapping[str, Any], above: float) -> str:
     return ORDERS_DISAGREE if row["confidence"] > above + ROUNDING else NOT_BETTER
 
 
-def _selection_rows(picked: Sequence[Picked]) -> "pa.Table":
+def _selection_rows(examples: Sequence[KeptExample]) -> "pa.Table":
     import pyarrow as pa
 
     reasons = [
-        f"confidence {one.gain:.4f}"
-        if one.revision is None
-        else f"revised, verdict {one.gain:.4f}; confidence before {one.revision['parent_confidence']:.4f}"
-        for one in picked
+        f"confidence {example.gain:.4f}"
+        if example.revision is None
+        else f"revised, verdict {example.gain:.4f}; confidence before {example.revision['parent_confidence']:.4f}"
+        for example in examples
     ]
     return pa.table(
         {
-            "id": pa.array([one.id for one in picked], pa.string()),
-            "rank": pa.array(np.arange(1, len(picked) + 1), pa.int64()),
-            "gain": pa.array([one.gain for one in picked], pa.float64()),
-            "weight": pa.array(np.ones(len(picked)), pa.float64()),
+            "id": pa.array([example.id for example in examples], pa.string()),
+            "rank": pa.array(np.arange(1, len(examples) + 1), pa.int64()),
+            "gain": pa.array([example.gain for example in examples], pa.float64()),
+            "weight": pa.array(np.ones(len(examples)), pa.float64()),
             "reason": pa.array(reasons, pa.string()),
         }
     )
@@ -212,7 +212,7 @@ def _record(
     n_tokens, ratio = _tokens(store, base, made)
     counts = {
         **{name: base["counts"][name] for name in ("n_pool", "n_eligible", "n_excluded")},
-        "n_selected": len(made.picked),
+        "n_selected": len(made.kept),
         "n_tokens": n_tokens,
     }
     corrected = {**made.counts(), "model": model}
@@ -239,7 +239,10 @@ def _tokens(
     view = store.view(bind={}, within=base["selection_id"], tokens_set=set_id)
     assert view.tokens is not None
     own = dict(zip([i.decode() for i in view.ids], view.tokens.tolist(), strict=True))
-    spent = [one.revision["n_tokens"] if one.revision else own[one.id] for one in made.picked]
+    spent = [
+        example.revision["n_tokens"] if example.revision else own[example.id]
+        for example in made.kept
+    ]
     if None in spent:
         return None, None
     mean_of_pool = base["n_tokens"] / base["n_selected"] / base["length_ratio"]

@@ -21,7 +21,7 @@ def test_kept_replaced_and_dropped_with_their_reasons():
         row("e", 0.2),
     ]  # fmt: skip
     made = correct(KEPT, judged, 0.8)
-    assert [(one.id, one.gain) for one in made.picked] == [("a", 0.95), ("k1", 0.9), ("k2", 0.7)]
+    assert [(one.id, one.gain) for one in made.kept] == [("a", 0.95), ("k1", 0.9), ("k2", 0.7)]
     assert [one["id"] for one in made.revisions] == ["new-a"]
     assert made.counts() == {
         "n_kept": 2, "n_replaced": 1, "n_dropped": 4,
@@ -31,7 +31,7 @@ def test_kept_replaced_and_dropped_with_their_reasons():
 
 def test_a_kept_response_with_a_verdict_is_replaced_or_stays():
     made = correct(KEPT, [row("k1", 0.95), row("k2", 0.5), row("a", 0.5)], 0.8)
-    assert [(one.id, one.revision is not None) for one in made.picked] == [
+    assert [(one.id, one.revision is not None) for one in made.kept] == [
         ("k1", True), ("k2", False),
     ]  # fmt: skip
     assert made.dropped == {"not_better": 1}
@@ -47,7 +47,7 @@ def test_what_repeats_an_example_of_the_result_is_dropped():
 def test_ties_are_broken_by_id():
     judged = [row("b", 0.9, new="same"), row("a", 0.9, new="same"), row("c", 0.9)]
     made = correct({"d": 0.9}, judged, 0.8)
-    assert [one.id for one in made.picked] == ["a", "c", "d"]
+    assert [one.id for one in made.kept] == ["a", "c", "d"]
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_ties_are_broken_by_id():
 )
 def test_a_limit_keeps_the_most_confident(limit, ids):
     made = correct(KEPT, [row("a", 0.95)], 0.8, limit)
-    assert [one.id for one in made.picked] == ids
+    assert [one.id for one in made.kept] == ids
     assert made.dropped == ({"over_budget": 3 - limit} if limit < 3 else {})
