@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.doctest import DoctestModule
+from built import built_once
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would need the network fails, wherever it runs
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # worker processes are forked and spawned in tests
@@ -88,6 +89,17 @@ def golden() -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8"), f"{name} differs; make golden accepts it"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the demo, made by the first block of the README's tour: read it, or copy it."""
+    from toured import run_block, tour
+
+    kind, text = tour()[0]
+    return (
+        built_once(tmp_path_factory, "demo", lambda folder: run_block(kind, text, folder)) / "tour"
+    )
 
 
 TINY_TEXT = (

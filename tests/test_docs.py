@@ -1,43 +1,31 @@
 """The documentation is executed, and nothing a user can name is left out of it."""
 
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from toured import README, run_block, tour
 
 from curate import registry
 from curate.cli.app import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_readme_tour_runs_block_by_block(tmp_path: Path) -> None:
-    tour = README.split("## A tour in 60 seconds")[1].split("## Methods")[0]
-    blocks = BLOCK.findall(tour)
-    assert [kind for kind, _ in blocks].count("bash") >= 4
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "120",
-    }
-    folder = tmp_path
+def test_the_readme_tour_runs_block_by_block(demo: Path, tmp_path: Path) -> None:
+    (_, first), *blocks = tour()
+    assert first == "curate demo --dir tour\ncd tour\n", "the demo is built by this block"
+    assert [kind for kind, _ in blocks].count("bash") >= 3
+    folder = tmp_path / "tour"
+    shutil.copytree(demo, folder)
     for kind, text in blocks:
-        command = (
-            ["bash", "-ec", text + "pwd\n"] if kind == "bash" else [sys.executable, "-c", text]
-        )
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        if kind == "bash":
-            folder = Path(done.stdout.splitlines()[-1])
+        folder = run_block(kind, text, folder)
     assert len((folder / "grape.jsonl").read_text().splitlines()) > 100
     proof = json.loads((folder / "proof.json").read_text(encoding="utf-8"))
     assert (proof["plan"]["n_trials"], proof["n_trained"]) == (20, 0), "the demo had trained them"

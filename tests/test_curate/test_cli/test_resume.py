@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from built import built_once
 
 # a dozen processes, each of which imports torch
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -64,19 +65,21 @@ def finish(store: Path, model: Path, workers: int) -> Any:
     return json.loads(ran.stdout)
 
 
-@pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of 1,500 short examples in several shards, nothing scored."""
+def ingest_rows(folder: Path) -> None:
     from curate.data.read.ingest import ingest
     from curate.store import Store
 
-    folder = tmp_path_factory.mktemp("ingested")
     rows = ({"prompt": f"What is {n // 3}?", "response": f"It is {n}."} for n in range(N_ROWS))
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     store = Store(folder / "curate.duckdb")
     ingest(store, str(folder / "pool.jsonl"))
     assert len(store.shards()) == N_SHARDS
-    return store.path
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 1,500 short examples in several shards, nothing scored; to be copied."""
+    return built_once(tmp_path_factory, "ingested", ingest_rows) / "curate.duckdb"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,14 @@ def unbroken(
     ingested: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """The hashes of a run nobody disturbs."""
-    return hashes(finish(copied(ingested, tmp_path_factory.mktemp("unbroken")), tiny_model, 1))
+
+    def score(folder: Path) -> None:
+        document = finish(copied(ingested, folder), tiny_model, 1)
+        (folder / "hashes.json").write_text(json.dumps(hashes(document)))
+
+    folder = built_once(tmp_path_factory, "unbroken", score)
+    found: dict[str, str] = json.loads((folder / "hashes.json").read_text())
+    return found
 
 
 def copied(store: Path, folder: Path) -> Path:
