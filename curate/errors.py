@@ -98,5 +98,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> f"no template 'grap'{did_you_mean('grap', ['chat', 'grape'])}; choose one of: chat, grape"
     "no template 'grap'; did you mean 'grape'; choose one of: chat, grape"
     """
+    near = nearest(name, known)
+    return "" if near is None else f"; did you mean {near!r}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name closest in spelling, or None if none is close."""
     near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}" if near else ""
+    return near[0] if near else None

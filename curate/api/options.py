@@ -1,25 +1,8 @@
-"""Reads the options that several methods of a pool share."""
+"""Settings that belong to nobody."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 from curate.errors import ConfigError
-
-
-def scoring_options(
-    model: str | None, model_for: Mapping[str, str] | None, options: Mapping[str, Any]
-) -> Any:
-    """Return the options of scoring with a model for each role."""
-    from curate.scoring.options import ScoringOptions
-
-    models = {**({"target": model} if model is not None else {}), **(model_for or {})}
-    return ScoringOptions(models=models, **options)
-
-
-def with_datasets(options: Any, datasets: tuple[str, ...]) -> Any:
-    """Return options that look at these datasets only."""
-    return replace(options, datasets=datasets)
 
 
 def refuse_unused(settings: Mapping[str, str], scorers: Sequence[str]) -> None:

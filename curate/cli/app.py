@@ -9,12 +9,10 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 import curate
+from curate.api.commands.catalogue import COMMANDS
 from curate.errors import CurateError
 
-COMMANDS: Final = (
-    "demo", "ingest", "score", "select", "export", "train", "prove", "report", "explore", "status",
-    "methods", "explain", "reproduce", "run", "doctor", "gc", "forget",
-)  # fmt: skip
+__all__ = ["COMMANDS", "app", "main"]
 
 INTERRUPTED: Final = 130
 
@@ -46,9 +44,8 @@ def _root(version: Version = False) -> None:
     del version  # its callback has printed it
 
 
-for _name in COMMANDS:
-    _module = import_module(f"curate.cli.{_name}")
-    app.command(_name, help=_module.__doc__)(_module.command)
+for _name, _declared in COMMANDS.items():
+    app.command(_name, help=_declared.__doc__)(import_module(f"curate.cli.{_name}").command)
 
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that this typer brings or needs

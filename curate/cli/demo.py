@@ -1,34 +1,22 @@
 """Run everything offline, on a generated pool with planted errors and a tiny model."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import DemoCommand
 from curate.cli.console import emit, progress, table
-from curate.cli.options import Json, Quiet, Seed, Verbose, configure_logging
+from curate.cli.options import from_options
 from curate.cli.prove import comparison_tables
 
 
-def command(
-    folder: Annotated[
-        Path, typer.Option("--dir", help="Folder for the pool, the store and the subsets.")
-    ] = Path("curate-demo"),
-    everything: Annotated[
-        bool, typer.Option("--all", help="Prove every method, including the slow ones.")
-    ] = False,
-    seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Run everything offline, on a generated pool with planted errors and a tiny model."""
-    configure_logging(verbose)
+@from_options(DemoCommand)
+def command(options: DemoCommand, shell: Shell) -> None:
+    """Run the demo; print what each method kept and whether it beats random."""
     from curate.demo.run import run_demo
 
-    with progress(quiet) as shown:
-        report = run_demo(folder, seed, shown, everything=everything)
-    emit(report, as_json, "" if quiet and not as_json else _text(report))
+    with progress(shell.quiet) as shown:
+        report = run_demo(options.folder, options.seed, shown, everything=options.everything)
+    emit(report, shell.as_json, "" if shell.quiet and not shell.as_json else _text(report))
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -1,60 +1,28 @@
 """Show one example: its text, scores and selections, and exactly what a scorer's pass sees."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import ExplainCommand
 from curate.cli.console import emit, table
-from curate.cli.options import (
-    DEFAULT_STORE,
-    Json,
-    Model,
-    ModelFor,
-    Setting,
-    Store,
-    Template,
-    Verbose,
-    configure_logging,
-    pairs,
-)
+from curate.cli.options import from_options
 
 
-def command(
-    example: Annotated[
-        str, typer.Argument(help="An example id, a unique prefix of one, or an external id.")
-    ],
-    model: Model = None,
-    model_for: ModelFor = None,
-    scorer: Annotated[
-        str | None, typer.Option("--scorer", help="Show how this scorer renders the example.")
-    ] = None,
-    setting: Setting = None,
-    template: Template = "method",
-    selection: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--selection",
-            help="Say why this selection does not include it. Repeatable. Default: all.",
-        ),
-    ] = None,
-    store: Store = DEFAULT_STORE,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Show one example: its text, scores and selections, and exactly what a scorer's pass sees."""
-    configure_logging(verbose)
+@from_options(ExplainCommand)
+def command(options: ExplainCommand, shell: Shell) -> None:
+    """Print everything known about the example."""
     from curate.api.pool import Pool
 
-    document = Pool(store, create=False).explain(
-        example,
-        scorer=scorer,
-        model=model,
-        model_for=pairs(model_for, "--model-for"),
-        settings=pairs(setting, "--set"),
-        template=template,
-        selections=tuple(selection or ()),
+    document = Pool(shell.store, create=False).explain(
+        options.example,
+        scorer=options.scorer,
+        model=options.model,
+        model_for=options.model_for,
+        settings=options.settings,
+        template=options.template,
+        selections=options.selections,
     )
-    emit(document, as_json, _text(document))
+    emit(document, shell.as_json, _text(document))
 
 
 def _text(d: dict[str, Any]) -> str:

@@ -1,35 +1,27 @@
 """Explore the pool, its scores and selections in your browser, and mark examples."""
 
-from typing import Annotated
-
 import typer
 
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import ExploreCommand
 from curate.cli.console import emit
-from curate.cli.options import DEFAULT_STORE, Json, Quiet, Store, Verbose, configure_logging
+from curate.cli.options import from_options
 
 
-def command(
-    port: Annotated[int, typer.Option("--port", help="Local port to serve on. Default: any free port.")] = 0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
-    marker: Annotated[str | None, typer.Option("--marker", metavar="NAME", help="Whose marks to store, in the selections marked-in-NAME and marked-out-NAME. Default: your login name.")] = None,
-    store: Store = DEFAULT_STORE,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:  # fmt: skip
-    """Explore the pool, its scores and selections in your browser, and mark examples."""
-    configure_logging(verbose)
+@from_options(ExploreCommand)
+def command(options: ExploreCommand, shell: Shell) -> None:
+    """Serve the page until it is stopped."""
     from curate.views.explore.serving import open_browser, prepare
 
-    served = prepare(store, port, marker)
+    served = prepare(shell.store, options.port, options.marker)
     document = {
-        "url": served.url, "port": served.port, "store": str(store),
+        "url": served.url, "port": served.port, "store": str(shell.store),
         "n_examples": served.n_examples, "marker": served.marker,
     }  # fmt: skip
     emit(
-        document, as_json, f"{served.n_examples:,} examples in {store}:\n{served.url}\n"
+        document, shell.as_json, f"{served.n_examples:,} examples in {shell.store}:\n{served.url}\n"
         "Only this machine can open it. Press Ctrl-C to stop.",
     )  # fmt: skip
-    if browser and not open_browser(served.url) and not quiet:
+    if options.browser and not open_browser(served.url) and not shell.quiet:
         typer.echo("no browser found; open the address above yourself", err=True)
     served.run()

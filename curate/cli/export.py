@@ -1,64 +1,20 @@
 """Write a selection to a file or folder, with its manifest beside it."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from curate.api.commands.export import ExportCommand
+from curate.api.commands.groups import Shell
 from curate.cli.console import emit
-from curate.cli.options import DEFAULT_STORE, Json, Quiet, Seed, Store, Verbose, configure_logging
-from curate.data.write.export import Order as RowOrder
-from curate.data.write.export import To as ToFormat
-from curate.data.write.export import TrainerName
-
-Output = Annotated[Path, typer.Option("--output", "-o", help="A .jsonl, .json, .parquet, .csv or .arrow file (also .gz, .zst), or a folder.")]  # fmt: skip
-To = Annotated[ToFormat, typer.Option("--to", help="input (rows as they came), messages, sharegpt, alpaca or prompt-completion.")]  # fmt: skip
-Order = Annotated[
-    RowOrder, typer.Option("--order", help="rank: best first. input: as in the input.")
-]
-Annotate = Annotated[bool, typer.Option("--annotate", help="Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.")]  # fmt: skip
-KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="Write every occurrence of a selected example, not just the first.")]  # fmt: skip
+from curate.cli.options import from_options
 
 
-Trainer = Annotated[TrainerName | None, typer.Option("--trainer", help="Write a folder for this trainer, with its dataset registration: llama-factory, axolotl or trl.")]  # fmt: skip
-Validation = Annotated[str | None, typer.Option("--validation", help="Also write a validation split, such as 5% or 500 examples, that shares no instruction with the rest.")]  # fmt: skip
-ShardRows = Annotated[int | None, typer.Option("--shard-rows", help="Rows per file of a folder. Default: files of 256 MiB.")]  # fmt: skip
-Lossy = Annotated[bool, typer.Option("--lossy", help="Write what the format can hold and report what was lost, instead of failing.")]  # fmt: skip
-PushToHub = Annotated[str | None, typer.Option("--push-to-hub", metavar="OWNER/NAME", help="Print what would be uploaded to this dataset repository; with --yes, upload it. New repositories are private.")]  # fmt: skip
-Yes = Annotated[bool, typer.Option("--yes", help="Carry out what --push-to-hub prints.")]
-
-
-def command(
-    selection: Annotated[
-        str, typer.Option("--selection", help="Id of a selection (see curate status).")
-    ],
-    output: Output,
-    to: To = "input",
-    trainer: Trainer = None,
-    order: Order = "rank",
-    annotate: Annotate = False,
-    keep_duplicates: KeepDuplicates = False,
-    validation: Validation = None,
-    seed: Seed = 0,
-    shard_rows: ShardRows = None,
-    lossy: Lossy = False,
-    push_to_hub: PushToHub = None,
-    yes: Yes = False,
-    store: Store = DEFAULT_STORE,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Write a selection to a file or folder, with its manifest beside it."""
-    configure_logging(verbose)
+@from_options(ExportCommand)
+def command(options: ExportCommand, shell: Shell) -> None:
+    """Write the selection; print where it is."""
     from curate.api.pool import Pool
 
-    report = Pool(store, create=False).export(
-        selection, output, to=to, trainer=trainer, order=order, annotate=annotate,
-        keep_duplicates=keep_duplicates, validation=validation, seed=seed, shard_rows=shard_rows,
-        lossy=lossy, push_to_hub=push_to_hub, yes=yes,
-    )  # fmt: skip
-    emit(report, as_json, "" if quiet and not as_json else _text(report))
+    report = options.run(Pool(shell.store, create=False))
+    emit(report, shell.as_json, "" if shell.quiet and not shell.as_json else _text(report))
 
 
 def _text(d: dict[str, Any]) -> str:

@@ -1,31 +1,17 @@
 """Delete examples from the pool for good: texts, raw rows and scores."""
 
-from typing import Annotated
-
-import typer
-
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import ForgetCommand
 from curate.cli.console import emit
-from curate.cli.options import DEFAULT_STORE, DryRun, Json, Quiet, Store, Verbose, configure_logging
+from curate.cli.options import from_options
 
 
-def command(
-    where: Annotated[
-        str,
-        typer.Option(
-            "--where", help="Expression that picks the examples, as in \"source = 'leaked'\"."
-        ),
-    ],
-    store: Store = DEFAULT_STORE,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Delete examples from the pool for good: texts, raw rows and scores."""
-    configure_logging(verbose)
-    from curate.store import Store as OpenStore
+@from_options(ForgetCommand)
+def command(options: ForgetCommand, shell: Shell) -> None:
+    """Forget the examples, or say how many would be forgotten."""
+    from curate.store import Store
 
-    found = OpenStore(store, create=False).forget(where, dry_run=dry_run)
-    verb = "would forget" if dry_run else "forgot"
+    found = Store(shell.store, create=False).forget(options.where, dry_run=options.dry_run)
+    verb = "would forget" if options.dry_run else "forgot"
     text = f"{verb} {found['n_examples']:,} examples ({found['n_rows']:,} rows)"
-    emit(found, as_json, "" if quiet and not as_json else text)
+    emit(found, shell.as_json, "" if shell.quiet and not shell.as_json else text)

@@ -1,21 +1,17 @@
 """Remove what nothing refers to: unfinished work, old caches, orphaned parts."""
 
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import GcCommand
 from curate.cli.console import emit
-from curate.cli.options import DEFAULT_STORE, DryRun, Json, Quiet, Store, Verbose, configure_logging
+from curate.cli.options import from_options
 
 
-def command(
-    store: Store = DEFAULT_STORE,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Remove what nothing refers to: unfinished work, old caches, orphaned parts."""
-    configure_logging(verbose)
-    from curate.store import Store as OpenStore
+@from_options(GcCommand)
+def command(options: GcCommand, shell: Shell) -> None:
+    """Remove it, or say what would be removed."""
+    from curate.store import Store
 
-    found = OpenStore(store, create=False).gc(dry_run=dry_run)
-    verb = "would remove" if dry_run else "removed"
+    found = Store(shell.store, create=False).gc(dry_run=options.dry_run)
+    verb = "would remove" if options.dry_run else "removed"
     text = f"{verb} {found['n_paths']:,} files and folders, {found['bytes'] / 2**20:,.1f} MiB"
-    emit(found, as_json, "" if quiet and not as_json else text)
+    emit(found, shell.as_json, "" if shell.quiet and not shell.as_json else text)

@@ -1,74 +1,21 @@
 """Read datasets into the pool: files, globs, folders or Hugging Face ids."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from curate.api.commands.groups import Shell
+from curate.api.commands.ingest import IngestCommand
 from curate.cli.console import emit, progress
-from curate.cli.options import (
-    DEFAULT_STORE,
-    ColumnMap,
-    Format,
-    Json,
-    OnError,
-    Quiet,
-    Source,
-    Split,
-    Store,
-    Verbose,
-    configure_logging,
-    pairs,
-)
+from curate.cli.options import from_options
 
 
-def command(
-    data: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Files, globs, save_to_disk folders or ids such as org/name:config@revision."
-        ),
-    ] = None,
-    from_selection: Annotated[
-        str | None,
-        typer.Option("--from-selection", help="Read a selection of this store as a new dataset."),
-    ] = None,
-    format: Format = "auto",
-    split: Split = "train",
-    source: Source = None,
-    column: ColumnMap = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Read only the first N rows.")
-    ] = None,
-    on_error: OnError = "fail",
-    store: Store = DEFAULT_STORE,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Read datasets into the pool: files, globs, folders or Hugging Face ids."""
-    configure_logging(verbose)
+@from_options(IngestCommand)
+def command(options: IngestCommand, shell: Shell) -> None:
+    """Read the datasets; print what came of each."""
     from curate.api.pool import Pool
-    from curate.errors import ConfigError
 
-    if bool(data) == bool(from_selection):
-        raise ConfigError("give either DATA or --from-selection ID; see curate ingest --help")
-    with progress(quiet) as shown:
-        pool = Pool(store, progress=shown)
-        if from_selection:
-            reports = pool.ingest_selection(
-                from_selection, source=source, limit=limit, on_error=on_error
-            )
-        else:
-            reports = pool.ingest(
-                *(data or []),
-                format=format,
-                split=split,
-                source=source,
-                columns=pairs(column, "--column"),
-                limit=limit,
-                on_error=on_error,
-            )
+    with progress(shell.quiet) as shown:
+        reports = options.run(Pool(shell.store, progress=shown))
     documents = [asdict(report) for report in reports]
     total = {
         key: sum(d[key] for d in documents)
@@ -76,7 +23,8 @@ def command(
     }
     formats = sorted({d["format"] for d in documents})
     document = {**total, "format": ", ".join(formats), "datasets": documents}
-    emit(document, as_json, "" if quiet and not as_json else "\n".join(_line(d) for d in documents))
+    text = "\n".join(_line(d) for d in documents)
+    emit(document, shell.as_json, "" if shell.quiet and not shell.as_json else text)
 
 
 def _line(report: dict[str, Any]) -> str:

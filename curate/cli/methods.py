@@ -1,23 +1,21 @@
 """List scorers, selection methods and ways to train, or describe one with its fields and paper."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-import typer
-
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import MethodsCommand
 from curate.cli.console import emit, table
-from curate.cli.options import Json
+from curate.cli.options import from_options
+from curate.errors import nearest
 
 if TYPE_CHECKING:
     from curate.registry import Description, Kind
 
 
-def command(
-    name: Annotated[str | None, typer.Argument(help="What to describe.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List scorers, selection methods and ways to train, or describe one with its fields and paper."""
+@from_options(MethodsCommand)
+def command(options: MethodsCommand, shell: Shell) -> None:
+    """Print everything that is registered, or one of them in full."""
     from curate import registry
 
     kinds = get_args(registry.Kind)
@@ -25,6 +23,7 @@ def command(
         kind: [registry.describe(registry.get(kind, one)) for one in registry.names(kind)]
         for kind in kinds
     }
+    name = options.name
     if name is None:
         tables = [
             table(
@@ -35,19 +34,23 @@ def command(
             for kind in kinds
         ]
         document = {_plural(kind): [d.to_json() for d in described[kind]] for kind in kinds}
-        emit(document, as_json, "\n\n".join(tables))
+        emit(document, shell.as_json, "\n\n".join(tables))
         return
     found = [d for kind in kinds for d in described[kind] if d.name == name]
     if not found:
         kind = _nearest_kind(name, {kind: registry.names(kind) for kind in kinds})
         registry.get(kind, name)  # says what is known, with the nearest spelling
-    emit({d.kind: d.to_json() for d in found}, as_json, "\n\n\n".join(_described(d) for d in found))
+    emit(
+        {d.kind: d.to_json() for d in found},
+        shell.as_json,
+        "\n\n\n".join(_described(d) for d in found),
+    )
 
 
 def _nearest_kind(name: str, known: "Mapping[Kind, list[str]]") -> "Kind | Literal['method']":
     """Return the kind that has the name closest in spelling, ``method`` where none is close."""
-    near = get_close_matches(name, [one for names in known.values() for one in names], n=1)
-    found = [kind for kind, names in known.items() if near and near[0] in names]
+    near = nearest(name, [one for names in known.values() for one in names])
+    found = [kind for kind, names in known.items() if near in names]
     return found[0] if found and found[0] not in ("selector", "procedure") else "method"
 
 

@@ -1,44 +1,37 @@
-"""Options that several commands share, declared once."""
+"""Commands made from their declared options: the class says what there is, the function what to do."""
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from curate.api.commands.catalogue import flags_of
+from curate.api.commands.groups import Shell
+from curate.api.commands.option import Command, Option, options_of, settle
 from curate.errors import ConfigError
 
-Store: TypeAlias = Annotated[Path, typer.Option("--store", help="The store: one DuckDB file, with a folder of parts beside it.", envvar="CURATE_STORE")]  # fmt: skip
-Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress or notes on stderr.")]  # fmt: skip
-Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Log what the library does to stderr.")]  # fmt: skip
-Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="Seed for every random choice.")]
-DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; change nothing.")]  # fmt: skip
-Model: TypeAlias = Annotated[str | None, typer.Option("--model", "-m", help="Target model: a folder or a Hugging Face id.")]  # fmt: skip
-ModelFor: TypeAlias = Annotated[list[str] | None, typer.Option("--model-for", metavar="ROLE=MODEL", help="Model for another role: proxy, encoder, reward, nli, judge, reference. Repeatable.")]  # fmt: skip
-Adapter: TypeAlias = Annotated[str | None, typer.Option("--adapter", help="PEFT adapter on top of the target model.")]  # fmt: skip
-Revision: TypeAlias = Annotated[str | None, typer.Option("--revision", help="Hub revision of the target model.")]  # fmt: skip
-Setting: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A field of the method or scorer (see `curate methods NAME`). Repeatable.")]  # fmt: skip
-Template: TypeAlias = Annotated[str, typer.Option("--template", help="method: each paper's own template. chat or plain: one template for all, in one pass.")]  # fmt: skip
-Device: TypeAlias = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Dtype: TypeAlias = Annotated[
-    str, typer.Option("--dtype", help="auto, float32, bfloat16 or float64.")
-]
-BatchTokens: TypeAlias = Annotated[int | None, typer.Option("--batch-tokens", help="Tokens per batch, padding included. Fixed by the first run of a score set.")]  # fmt: skip
-Workers: TypeAlias = Annotated[int | None, typer.Option("--workers", "-w", help="Worker processes. Default: one per GPU, or one per CPU core.")]  # fmt: skip
-MaxFailures: TypeAlias = Annotated[str, typer.Option("--max-failures", help="Failed examples to tolerate: a count, or a share such as 1%. More than that exits with code 3.")]  # fmt: skip
-MaxHours: TypeAlias = Annotated[float | None, typer.Option("--max-hours", help="Stop after this many hours; finished work is saved.")]  # fmt: skip
-Split: TypeAlias = Annotated[
-    str, typer.Option("--split", help="Split to read, if the dataset has several.")
-]
-Source: TypeAlias = Annotated[
-    str | None, typer.Option("--source", help="Source name for these examples.")
-]
-Format: TypeAlias = Annotated[str, typer.Option("--format", help="auto, alpaca, sharegpt, messages, prompt-completion, prompt-response or preference.")]  # fmt: skip
-ColumnMap: TypeAlias = Annotated[list[str] | None, typer.Option("--column", metavar="FIELD=COLUMN", help="Read a field from another column, as in messages=dialogs. Repeatable.")]  # fmt: skip
-OnError: TypeAlias = Annotated[Literal["fail", "skip"], typer.Option("--on-error", help="fail: stop at the first bad row. skip: record bad rows and continue.")]  # fmt: skip
+C = TypeVar("C", bound=Command)
 
-DEFAULT_STORE = Path("curate.duckdb")
+
+def from_options(cls: type[C]) -> Callable[[Callable[[C, Shell], None]], Callable[..., None]]:
+    """Make a function that takes a command's options the one that typer calls with its flags."""
+
+    def decorate(work: Callable[[C, Shell], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            shell = _settled(Shell, given)
+            configure_logging(shell.verbose)
+            work(_settled(cls, given), shell)
+
+        signature = inspect.Signature([_parameter(one) for one in flags_of(cls)])
+        made: Any = command
+        made.__signature__ = signature
+        made.__annotations__ = {}
+        made.__doc__ = cls.__doc__
+        made.__module__ = work.__module__
+        return command
+
+    return decorate
 
 
 def pairs(items: Iterable[str] | None, flag: str) -> dict[str, str]:
@@ -58,3 +51,50 @@ def configure_logging(verbose: bool) -> None:
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("curate").setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def _settled(cls: type[C], given: dict[str, Any]) -> C:
+    """Make a command from what typer parsed."""
+    values = {}
+    for one in options_of(cls):
+        value = given.get(one.name)
+        if one.is_mapping and one.declared.read is None:
+            value = pairs(value, one.flag)
+        if value is not None:
+            values[one.name] = value
+    return settle(cls, values, lambda one: one.flag)
+
+
+def _parameter(one: Option) -> inspect.Parameter:
+    """Return an option as a parameter of the function that typer reads."""
+    several = one.is_mapping or (one.is_list and not one.declared.commas)
+    kind: Any = one.hint
+    if several:
+        kind = list[str]
+    elif one.is_list or one.declared.read is not None:
+        kind = str
+    default: Any = inspect.Parameter.empty
+    if not one.required:
+        default = None if one.is_mapping or one.is_list else one.default
+        kind = kind if default is not None else kind | None
+    return inspect.Parameter(
+        one.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, _described(one)],
+    )
+
+
+def _described(one: Option) -> Any:
+    declared = one.declared
+    if declared.argument:
+        return typer.Argument(help=declared.help, metavar=declared.metavar or None)
+    flags = [one.flag + (f"/{one.negative}" if one.negative else "")]
+    return typer.Option(
+        *flags,
+        *([declared.short] if declared.short else []),
+        help=declared.help,
+        metavar=declared.metavar or None,
+        envvar=declared.env or None,
+        rich_help_panel=declared.group or None,
+    )

@@ -1,89 +1,23 @@
 """Score every example in the pool once; resume where an earlier run stopped."""
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from curate.api.commands.groups import Shell
+from curate.api.commands.score import ScoreCommand
 from curate.cli.console import emit, progress, table
-from curate.cli.options import (
-    DEFAULT_STORE,
-    Adapter,
-    BatchTokens,
-    Device,
-    DryRun,
-    Dtype,
-    Json,
-    MaxFailures,
-    MaxHours,
-    Model,
-    ModelFor,
-    Quiet,
-    Revision,
-    Setting,
-    Store,
-    Template,
-    Verbose,
-    Workers,
-    configure_logging,
-    pairs,
-)
+from curate.cli.options import from_options
 
 
-def command(
-    scorer: Annotated[str, typer.Option("--scorer", help="Scorers to run, comma-separated (see curate methods).")],
-    model: Model = None,
-    model_for: ModelFor = None,
-    alias: Annotated[str | None, typer.Option("--as", help="Alias of the score set, for a single scorer. Default: the scorer's name.")] = None,
-    setting: Setting = None,
-    template: Template = "method",
-    adapter: Adapter = None,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    batch_tokens: BatchTokens = None,
-    workers: Workers = None,
-    executor: Annotated[str, typer.Option("--executor", help="Where to run: local.")] = "local",
-    within: Annotated[str | None, typer.Option("--within", help="Score only the examples of this selection, into a separate score set.")] = None,
-    from_checkpoints: Annotated[str | None, typer.Option("--from-checkpoints", help="Measure a trajectory at the checkpoints in this folder instead of training.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Time N examples and estimate the whole run; stores nothing.")] = None,
-    max_failures: MaxFailures = "1%",
-    max_hours: MaxHours = None,
-    dry_run: DryRun = False,
-    store: Store = DEFAULT_STORE,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:  # fmt: skip
-    """Score every example in the pool once; resume where an earlier run stopped."""
-    configure_logging(verbose)
+@from_options(ScoreCommand)
+def command(options: ScoreCommand, shell: Shell) -> None:
+    """Score what is missing, or plan it; print each score set."""
     from curate.api.pool import Pool
 
-    with progress(quiet) as shown:
-        pool = Pool(store, create=False, progress=shown)
-        report = pool.score(
-            *scorer.split(","),
-            model=model,
-            model_for=pairs(model_for, "--model-for"),
-            alias=alias,
-            settings=pairs(setting, "--set"),
-            template=template,
-            adapter=adapter,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            batch_tokens=batch_tokens,
-            workers=workers,
-            executor=executor,
-            from_checkpoints=from_checkpoints,
-            within=within,
-            limit=limit,
-            max_failures=max_failures,
-            max_hours=max_hours,
-            dry_run=dry_run,
-        )
+    with progress(shell.quiet) as shown:
+        report = options.run(Pool(shell.store, create=False, progress=shown))
     document = report.as_dict()
     text = _text(document) if "score_sets" in document else _plan_text(document)
-    emit(document, as_json, "" if quiet and not as_json else text)
+    emit(document, shell.as_json, "" if shell.quiet and not shell.as_json else text)
     report.raise_for_failures()
 
 

@@ -2,22 +2,20 @@
 
 from typing import Any
 
+from curate.api.commands.groups import Shell
+from curate.api.commands.others import StatusCommand
 from curate.cli.console import emit, table
-from curate.cli.options import DEFAULT_STORE, Json, Quiet, Store, Verbose, configure_logging
+from curate.cli.options import from_options
 
 
-def command(
-    store: Store = DEFAULT_STORE,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Show what the store holds: datasets, score sets, selections, sizes."""
-    configure_logging(verbose)
-    from curate.store import Store as OpenStore
+@from_options(StatusCommand)
+def command(options: StatusCommand, shell: Shell) -> None:
+    """Print what the store holds."""
+    del options  # it has none of its own
+    from curate.store import Store
 
-    status = OpenStore(store, create=False).status()
-    emit(status, as_json, "" if quiet and not as_json else _text(status))
+    status = Store(shell.store, create=False).status()
+    emit(status, shell.as_json, "" if shell.quiet and not shell.as_json else _text(status))
 
 
 def _text(status: dict[str, Any]) -> str:

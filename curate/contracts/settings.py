@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Union
 
 from curate.contracts.describe import describe_fields, is_required, type_text
@@ -20,8 +21,8 @@ _TRUTHS: Final = {
 _NOTHING: Final = ("none", "null", "")
 
 
-class _MismatchError(ValueError):
-    """A value does not fit the type of its field."""
+class MismatchError(ValueError):
+    """A value does not fit the type of its field; the message goes after the value."""
 
 
 def build(cls: type[T], settings: Mapping[str, Any], flag: str | None = None) -> T:
@@ -44,7 +45,7 @@ def build(cls: type[T], settings: Mapping[str, Any], flag: str | None = None) ->
             raise ConfigError(_unknown(owner, name, cls))
         try:
             values[name] = _coerce(hints[name], value)
-        except _MismatchError as mismatch:
+        except MismatchError as mismatch:
             raise ConfigError(
                 f"{owner}.{name}={value!r} {mismatch}; pass --set {flag}.{name}=VALUE"
             ) from None
@@ -64,8 +65,16 @@ def read_value(cls: type, name: str, value: Any, flag: str) -> Any:
     """
     try:
         return _coerce(typing.get_type_hints(cls)[name], value)
-    except _MismatchError as mismatch:
+    except MismatchError as mismatch:
         raise ConfigError(f"{flag}={value!r} {mismatch}; pass {flag}=VALUE") from None
+
+
+def read_as(hint: Any, value: Any) -> Any:
+    """Read a value, which may still be text, as a type.
+
+    Raises `MismatchError`, whose message says what is wrong and goes after the value.
+    """
+    return _coerce(hint, value)
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,24 +111,26 @@ def _coerce(hint: Any, value: Any) -> Any:
         return _union(arguments, value)
     if hint is tuple or origin is tuple:
         return _tuple(arguments or (Any, ...), value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping(value)
     if hint in _READERS:
         return _READERS[hint](value)
     if isinstance(hint, type) and isinstance(value, hint):
         return value
-    raise _MismatchError(f"cannot be read as {type_text(hint)}, which has no written form")
+    raise MismatchError(f"cannot be read as {type_text(hint)}, which has no written form")
 
 
 def _bool(value: Any) -> bool:
     text = str(value).strip().lower()
     if not isinstance(value, bool | str | int) or text not in _TRUTHS:
-        raise _MismatchError("is neither true nor false")
+        raise MismatchError("is neither true nor false")
     return _TRUTHS[text]
 
 
 def _int(value: Any) -> int:
     number = _float(value, "a whole number")
     if not number.is_integer():
-        raise _MismatchError("is not a whole number")
+        raise MismatchError("is not a whole number")
     return value if isinstance(value, int) else _whole(value, number)
 
 
@@ -132,29 +143,50 @@ def _whole(value: Any, number: float) -> int:
 
 def _float(value: Any, expected: str = "a number") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _MismatchError(f"is not {expected}")
+        raise MismatchError(f"is not {expected}")
     try:
         number = float(value)
     except (ValueError, OverflowError):
-        raise _MismatchError(f"is not {expected}") from None
+        raise MismatchError(f"is not {expected}") from None
     if math.isnan(number):
-        raise _MismatchError(f"is not {expected}")
+        raise MismatchError(f"is not {expected}")
     return number
 
 
 def _str(value: Any) -> str:
     if not isinstance(value, str):
-        raise _MismatchError("is not text")
+        raise MismatchError("is not text")
     return value
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise MismatchError("is not a path")
+    return Path(value)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {str(key): inner for key, inner in value.items()}
+    pairs = [value] if isinstance(value, str) else value
+    if not isinstance(pairs, list | tuple):
+        raise MismatchError("is not a mapping of names to values")
+    read = {}
+    for pair in pairs:
+        key, separator, inner = str(pair).partition("=")
+        if not separator or not key.strip():
+            raise MismatchError(f"takes KEY=VALUE, and {pair!r} is none")
+        read[key.strip()] = inner
+    return read
 
 
 def _none(value: Any) -> None:
     if value is not None and str(value).strip().lower() not in _NOTHING:
-        raise _MismatchError("is not none")
+        raise MismatchError("is not none")
 
 
 _READERS: Final[Mapping[Any, Any]] = {
-    bool: _bool, int: _int, float: _float, str: _str, type(None): _none,
+    bool: _bool, int: _int, float: _float, str: _str, Path: _path, type(None): _none,
 }  # fmt: skip
 
 
@@ -164,7 +196,7 @@ def _choice(choices: tuple[Any, ...], value: Any) -> Any:
             return choice
     spelt = [str(choice) for choice in choices]
     hint = did_you_mean(str(value), spelt)
-    raise _MismatchError(f"is not one of {', '.join(spelt)}{hint}")
+    raise MismatchError(f"is not one of {', '.join(spelt)}{hint}")
 
 
 def _union(members: tuple[Any, ...], value: Any) -> Any:
@@ -172,9 +204,9 @@ def _union(members: tuple[Any, ...], value: Any) -> Any:
     for member in ordered:
         try:
             return _coerce(member, value)
-        except _MismatchError:
+        except MismatchError:
             continue
-    raise _MismatchError(f"is not {' or '.join(type_text(member) for member in members)}")
+    raise MismatchError(f"is not {' or '.join(type_text(member) for member in members)}")
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
@@ -182,7 +214,7 @@ def _tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_coerce(arguments[0], item) for item in items)
     if len(items) != len(arguments):
-        raise _MismatchError(
+        raise MismatchError(
             f"has {len(items)} values and needs {len(arguments)}, separated by commas"
         )
     return tuple(_coerce(hint, item) for hint, item in zip(arguments, items, strict=True))
@@ -192,11 +224,11 @@ def _items(value: Any) -> list[Any]:
     if isinstance(value, tuple | list):
         return list(value)
     if not isinstance(value, str):
-        raise _MismatchError("is not a list of values separated by commas")
+        raise MismatchError("is not a list of values separated by commas")
     text = value.strip()
     if text.startswith("["):
         try:
             return list(json.loads(text))
         except json.JSONDecodeError:
-            raise _MismatchError("starts like a JSON list and is not one") from None
+            raise MismatchError("starts like a JSON list and is not one") from None
     return [item.strip() for item in text.split(",")] if text else []

@@ -4,11 +4,10 @@ import datetime
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Final, final
 
-from curate.errors import ConfigError, ExampleFailure, ModelError
+from curate.errors import ConfigError, ExampleFailure, ModelError, did_you_mean
 
 TEMPLATE_ERROR: Final = "template_error"
 TEMPLATE_TIMEOUT: Final = "template_timeout"
@@ -113,8 +112,7 @@ class TemplateCode:
         for name in arguments:
             if name in self.variables:
                 continue
-            near = get_close_matches(name, self.variables, n=1)
-            hint = f"; did you mean {near[0]!r}" if near else ""
+            hint = did_you_mean(name, self.variables)
             known = ", ".join(sorted(self.variables)) or "none"
             raise ConfigError(
                 f"the chat template reads no argument {name!r}{hint}; it reads: {known}; "

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.progress import DedupedNotes, Progress
-from curate.errors import ConfigError, InterruptedRunError
+from curate.errors import InterruptedRunError
 from curate.prove.config import ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
 from curate.prove.plan import Plan, Trial, finished, make_plan
@@ -59,40 +59,6 @@ class TargetOptions:
     limit: int | None = None
     allow_overlap: bool = False
     drop_overlap: bool = False
-
-
-def split_options(
-    methods: Sequence[str],
-    budget: str | int | Sequence[str | int],
-    target: str | Sequence[str],
-    options: Mapping[str, Any],
-) -> tuple[ProveConfig, TargetOptions, dict[str, Any]]:
-    """Sort keyword options into those of the proof, of the target, and of scoring.
-
-    ``target_split`` and ``target_limit`` are those of the target. Raises `ConfigError` for an
-    option that none of the three has.
-    """
-    from curate.scoring.options import ScoringOptions
-
-    budgets = [budget] if isinstance(budget, str | int) else list(budget)
-    of_proof = {item.name for item in fields(ProveConfig)} - {"methods", "budgets"}
-    of_target = {"target_split": "split", "target_limit": "limit"}
-    of_target |= {name: name for name in ("allow_overlap", "drop_overlap")}
-    of_scoring = {item.name for item in fields(ScoringOptions)} - {"models"}
-    unknown = [name for name in options if name not in {*of_proof, *of_target, *of_scoring}]
-    if unknown:
-        known = ", ".join(sorted({*of_proof, *of_target, *of_scoring}))
-        raise ConfigError(f"a proof has no option {unknown[0]!r}; its options are: {known}")
-    config = ProveConfig(
-        methods=tuple(methods),
-        budgets=tuple(str(one) for one in budgets),
-        **{name: value for name, value in options.items() if name in of_proof},
-    )
-    wanted = TargetOptions(
-        (target,) if isinstance(target, str) else tuple(target),
-        **{own: options[name] for name, own in of_target.items() if name in options},
-    )
-    return config, wanted, {n: value for n, value in options.items() if n in of_scoring}
 
 
 def prove(

@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from curate.api.commands.catalogue import COMMANDS, flags_of
+from curate.api.commands.option import Option
 from curate.errors import ConfigError, did_you_mean
 
 
 def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
     """Return a command with its arguments and flags.
 
-    Keywords are the names of options with ``_`` for ``-`` (``batch_tokens``, ``scorer``), or of
-    arguments (``data``). A list repeats an option, or becomes one comma-separated word where the
-    option is not repeatable; a mapping becomes ``KEY=VALUE``, True a flag, False and None nothing.
+    Keywords are the names of options in Python or of their flags with ``_`` for ``-``
+    (``batch_tokens``, ``scorer``), or of arguments (``data``). A list repeats an option, or becomes
+    one comma-separated word where the option is not repeatable; a mapping becomes ``KEY=VALUE``,
+    True a flag, False and None nothing.
 
     Raises
     ------
@@ -23,58 +26,57 @@ def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
     >>> command_words("score", {"scorer": ["likelihood", "ifd"], "model": "m", "as_json": True})
     ['score', '--scorer', 'likelihood,ifd', '--model', 'm', '--json']
     """
-    import typer
-
-    from curate.cli.app import COMMANDS, app
-
-    group: Any = typer.main.get_command(app)
-    usable = [name for name in COMMANDS if "store" in {p.name for p in group.commands[name].params}]
-    if command not in usable:
+    on_a_store = [
+        name for name, cls in COMMANDS.items() if "store" in {one.name for one in flags_of(cls)}
+    ]
+    if command not in on_a_store:
         what = "does not work on a store" if command in COMMANDS else "is not a command"
-        raise ConfigError(f"{command!r} {what}; choose one of: {', '.join(usable)}")
-    known = {name: one for one in group.commands[command].params for name in _names_of(one)}
+        raise ConfigError(f"{command!r} {what}; choose one of: {', '.join(on_a_store)}")
+    flags = flags_of(COMMANDS[command])
+    known = {word: one for one in flags for word in one.words}
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known) or f"; see curate {command} --help"
             raise ConfigError(f"curate {command} has no option {name!r}{hint}")
     given = {known[name].name for name in options}
-    for one in group.commands[command].params:
+    for one in flags:
         if one.required and one.name not in given:
-            name = _names_of(one)[-1]
-            raise ConfigError(f"curate {command} needs {name!r}; add {name}=VALUE")
+            raise ConfigError(f"curate {command} needs {one.key!r}; add {one.key}=VALUE")
     positional: list[str] = []
-    flags: list[str] = []
+    words: list[str] = []
     for name, value in options.items():
-        one = known[name]
-        if one.param_type_name == "argument":
-            positional += list(_texts(value))
+        if known[name].declared.argument:
+            positional += _texts(value)
         else:
-            flags += _flag_words(one, value)
-    return [command, *positional, *flags]
+            words += _flag_words(known[name], value)
+    return [command, *positional, *words]
 
 
-def _names_of(one: Any) -> list[str]:
-    """Return what a parameter may be called: its name in Python, and its long flags."""
-    flags = [flag[2:].replace("-", "_") for flag in one.opts if flag.startswith("--")]
-    return list(dict.fromkeys([one.name, *flags]))
-
-
-def _flag_words(one: Any, value: Any) -> Iterator[str]:
-    flag = next(f for f in one.opts if f.startswith("--"))
+def _flag_words(one: Option, value: Any) -> Iterator[str]:
+    if value is False and one.negative:
+        yield one.negative
     if value is None or value is False:
         return
     if value is True:
-        yield flag
+        yield one.flag
         return
+    repeated = one.is_mapping or (one.is_list and not one.declared.commas)
     texts = list(_texts(value))
-    for text in texts if one.multiple else [",".join(texts)]:
-        yield from (flag, text)
+    for text in texts if repeated else [",".join(texts)]:
+        yield from (one.flag, text)
 
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
-        yield from (f"{key}={one}" for key, one in value.items())
+        yield from (_pair(key, inner) for key, inner in value.items())
     elif isinstance(value, list | tuple):
         yield from map(str, value)
     else:
         yield str(value)
+
+
+def _pair(key: str, value: Any) -> str:
+    """Return ``KEY=VALUE``; of an arm, which has settings of its own, ``NAME:KEY=VALUE,KEY=VALUE``."""
+    if isinstance(value, Mapping):
+        return f"{key}:" + ",".join(_pair(name, inner) for name, inner in value.items())
+    return f"{key}={value}"

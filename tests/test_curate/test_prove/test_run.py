@@ -209,8 +209,8 @@ def test_time_up_keeps_what_is_done(proven, tiny_llama):
         ({"settings": {"lenght.template": "chat"}}, ConfigError, "did you mean 'length'"),
         ({"target": []}, ConfigError, "add --target FILE"),
         ({"target": "pool.jsonl"}, DataError, "60 of 60 examples of target 'pool' overlap"),
-        ({"epoch": 2}, ConfigError, "a proof has no option 'epoch'"),
-        ({"full": "all"}, ConfigError, "--full is one of none, tokens, epochs, both"),
+        ({"epoch": 2}, ConfigError, "prove has no option 'epoch'; did you mean 'epochs'"),
+        ({"full": "all"}, ConfigError, "full='all' is not one of none, tokens, epochs, both"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_before_anything_is_trained(

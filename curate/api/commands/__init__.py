@@ -1,0 +1,1 @@
+"""The options of every command: flags, recipe keys and Python keywords in one place."""

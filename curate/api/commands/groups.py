@@ -1,0 +1,162 @@
+"""Options that several commands share: the shell's, of reading, of scoring, of training."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+
+from curate.api.commands.option import Command, option, options_of, passed_on
+from curate.contracts.settings import MismatchError
+from curate.errors import DataError
+
+if TYPE_CHECKING:
+    from curate.scoring.options import ScoringOptions
+
+OnError: TypeAlias = Literal["fail", "skip"]
+
+READING: Final = "Reading data"
+SCORING: Final = "Models and scoring"
+TRAINING: Final = "Training"
+GENERAL: Final = "General"
+
+DEFAULT_STORE: Final = Path("curate.duckdb")
+LORA_LR: Final = 2e-4
+
+_COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:tok)?", re.IGNORECASE)
+_FACTORS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+NO_SETTINGS: Final[dict[str, Any]] = {}
+
+
+def read_text(value: Any) -> str:
+    """Read a value as it is typed: ``5000`` and ``10%`` are both budgets."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise MismatchError("is not text")
+    return str(value)
+
+
+def read_texts(value: Any) -> tuple[str, ...]:
+    """Read one value or several as they are typed."""
+    return tuple(map(read_text, value if isinstance(value, list | tuple) else (value,)))
+
+
+def read_count(value: Any) -> int:
+    """Read a number of tokens such as ``300000``, ``300k`` or ``2Mtok``."""
+    found = _COUNT.fullmatch(read_text(value).strip())
+    if found is None:
+        raise MismatchError("is not a number of tokens; type 300000, 300k or 2M")
+    return round(float(found.group(1)) * _FACTORS[found.group(2).lower()])
+
+
+def read_ids(value: Any) -> tuple[str, ...]:
+    """Read ids from a list, from text with commas, or from a file with one a line."""
+    if not isinstance(value, str):
+        return read_texts(value)
+    if os.path.isfile(value):  # unlike Path.is_file, false for a list of ids too long for a name
+        try:
+            items = Path(value).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"cannot read ids from {value!r}: {error}; one id a line, UTF-8"
+            ) from error
+    elif value.endswith(".txt") or "/" in value:
+        raise DataError(f"no file of ids {value!r}; check the path, or give comma-separated ids")
+    else:
+        items = value.split(",")
+    return tuple(item.strip() for item in items if item.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """What a command does with its result and its store, whatever it does otherwise."""
+
+    command: ClassVar[str] = "shell"
+
+    store: Path = option(DEFAULT_STORE, "The store: one DuckDB file, with a folder of parts beside it.", env="CURATE_STORE", group=GENERAL, places=("flag",))  # fmt: skip
+    as_json: bool = option(False, "Print one JSON document on stdout.", flag="--json", group=GENERAL, places=("flag",))  # fmt: skip
+    quiet: bool = option(False, "No progress or notes on stderr.", short="-q", group=GENERAL, places=("flag",))  # fmt: skip
+    verbose: bool = option(False, "Log what the library does to stderr.", short="-v", group=GENERAL, places=("flag",))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How datasets are read."""
+
+    format: str = option("auto", "auto, alpaca, sharegpt, messages, prompt-completion, prompt-response or preference.", group=READING)  # fmt: skip
+    split: str = option("train", "Split to read, if the dataset has several.", group=READING)
+    source: str | None = option(None, "Source name for these examples.", group=READING)
+    columns: Mapping[str, str] = option(NO_SETTINGS, "Read a field from another column, as in messages=dialogs. Repeatable.", flag="--column", metavar="FIELD=COLUMN", group=READING)  # fmt: skip
+    on_error: OnError = option("fail", "fail: stop at the first bad row. skip: record bad rows and continue.", group=READING)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetModel:
+    """The model that is scored with."""
+
+    model: str | None = option(None, "Target model: a folder or a Hugging Face id.", short="-m", takes="model", group=SCORING)  # fmt: skip
+    adapter: str | None = option(None, "PEFT adapter on top of the target model.", group=SCORING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How what is missing is scored, with which models."""
+
+    model_for: Mapping[str, str] = option(NO_SETTINGS, "Model for another role: proxy, encoder, reward, nli, judge, reference. Repeatable.", metavar="ROLE=MODEL", group=SCORING)  # fmt: skip
+    template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass.", group=SCORING)  # fmt: skip
+    revision: str | None = option(None, "Hub revision of the target model.", group=SCORING)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N.", group=SCORING)
+    dtype: str = option("auto", "auto, float32, bfloat16 or float64.", group=SCORING)
+    workers: int | None = option(None, "Worker processes. Default: one per GPU, or one per CPU core.", short="-w", group=SCORING)  # fmt: skip
+    max_failures: str = option("1%", "Failed examples to tolerate: a count, or a share such as 1%. More than that exits with code 3.", read=read_text, group=SCORING)  # fmt: skip
+    max_hours: float | None = option(None, "Stop after this many hours; finished work is saved.", group=SCORING)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringPass(Scoring, TargetModel):
+    """How scorers run over the pool."""
+
+    batch_tokens: int | None = option(None, "Tokens per batch, padding included. Fixed by the first run of a score set.", group=SCORING)  # fmt: skip
+    executor: str = option("local", "Where to run: local.", group=SCORING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model is trained; whatever is not given has the default of its setting."""
+
+    lora: bool = option(False, "Train a low-rank adapter instead of all weights.", group=TRAINING)
+    max_tokens: int | None = option(None, "Trained tokens instead of epochs: 300000, 300k or 2M.", metavar="N", read=read_count, group=TRAINING)  # fmt: skip
+    objective: str | None = option(None, "Training loss, such as dft (see `curate methods`). Default: next-token.", setting="objective", group=TRAINING)  # fmt: skip
+    policy: str | None = option(None, "Which rows of each batch to train on, such as drop-highest-loss. Default: keep-all.", setting="policy", group=TRAINING)  # fmt: skip
+    mixture: str | None = option(None, "How often to draw each source, such as loss-proportional. Default: uniform, the data as it is.", setting="mixture", group=TRAINING)  # fmt: skip
+    lr: float | None = option(None, "Peak learning rate. Default: 2e-5, or 2e-4 with --lora.", setting="optimiser.lr", group=TRAINING)  # fmt: skip
+    schedule: Literal["cosine", "linear", "constant"] | None = option(None, "Learning-rate schedule. Default: cosine.", setting="optimiser.schedule", group=TRAINING)  # fmt: skip
+    batch_tokens: int | None = option(None, "Tokens per optimiser step.", setting="data.batch_tokens", group=TRAINING)  # fmt: skip
+    micro_tokens: int | None = option(None, "Tokens per forward pass; must fit in memory.", setting="data.micro_tokens", group=TRAINING)  # fmt: skip
+    max_length: int | None = option(None, "Maximum length in tokens; longer examples are truncated.", setting="data.max_length", group=TRAINING)  # fmt: skip
+    train_template: str | None = option(None, "chat, plain or another text template. Default: chat if the tokenizer has a chat template, else plain.", setting="data.template", group=TRAINING)  # fmt: skip
+    extractor: str | None = option(None, "Also generate, and compare the answers this extractor finds: last-number, exact or first-line.", setting="watch.extractor", group=TRAINING)  # fmt: skip
+    max_new_tokens: int | None = option(None, "Maximum number of tokens to generate per example. Default: 256.", setting="watch.max_new_tokens", group=TRAINING)  # fmt: skip
+    threads: int | None = option(None, "CPU threads; the same number gives bit-identical results.", setting="compute.threads", group=TRAINING)  # fmt: skip
+
+
+def training_settings(command: Command, further: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of training a command gives, by dotted name; LoRA has its own rate."""
+    lora: bool = getattr(command, "lora", False)
+    settings: dict[str, Any] = {"optimiser.lr": LORA_LR} if lora else {}
+    for one in options_of(type(command)):
+        value = getattr(command, one.name)
+        if one.declared.setting and value is not None and value is not False:
+            settings[one.declared.setting] = value
+    return {**settings, **further}
+
+
+def scoring_options(
+    command: Scoring, model: str | None, without: tuple[str, ...] = ()
+) -> "ScoringOptions":
+    """Return what a command says of scoring, with a model for each role."""
+    from curate.scoring.options import ScoringOptions
+
+    models = {**({"target": model} if model is not None else {}), **command.model_for}
+    return ScoringOptions(models=models, **passed_on(command, ScoringOptions, without))  # type: ignore[arg-type]

@@ -1,0 +1,93 @@
+"""`ingest`: read datasets into the pool."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from curate.api.commands.groups import READING, Reading
+from curate.api.commands.option import option
+from curate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from curate.api.pool import Pool
+    from curate.data.read.ingest import IngestReport
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class IngestCommand(Reading):
+    """Read datasets into the pool: files, globs, folders or Hugging Face ids."""
+
+    command: ClassVar[str] = "ingest"
+
+    data: tuple[str, ...] = option((), "Files, globs, save_to_disk folders or ids such as org/name:config@revision.", argument=True)  # fmt: skip
+    from_selection: str | None = option(None, "Read a selection of this store as a new dataset.", takes="selection")  # fmt: skip
+    limit: int | None = option(None, "Read only the first N rows.", group=READING)
+
+    def run(self, pool: "Pool") -> "list[IngestReport]":
+        """Read the datasets, or a selection: its examples, in rank order."""
+        if bool(self.data) == bool(self.from_selection):
+            raise ConfigError("give either DATA or --from-selection ID; see curate ingest --help")
+        if self.from_selection is None:
+            return read_data(pool, self.data, self, self.limit)
+        from curate.data.write.rows import ExportOptions, export_selection
+
+        path = pool.store.parts / "selections" / f"{self.from_selection}.messages.jsonl"
+        options = ExportOptions(to="messages", lossy=True)  # examples have no rejected response
+        export_selection(pool.store, self.from_selection, path, options)
+        how = Reading(
+            format="messages",
+            source=self.source or f"selection-{self.from_selection}",
+            on_error=self.on_error,
+        )
+        return read_data(pool, (str(path),), how, self.limit)
+
+
+def read_data(
+    pool: "Pool", data: tuple[str, ...], how: Reading, limit: int | None = None
+) -> "list[IngestReport]":
+    """Read datasets into a pool; a dataset that is already stored is not read twice.
+
+    Raises `DataError` naming file and row; the pool is then as before.
+    """
+    if not data:
+        return []
+    from curate.data.read.ingest import IngestOptions, ingest
+
+    options = IngestOptions(
+        format=how.format, split=how.split, source=how.source, columns=dict(how.columns),
+        limit=limit, on_error=how.on_error,
+    )  # fmt: skip
+    reports: list[IngestReport] = []
+    for one in data:
+        stage = f"reading {one}"
+        pool.progress.start(stage, None, "rows")
+        found = ingest(pool.store, one, options, _counter(pool, stage))
+        pool.progress.finish(stage)
+        for report in found:
+            _report_format(pool, report)
+        reports += found
+    return reports
+
+
+def _counter(pool: "Pool", stage: str) -> Callable[[int], None]:
+    """Return a callback that takes the rows read so far and reports the new ones."""
+    seen = 0
+
+    def count(so_far: int) -> None:
+        nonlocal seen
+        pool.progress.advance(stage, so_far - seen)
+        seen = so_far
+
+    return count
+
+
+def _report_format(pool: "Pool", report: "IngestReport") -> None:
+    verb = "already in the store" if report.reused else f"{report.n_read:,} rows"
+    pool.progress.note(
+        f"{report.name}: {report.container}, detected format {report.format}, {verb}"
+    )
+    if report.preview and not report.reused:
+        pool.progress.note(f"first example, as it will be read:\n{report.preview}")
+    for warning in report.warnings:
+        pool.progress.note(f"warning: {warning}")

@@ -1,0 +1,125 @@
+"""Commands that are no step of a recipe: they look at a store, tidy it, or work without one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from curate.api.commands.groups import NO_SETTINGS
+from curate.api.commands.option import option
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DemoCommand:
+    """Run everything offline, on a generated pool with planted errors and a tiny model."""
+
+    command: ClassVar[str] = "demo"
+
+    folder: Path = option(Path("curate-demo"), "Folder for the pool, the store and the subsets.", flag="--dir")  # fmt: skip
+    everything: bool = option(False, "Prove every method, including the slow ones.", flag="--all")
+    seed: int = option(0, "Seed for every random choice.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ExploreCommand:
+    """Explore the pool, its scores and selections in your browser, and mark examples."""
+
+    command: ClassVar[str] = "explore"
+
+    port: int = option(0, "Local port to serve on. Default: any free port.")
+    browser: bool = option(True, "Open the page in a browser.", flag="--browser/--no-browser")
+    marker: str | None = option(None, "Whose marks to store, in the selections marked-in-NAME and marked-out-NAME. Default: your login name.", metavar="NAME")  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StatusCommand:
+    """Show what the store holds: datasets, score sets, selections, sizes."""
+
+    command: ClassVar[str] = "status"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MethodsCommand:
+    """List scorers, selection methods and ways to train, or describe one with its fields and paper."""
+
+    command: ClassVar[str] = "methods"
+
+    name: str | None = option(None, "What to describe.", argument=True)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ExplainCommand:
+    """Show one example: its text, scores and selections, and exactly what a scorer's pass sees."""
+
+    command: ClassVar[str] = "explain"
+
+    example: str = option(..., "An example id, a unique prefix of one, or an external id.", argument=True)  # fmt: skip
+    model: str | None = option(None, "Target model: a folder or a Hugging Face id.", short="-m")
+    model_for: Mapping[str, str] = option(NO_SETTINGS, "Model for another role: proxy, encoder, reward, nli, judge, reference. Repeatable.", metavar="ROLE=MODEL")  # fmt: skip
+    scorer: str | None = option(None, "Show how this scorer renders the example.")
+    settings: Mapping[str, Any] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
+    template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass.")  # fmt: skip
+    selections: tuple[str, ...] = option((), "Say why this selection does not include it. Repeatable. Default: all.", flag="--selection")  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ReproduceCommand:
+    """Reproduce an exported subset from its manifest and compare it byte for byte."""
+
+    command: ClassVar[str] = "reproduce"
+
+    manifest: Path = option(..., "The *.manifest.json beside an export.", argument=True)
+    store: Path | None = option(None, "The store; default: the one the manifest names.")
+    output: Path | None = option(None, "Write the reproduced rows to this file.", short="-o")
+    rescore: bool = option(False, "Recompute the scores and list the examples that flipped.")
+    workers: int | None = option(None, "Worker processes. Default: one per GPU, or one per CPU core.", short="-w")  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RunCommand:
+    """Run a recipe: ingest, score, select and export from one YAML file."""
+
+    command: ClassVar[str] = "run"
+
+    recipe: Path = option(..., "A YAML file with the sections pool, models, score, select, export.", argument=True)  # fmt: skip
+    settings: Mapping[str, str] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
+    store: Path | None = option(None, "Use this store instead of the recipe's.")
+    dry_run: bool = option(False, "Print the plan and its cost; change nothing.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DoctorCommand:
+    """Check the installation and the store; report what is wrong and how to fix it."""
+
+    command: ClassVar[str] = "doctor"
+
+    rebuild: bool = option(False, "Rebuild the DuckDB file from the parts beside it.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class GcCommand:
+    """Remove what nothing refers to: unfinished work, old caches, orphaned parts."""
+
+    command: ClassVar[str] = "gc"
+
+    dry_run: bool = option(False, "Print the plan and its cost; change nothing.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ForgetCommand:
+    """Delete examples from the pool for good: texts, raw rows and scores."""
+
+    command: ClassVar[str] = "forget"
+
+    where: str = option(..., "Expression that picks the examples, as in \"source = 'leaked'\".")
+    dry_run: bool = option(False, "Print the plan and its cost; change nothing.")

@@ -1,0 +1,147 @@
+"""One declaration is a flag, a recipe key and a keyword: no command says them twice."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+import typer
+
+from curate.api.commands.catalogue import COMMANDS, STEPS, flags_of
+from curate.api.commands.groups import Shell
+from curate.api.commands.option import (
+    by_word,
+    from_keywords,
+    option,
+    options_of,
+    passed_on,
+    settle,
+    takes,
+)
+from curate.api.pool import Pool
+from curate.cli.app import app
+from curate.errors import ConfigError
+
+# A whole recipe is planned by `curate run --dry-run`, and a step of it is never an estimate.
+NOT_IN_RECIPES = {"dry_run": {"score", "select", "train", "prove"}, "limit": {"score"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A command with an option of each kind."""
+
+    command: ClassVar[str] = "made"
+
+    name: str = option(..., "Needed.")
+    count: int = option(3, "A number.", short="-n")
+    share: float | None = option(None, "Another.", flag="--part")
+    kind: Literal["low", "high"] = option("low", "A choice.")
+    files: tuple[str, ...] = option((), "Repeated.")
+    ids: tuple[str, ...] = option((), "With commas.", commas=True)
+    settings: Mapping[str, str] = option({}, "By key.", flag="--set", also=("further",))
+    place: Path | None = option(None, "A path.")
+
+
+def flags(command: str) -> dict[str, set[str]]:
+    """Return what the real command line takes, by the name of the parameter."""
+    found = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    return {one.name: set(one.opts) for one in found if one.name != "help"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_has_exactly_the_declared_flags(command):
+    declared = flags_of(COMMANDS[command])
+    shown = flags(command)
+    assert set(shown) == {one.name for one in declared}
+    for one in declared:
+        assert one.flag in shown[one.name]
+        assert one.declared.short in {"", *shown[one.name]}
+
+
+@pytest.mark.parametrize("command", STEPS)
+def test_flags_recipe_keys_and_keywords_are_the_same_options(command):
+    cls = COMMANDS[command]
+    shell = {one.name for one in options_of(Shell)}
+    on_the_command_line = set(flags(command)) - shell
+    in_recipes = {one.name for one in by_word(cls, "recipe").values()}
+    keywords = set(inspect.signature(getattr(Pool, command)).parameters) - {"self"}
+    left_out = {name for name, commands in NOT_IN_RECIPES.items() if command in commands}
+    assert on_the_command_line == keywords == in_recipes | left_out
+    assert not in_recipes & left_out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_two_options_of_a_command_share_a_flag_or_a_word(command):
+    declared = flags_of(COMMANDS[command])
+    for called in (lambda one: {one.flag}, lambda one: {one.declared.short} - {""}):
+        said = [word for one in declared for word in called(one)]
+        assert len(said) == len(set(said))
+    words = [word for one in declared for word in one.words]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize("command", STEPS)
+def test_help_of_a_pool_s_method_says_each_option(command):
+    described = inspect.getdoc(getattr(Pool, command))
+    for one in options_of(COMMANDS[command]):
+        assert f"{one.name}\n    {one.declared.help}" in described
+
+
+def test_values_are_read_by_type_from_text_and_kept_otherwise():
+    text = {"name": "x", "count": "1e3", "part": "0.5", "files": "a,b", "ids": "a, b", "place": "c"}
+    made = from_keywords(Made, {**text, "set": {"k": 1}, "further": {"m": "2"}})
+    assert (made.count, made.share, made.files) == (1000, 0.5, ("a,b",))
+    assert (made.ids, made.place) == (("a", "b"), Path("c"))
+    assert made.settings == {"k": 1, "m": "2"}
+    assert from_keywords(Made, {"name": "none", "settings": ["a=1"]}) == Made(
+        name="none", settings={"a": "1"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"nam": "x"}, "made has no option 'nam'; did you mean 'name'; its options are: name, count"),
+        ({}, "name is missing; add it"),
+        ({"name": "x", "count": "three"}, "count='three' is not a whole number"),
+        ({"name": "x", "kind": "hgh"}, "kind='hgh' is not one of low, high; did you mean 'high'"),
+        ({"name": "x", "settings": "k"}, "settings='k' takes KEY=VALUE, and 'k' is none"),
+        ({"name": "x", "set": 3}, "settings=3 is not a mapping of names to values"),
+        ({"name": "x", "place": 3}, "place=3 is not a path"),
+        ({"name": None}, "name=None is not text"),
+        ({"name": "x", "part": 1, "share": 2}, "share is given twice, as 'share' too; give it once"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_one_sentence_without_a_class_s_name(given, words):
+    with pytest.raises(ConfigError) as caught:
+        from_keywords(Made, given)
+    assert words in str(caught.value)
+    assert "Made" not in str(caught.value)
+
+
+def test_an_option_is_called_what_the_caller_calls_it():
+    with pytest.raises(ConfigError, match=r"^--part='x' is not a number$"):
+        settle(Made, {"name": "n", "share": "x"}, lambda one: one.flag)
+
+
+def test_values_are_passed_on_by_name():
+    @dataclass(frozen=True)
+    class Lower:
+        count: int
+        kind: str
+        elsewhere: int = 0
+
+    assert passed_on(Made(name="x", count=2), Lower, without=("kind",)) == {"count": 2}
+
+
+def test_a_method_takes_the_signature_of_the_command():
+    @takes(Made)
+    def method(self, name, **options):
+        """Do it."""
+
+    parameters = inspect.signature(method).parameters
+    assert list(parameters)[:3] == ["self", "name", "count"]
+    assert parameters["count"].default == 3
+    assert "Do it.\n\nParameters\n----------\nname\n    Needed." in method.__doc__
