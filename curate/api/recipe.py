@@ -1,110 +1,63 @@
 """Recipes: one YAML file with the same steps as the commands, checked before anything runs."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from curate.errors import ConfigError, did_you_mean
+from curate.api.commands.catalogue import STEPS
+from curate.api.recipe_steps import (
+    FROM,
+    NAME,
+    PREVIOUS,
+    Entry,
+    RecipeStep,
+    check_keys,
+    filled,
+    read_mapping,
+    read_models,
+    read_step,
+)
+from curate.errors import ConfigError, CurateError, did_you_mean
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class PoolSection(_Section):
-    """What `curate ingest` takes."""
-
-    data: list[str] = Field(min_length=1)
-    format: str = "auto"
-    split: str = "train"
-    source: str | None = None
-    columns: dict[str, str] = {}
-    limit: int | None = None
-    on_error: Literal["fail", "skip"] = "fail"
-
-
-class ModelSection(_Section):
-    """Which models the scorers run, and how; shared by every scorer of the recipe."""
-
-    target: str | None = None
-    proxy: str | None = None
-    encoder: str | None = None
-    reward: str | None = None
-    nli: str | None = None
-    judge: str | None = None
-    reference: str | None = None
-    adapter: str | None = None
-    revision: str | None = None
-    template: Literal["method", "chat", "plain"] = "method"
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_tokens: int | None = None
-    workers: int | None = None
-    max_failures: str = "1%"
+_POOL: Final = "pool"  # what the section of `ingest` has always been called
+_SECTIONS: Final = {_POOL: "ingest", **{name: name for name in STEPS}}
+_AROUND: Final = ("store", "demo", "models")
 
 
-class ScoreSection(_Section):
-    """One scorer: the section's key is its alias."""
+@final
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole run.
 
-    scorer: str
-    set: dict[str, Any] = {}
+    Parameters
+    ----------
+    path
+        The file.
+    store
+        The store it works on.
+    demo
+        Folder to write the built-in pool, held-out tasks and tiny model into first, or None.
+    steps
+        What is done, in order.
+    resolved
+        The recipe with every default filled in; it is a recipe too, and does the same.
+    """
 
-
-class SelectSection(_Section):
-    """What `curate select` takes."""
-
-    method: str = "top-k"
-    budget: str | int | None = None
-    seed: int = 0
-    where: str | None = None
-    rank: str | None = None
-    include: list[str] = []
-    exclude: list[str] = []
-    quota: dict[str, str] = {}
-    set: dict[str, Any] = {}
-
-
-class ExportSection(_Section):
-    """What `curate export` takes."""
-
-    output: str
-    to: Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"] = "input"
-    order: Literal["rank", "input"] = "rank"
-    annotate: bool = False
-    keep_duplicates: bool = False
-    trainer: Literal["llama-factory", "axolotl", "trl"] | None = None
-    validation: str | None = None
-    seed: int = 0
-    shard_rows: int | None = None
-    lossy: bool = False
+    path: Path
+    store: str
+    demo: str | None
+    steps: tuple[RecipeStep, ...]
+    resolved: Mapping[str, Any]
 
 
-class Recipe(_Section):
-    """A whole run: pool, scores, selection and export; every section except the pool is optional."""
+def load_recipe(path: Path, overrides: Mapping[str, str]) -> Recipe:
+    """Read a recipe and apply ``step.key=value`` overrides, values in YAML syntax.
 
-    store: str = "curate.duckdb"
-    pool: PoolSection
-    models: ModelSection = ModelSection()
-    score: dict[str, ScoreSection] = {}
-    select: SelectSection | None = None
-    export: ExportSection | None = None
-
-
-_SECTIONS: Final[dict[str, type[BaseModel]]] = {
-    "pool": PoolSection,
-    "models": ModelSection,
-    "select": SelectSection,
-    "export": ExportSection,
-}
-
-
-def load_recipe(path: Path, overrides: dict[str, str]) -> Recipe:
-    """Read a recipe and apply ``section.key=value`` overrides, values in YAML syntax.
-
-    Raises `ConfigError` for a missing file, bad YAML, an unknown key (with the nearest spelling)
-    or a value of the wrong type; the message has the key's full path.
+    Raises `ConfigError` for a missing file, bad YAML, an unknown key (with the nearest spelling), a
+    value that does not fit or a step that refers to none; the message has the key's full path.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -117,14 +70,103 @@ def load_recipe(path: Path, overrides: dict[str, str]) -> Recipe:
     document = _parsed(text, f"recipe {str(path)!r}")
     if not isinstance(document, dict):
         raise ConfigError(
-            f"recipe {str(path)!r} must be a mapping of sections: pool, score, select, export"
+            f"recipe {str(path)!r} must be a mapping with steps, or of sections: "
+            f"{', '.join(_SECTIONS)}"
         )
-    for key, value in overrides.items():
-        _override(document, key.split("."), _parsed(value, f"--set {key}={value}"))
     try:
-        return Recipe.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"recipe {str(path)!r}: {_first_problem(error)}") from error
+        check_keys(document, "", [*_AROUND, "steps", *_SECTIONS])
+        for key, value in overrides.items():
+            _override(document, key.split("."), _parsed(value, f"--set {key}={value}"))
+        return _checked(path, document)
+    except CurateError as error:
+        raise ConfigError(f"recipe {str(path)!r}: {error}") from error
+
+
+def _checked(path: Path, document: dict[str, Any]) -> Recipe:
+    models = read_models(document.get("models") or {})
+    steps: list[RecipeStep] = []
+    for entry in _entries(document):
+        steps.append(read_step(entry, models, steps))
+    if not steps:
+        raise ConfigError(f"there is nothing to do; add steps, or one of: {', '.join(_SECTIONS)}")
+    demo = document.get("demo")
+    return Recipe(
+        path=path,
+        store=str(document.get("store") or "curate.duckdb"),
+        demo=None if demo is None else str(demo),
+        steps=tuple(steps),
+        resolved=_resolved(document, steps),
+    )
+
+
+# Where the steps stand ---------------------------------------------------------------------------
+
+
+def _entries(document: Mapping[str, Any]) -> list[Entry]:
+    """Return the steps as written, under ``steps`` or one to a section, in the order they run."""
+    sections = [name for name in _SECTIONS if name in document]
+    if "steps" not in document:
+        return [entry for name in sections for entry in _section(name, document)]
+    if sections:
+        raise ConfigError(
+            f"steps and the section {sections[0]!r} do not go together; make it a step"
+        )
+    steps = document["steps"]
+    if not isinstance(steps, list):
+        raise ConfigError(f"steps must be a list, got {steps!r}; write - select: {{...}}")
+    names = _step_names(steps)
+    return [
+        Entry(command, name, name, given)
+        for name, (command, given) in zip(names, map(_one_step, steps), strict=True)
+    ]
+
+
+def _one_step(item: Any) -> tuple[str, dict[str, Any]]:
+    if not isinstance(item, dict) or len(item) != 1:
+        raise ConfigError(
+            f"a step is one command with its keys, as in - select: {{method: grape}}, got {item!r}"
+        )
+    [(command, given)] = item.items()
+    if command not in STEPS:
+        hint = did_you_mean(str(command), STEPS)
+        raise ConfigError(f"no step {command!r}{hint}; steps are: {', '.join(STEPS)}")
+    return command, read_mapping(given, command)
+
+
+def _step_names(steps: Sequence[Any]) -> list[str]:
+    """Return what each step is called: its own name, or its command and which of them it is."""
+    names: list[str] = []
+    seen: dict[str, int] = {}
+    for command, given in map(_one_step, steps):
+        seen[command] = seen.get(command, 0) + 1
+        default = command if seen[command] == 1 else f"{command}-{seen[command]}"
+        name = str(given.get(NAME, default))
+        if name in names:
+            raise ConfigError(f"two steps are called {name!r}; give one of them another name")
+        names.append(name)
+    return names
+
+
+def _section(section: str, document: Mapping[str, Any]) -> list[Entry]:
+    """Return the steps of a section: one, or of ``score`` one for each alias."""
+    command = _SECTIONS[section]
+    given = read_mapping(document[section], section)
+    if command == "score" and not any(word in given for word in ("scorer", "scorers")):
+        return [
+            Entry(command, alias, f"{section}.{alias}", {"as": alias, **read_mapping(one, alias)})
+            for alias, one in given.items()
+        ]
+    taken = any(key in given for key in (FROM, "selection", "data"))
+    if command in ("train", "export") and not taken:
+        if "select" not in document:
+            raise ConfigError(
+                f"the recipe has the section {section!r} but selects nothing; add a select section"
+            )
+        given = {FROM: PREVIOUS, **given}
+    return [Entry(command, section if section != _POOL else command, section, given)]
+
+
+# The file itself ---------------------------------------------------------------------------------
 
 
 def _parsed(text: str, what: str) -> Any:
@@ -140,31 +182,38 @@ def _parsed(text: str, what: str) -> Any:
 
 def _override(document: dict[str, Any], path: list[str], value: Any) -> None:
     at = document
+    if "steps" in document and path[0] not in _AROUND:
+        names = _step_names(document["steps"])
+        if path[0] not in names:
+            hint = did_you_mean(path[0], names)
+            raise ConfigError(
+                f"--set {'.'.join(path)}: no step {path[0]!r}{hint}; steps are: {', '.join(names)}"
+            )
+        item = document["steps"][names.index(path[0])]
+        [command] = item
+        item[command] = at = read_mapping(item[command], command)
+        path = path[1:]
     for key in path[:-1]:
-        at = at.setdefault(key, {})
-        if not isinstance(at, dict):
+        inner = at.setdefault(key, {})
+        at[key] = inner = {} if inner is None else inner
+        if not isinstance(inner, dict):
             raise ConfigError(f"--set {'.'.join(path)}: {key!r} is not a section")
+        at = inner
+    if not path:
+        raise ConfigError("--set STEP=VALUE sets a whole step; name a key of it, STEP.KEY=VALUE")
     at[path[-1]] = value
 
 
-def _first_problem(error: ValidationError) -> str:
-    problems = error.errors()  # a misspelt key also leaves one missing: name the misspelling
-    unknown = [one for one in problems if one["type"] == "extra_forbidden"]
-    problem = (unknown or problems)[0]
-    path = [str(part) for part in problem["loc"]]
-    where = ".".join(path)
-    if problem["type"] == "missing":
-        return f"{where} is missing; add it"
-    if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg'].lower()}, got {problem.get('input')!r}"
-    known = list(_fields_at(path[:-1]))
-    hint = did_you_mean(path[-1], known)
-    return f"unknown key {where!r}{hint}; known here: {', '.join(known)}"
-
-
-def _fields_at(path: list[str]) -> list[str]:
-    if not path:
-        return list(Recipe.model_fields)
-    if path[0] == "score":
-        return list(ScoreSection.model_fields)
-    return list(_SECTIONS[path[0]].model_fields)
+def _resolved(document: Mapping[str, Any], steps: Sequence[RecipeStep]) -> dict[str, Any]:
+    """Return the document with every default of every step, in its own form."""
+    found = {key: document[key] for key in _AROUND if document.get(key) is not None}
+    found.setdefault("store", "curate.duckdb")
+    if "steps" in document:
+        return {**found, "steps": [{one.command: filled(one, named=True)} for one in steps]}
+    for one in steps:
+        section, _, alias = one.path.partition(".")
+        if alias:
+            found.setdefault(section, {})[alias] = filled(one)
+        else:
+            found[section] = filled(one)
+    return found

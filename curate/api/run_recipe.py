@@ -1,71 +1,112 @@
 """Run a recipe: the same steps as the commands, in order."""
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
-from curate.api.pool import Pool, StoredSelection
-from curate.api.recipe import ModelSection, Recipe
+from curate.api.commands.option import options_of
+from curate.api.pool import Pool
+from curate.api.recipe import Recipe
+from curate.api.recipe_steps import MAKES, RecipeStep, is_adapter
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
 
-ROLE_KEYS = ("proxy", "encoder", "reward", "nli", "judge", "reference")
+WriteDemo: TypeAlias = Callable[[Path, Progress], object]
+
+_COUNTS: Final = ("n_read", "n_added", "n_duplicate", "n_failed")
 
 
-def run_recipe(recipe: Recipe, progress: Progress) -> dict[str, Any]:
-    """Ingest, score, select and export as a recipe says; return what each step did.
+def run_recipe(
+    recipe: Recipe, progress: Progress, write_demo: WriteDemo | None = None
+) -> dict[str, Any]:
+    """Do what a recipe says, step by step; return the resolved recipe and what each step did.
 
-    Finished steps cost nothing: the recipe can be rerun after any failure.
+    Finished steps cost nothing: the recipe can be rerun after any failure. ``write_demo`` writes
+    the built-in pool and model into a folder, for recipes that ask for it.
     """
-    if recipe.export is not None and recipe.select is None:
-        raise ConfigError(
-            "the recipe has an export section but selects nothing; add a select section"
-        )
+    if recipe.demo is not None:
+        if write_demo is None:
+            raise ConfigError(
+                f"the recipe works on the built-in pool; run it with curate run {recipe.path}"
+            )
+        write_demo(Path(recipe.demo), progress)
     pool = Pool(recipe.store, progress=progress)
-    steps = [_ingest(pool, recipe)]
-    models = _models(recipe.models)
-    for alias, section in recipe.score.items():
-        settings = {key: str(value) for key, value in section.set.items()}
-        report = pool.score(section.scorer, alias=alias, settings=settings, **models)
-        report.raise_for_failures()
-        document = report.as_dict()
-        n_scored = sum(one["n_scored"] for one in document["score_sets"])
-        steps.append({"step": f"score {alias}", "summary": f"{n_scored:,} scored", **document})
-    if recipe.select is not None:
-        selected = _select(pool, recipe, models)
-        if recipe.export is not None:
-            exported = selected.export(**recipe.export.model_dump())
-        document = selected.document
-        summary = f"{document['n_selected']:,} of {document['n_pool']:,} by {document['method']}"
-        steps.append({"step": "select", "summary": summary, **document})
-        if recipe.export is not None:
-            summary = f"{exported['n_rows']:,} rows to {exported['output']}"
-            steps.append({"step": "export", "summary": summary, **exported})
-    return {"recipe": recipe.model_dump(exclude_none=True), "steps": steps}
+    made: dict[str, dict[str, Any]] = {}
+    steps = []
+    for step in recipe.steps:
+        options = _with_inputs(step, made)
+        document = _RUN[step.command](pool, options, recipe)
+        if step.command in MAKES:
+            made[step.name] = _product(step, options, document)
+        steps.append({"step": step.label, **document})
+    return {"recipe": dict(recipe.resolved), "steps": steps}
 
 
-def _ingest(pool: Pool, recipe: Recipe) -> dict[str, Any]:
-    section = recipe.pool
-    reports = pool.ingest(*section.data, **section.model_dump(exclude={"data"}))
-    documents = [asdict(report) for report in reports]
-    total = {
-        k: sum(d[k] for d in documents) for k in ("n_read", "n_added", "n_duplicate", "n_failed")
-    }
+def _with_inputs(step: RecipeStep, made: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return the command with what earlier steps made in place of the names of those steps."""
+    known = {one.name: one for one in options_of(type(step.options))}
+    values = {}
+    for name, source in step.inputs.items():
+        value = made[source][name if name == "adapter" else str(known[name].declared.takes)]
+        values[name] = (value,) if known[name].is_list else value
+    return replace(step.options, **values)
+
+
+def _product(step: RecipeStep, options: Any, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a step made, for those that take it."""
+    if MAKES[step.command] == "selection":
+        return {"selection": document["selection_id"]}
+    if is_adapter(step):
+        return {"model": options.model, "adapter": str(options.output)}
+    return {"model": str(options.output)}
+
+
+def _ingest(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    documents = [asdict(report) for report in options.run(pool)]
+    total = {key: sum(one[key] for one in documents) for key in _COUNTS}
     summary = f"{total['n_read']:,} rows read, {total['n_added']:,} examples added"
-    return {"step": "ingest", "summary": summary, **total, "datasets": documents}
+    return {"summary": summary, **total, "datasets": documents}
 
 
-def _models(section: ModelSection) -> dict[str, Any]:
-    values = section.model_dump()
-    model_for = {role: values.pop(role) for role in ROLE_KEYS}
-    return {
-        "model": values.pop("target"),
-        "model_for": {role: name for role, name in model_for.items() if name is not None},
-        **values,
-    }
+def _score(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    report = options.run(pool)
+    report.raise_for_failures()
+    document: dict[str, Any] = report.as_dict()
+    n_scored = sum(one["n_scored"] for one in document["score_sets"])
+    return {"summary": f"{n_scored:,} scored", **document}
 
 
-def _select(pool: Pool, recipe: Recipe, models: dict[str, Any]) -> StoredSelection:
-    assert recipe.select is not None
-    values = recipe.select.model_dump()
-    settings = {key: str(value) for key, value in values.pop("set").items()}
-    return pool.select(**values, settings=settings, **models)
+def _select(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    document: dict[str, Any] = options.run(pool).document
+    summary = f"{document['n_selected']:,} of {document['n_pool']:,} by {document['method']}"
+    return {"summary": summary, **document}
+
+
+def _train(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    record = options.run(pool)
+    document: dict[str, Any] = record.as_dict()
+    summary = f"{record.outcome['steps']:,} steps on {record.cost.tokens:,} tokens"
+    return {"summary": f"{summary}, weights in {options.output}", **document}
+
+
+def _prove(pool: Pool, options: Any, recipe: Recipe) -> dict[str, Any]:
+    document = options.run(pool, f"curate run {recipe.path}")
+    verdicts = [f"{label}: {one['verdict']}" for label, one in document["methods"].items()]
+    return {"summary": "; ".join(verdicts), **document}
+
+
+def _export(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    document: dict[str, Any] = options.run(pool)
+    return {"summary": f"{document['n_rows']:,} rows to {document['output']}", **document}
+
+
+def _report(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    document: dict[str, Any] = options.run(pool)
+    return {"summary": f"{document['bytes']:,} bytes in {document['output']}", **document}
+
+
+_RUN: Final[Mapping[str, Callable[[Pool, Any, Recipe], dict[str, Any]]]] = {
+    "ingest": _ingest, "score": _score, "select": _select, "train": _train, "prove": _prove,
+    "export": _export, "report": _report,
+}  # fmt: skip

@@ -131,14 +131,19 @@ def _plan(
     }
 
 
+def check_rows(selection: str | None, data: str | None) -> None:
+    """Raise `ConfigError` unless rows come from one of a selection and a file."""
+    if (selection is None) == (data is None):
+        given = "both are" if data is not None else "neither is"
+        raise ConfigError(f"pass either --selection ID or --data FILE; {given} given")
+
+
 def _rows(
     store: "Store | None", selection: str | None, data: str | None, split: str
 ) -> "list[TrainRow]":
     from curate.train.data import rows_of_data, rows_of_selection
 
-    if (selection is None) == (data is None):
-        given = "both are" if data is not None else "neither is"
-        raise ConfigError(f"pass either --selection ID or --data FILE; {given} given")
+    check_rows(selection, data)
     if data is not None:
         return rows_of_data(data, split=split)
     if store is None or selection is None:

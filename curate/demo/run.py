@@ -40,10 +40,8 @@ def run_demo(
     """
     began = time.perf_counter()
     _prepare(folder)
-    rows = write_pool(folder / "pool.jsonl", seed)
-    write_test_split(folder / "test.jsonl", seed)
+    rows = write_demo(folder, progress, seed)
     model = folder / "model"
-    shutil.copytree(ensure_model(progress), model, dirs_exist_ok=True)
     pool = Pool(folder / "curate.duckdb", progress=progress)
     pool.ingest(str(folder / "pool.jsonl"))
     scores = pool.score(*SCORERS, model=str(model))
@@ -69,6 +67,19 @@ def run_demo(
         "page": str(folder / PROOF),
         "wall_s": round(time.perf_counter() - began, 1),
     }
+
+
+def write_demo(folder: Path, progress: Progress, seed: int = 0) -> list[PoolRow]:
+    """Write the generated pool, the held-out tasks and the tiny model into a folder.
+
+    ``pool.jsonl``, ``test.jsonl`` and ``model``; the model is trained first where this machine has
+    none. Other files of the folder stay as they are. Returns the rows of the pool.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = write_pool(folder / "pool.jsonl", seed)
+    write_test_split(folder / "test.jsonl", seed)
+    shutil.copytree(ensure_model(progress), folder / "model", dirs_exist_ok=True)
+    return rows
 
 
 def _prove(

@@ -24,10 +24,14 @@ class IngestCommand(Reading):
     from_selection: str | None = option(None, "Read a selection of this store as a new dataset.", takes="selection")  # fmt: skip
     limit: int | None = option(None, "Read only the first N rows.", group=READING)
 
-    def run(self, pool: "Pool") -> "list[IngestReport]":
-        """Read the datasets, or a selection: its examples, in rank order."""
+    def check(self) -> None:
+        """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
         if bool(self.data) == bool(self.from_selection):
             raise ConfigError("give either DATA or --from-selection ID; see curate ingest --help")
+
+    def run(self, pool: "Pool") -> "list[IngestReport]":
+        """Read the datasets, or a selection: its examples, in rank order."""
+        self.check()
         if self.from_selection is None:
             return read_data(pool, self.data, self, self.limit)
         from curate.data.write.rows import ExportOptions, export_selection

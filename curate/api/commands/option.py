@@ -168,9 +168,13 @@ def _without_none(hint: Any) -> Any:
     return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007 - built at run time
 
 
-@cache
 def options_of(cls: type[Command]) -> tuple[Option, ...]:
     """Return the options of a command: its own in order, then those it shares with others."""
+    return _options_of(cls)
+
+
+@cache
+def _options_of(cls: type[Command]) -> tuple[Option, ...]:
     hints = typing.get_type_hints(cls)
     declared = [one for one in fields(cls) if _KEY in one.metadata]
     own = inspect.get_annotations(cls)
@@ -192,7 +196,6 @@ def _default(one: Any) -> Any:
     return None if one.default_factory is MISSING else one.default_factory()
 
 
-@cache
 def by_word(cls: type[Command], place: Place) -> Mapping[str, Option]:
     """Return the options that apply in a place by everything they may be called there."""
     return {

@@ -84,14 +84,17 @@ class ReproduceCommand:
 @final
 @dataclass(frozen=True, kw_only=True)
 class RunCommand:
-    """Run a recipe: ingest, score, select and export from one YAML file."""
+    """Run a recipe: the steps of a whole experiment from one YAML file."""
 
     command: ClassVar[str] = "run"
 
-    recipe: Path = option(..., "A YAML file with the sections pool, models, score, select, export.", argument=True)  # fmt: skip
-    settings: Mapping[str, str] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
+    recipe: Path | None = option(None, "A YAML file: steps, or the sections pool, models, score, select, train, prove, export, report.", argument=True)  # fmt: skip
+    settings: Mapping[str, str] = option(NO_SETTINGS, "A key of the recipe, as in select.budget=20%. Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
     store: Path | None = option(None, "Use this store instead of the recipe's.")
-    dry_run: bool = option(False, "Print the plan and its cost; change nothing.")
+    example: str | None = option(None, "Run an example that comes with curate, in this folder; with -o write it to a file instead.", metavar="NAME")  # fmt: skip
+    list_examples: bool = option(False, "List the examples.")
+    output: Path | None = option(None, "Write the example there, to read and change, and run nothing.", short="-o")  # fmt: skip
+    dry_run: bool = option(False, "Print the recipe with every default filled in; change nothing.")
 
 
 @final

@@ -37,7 +37,7 @@ class ScoreCommand(ScoringPass):
         from curate.scoring.recorded.record import check_from_checkpoints
         from curate.select.bind import scorer_settings
 
-        self._check()
+        self.check()
         chosen = scoring_options(self, self.model)
         check_from_checkpoints([name.strip() for name in self.scorers], chosen)
         asked, runs = [], {}
@@ -67,7 +67,8 @@ class ScoreCommand(ScoringPass):
         report = job.with_recorded(pool.store, report, runs, chosen, pool.progress)
         return replace(report, store=pool.store)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
         if self.alias is not None and len(self.scorers) != 1:
             raise ConfigError(
                 f"--as names one score set, and {len(self.scorers)} scorers are given "

@@ -47,15 +47,19 @@ class SelectCommand(Writing, ScoringPass, Reading):
     )
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
 
+    def check(self) -> None:
+        """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
+        if self.method is None and self.rank is None:
+            raise ConfigError(
+                "say how to select: --method NAME (see curate methods) or --rank EXPR"
+            )
+
     def run(self, pool: "Pool") -> StoredSelection:
         """Choose a subset, reading ``data`` and scoring what is missing first."""
         from curate.select.options import SelectOptions
         from curate.select.run import build_method, select
 
-        if self.method is None and self.rank is None:
-            raise ConfigError(
-                "say how to select: --method NAME (see curate methods) or --rank EXPR"
-            )
+        self.check()
         if self.output is not None:
             from curate.data.write.rows import check_output
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from curate.api.commands.groups import NO_SETTINGS, Training, training_settings
 from curate.api.commands.option import option
-from curate.api.train import stop_after, train_on
+from curate.api.train import check_rows, stop_after, train_on
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -45,6 +45,10 @@ class TrainCommand(Training):
     seed: int = option(0, "Seed for every random choice.")
     max_hours: float | None = option(None, "Stop after this many hours; finished work is saved.")
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
+
+    def check(self) -> None:
+        """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
+        check_rows(self.selection, self.data)
 
     def run(self, pool: "Pool") -> "TrainRecord | dict[str, Any]":
         """Fine-tune the model and write its record to the store; with ``dry_run`` return the plan."""
