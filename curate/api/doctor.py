@@ -11,9 +11,9 @@ from curate.errors import CurateError
 LOW_DISK_GIB: Final = 5.0
 
 
-def diagnose(path: Path) -> list[dict[str, str]]:
+def diagnose(path: Path, *, deep: bool = False) -> list[dict[str, str]]:
     """Return findings, each with ``level`` (ok, warning, error), ``what``, ``found`` and ``advice``."""
-    return [*_packages(), *_devices(), *_registry(), _disk(path), *_store(path)]
+    return [*_packages(), *_devices(), *_registry(), _disk(path), *_store(path, deep)]
 
 
 def rebuild_store(path: Path) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _disk(path: Path) -> dict[str, str]:
     )  # fmt: skip
 
 
-def _store(path: Path) -> list[dict[str, str]]:
+def _store(path: Path, deep: bool) -> list[dict[str, str]]:
     from curate.store import Store
 
     if not path.exists():
@@ -87,7 +87,7 @@ def _store(path: Path) -> list[dict[str, str]]:
             )
         ]
     try:
-        findings = Store(path, create=False).check()
+        findings = Store(path, create=False).check(deep=deep)
     except CurateError as error:
         return [_finding("error", "store", str(error))]
     return [_finding(f.level, f.check, f.message, f.action) for f in findings]

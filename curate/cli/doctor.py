@@ -21,7 +21,7 @@ def command(options: DoctorCommand, shell: Shell) -> None:
         )
         emit(report, shell.as_json, text)
         return
-    findings = diagnose(shell.store)
+    findings = diagnose(shell.store, deep=options.deep)
     document = {"ok": all(f["level"] != "error" for f in findings), "findings": findings}
     rows = [(f["level"], f["what"], f["found"], f["advice"]) for f in findings]
     emit(document, shell.as_json, table(("", "check", "found", "what to do"), rows))

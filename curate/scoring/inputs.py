@@ -9,11 +9,11 @@ from typing import Final, final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Bool
 
 from curate.contracts import FAILURE, Columns
 from curate.errors import ScoreError
+from curate.store.parts import read_parquet
 
 TRIES: Final = 10
 PAUSE_S: Final = 0.2  # forgetting rewrites a shard and its parts one after another
@@ -53,7 +53,7 @@ class Inputs:
                     f"the scores {alias!r} of this shard are not at {path}; "
                     "run the same scoring command again"
                 )
-            part = pq.ParquetFile(path).read()
+            part = read_parquet(path)
             if only is not None:
                 part = part.filter(pc.is_in(part.column("id"), only))
             found = part.column("id").to_pylist()
@@ -84,7 +84,7 @@ def inputs_of(shard: Path, parts: Mapping[str, Path], only: pa.Array | None = No
     """Read the scores of a shard's examples; waits while examples of it are being forgotten.
 
     Raises `ScoreError` if the parts hold other examples than the shard, or one is missing, and
-    `FileNotFoundError` if the shard is gone.
+    `StoreError` if the shard is gone.
     """
     for _ in range(TRIES - 1):
         try:
@@ -99,6 +99,6 @@ def inputs_of(shard: Path, parts: Mapping[str, Path], only: pa.Array | None = No
 
 
 def _ids(shard: Path, only: pa.Array | None) -> list[str]:
-    ids = pq.ParquetFile(shard).read(columns=["id"])["id"]
+    ids = read_parquet(shard, ["id"])["id"]
     kept = ids if only is None else ids.filter(pc.is_in(ids, only))
     return [str(one) for one in kept.to_pylist()]

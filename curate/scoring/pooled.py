@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Num
 
 from curate.contracts import Columns, PoolScorer, View
 from curate.errors import ScoreError
 from curate.scoring.outcome import INPUT_FAILED, refuse_lost
-from curate.store.parts import part_schema, write_part
+from curate.store.parts import part_schema, read_parquet, write_part
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -64,7 +63,7 @@ def _check(scorer: PoolScorer, columns: Columns, n: int) -> None:
 
 
 def _part(scorer: PoolScorer, columns: Columns, view: View, shard: Path) -> pa.Table:
-    ids = pq.read_table(shard, columns=["id"]).column("id").to_numpy(zero_copy_only=False)
+    ids = read_parquet(shard, ["id"]).column("id").to_numpy(zero_copy_only=False)
     wanted = ids.astype("S32")
     rows = np.searchsorted(view.ids, wanted)
     rows = np.minimum(rows, max(len(view) - 1, 0))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeVar, final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.contracts import Example, Rendering
+from curate.store.parts import open_parquet
 
 if TYPE_CHECKING:
     from curate.models.render import Rendered, Renderer
@@ -28,16 +28,18 @@ def read_examples(
     path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
 ) -> Iterator[list[Example]]:
     """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
-    for batch in pq.ParquetFile(path).iter_batches(block, columns=["id", "messages", "tools"]):
-        if only is not None:
-            batch = batch.filter(pc.is_in(batch.column("id"), only))
-        if len(batch) == 0:
-            continue
-        columns = (batch.column(name).to_pylist() for name in ("id", "messages", "tools"))
-        yield [
-            Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
-            for i, m, t in zip(*columns, strict=True)
-        ]
+    names = ["id", "messages", "tools"]
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(block, columns=names):
+            if only is not None:
+                batch = batch.filter(pc.is_in(batch.column("id"), only))
+            if len(batch) == 0:
+                continue
+            columns = (batch.column(name).to_pylist() for name in names)
+            yield [
+                Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
+                for i, m, t in zip(*columns, strict=True)
+            ]
 
 
 @final

@@ -21,6 +21,9 @@ MEMORY_LIMIT: Final = "1GiB"  # of DuckDB's own buffers; larger work spills to t
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 0.5
 _LOCKED: Final = "Could not set lock on file"
+_MISSING: Final = re.compile(
+    r"""(?:No files found that match the pattern|Cannot open file) "([^"]+\.parquet)\""""
+)
 _HOLDER: Final = re.compile(r"held in (.*?)\s*\(PID (\d+)\)")
 
 
@@ -68,7 +71,7 @@ def connect_to_read(
 def _opened(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = _open(path, wait_s)
     try:
-        with _duckdb_errors(path), full_disk_as_error(path):
+        with duckdb_errors(path), full_disk_as_error(path):
             configure(connection, spill, MEMORY_LIMIT)
             yield connection
     finally:
@@ -102,7 +105,7 @@ def create_file(path: Path, statements: tuple[str, ...]) -> None:
 
     The file appears whole or not at all; if another process created it first, theirs stays.
     """
-    with _duckdb_errors(path), full_disk_as_error(path):
+    with duckdb_errors(path), full_disk_as_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp-{owner()}")
         temporary.unlink(missing_ok=True)
@@ -172,7 +175,8 @@ def _open(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def _duckdb_errors(path: Path) -> Iterator[None]:
+def duckdb_errors(path: Path) -> Iterator[None]:
+    """Turn what DuckDB says of a file that is damaged or missing into one `StoreError`."""
     try:
         yield
     except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
@@ -212,6 +216,12 @@ def _explained(error: duckdb.Error, path: Path) -> StoreError:
         )
     if _LOCKED in text:
         return _held(error, path, 0)
+    missing = _MISSING.search(text)
+    if missing and missing[1] != str(path):
+        return StoreError(
+            f"{missing[1]} is missing, which holds a part of the store; restore it from a backup; "
+            f"what else is missing: curate doctor --store {path}"
+        )
     if path.is_dir():
         return StoreError(f"{path} is a folder, not a store; give the path of a .duckdb file")
     first_line = text.splitlines()[0] if text else type(error).__name__

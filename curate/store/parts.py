@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,8 @@ from curate.store import locks
 
 METADATA_KEY: Final = b"curate"
 TMP_MARK: Final = ".tmp-"
+WRITTEN: Final[Mapping[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
+CHECKED: Final[Mapping[str, Any]] = {"page_checksum_verification": True}
 LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds locked
 FOREIGN_TMP_S: Final = 86_400
 
@@ -78,7 +80,7 @@ def write_part(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None
 
 def read_part(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """Read a part and the metadata it was written with."""
-    table = pq.ParquetFile(path).read()
+    table = read_parquet(path)
     return table, part_metadata(table.schema)
 
 
@@ -91,7 +93,36 @@ def part_metadata(schema: pa.Schema) -> dict[str, Any]:
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet (zstd), atomically and durably."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, **WRITTEN)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a file of the store; `StoreError` where it is missing or damaged."""
+    with open_parquet(path) as file:
+        return file.read(None if columns is None else list(columns))
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file of the store to read it piece by piece, the checksum of every page verified.
+
+    Raises `StoreError` where it is missing or damaged, at once or while it is read.
+    """
+    try:
+        with pq.ParquetFile(path, **CHECKED) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path} is missing; restore it from a backup of the store; what else is missing: "
+            "curate doctor"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's: a full disk, no permission
+        raise StoreError(
+            f"{path} is damaged ({error}); restore it from a backup of the store; what else is "
+            "damaged: curate doctor --deep"
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,6 +12,7 @@ from curate.store.connection import identifier, literal
 from curate.store.records import PART_INPUT, POOL_INPUT
 
 SCHEMA_VERSION: Final = 1
+VIEWS: Final = "files"  # how views name what they read: every file, where it was once a pattern
 
 TABLES: Final[tuple[str, ...]] = (
     "create schema internal",
@@ -71,6 +72,7 @@ def initial_statements(parts: Path, created_at: str) -> tuple[str, ...]:
         "created_at": created_at,
         "parts": str(parts),
         "pool_version": "0",
+        "views": VIEWS,
     }
     inserts = [
         f"insert into internal.meta values ({literal(key)}, {literal(value)})"
@@ -106,8 +108,7 @@ class SetShape:
 def refresh_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
     """Redefine the documented relations after datasets, score sets or the folder changed."""
     datasets = _names(connection, "select dataset_id from internal.datasets order by ordinal")
-    sharded = _names(connection, "select distinct dataset from internal.shards order by dataset")
-    for statement in _pool_views(parts, datasets, sharded):
+    for statement in _pool_views(parts, datasets, pool_files(connection, parts)):
         connection.execute(statement)
     refresh_score_views(connection, parts)
 
@@ -163,16 +164,31 @@ def scalar(connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[obj
     return 0 if not rows or rows[0][0] is None else int(rows[0][0])
 
 
-def text_source(parts: Path, datasets: Sequence[str]) -> str:
-    """Return SQL for the Parquet shards of some datasets, with all their columns."""
-    if not datasets:
+def shard_path(parts: Path, dataset: str, shard_id: str) -> Path:
+    """Return the Parquet file of a shard of the pool."""
+    return parts / "examples" / dataset / f"shard-{shard_id.rpartition('-')[2]}.parquet"
+
+
+def pool_files(connection: duckdb.DuckDBPyConnection, parts: Path) -> list[Path]:
+    """Return the files with the texts of the pool, in order; all of them, there or not."""
+    rows = connection.execute(
+        "select dataset, shard_id from internal.shards order by dataset_ordinal, ordinal"
+    ).fetchall()
+    return [shard_path(parts, dataset, shard_id) for dataset, shard_id in rows]
+
+
+def text_source(files: Sequence[Path]) -> str:
+    """Return SQL for the shards in some files, with all their columns.
+
+    Every file is named, so that one that is missing is an error and not a smaller pool.
+    """
+    if not files:
         columns = ", ".join(
             f"null::{'bigint' if name == 'n_chars' else 'varchar'} as {name}"
             for name in EXAMPLE_COLUMNS
         )
         return f"(select {columns} where false)"
-    globs = ", ".join(literal(str(parts / "examples" / d / "*.parquet")) for d in datasets)
-    return f"read_parquet([{globs}])"
+    return f"read_parquet([{', '.join(literal(str(path)) for path in files)}])"
 
 
 def part_source(parts: Path, set_id: str) -> str:
@@ -192,10 +208,10 @@ def _names(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
     return [name for (name,) in connection.execute(sql).fetchall()]
 
 
-def _pool_views(parts: Path, datasets: Sequence[str], sharded: Sequence[str]) -> list[str]:
+def _pool_views(parts: Path, datasets: Sequence[str], files: Sequence[Path]) -> list[str]:
     examples = f"""create or replace view examples as
         select e.id, e.n_rows, e.source, e.group_id, p.messages, p.prompt, p.response, e.n_chars
-        from internal.examples e join {text_source(parts, sharded)} p on p.id = e.id"""
+        from internal.examples e join {text_source(files)} p on p.id = e.id"""
     columns = "position, id, external_id, source"
     selects = [
         f"select {literal(d)} as dataset, {columns} "

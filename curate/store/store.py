@@ -322,9 +322,9 @@ class Store:
         """Return counts, datasets, score sets, selections and sizes in bytes."""
         return maintenance.status(self._handle)
 
-    def check(self) -> list[Finding]:
+    def check(self, *, deep: bool = False) -> list[Finding]:
         """Return what is wrong with the store: missing parts, orphans, parts not committed."""
-        return maintenance.check(self._handle)
+        return maintenance.check(self._handle, deep=deep)
 
     def gc(self, *, dry_run: bool = False) -> dict[str, Any]:
         """Delete files nothing refers to; ``dry_run`` only counts them."""

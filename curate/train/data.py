@@ -213,19 +213,22 @@ def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
     return rows
 
 
+_COLUMNS: Final = ["id", "messages", "tools", "source"]
+
+
 def _read(store: "Store", ids: set[str] | None) -> Iterator[TrainRow]:
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+
+    from curate.store.parts import open_parquet
 
     wanted = None if ids is None else pa.array(sorted(ids), pa.string())
     for shard in store.shards():
-        for batch in pq.ParquetFile(shard.path).iter_batches(
-            RENDER_BLOCK, columns=["id", "messages", "tools", "source"]
-        ):
-            if wanted is not None:
-                batch = batch.filter(pc.is_in(batch.column("id"), wanted))
-            yield from rows_from_records(batch.to_pylist())
+        with open_parquet(shard.path) as file:
+            for batch in file.iter_batches(RENDER_BLOCK, columns=_COLUMNS):
+                if wanted is not None:
+                    batch = batch.filter(pc.is_in(batch.column("id"), wanted))
+                yield from rows_from_records(batch.to_pylist())
 
 
 def rows_from_records(records: Sequence[Mapping[str, Any]]) -> Iterator[TrainRow]:

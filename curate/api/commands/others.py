@@ -105,6 +105,7 @@ class DoctorCommand:
     command: ClassVar[str] = "doctor"
 
     rebuild: bool = option(False, "Rebuild the DuckDB file from the parts beside it.")
+    deep: bool = option(False, "Read every file of the store and compare it with its hash.")
 
 
 @final

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol, final
 
-from curate.errors import CurateError
+from curate.errors import CurateError, StoreError
 
 PARENT_POLL_S = 1.0
 
@@ -93,7 +93,7 @@ class TaskRunner:
         began = time.perf_counter()
         try:
             outputs = self._loaded[1].run(task.shard, task.inputs)
-        except FileNotFoundError:
+        except (FileNotFoundError, StoreError):
             if task.shard.exists():
                 raise
             return TaskReport(task, 0, 0, 0.0, is_gone=True)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.store.connection import arrow_reader, configure, literal
+from curate.store.parts import WRITTEN
 from curate.store.schema import scalar
 
 MAX_SHARD: Final = 16_384
@@ -124,9 +125,7 @@ def _write_shards(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path) ->
         order by a.first, a.position"""
     )
     for number, table in _by_number(arrow_reader(ordered, 2_048)):
-        pq.write_table(
-            table.cast(SHARD_SCHEMA), folder / f"shard-{number:05d}.parquet", compression="zstd"
-        )
+        pq.write_table(table.cast(SHARD_SCHEMA), folder / f"shard-{number:05d}.parquet", **WRITTEN)
 
 
 def _by_number(reader: pa.RecordBatchReader) -> Iterator[tuple[int, pa.Table]]:

@@ -10,14 +10,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.errors import DataError
 from curate.store.connection import arrow_reader, literal
 from curate.store.handle import StoreHandle
 from curate.store.ids import id_bytes
+from curate.store.parts import open_parquet, read_parquet
 from curate.store.records import Dataset, Shard
-from curate.store.schema import meta, refresh_score_views, scalar, set_meta
+from curate.store.schema import meta, refresh_score_views, scalar, set_meta, shard_path
 
 MIN_PREFIX = 6
 
@@ -55,11 +55,6 @@ def shards(store: StoreHandle, names: Sequence[str] | None) -> list[Shard]:
             order by dataset_ordinal, ordinal"""
         ).fetchall()
     return [Shard(i, d, shard_path(store.parts, d, i), n) for i, d, n in rows]
-
-
-def shard_path(parts: Path, dataset: str, shard_id: str) -> Path:
-    """Return the Parquet file of a shard of the pool."""
-    return parts / "examples" / dataset / f"shard-{shard_id.rpartition('-')[2]}.parquet"
 
 
 def check_datasets(con: duckdb.DuckDBPyConnection, names: Sequence[str] | None) -> None:
@@ -177,7 +172,8 @@ def example(store: StoreHandle, name: str) -> dict[str, Any]:
             [example_id],
         ).fetchall()
     path = shard_path(store.parts, dataset, shard)
-    text = pq.read_table(path, filters=[("id", "=", example_id)]).to_pylist()[0]
+    table = read_parquet(path)
+    text = table.filter(pc.equal(table["id"], example_id)).to_pylist()[0]
     return {
         **text,
         "messages": json.loads(text["messages"]),
@@ -238,7 +234,7 @@ def raw_records(store: StoreHandle, dataset: str, positions: Sequence[int]) -> p
     """Return input rows unchanged, reading only the row groups that hold them."""
     with store.connect() as con:
         check_datasets(con, [dataset])
-    known = pq.read_table(store.parts / "rows" / f"{dataset}.parquet", columns=["position"])
+    known = read_parquet(store.parts / "rows" / f"{dataset}.parquet", ["position"])
     kept = known["position"].to_numpy()
     asked = np.asarray(positions, dtype=np.int64)
     row = np.searchsorted(kept, asked)  # the raw parts hold the same rows in the same order
@@ -259,7 +255,7 @@ def _take_rows(folder: Path, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> pa.
     pieces: list[pa.Table] = []
     schema: pa.Schema | None = None
     for path in sorted(folder.glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             schema = schema or file.schema_arrow
             for group in range(file.metadata.num_row_groups):
                 n = file.metadata.row_group(group).num_rows

@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import ConfigError, DataError, StoreError
-from curate.store import locks, schema
+from curate.store import inventory, locks, schema
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN
 from curate.store.parts import (
     LOCK,
     TMP_MARK,
+    WRITTEN,
     full_disk_as_error,
     owner,
     sync,
@@ -151,6 +152,7 @@ class PoolWriter:
                     if made.n_new:
                         schema.set_meta(con, "pool_hash", None)
                     schema.refresh_views(con, store.parts)
+                    inventory.record(con, store.parts, self._files())
                 break
             write_json(
                 store.parts / "datasets" / f"{dataset.dataset_id}.json",
@@ -205,6 +207,13 @@ class PoolWriter:
                 f"dataset {dataset_id!r} is already in the store; another process ingested it "
                 "meanwhile; run the same command again to use it"
             )
+
+    def _files(self) -> list[Path]:
+        """Return the files of the dataset under their final names."""
+        name, parts = self._dataset.dataset_id, self._store.parts
+        single = [parts / folder / f"{name}.parquet" for folder in ("rows", "skipped")]
+        folders = [parts / "raw" / name, parts / "examples" / name]
+        return [*single, *(path for folder in folders for path in sorted(folder.glob("*.parquet")))]
 
     def _move_in(self, made: Cut) -> None:
         """Rename the staged files to their final names; leftovers of a killed ingest are replaced."""
@@ -270,7 +279,7 @@ class _Rows:
     """A Parquet file written in row groups of about equal size from batches of any size."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(path, schema, compression="zstd")
+        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(path, schema, **WRITTEN)
         self._waiting: list[pa.Table] = []
         self._n_rows = 0
         self._n_bytes = 0

@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import DataError
-from curate.store.connection import MEMORY_LIMIT, configure, identifier, literal
+from curate.store.connection import MEMORY_LIMIT, configure, duckdb_errors, identifier, literal
 from curate.store.expressions import Column, Kind, parse
 from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
-from curate.store.pool.examples import shard_path
 from curate.store.query.viewing import COLUMN_KINDS, EXAMPLE_KINDS, TEXT_COLUMNS, condition_sql
 from curate.store.records import ID_LENGTH, canonical_json, digest
-from curate.store.schema import SetShape, meta, newest_shapes, text_source
+from curate.store.schema import SetShape, meta, newest_shapes, pool_files, shard_path, text_source
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -76,6 +75,7 @@ class Snapshot:
         with store.connect() as con:
             self.state = state(con)
             shapes = newest_shapes(con)
+            self._files = pool_files(con, store.parts)
             table = con.sql(
                 "select row, id, source, n_rows, n_chars, dataset, shard from internal.examples"
             ).to_arrow_table()
@@ -196,12 +196,12 @@ class Snapshot:
 
     def text_sql(self) -> str:
         """Return SQL for the texts of the whole pool."""
-        return text_source(self._store.parts, self.codes("dataset")[1])
+        return text_source(self._files)
 
     @contextmanager
     def memory(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Connect to an empty database in memory, independent of the store's file."""
-        with memory_connection(self._store.parts / "cache" / "spill") as con:
+        with memory_connection(self._store.spill) as con, duckdb_errors(self._store.path):
             yield con
 
     def _known(self, name: str) -> Described:

@@ -17,7 +17,7 @@ from curate.store.handle import StoreHandle
 from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
 from curate.store.pool import examples
 from curate.store.results import selections
-from curate.store.schema import SetShape, scalar, set_shapes, text_source
+from curate.store.schema import SetShape, pool_files, scalar, set_shapes, text_source
 from curate.store.scores import vectors
 
 NO_VALUE: Final = "no value"
@@ -183,13 +183,7 @@ class _Query:
             for i, shape in enumerate(self._required)
         ]
         if self._with_text:
-            datasets = [
-                d
-                for (d,) in self._con.execute(
-                    "select distinct dataset from internal.shards order by all"
-                ).fetchall()
-            ]
-            source = text_source(self._store.parts, datasets)
+            source = text_source(pool_files(self._con, self._store.parts))
             joins.append(
                 f" join (select id, {', '.join(TEXT_COLUMNS)} from {source}) t on t.id = e.id"
             )

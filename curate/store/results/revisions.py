@@ -7,12 +7,12 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.errors import StoreError
+from curate.store import inventory
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
-from curate.store.parts import METADATA_KEY, part_metadata, write_parquet, write_part
+from curate.store.parts import METADATA_KEY, part_metadata, read_parquet, write_parquet, write_part
 from curate.store.results import selections
 from curate.store.schema import scalar
 
@@ -34,6 +34,7 @@ def save(store: StoreHandle, record: Mapping[str, Any], rows: pa.Table, revised:
     with store.write() as con:
         write_parquet(path, revised.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA))
         insert(con, record["selection_id"], path)
+        inventory.record(con, store.parts, [path])
         selections.write(store, con, record, rows)
 
 
@@ -61,7 +62,7 @@ def of_selection(store: StoreHandle, selection_id: str) -> pa.Table:
             f"restore it from a backup of the store, or delete {store.parts / 'procedures'} and "
             "select again"
         )
-    return pq.ParquetFile(path).read()
+    return read_parquet(path)
 
 
 def of_example(store: StoreHandle, example_id: str) -> list[dict[str, Any]]:
@@ -91,7 +92,7 @@ def forget_texts(parts: Path, gone: pa.Array) -> None:
     """Take examples out of every file of candidates, verdicts and revisions."""
     folders = [parts / FOLDER, *parts.glob(f"{CANDIDATES}/*"), *parts.glob(f"{VERDICTS}/*")]
     for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
-        table = pq.ParquetFile(path).read()
+        table = read_parquet(path)
         kept = table.filter(pc.invert(pc.is_in(table["parent_id"], value_set=gone)))
         if kept.num_rows == table.num_rows:
             continue

@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import ConfigError, DataError
+from curate.store import inventory
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.parts import write_json, write_parquet
@@ -48,6 +49,7 @@ def write(
     write_parquet(folder / f"{record['selection_id']}.parquet", kept)
     insert(con, full, folder / f"{record['selection_id']}.parquet")
     write_json(folder / f"{record['selection_id']}.json", full)
+    inventory.record(con, store.parts, [folder / f"{record['selection_id']}.parquet"])
 
 
 def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path) -> None:

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import ScoreError, StoreError
-from curate.store import schema
+from curate.store import inventory, schema
 from curate.store.connection import identifier
 from curate.store.handle import StoreHandle
 from curate.store.parts import (
+    CHECKED,
     DTYPE_KEY,
     part_metadata,
     read_json,
@@ -219,6 +220,7 @@ def _commit_batch(
     _insert(con, score_set, dtypes)
     for name in ("part", "asked"):
         con.unregister(name)
+    inventory.record(con, score_set.folder.parents[1], map(score_set.part, shard_ids))
     for shard_id, table, fact in zip(shard_ids, tables, facts, strict=True):
         con.execute(
             "insert into internal.set_shards values (?, ?, ?, ?, ?, ?, ?)",
@@ -233,7 +235,7 @@ def _commit_batch(
 def _open_part(score_set: ScoreSet, shard_id: str) -> pq.ParquetFile:
     path = score_set.part(shard_id)
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, **CHECKED)
     except FileNotFoundError as error:
         raise StoreError(
             f"shard {shard_id} of score set {score_set.set_id} has no part at {path}; "

@@ -9,13 +9,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.errors import ScoreError
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.ids import Lookup, id_bytes, order
-from curate.store.parts import atomic_path
+from curate.store.parts import atomic_path, open_parquet
 from curate.store.records import digest
 
 BLOCK_ROWS = 8_192
@@ -75,7 +74,7 @@ def _build(
     place = Lookup(ids)
     with atomic_path(path) as temporary:
         for part in parts:
-            with pq.ParquetFile(part) as file:
+            with open_parquet(part) as file:
                 for batch in file.iter_batches(BLOCK_ROWS, columns=["id", column, "failure"]):
                     kept = batch.filter(pc.is_null(batch["failure"]))
                     if len(kept) == 0:

@@ -12,13 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.store import schema
+from curate.store import inventory, schema
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.parts import (
     METADATA_KEY,
+    WRITTEN,
     atomic_path,
+    open_parquet,
     read_json,
+    read_parquet,
     write_json,
     write_parquet,
     write_part,
@@ -98,6 +101,7 @@ def _carry_out(store: StoreHandle, decision: Path) -> None:
         schema.set_meta(con, "pool_version", str(version + 1))
         schema.set_meta(con, "pool_hash", None)
         schema.set_meta(con, outdated.FORGOTTEN, "yes")
+        inventory.record_again(con, store.parts)
     for status in sets.statuses(store):
         found = sets.find_score_set(store, status.set_id)
         if status.content_hash is not None and found is not None:
@@ -177,7 +181,7 @@ def _rewrite_shard(parts: Path, shard: str, gone: pa.Array) -> None:
     for path in [texts, *sorted((parts / "scores").glob(f"*/{shard}.parquet"))]:
         if not path.exists():
             continue
-        table = pq.ParquetFile(path).read()
+        table = read_parquet(path)
         kept = table.filter(pc.invert(pc.is_in(table["id"], value_set=gone)))
         if kept.num_rows == 0 and (path == texts or not texts.exists()):
             path.unlink()  # the part of a partial set may be empty while its shard is not
@@ -194,7 +198,7 @@ def _rewrite_rows(parts: Path, dataset: str, gone: pa.Array) -> None:
     """
     path = parts / "rows" / f"{dataset}.parquet"
     raw, old = parts / "raw" / dataset, parts / "raw" / f".{dataset}.old"
-    rows = pq.ParquetFile(path).read()
+    rows = read_parquet(path)
     keep = pc.invert(pc.is_in(rows["id"], value_set=gone)).combine_chunks()
     if not pc.all(keep).as_py():
         if not old.exists():
@@ -212,9 +216,9 @@ def _filter_raw(folder: Path, target: Path, keep: pa.Array) -> None:
     start = 0
     for path in sorted(folder.glob("part-*.parquet")):
         with (
-            pq.ParquetFile(path) as file,
+            open_parquet(path) as file,
             atomic_path(target / path.name) as temporary,
-            pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer,
+            pq.ParquetWriter(temporary, file.schema_arrow, **WRITTEN) as writer,
         ):
             for group in range(file.metadata.num_row_groups):
                 table = file.read_row_group(group)

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from curate.store import inventory
 from curate.store.connection import STORAGE_VERSION
 from curate.store.handle import StoreHandle
 from curate.store.parts import TMP_MARK, owner_is_dead
@@ -64,12 +65,17 @@ def status(store: StoreHandle) -> dict[str, Any]:
     }
 
 
-def check(store: StoreHandle) -> list[Finding]:
-    """Return what is wrong with the store, or one finding that all is well."""
+def check(store: StoreHandle, *, deep: bool = False) -> list[Finding]:
+    """Return what is wrong with the store, or one finding that all is well.
+
+    Files that are missing or have another size than they had; ``deep`` reads every file.
+    """
     with store.connect() as con:
         orphans = _unreferenced(store, con)
+        damaged = list(inventory.findings(con, store.parts, deep=deep))
     findings = [
         *_missing_parts(store),
+        *damaged,
         *(
             Finding("warning", "orphan", f"{path} belongs to nothing in the store", "curate gc")
             for path in orphans

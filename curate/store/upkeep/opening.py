@@ -41,7 +41,7 @@ def open_store(store: StoreHandle, *, create: bool) -> None:
         create_file(store.path, schema.initial_statements(store.parts, utc_now()))
     with store.connect() as con:
         facts = _facts(store, con)
-        moved = facts.get("parts") != str(store.parts)
+        moved = facts.get("parts") != str(store.parts) or facts.get("views") != schema.VIEWS
         known = con.execute("select dataset_id, manifest from internal.datasets").fetchall()
     if known and not store.parts.is_dir():
         raise StoreError(
@@ -53,6 +53,7 @@ def open_store(store: StoreHandle, *, create: bool) -> None:
         with store.write() as con:
             schema.refresh_views(con, store.parts)
             schema.set_meta(con, "parts", str(store.parts))
+            schema.set_meta(con, "views", schema.VIEWS)
     for dataset_id, manifest in known:
         path = store.parts / "datasets" / f"{dataset_id}.json"
         if not path.exists():  # killed between the transaction and the manifest

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from curate.errors import StoreError
-from curate.store import schema
+from curate.store import inventory, schema
 from curate.store.connection import build_file, connect, literal, transaction
 from curate.store.handle import StoreHandle
 from curate.store.parts import owner, read_json, sync
@@ -49,6 +49,7 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
             for trial in sorted((parts / "trials").glob("*.json")):
                 trials.insert(con, read_json(trial))
             schema.refresh_views(con, parts)
+            inventory.record(con, parts, _files(parts))
         sync(temporary)
         target.with_name(target.name + ".wal").unlink(missing_ok=True)
         os.replace(temporary, target)
@@ -116,6 +117,12 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
     return [
         (int(path.stem.rpartition("-")[2]), path) for path in sorted(folder.glob("shard-*.parquet"))
     ]
+
+
+def _files(parts: Path) -> list[Path]:
+    """Return the files whose hashes the catalogue keeps, but for scores: those have theirs already."""
+    folders = ("rows", "raw", "skipped", "examples", "selections", "revisions")
+    return [path for name in folders for path in sorted((parts / name).rglob("*.parquet"))]
 
 
 def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path) -> list[str]:

@@ -1,0 +1,85 @@
+"""Size and hash of every finished file of the parts, kept where the catalogue is, to find damage."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.store.parts import CHECKED
+from curate.store.records import Finding
+
+BLOCK_BYTES = 1 << 20
+_TABLE = """create table if not exists internal.files (
+    path varchar primary key, n_bytes bigint, hash varchar)"""
+
+
+def record(con: duckdb.DuckDBPyConnection, parts: Path, paths: Iterable[Path]) -> None:
+    """Write down the size and BLAKE2b hash of finished files; reads each once.
+
+    ``con`` is of the transaction that makes the files part of the store.
+    """
+    con.execute(_TABLE)
+    for path in paths:
+        con.execute(
+            "insert or replace into internal.files values (?, ?, ?)",
+            [path.relative_to(parts).as_posix(), path.stat().st_size, file_hash(path)],
+        )
+
+
+def record_again(con: duckdb.DuckDBPyConnection, parts: Path) -> None:
+    """Write down anew all files that are known, and drop those that are gone: many were rewritten."""
+    known = [parts / name for name in _known(con)]
+    con.execute(_TABLE)
+    con.execute("delete from internal.files")
+    record(con, parts, [path for path in known if path.exists()])
+
+
+def findings(con: duckdb.DuckDBPyConnection, parts: Path, *, deep: bool) -> Iterator[Finding]:
+    """Yield what is wrong with the files that are known; ``deep`` reads all of them.
+
+    Without it only sizes are compared, O(files). A file from before hashes were kept has none:
+    ``deep`` reads it and verifies the checksums of its pages, where it has them.
+    """
+    known = _known(con)
+    for name, (n_bytes, found) in known.items():
+        path = parts / name
+        if not path.exists():
+            continue  # the check of missing files says so
+        if path.stat().st_size != n_bytes:
+            yield _damaged(path, f"has {path.stat().st_size:,} bytes and had {n_bytes:,}")
+        elif deep and file_hash(path) != found:
+            yield _damaged(path, "does not hold what was written")
+    for path in sorted(parts.glob("*/**/*.parquet")) if deep else ():
+        below = path.relative_to(parts)
+        if below.as_posix() not in known and below.parts[0] not in ("cache", "jobs", "runs"):
+            try:
+                pq.ParquetFile(path, **CHECKED).read()
+            except (OSError, pa.ArrowException) as error:
+                yield _damaged(path, f"cannot be read ({error})")
+
+
+def file_hash(path: Path) -> str:
+    """Return the BLAKE2b-128 hash of a file in hex."""
+    hasher = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def _known(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
+    present = con.execute(
+        "select 1 from information_schema.tables "
+        "where table_schema = 'internal' and table_name = 'files'"
+    ).fetchall()
+    if not present:
+        return {}
+    rows = con.execute("select path, n_bytes, hash from internal.files order by path").fetchall()
+    return {path: (n_bytes, found) for path, n_bytes, found in rows}
+
+
+def _damaged(path: Path, how: str) -> Finding:
+    return Finding("error", "damaged", f"{path} {how}", "restore it from a backup of the store")
