@@ -70,6 +70,17 @@ def test_the_tree_has_a_line_for_every_package_and_every_folder() -> None:
     assert sorted(shown) == sorted([*packages, *(tops - {"curate/"})])
 
 
+def test_the_page_for_agents_is_one_screen_and_names_what_is_there() -> None:
+    page = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= 60
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [name for line in re.findall(r"^make ([a-z ]+?)(?:  |$)", page, re.MULTILINE)
+               for name in line.split()]  # fmt: skip
+    assert {"test", "unit", "lint", "docs"} <= set(targets)
+    assert all(f"\n{target}:" in makefile for target in targets)
+    assert all((ROOT / path).exists() for path in re.findall(r"\]\(([A-Z]+\.md)\)", page))
+
+
 def test_generated_documentation_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "docs.py"), "--check"],

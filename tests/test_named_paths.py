@@ -67,7 +67,8 @@ def tracked() -> list[str]:
 
 
 def test_every_module_and_file_that_is_named_exists() -> None:
-    names = [name for name in tracked() if name != "CHANGELOG.md" and name != this()]
+    names = [name for name in tracked() if name not in ("CHANGELOG.md", this())]
+    names = [name for name in names if (ROOT / name).is_file()]  # not a link to a folder
     found = {}
     for name in names:
         try:

@@ -112,7 +112,10 @@ def test_an_unknown_rule_names_the_known_ones():
             "has format 'other', version 1; this version of curate reads 'curate-linear-r",
         ),
         ({"version": 2}, "has format 'curate-linear-rule', version 2; .*up to version 1"),
-        ({"intercept": "x"}, r"cannot be read as a linear rule \(ValueError.*the JSON a fit has"),
+        (
+            {"intercept": "x"},
+            r"cannot be read as a linear rule \(ValueError.*the JSON that a fit wrote",
+        ),
         ({"terms": [{"indicator": "a"}]}, r"cannot be read as a linear rule \(KeyError"),
         ({"terms": []}, "rule 'mine' has no terms; it needs at least one indicator"),
         ({"needs": {}}, "reads 'mtld.mtld' but does not say which score that is; it knows: none"),

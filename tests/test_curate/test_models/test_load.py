@@ -87,7 +87,7 @@ def test_a_hub_id_that_is_not_cached_says_what_to_type():
 
 
 def test_a_revision_is_part_of_the_name():
-    with pytest.raises(ModelError, match="model 'org/model-nobody-has@v2' is not a folder here"):
+    with pytest.raises(ModelError, match="model 'org/model-nobody-has@v2' is not a local folder"):
         resolve_model("org/model-nobody-has", revision="v2")
 
 
@@ -119,7 +119,7 @@ def test_a_folder_without_weights(folder):
 def test_pickled_weights_are_refused(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
-        ModelError, match=r"pickled weights only \(pytorch_model.bin\), which can run"
+        ModelError, match=r"only pickled weights \(pytorch_model.bin\), which can run"
     ):
         resolve_model(str(folder))
 

@@ -38,7 +38,7 @@ class TestWhoIsLetIn:
         for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example"):
             response = client(colours).get("/", headers={"host": host})
             assert response.status_code == 403
-            assert "127.0.0.1 and localhost only" in response.text
+            assert "served only at 127.0.0.1 and localhost" in response.text
         assert client(colours).get("/", headers={"host": "localhost:9"}).status_code == 200
 
     def test_other_pages_are_refused(self, client, colours, names):
