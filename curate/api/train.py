@@ -108,11 +108,11 @@ def _plan(
     from curate.train.data import prepare
     from curate.train.stream import open_stream
 
-    resolved = resolve_model(config.model, revision=config.revision)
+    resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     data = config.data
     rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
-    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     prepared = prepare(rows, renderer, rendering)
     stream = open_stream(prepared, config)
     tokens = int(prepared.lengths.sum())

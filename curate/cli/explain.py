@@ -20,6 +20,9 @@ def command(options: ExplainCommand, shell: Shell) -> None:
         model_for=options.model_for,
         settings=options.settings,
         template=options.template,
+        reasoning=options.reasoning,
+        template_args=options.template_args,
+        chat_template=options.chat_template,
         selections=options.selections,
     )
     emit(document, shell.as_json, _text(document))

@@ -44,6 +44,7 @@ def _plan_text(d: dict[str, Any]) -> str:
         "examples",
         "tokens",
         "padding",
+        "rows_per_example",
         "truncated",
         "unscorable",
     )

@@ -15,6 +15,7 @@ ROLES: Final = {
     "function_response": "tool",
 }  # fmt: skip
 _KEPT: Final = ("name", "tool_calls", "tool_call_id", "reasoning_content")
+REASONING_NAMES: Final = ("reasoning_content", "reasoning", "thinking")
 _KINDS: Final = {
     "NoneType": "null", "str": "text", "dict": "an object", "list": "a list", "bool": "a boolean",
     "int": "a number", "float": "a number", "bytes": "bytes",
@@ -131,6 +132,8 @@ def _openai_message(turn: object, i: int) -> Message:
     for key in _KEPT:
         if kept := turn.get(key):
             message[key] = kept
+    if (thought := _reasoning(turn, i)) and "reasoning_content" not in message:
+        message["reasoning_content"] = thought
     if (call := turn.get("function_call")) and "tool_calls" not in message:
         message["tool_calls"] = [{"type": "function", "function": call}]
     if "tool_calls" in message:
@@ -185,9 +188,22 @@ def _sharegpt_message(turn: object, i: int) -> Message:
         raise RowError(f"message {i} ({speaker}) has no content (null or missing)")
     if not isinstance(value, str):
         raise RowError(f"message {i} ({speaker}): value is {kind(value)}, not text")
+    thought = _reasoning(turn, i) if role == "assistant" else None
+    reasoning = {"reasoning_content": thought} if thought else {}
     if speaker == "function_call":
-        return {"role": role, "tool_calls": _function_calls(value, i)}
-    return {"content": value, "role": role}
+        return {"role": role, "tool_calls": _function_calls(value, i), **reasoning}
+    return {"content": value, "role": role, **reasoning}
+
+
+def _reasoning(turn: Mapping[str, Any], i: int) -> str | None:
+    """Return the reasoning of a turn under any of its names; `RowError` for what is not text."""
+    for name in REASONING_NAMES:
+        value = turn.get(name)
+        if value and not isinstance(value, str):
+            raise RowError(f"message {i}: {name} is {kind(value)}, not text")
+        if value and isinstance(value, str):
+            return value
+    return None
 
 
 def _function_calls(text: str, i: int) -> list[dict[str, Any]]:

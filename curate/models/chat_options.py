@@ -1,6 +1,7 @@
 """How conversations go through a chat template: what the user chose beside the template itself."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Final, final
 
 from curate.errors import ConfigError
 
+_PARTS: Final = re.compile(r"""(?:\[[^\]]*\]|\{[^}]*\}|"[^"]*"|[^,])+""")
 REASONING_CHOICES: Final = ("inline", "drop", "fail")
 
 
@@ -64,6 +66,30 @@ class ChatOptions:
         parts = [] if self.reasoning in (None, "fail") else [f"reasoning={self.reasoning}"]
         parts += [] if self.arguments == "{}" else [f"args={self.arguments}"]
         return "".join(f";{part}" for part in parts)
+
+
+def arguments_of(text: str | None) -> dict[str, str]:
+    """Read ``key=value,...``, in which a value that holds commas is JSON; raise `ConfigError`."""
+    if text is None:
+        return {}
+    found: dict[str, str] = {}
+    for part in _PARTS.findall(text):
+        name, sign, value = part.partition("=")
+        if not sign or not name.strip():
+            raise ConfigError(
+                f"--template-args takes key=value,..., got {part!r}; type enable_thinking=false"
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def reasoning_question(n_examples: int, model: str) -> str:
+    """Say that a chat template would lose the reasoning of some examples, and what to type."""
+    return (
+        f"{n_examples:,} examples have reasoning that the chat template of {model!r} does not write; "
+        "choose with --reasoning inline (in the model's own think tags before the content), drop "
+        "(leave it out) or fail (fail only those examples)"
+    )
 
 
 def _value(text: str) -> Any:

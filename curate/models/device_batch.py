@@ -75,8 +75,14 @@ class HostBatch:
             places[name] = slice(reached, reached + len(part))
             reached += len(part)
         values = np.concatenate([part.astype(np.int64) for part in parts.values()])
-        sizes = (tuple(one.tolist()) for one in (lengths, counts, last))
-        return cls(values, places, *sizes, width)
+        return cls(
+            values,
+            places,
+            tuple(lengths.tolist()),
+            tuple(counts.tolist()),
+            tuple(last.tolist()),
+            width,
+        )
 
     def to(self, device: str) -> dict[str, Tensor]:
         """Copy everything in one piece; on a GPU from page-locked memory, without waiting."""

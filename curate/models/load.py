@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
 from curate.models.architectures import register_architecture
+from curate.models.chat_options import ChatOptions
 from curate.models.files import (
     check_causal_folder,
     check_tokenizer,
@@ -19,6 +20,8 @@ from curate.models.files import (
     tokenizer_hash,
     weights_hash,
 )
+from curate.models.said import THINK_TAGS
+from curate.models.template_code import FIXED_DATE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,6 +63,8 @@ class ResolvedModel:
         Folder of the adapter and the hash of its files, or None.
     is_causal
         False for an encoder, which only a row scorer can use.
+    chat
+        How conversations go through its chat template.
     """
 
     name: str
@@ -74,10 +79,15 @@ class ResolvedModel:
     adapter: str | None = None
     adapter_fingerprint: str | None = None
     is_causal: bool = True
+    chat: ChatOptions = field(default_factory=ChatOptions)
 
 
 def resolve_model(
-    name: str, *, revision: str | None = None, adapter: str | None = None
+    name: str,
+    *,
+    revision: str | None = None,
+    adapter: str | None = None,
+    chat: ChatOptions | None = None,
 ) -> ResolvedModel:
     """Find a causal language model and its tokenizer and hash them, without loading weights.
 
@@ -101,12 +111,13 @@ def resolve_model(
         revision=commit,
         fingerprint=commit or weights_hash(folder),
         tokenizer_hash=tokenizer_hash(folder),
-        chat_template_hash=_chat_hash(tokenizer),
+        chat_template_hash=_chat_hash((chat and chat.template) or tokenizer.chat_template),
         max_length=context_length(text, tokenizer),
         vocab_size=vocab_size,
         n_parameters=count_parameters(folder),
         adapter=str(adapter_folder) if adapter_folder else None,
         adapter_fingerprint=folder_hash(adapter_folder) if adapter_folder else None,
+        chat=chat or ChatOptions(),
     )
 
 
@@ -361,8 +372,17 @@ def context_length(config: Any, tokenizer: Any) -> int | None:
     return limit if limit < 10**9 else None  # a tokenizer without a limit reports a huge one
 
 
-def _chat_hash(tokenizer: Any) -> str | None:
-    template = tokenizer.chat_template
-    return (
-        text_hash(template if isinstance(template, str) else repr(template)) if template else None
-    )
+def _chat_hash(template: Any) -> str | None:
+    """Hash a chat template's source, and what else decides the texts it gives.
+
+    A date stands for the clock that some templates read. Empty think blocks were scored once, so
+    templates that write them have another hash than they had.
+    """
+    if not template:
+        return None
+    source = template if isinstance(template, str) else repr(template)
+    if "strftime_now" in source:
+        source += f"\n{FIXED_DATE:%Y-%m-%d}"
+    if any(close in source for _, close in THINK_TAGS):
+        source += "\nempty think blocks are context"
+    return text_hash(source)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 from curate.contracts import Example
 from curate.errors import ExampleFailure
 from curate.models.chat import ChatTemplate
+from curate.models.chat_options import ChatOptions
 from curate.models.render import NOT_UNICODE
 from curate.models.templates import CHAT, text_template
 
@@ -25,11 +26,18 @@ class Prompter:
         Its own special tokens come in front of a text template; a chat template writes them itself.
     template
         ``chat``, or a text template, whose words in front of an answer end the prompt.
+    chat
+        How conversations go through a chat template, or None for the defaults.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", template: str) -> None:
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        template: str,
+        chat: ChatOptions | None = None,
+    ) -> None:
         self.tokenizer: Any = tokenizer
-        self._chat = ChatTemplate(tokenizer) if template == CHAT else None
+        self._chat = ChatTemplate(tokenizer, chat) if template == CHAT else None
         self._text = None if template == CHAT else text_template(template)
         encoded = self.tokenizer("a", return_special_tokens_mask=True)
         mask = encoded["special_tokens_mask"]

@@ -12,6 +12,7 @@ from curate.contracts import Example, Rendering
 from curate.errors import ExampleFailure, ModelError
 from curate.models.chat import ChatTemplate
 from curate.models.chat_options import ChatOptions
+from curate.models.said import without_reasoning
 from curate.models.templates import CHAT, Span, scored_spans, text_template, turn_text
 
 if TYPE_CHECKING:
@@ -116,14 +117,14 @@ class Renderer:
         self._special = np.array(sorted(special | set(tokenizer.all_special_ids)), dtype=np.int64)
         probe = backend.encode("a", add_special_tokens=True).special_tokens_mask
         self._n_lead = probe.index(0) if 0 in probe else 0  # what the tokenizer puts in front
-        self._options = chat
+        self.options = chat or ChatOptions()
         self._chat: ChatTemplate | None = None
 
     @property
     def chat(self) -> ChatTemplate:
         """The chat template; raises `ModelError` for a tokenizer without one."""
         if self._chat is None:
-            self._chat = ChatTemplate(self.tokenizer, self._options)
+            self._chat = ChatTemplate(self.tokenizer, self.options)
         return self._chat
 
     def render(self, examples: Sequence[Example], rendering: Rendering) -> list[Rendered | str]:
@@ -155,9 +156,13 @@ class Renderer:
             if rendering.scored == "all":  # a token that several rows share is scored once
                 result = result[-1:]
         elif rendering.part == "full":
+            if self.options.reasoning == "drop":
+                example = without_reasoning(example)
             text, spans = text_template(rendering.template).render(example)
             result = (_Text(text, scored_spans(spans, rendering.turns)),)
         else:
+            if self.options.reasoning == "drop":
+                example = without_reasoning(example)
             result = (_lone_response(example, rendering),)
         for row in result:
             _check_unicode(row.text)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from curate.contracts import Example
 from curate.errors import ExampleFailure
 
 CONTENT_NOT_RENDERED: Final = "content_not_rendered"
@@ -163,6 +164,21 @@ def split_reasoning(message: Message) -> tuple[str, str]:
     if not reasoning and "</think>" in content and (opening := _OPENING.match(content)):
         return opening[1].strip(), content[opening.end() :]
     return reasoning, content
+
+
+def without_reasoning(example: Example) -> Example:
+    """Return an example without the reasoning of its assistant turns."""
+    messages: list[Message] = []
+    for message in example.messages:
+        reasoning, content = (
+            ("", "") if message["role"] != "assistant" else split_reasoning(message)
+        )
+        if reasoning:
+            bare = {k: v for k, v in message.items() if k not in ("reasoning_content", "content")}
+            messages.append({**bare, "content": content})
+        else:
+            messages.append(message)
+    return Example(example.id, tuple(messages), example.tools)
 
 
 def think_block(reasoning: str, tags: tuple[str, str]) -> str:

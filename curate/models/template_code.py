@@ -145,11 +145,12 @@ def compile_template(source: str) -> TemplateCode:
         node.body.insert(0, nodes.ExprStmt(tick))
     nodes.Template.set_environment(tree, environment)
     tree.set_lineno(1)
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
     environment.globals.update({_TICK: clock.tick, _CLOCK: _fixed_date})
     code = environment.compile(tree)
     compiled = environment.template_class.from_code(environment, code, environment.globals)
-    return TemplateCode(compiled, clock, variables - _GIVEN, asks)
+    return TemplateCode(compiled, clock, variables - own - _GIVEN, asks)
 
 
 def _fixed_date(format: str) -> str:

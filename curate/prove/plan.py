@@ -174,7 +174,7 @@ def make_plan(
     arms = config.compared()
     resolved = resolve_model(scoring.models["target"], revision=scoring.revision)
     base = _base(config, scoring, resolved, arms[0])
-    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     data = base.data
     rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
     sample = sample_rows(store, config.datasets)

@@ -93,7 +93,7 @@ class DONODLayers(RowScorer):
         resolved = resolve_model(context.model, revision=context.revision, adapter=context.adapter)
         model = load_model(resolved, context.device, context.dtype)
         layers = Layers.of(model)
-        renderer = Renderer(model.tokenizer, resolved.max_length)
+        renderer = Renderer(model.tokenizer, resolved.max_length, context.chat)
         budget = context.batch_tokens or default_batch_tokens(context.device)
 
         def score(examples: Sequence[Example]) -> Columns:

@@ -49,7 +49,7 @@ class Length(RowScorer):
 
         assert context.model is not None
         folder, _ = find_folder(context.model, context.revision)
-        renderer = Renderer(load_tokenizer(str(folder)), None)
+        renderer = Renderer(load_tokenizer(str(folder)), None, context.chat)
         rendering = Rendering(self.template)
 
         def count(examples: Sequence[Example]) -> Columns:

@@ -78,7 +78,7 @@ class Reflection(RowScorer):
         from curate.models.text_model import make_each, object_column
 
         decoder = load_decoder(context)
-        prompter = Prompter(decoder.tokenizer, self.template)
+        prompter = Prompter(decoder.tokenizer, self.template, context.chat)
         letters = letter_tokens(decoder.tokenizer, str(context.model))
         tokens = list(dict.fromkeys(token for ids in letters.values() for token in ids))
 

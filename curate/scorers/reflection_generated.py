@@ -80,7 +80,7 @@ class ReflectionGenerated(RowScorer):
         from curate.models.text_model import make_each, object_column
 
         decoder = load_decoder(context)
-        prompter = Prompter(decoder.tokenizer, self.template)
+        prompter = Prompter(decoder.tokenizer, self.template, context.chat)
         greedy = Sampling(1, self.max_new_tokens, 0.0, 0)
 
         def prompts(example: Example) -> list[list[int]]:

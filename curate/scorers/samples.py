@@ -134,7 +134,7 @@ class Samples(RowScorer):
         from curate.models.text_model import make_each, object_column
 
         decoder: Decoder = load_decoder(context)
-        prompter = Prompter(decoder.tokenizer, self.template)
+        prompter = Prompter(decoder.tokenizer, self.template, context.chat)
         drawing = Sampling(self.k, self.max_new_tokens, self.temperature, self.seed)
 
         def prompt(example: Example) -> list[int]:

@@ -17,6 +17,7 @@ from curate.contracts.progress import Progress
 from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_tokenizer, resolve_device
 from curate.models.render import Renderer
+from curate.scoring.chat_check import check_chat
 from curate.scoring.executors.local import devices_for
 from curate.scoring.options import ScoringOptions
 from curate.scoring.passes import WorkerPass
@@ -39,7 +40,8 @@ class PassPlan:
     """One pass: the scorers in it, and its tokens over the examples still to score.
 
     ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures
-    are scaled up from a sample of the shards. ``truncated`` and ``unscorable`` count examples.
+    are scaled up from a sample of the shards. ``rows_per_example`` is above 1 where a chat template
+    rewrites history, so that turns run in contexts of their own. ``truncated`` and ``unscorable`` count examples.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PassPlan:
     truncated: int
     unscorable: int
     exact: bool
+    rows_per_example: float = 1.0
 
 
 @final
@@ -117,6 +120,7 @@ def plan(
     plans = tuple(
         _plan_pass(f"{number}", one, _of_pass(one, missing)) for number, one in enumerate(passes, 1)
     )
+    check_chat(passes, [shard.path for shard in shards], progress)
     device = resolve_device(options.device)
     n_tasks = sum(len(_of_pass(one, missing)) for one in passes)
     n_examples = sum(one.examples for one in plans)
@@ -186,13 +190,14 @@ def _plan_pass(name: str, one: Pass, shards: Sequence["Shard"]) -> PassPlan:
     n_examples = sum(shard.n_examples for shard in shards)
     sampled = _sample(shards, n_examples)
     n_sampled = sum(shard.n_examples for shard in sampled)
-    tokens = padded = truncated = unscorable = 0
+    tokens = padded = truncated = unscorable = rows = rendered = 0
     if one.is_forward and one.model is not None:
-        renderer = Renderer(load_tokenizer(one.model.path), one.model.max_length)
+        renderer = Renderer(load_tokenizer(one.model.path), one.model.max_length, one.model.chat)
         for shard in sampled:
             found = _count(one, renderer, shard.path)
             tokens, padded = tokens + found[0], padded + found[1]
             truncated, unscorable = truncated + found[2], unscorable + found[3]
+            rows, rendered = rows + found[4], rendered + found[5]
     scale = n_examples / n_sampled if n_sampled else 0.0
     return PassPlan(
         name=name,
@@ -207,6 +212,7 @@ def _plan_pass(name: str, one: Pass, shards: Sequence["Shard"]) -> PassPlan:
         truncated=round(truncated * scale),
         unscorable=round(unscorable * scale),
         exact=len(sampled) == len(shards),
+        rows_per_example=round(rows / rendered, 2) if rendered else 1.0,
     )
 
 
@@ -218,11 +224,12 @@ def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:
     return [shards[i * len(shards) // count] for i in range(count)]
 
 
-def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, int, int, int]:
-    """Return tokens, padded tokens, truncated and unscorable examples of one shard."""
+def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, ...]:
+    """Return tokens, padded tokens, truncated and unscorable examples, rows and renderings of a shard."""
     lengths: dict[int, list[int]] = {number: [] for number in range(len(one.renderings))}
     ids: list[str] = []
     truncated, failed = 0, set()
+    n_rows = n_rendered = 0
     for examples in read_examples(path):
         for number, rendering in enumerate(one.renderings):
             for place, row in enumerate(renderer.render(examples, rendering)):
@@ -231,6 +238,7 @@ def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, int, int, in
                     failed.add(len(ids) + place)
                     continue
                 lengths[number].append(len(row.ids))
+                n_rows, n_rendered = n_rows + len(row.starts), n_rendered + 1
                 truncated += row.truncated and number == 0
         ids += [example.id for example in examples]
     tokens = padded = 0
@@ -238,7 +246,7 @@ def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, int, int, in
         array = np.array(found)
         tokens += int(array.sum())
         padded += padded_tokens(array, plan_batches(array, ids, one.batch_tokens))
-    return tokens, padded, truncated, len(failed)
+    return tokens, padded, truncated, len(failed), n_rows, n_rendered
 
 
 def _unified(
@@ -301,7 +309,9 @@ def _measure(
 def _tokens_of(one: Pass, path: Path) -> int:
     if not one.is_forward or one.model is None:
         return 0
-    return _count(one, Renderer(load_tokenizer(one.model.path), one.model.max_length), path)[0]
+    return _count(
+        one, Renderer(load_tokenizer(one.model.path), one.model.max_length, one.model.chat), path
+    )[0]
 
 
 def _write_sample(shards: Sequence["Shard"], limit: int, path: Path) -> int:

@@ -9,6 +9,7 @@ from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
 from curate.models.load import resolve_device
+from curate.scoring.chat_check import check_chat
 from curate.scoring.executors import EXECUTORS
 from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
@@ -170,6 +171,8 @@ class _Job:
         ]
         if not tasks:
             return
+        paths = {shard.shard_id: shard.path for shard in self.shards}
+        check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
         n_examples = sum(task.n_examples for task in tasks)
         device = resolve_device(self.options.device)
         devices = devices_for(device, self.options.workers, len(tasks), n_examples)

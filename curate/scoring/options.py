@@ -7,6 +7,7 @@ from typing import final
 
 from curate.contracts import ROLES
 from curate.errors import ConfigError, did_you_mean
+from curate.models.chat_options import ChatOptions, arguments_of
 from curate.scoring.executors import EXECUTORS
 
 
@@ -17,7 +18,8 @@ class ScoringOptions:
 
     ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
     ``1%`` of the examples of each score set. ``from_checkpoints`` is a folder whose checkpoints
-    a trajectory is measured at, instead of training.
+    a trajectory is measured at, instead of training. ``reasoning``, ``template_args`` and
+    ``chat_template`` are those of `ChatOptions.of`, the arguments as one text.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -32,6 +34,14 @@ class ScoringOptions:
     max_failures: str = "1%"
     max_hours: float | None = None
     from_checkpoints: str | None = None
+    reasoning: str | None = None
+    template_args: str | None = None
+    chat_template: str | None = None
+
+    @property
+    def chat(self) -> ChatOptions:
+        """How conversations go through the chat template."""
+        return ChatOptions.of(self.reasoning, arguments_of(self.template_args), self.chat_template)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.models) - set(ROLES))
@@ -55,6 +65,7 @@ class ScoringOptions:
                 "leave --revision out, or give --model as a hub id"
             )
         self.tolerated(100)
+        _ = self.chat  # refuses what it cannot use
 
     def tolerated(self, n_examples: int) -> int:
         """Return how many of ``n_examples`` may fail."""

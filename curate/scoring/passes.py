@@ -66,7 +66,7 @@ class ForwardPass:
         self.model = model
         self.spec = spec
         self.only = _only(spec)
-        self.renderer = Renderer(model.tokenizer, model.resolved.max_length)
+        self.renderer = Renderer(model.tokenizer, model.resolved.max_length, model.resolved.chat)
         self.padded_because = "rows are padded on a CPU"
         if device.startswith("cuda"):
             no_kernel = (

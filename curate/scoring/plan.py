@@ -86,7 +86,8 @@ class Pass:
         if self.model is None:
             return LoadContext(device, self.dtype, batch_tokens=self.batch_tokens)
         path, adapter = self.model.path, self.model.adapter
-        return LoadContext(device, self.dtype, path, None, adapter, self.batch_tokens)
+        chat = self.model.chat
+        return LoadContext(device, self.dtype, path, None, adapter, self.batch_tokens, chat)
 
 
 def plan_passes(

@@ -226,7 +226,9 @@ def request_for(
         elif scorer.role == "nli":
             resolved = resolve_nli(model, revision=options.revision)
         else:
-            resolved = resolve_model(model, revision=options.revision, adapter=options.adapter)
+            resolved = resolve_model(
+                model, revision=options.revision, adapter=options.adapter, chat=options.chat
+            )
     key = score_key(scorer, resolved, dtype, inputs or {})
     tokens = options.batch_tokens or default_batch_tokens(resolve_device(options.device))
     return ScoreRequest(alias, scorer, key, resolved, dtype, tokens, paper_template)
@@ -247,6 +249,7 @@ def score_key(
         return ScoreKey(scorer.name, scorer.version, config, template=template, inputs=dict(inputs))
     if template and CHAT in template.split(","):
         template = f"{template}@{model.chat_template_hash}"
+    template = _with_choices(template, model)
     weights = scorer.reads_weights
     return ScoreKey(
         scorer=scorer.name,
@@ -259,6 +262,16 @@ def score_key(
         dtype=dtype if weights else None,
         inputs=dict(inputs),
     )
+
+
+def _with_choices(template: str | None, model: ResolvedModel) -> str | None:
+    """Add to a template's part of a key what the user chose beside it, where that is not the default."""
+    if not template:
+        return template
+    if "@" in template:
+        return template + model.chat.key
+    dropped = model.chat.reasoning == "drop" and model.is_causal
+    return f"{template};reasoning=drop" if dropped else template
 
 
 def with_inputs(requests: Sequence[ScoreRequest]) -> list[ScoreRequest]:

@@ -12,6 +12,7 @@ from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     from curate.models.show import Shown
+    from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
 
@@ -24,6 +25,9 @@ def explain(
     model_for: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
     template: str = "method",
+    reasoning: str | None = None,
+    template_args: str | None = None,
+    chat_template: str | None = None,
     selections: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return an example with its rows, scores, failures and selections.
@@ -38,6 +42,7 @@ def explain(
     ``segments`` the same for each of its segments. Raises `DataError` for an unknown or ambiguous
     id, `ConfigError` for a scorer that renders nothing.
     """
+    from curate.scoring.options import ScoringOptions
     from curate.select.why_not import absences
 
     document = facts(store, example)
@@ -45,7 +50,17 @@ def explain(
     if scorer is None:
         return document
     document["rendered"] = _rendered(
-        document, store, scorer, model, model_for or {}, settings or {}, template
+        document,
+        store,
+        scorer,
+        settings or {},
+        ScoringOptions(
+            models={**({"target": model} if model else {}), **(model_for or {})},
+            template=template,
+            reasoning=reasoning,
+            template_args=template_args,
+            chat_template=chat_template,
+        ),
     )
     return document
 
@@ -72,20 +87,15 @@ def _rendered(
     document: Mapping[str, Any],
     store: "Store",
     scorer: str,
-    model: str | None,
-    model_for: Mapping[str, str],
     settings: Mapping[str, str],
-    template: str,
+    options: "ScoringOptions",
 ) -> dict[str, Any]:
     from curate.models.load import load_tokenizer
     from curate.models.render import Renderer
     from curate.models.show import show
-    from curate.scoring.options import ScoringOptions
     from curate.scoring.requests import make_request, missing_model
     from curate.select.bind import method_settings
 
-    models = {**({"target": model} if model else {}), **model_for}
-    options = ScoringOptions(models=models, template=template)
     request = make_request(store, scorer, scorer, method_settings(scorer, settings), None, options)
     if request is None:
         raise ConfigError(missing_model(scorer, options))
@@ -94,7 +104,7 @@ def _rendered(
             f"scorer {scorer!r} runs no forward pass, so there is no rendering to show"
         )
     tokenizer = load_tokenizer(request.model.path)
-    renderer = Renderer(tokenizer, request.model.max_length)
+    renderer = Renderer(tokenizer, request.model.max_length, request.model.chat)
     segments = []
     for one in show(request.scorer, _example(document), renderer):
         segments.append({**asdict(one), "marked": _marked_rows(tokenizer, one)})

@@ -77,11 +77,11 @@ def train(
     progress = progress or SilentProgress()
     recorder = recorder or NoRecorder()
     folder = RunFolder(Path(output).absolute())
-    resolved = resolve_model(config.model, revision=config.revision)
+    resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     data = config.data
     rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
-    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     prepared = prepare(rows, renderer, rendering)
     progress.note(prepared.describe("training"))
     held_out = {}

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, final
 from curate.contracts import BatchPolicy, Mixture, Objective
 from curate.contracts.describe import Kind
 from curate.errors import ConfigError
+from curate.models.chat_options import ChatOptions, arguments_of
 from curate.train.mixtures.uniform import Uniform
 from curate.train.objectives.next_token import NextToken
 from curate.train.policies.keep_all import KeepAll
@@ -40,6 +41,13 @@ class DataConfig:
     micro_tokens
         Tokens per forward pass, including padding; must fit in memory. Affects speed
         and rounding, not which examples share a step. None: the device's default.
+    reasoning
+        What becomes of reasoning that the chat template does not write: ``inline``, ``drop`` or
+        ``fail``; see `curate.models.chat_options.ChatOptions`. None: the command asks.
+    template_args
+        Arguments of the chat template, as in ``enable_thinking=false,level=3``.
+    chat_template
+        File with a chat template that stands in for the model's own.
     """
 
     template: str = "auto"
@@ -47,9 +55,19 @@ class DataConfig:
     max_length: int | None = None
     batch_tokens: int = 16_384
     micro_tokens: int | None = None
+    reasoning: str | None = None
+    template_args: str | None = None
+    chat_template: str | None = None
+
+    @property
+    def chat(self) -> ChatOptions:
+        """How conversations go through the chat template."""
+        return ChatOptions.of(self.reasoning, arguments_of(self.template_args), self.chat_template)
 
     def __post_init__(self) -> None:
         _choice("turns", self.turns, ("all", "last"))
+        if self.reasoning is not None:
+            _choice("reasoning", self.reasoning, ("inline", "drop", "fail"))
         _positive("batch_tokens", self.batch_tokens)
         for name in ("max_length", "micro_tokens"):
             if getattr(self, name) is not None:
@@ -323,6 +341,9 @@ class TrainConfig:
         for seam in SEAMS:
             chosen = getattr(self.method, seam)
             values["method"][seam] = {"name": chosen.name, **asdict(chosen)}
+        for name in ("reasoning", "template_args", "chat_template"):
+            if values["data"][name] is None:  # so that older records stay as they are
+                del values["data"][name]
         values["optimiser"]["betas"] = list(self.optimiser.betas)
         if self.method.lora is not None:
             values["method"]["lora"]["targets"] = list(self.method.lora.targets)
@@ -339,6 +360,7 @@ class TrainConfig:
         for name in ("model", "revision"):
             values.pop(name)
         values["data"].pop("micro_tokens")
+        values["data"].pop("chat_template", None)  # its content is hashed instead
         values["compute"] = {"dtype": self.compute.dtype}
         watch = values.pop("watch")
         if self.watch.patience is not None:

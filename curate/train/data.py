@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from curate.contracts import Example
-from curate.errors import DataError
+from curate.errors import ConfigError, DataError
+from curate.models.chat_options import reasoning_question
 from curate.models.files import text_hash
 from curate.models.render import Rendered
+from curate.models.said import REASONING_NOT_RENDERED
 
 if TYPE_CHECKING:
     from curate.contracts import Rendering
@@ -116,7 +118,8 @@ def prepare(
     """Render all rows once.
 
     A row that cannot be rendered, or has weight 0, is left out and counted by reason. Raises
-    `DataError` for no rows, a negative or non-finite weight, and when nothing is left.
+    `DataError` for no rows, a negative or non-finite weight, and when nothing is left; `ConfigError`
+    where the chat template would lose reasoning and the user did not choose what becomes of it.
     """
     if not rows:
         raise DataError(f"there are no {what} rows; select or name some examples first")
@@ -140,6 +143,10 @@ def prepare(
             else:
                 kept.append(row)
                 rendered.append(one)
+    if failures[REASONING_NOT_RENDERED] and renderer.options.reasoning is None:
+        raise ConfigError(
+            reasoning_question(failures[REASONING_NOT_RENDERED], renderer.tokenizer.name_or_path)
+        )
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in failures.items())
         raise DataError(

@@ -103,7 +103,7 @@ def answered(
     resolved = resolve_model(str(weights))
     model = load_trained_model(resolved, config, torch.device(config.compute.device))
     rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
-    renderer = Renderer(model.tokenizer, resolved.max_length)
+    renderer = Renderer(model.tokenizer, resolved.max_length, data.chat)
     prepared = prepare(rows, renderer, rendering, "evaluation")
     prompts = [_prompt(prepared, row) for row in range(len(prepared))]
     order = np.argsort([-len(prompt) for prompt in prompts], kind="stable")

@@ -100,7 +100,16 @@ class TargetModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scoring:
+class Chat:
+    """How conversations go through a chat template."""
+
+    reasoning: Literal["inline", "drop", "fail"] | None = option(None, "Reasoning the chat template does not write: inline (in think tags before the content), drop, or fail (those examples).", setting="data.reasoning", group=SCORING)  # fmt: skip
+    template_args: str | None = option(None, "Arguments for the chat template, as in enable_thinking=false.", metavar="KEY=VALUE,...", setting="data.template_args", group=SCORING)  # fmt: skip
+    chat_template: str | None = option(None, "Chat template (a Jinja file) to use instead of the model's own.", metavar="FILE", setting="data.chat_template", group=SCORING)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Chat):
     """How what is missing is scored, with which models."""
 
     model_for: Mapping[str, str] = option(NO_SETTINGS, "Model for another role: proxy, encoder, reward, nli, judge, reference. Repeatable.", metavar="ROLE=MODEL", group=SCORING)  # fmt: skip
@@ -122,7 +131,7 @@ class ScoringPass(Scoring, TargetModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Chat):
     """How a model is trained; whatever is not given has the default of its setting."""
 
     lora: bool = option(False, "Train a low-rank adapter instead of all weights.", group=TRAINING)

@@ -93,7 +93,7 @@ def trajectory_of_checkpoints(
         A folder is not a checkpoint, or its tokenizer differs from the first one's.
     """
     progress = progress or SilentProgress()
-    base = resolve_model(config.model, revision=config.revision)
+    base = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     saved = _find([Path(folder) for folder in folders], base)
     first = saved[0].resolved
     config = config.resolved(has_chat_template=first.chat_template_hash is not None)
@@ -119,7 +119,7 @@ def trajectory_of_checkpoints(
         progress.note(f"the trajectory of these checkpoints is in the store as {found}")
         return found
     score_set = store.score_set(key, alias, {"batch_tokens": data.micro_tokens})
-    renderer = Renderer(load_tokenizer(first.path), first.max_length)
+    renderer = Renderer(load_tokenizer(first.path), first.max_length, data.chat)
     unfinished = store.parts / "cache" / FOLDER
     batch_tokens = int(score_set.run["batch_tokens"])
     work = PointWork(score_set, store.shards(), unfinished, renderer, rendering, batch_tokens)

@@ -235,7 +235,7 @@ class StepExecutor:
         config = self._config(trained)
         path = config.model if model == OWN else str(self._weights(model))
         loaded = load_model(resolve_model(path), config.compute.device, "float32")
-        renderer = Renderer(loaded.tokenizer, loaded.resolved.max_length)
+        renderer = Renderer(loaded.tokenizer, loaded.resolved.max_length, config.data.chat)
         wanted = self._rows(step.selection) if rows is None else rows
         prepared = prepare(wanted, renderer, _rendering(config), "evaluation")
         assert config.data.micro_tokens is not None
@@ -274,8 +274,8 @@ class StepExecutor:
         config = self._config(step)
         if "data.batch_tokens" in step.settings:
             return config
-        resolved = resolve_model(config.model, revision=config.revision)
-        renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length)
+        resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
+        renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
         tokens = int(prepare(rows, renderer, _rendering(config)).lengths.sum())
         batch = max(1, min(config.data.batch_tokens, tokens // MIN_UPDATES))
         return replace(config, data=replace(config.data, batch_tokens=batch))

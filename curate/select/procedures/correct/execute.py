@@ -61,7 +61,7 @@ def generate(
     table = store.selection_rows(step.selection)
     gains = dict(zip(table["id"].to_pylist(), table["gain"].to_pylist(), strict=True))
     has_adapter = config.method.lora is not None
-    base = resolve_model(config.model, revision=config.revision)
+    base = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     context = LoadContext(
         device,
         dtype,

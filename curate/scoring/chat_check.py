@@ -1,0 +1,112 @@
+"""Before a pass by a chat template: whether reasoning would be lost, and how many rows does an example needs."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.contracts import Example
+from curate.contracts.progress import Progress
+from curate.errors import ConfigError, ExampleFailure
+from curate.models.chat_options import reasoning_question
+from curate.models.said import REASONING_NOT_RENDERED
+from curate.models.templates import CHAT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from curate.models.chat import ChatTemplate
+    from curate.models.load import ResolvedModel
+    from curate.scoring.plan import Pass
+
+TRIED: Final = 256  # examples rendered to find out
+_SIGNS: Final = ('"reasoning_content"', "</think>")
+
+
+def check_chat(passes: Sequence["Pass"], shards: Sequence["Path"], progress: Progress) -> None:
+    """Say what a chat template does with the examples, and stop where it would lose reasoning.
+
+    Reads the messages of every shard once where a pass uses a chat template; renders 256 examples.
+    Raises `ConfigError` with the number of examples that have reasoning, unless the user chose what
+    becomes of it.
+    """
+    seen: set[ResolvedModel] = set()
+    for one in passes:
+        turns = {r.turns for r in one.renderings if r.template == CHAT}
+        if one.model is None or not turns or one.model in seen:
+            continue
+        seen.add(one.model)
+        chat = _template(one)
+        if note := chat.note():
+            progress.note(note)
+        if chat.options.reasoning is None:
+            _check_reasoning(chat, one.model.name, shards)
+        if (rows := _rows_per_example(chat, shards)) > 1:
+            progress.note(rows_note(rows))
+
+
+def rows_note(rows: float) -> str:
+    """Say how many rows an example needs."""
+    return (
+        f"{rows:.1f} rows an example: the chat template rewrites history, so that turns run in "
+        "contexts of their own"
+    )
+
+
+def _template(one: "Pass") -> "ChatTemplate":
+    from curate.models.load import load_tokenizer
+    from curate.models.render import Renderer
+
+    assert one.model is not None
+    tokenizer = load_tokenizer(one.model.path)
+    return Renderer(tokenizer, one.model.max_length, one.model.chat).chat
+
+
+def _check_reasoning(chat: "ChatTemplate", model: str, shards: Sequence["Path"]) -> None:
+    n_reasoning = n_tried = n_lost = 0
+    for examples in _with_reasoning(shards):
+        n_reasoning += len(examples)
+        for example in _examples(examples.slice(0, max(0, TRIED - n_tried))):
+            n_tried += 1
+            try:
+                chat.rows(example, "all")
+            except ExampleFailure as failure:
+                n_lost += failure.reason == REASONING_NOT_RENDERED
+    if n_lost:
+        raise ConfigError(reasoning_question(round(n_reasoning * n_lost / n_tried), model))
+
+
+def _with_reasoning(shards: Sequence["Path"]) -> Iterator[pa.RecordBatch]:
+    for shard in shards:
+        for batch in pq.ParquetFile(shard).iter_batches(columns=["id", "messages", "tools"]):
+            found = [pc.match_substring(batch.column("messages"), sign) for sign in _SIGNS]
+            kept = batch.filter(pc.or_(*found))
+            if len(kept):
+                yield kept
+
+
+def _examples(batch: pa.RecordBatch) -> Iterator[Example]:
+
+    for record in batch.to_pylist():
+        tools = record["tools"]
+        yield Example(
+            record["id"],
+            tuple(json.loads(record["messages"])),
+            tuple(json.loads(tools)) if tools else None,
+        )
+
+
+def _rows_per_example(chat: "ChatTemplate", shards: Sequence["Path"]) -> float:
+    """Return the mean number of rows of the first examples that can be rendered."""
+    counts = []
+    for shard in shards[:1]:
+        batch = next(pq.ParquetFile(shard).iter_batches(TRIED, columns=["id", "messages", "tools"]))
+        for example in _examples(batch):
+            try:
+                counts.append(len(chat.rows(example, "all")))
+            except ExampleFailure:
+                continue
+    return sum(counts) / len(counts) if counts else 0.0
