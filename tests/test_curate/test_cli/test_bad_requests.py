@@ -281,17 +281,24 @@ class TestOutputs:
                 "pool: {data: [a], fromat: x}",
                 (
                     "unknown key 'pool.fromat'; did you mean 'format'; known here: "
-                    "data, format, split, source, columns, limit, on_error"
+                    "data, from_selection, limit, format, split, source, column, on_error"
                 ),
             ),
             (
                 "pol: {data: [a]}",
                 (
                     "unknown key 'pol'; did you mean 'pool'; known here: "
-                    "store, pool, models, score, select, export"
+                    "store, demo, models, steps, pool, ingest, score, select, train, prove, export, "
+                    "report"
                 ),
             ),
-            ("store: a.duckdb", "pool is missing; add it"),
+            (
+                "store: a.duckdb",
+                (
+                    "there is nothing to do; add steps, or one of: pool, ingest, score, select, "
+                    "train, prove, export, report"
+                ),
+            ),
         ],
     )
     def test_a_recipe_with_a_wrong_key(self, curate, text: str, error: str) -> None:
