@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from curate import registry
 from curate.data.write.manifest import library_versions
 from curate.errors import CurateError
 
@@ -54,8 +55,6 @@ def _devices() -> list[dict[str, str]]:
 
 
 def _registry() -> list[dict[str, str]]:
-    from curate import registry
-
     try:
         counts = ", ".join(
             f"{len(registry.names(kind))} {kind}s" for kind in get_args(registry.Kind)

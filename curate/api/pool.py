@@ -15,6 +15,13 @@ from curate.api.commands.select import SelectCommand
 from curate.api.commands.train import TrainCommand
 from curate.api.selection import StoredSelection
 from curate.contracts.progress import Progress, SilentProgress
+from curate.select.explain import explain
+from curate.views.notebook.cards import pool_card
+from curate.views.notebook.near import nearest
+from curate.views.notebook.plots import PoolPlots
+from curate.views.notebook.progress import notebook_progress
+from curate.views.notebook.rows import Rows
+from curate.views.notebook.tables import example_rows, score_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,8 +32,6 @@ if TYPE_CHECKING:
     from curate.scoring.estimate import PlanReport
     from curate.scoring.outcome import ScoreReport
     from curate.train.record import TrainRecord
-    from curate.views.notebook.plots import PoolPlots
-    from curate.views.notebook.rows import Rows
 
 __all__ = ["OnError", "Pool", "StoredSelection", "open"]
 
@@ -58,7 +63,6 @@ class Pool:
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
         from curate.store import Store
-        from curate.views.notebook.progress import notebook_progress
 
         self.progress: Progress = progress or notebook_progress() or SilentProgress()
         self.store: Store = Store(path, create=create)
@@ -71,8 +75,6 @@ class Pool:
         return f"Pool({str(self.store.path)!r}, {len(self):,} examples, scores: {', '.join(sets) or 'none'})"
 
     def _repr_html_(self) -> str:
-        from curate.views.notebook.cards import pool_card
-
         return pool_card(self)
 
     @takes(IngestCommand)
@@ -131,15 +133,11 @@ class Pool:
 
     def explain(self, example: str, **options: Any) -> dict[str, Any]:
         """Return everything known about one example; see `curate.select.explain.explain`."""
-        from curate.select.explain import explain
-
         return explain(self.store, example, **options)
 
     @property
     def plot(self) -> "PoolPlots":
         """Charts of the pool, its scores and its selections; see `curate.views.notebook.plots`."""
-        from curate.views.notebook.plots import PoolPlots
-
         return PoolPlots(self)
 
     def examples(
@@ -153,8 +151,6 @@ class Pool:
         the input, and give the order without ``by``. With neither, examples come in reading order,
         responses to one prompt together.
         """
-        from curate.views.notebook.tables import example_rows
-
         return example_rows(self.store, where, ids, by, limit)
 
     def scores(self, *aliases: str, vectors: bool = False) -> "Rows":
@@ -162,15 +158,10 @@ class Pool:
 
         A failed example has null. ``vectors``: include columns of lists and vectors.
         """
-        from curate.views.notebook.tables import score_rows
-
         return score_rows(self.store, aliases, vectors)
 
     def neighbours(self, example: str, k: int = 10, *, column: str | None = None) -> "Rows":
         """Return the k examples whose stored vectors are nearest to an example's, by cosine."""
-        from curate.views.notebook.near import nearest
-        from curate.views.notebook.rows import Rows
-
         return Rows(nearest(self.store, example, k, column), "neighbours")
 
     def start(self, command: str, **options: Any) -> "Job":

@@ -1,10 +1,11 @@
 """A proof in a notebook: its document, a dictionary, with charts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
-if TYPE_CHECKING:
-    from curate.views.notebook.proof_plots import ProofPlots
+from curate.views.notebook.cards import proof_card
+from curate.views.notebook.proof_plots import ProofPlots
+from curate.views.report.proof import read_proof
 
 
 @final
@@ -19,15 +20,11 @@ class Proof(dict[str, Any]):
     @classmethod
     def read(cls, path: str | Path) -> "Proof":
         """Read the NAME.json that a proof wrote; raise `DataError` if it is something else."""
-        from curate.views.report.proof import read_proof
-
         return cls(read_proof(Path(path)))
 
     @property
     def plot(self) -> "ProofPlots":
         """Charts: ``curve``, ``means``, ``differences``, ``cost``, ``overlap``."""
-        from curate.views.notebook.proof_plots import ProofPlots
-
         return ProofPlots(self)
 
     def __repr__(self) -> str:
@@ -47,6 +44,4 @@ class Proof(dict[str, Any]):
         return f"Proof({name!r}, {self['seeds']} seeds; {'; '.join(said)})"
 
     def _repr_html_(self) -> str:
-        from curate.views.notebook.cards import proof_card
-
         return proof_card(self, self.plot)

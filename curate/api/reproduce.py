@@ -4,20 +4,25 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from curate.api.pool import Pool
 from curate.contracts import Procedure, Revise, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.contracts.settings import settings_of
+from curate.data.write.export import ExportSpec, write_output
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
 from curate.errors import DataError, StoreError
 from curate.registry import build, get_scorer
+from curate.scoring.options import ScoringOptions
+from curate.scoring.requests import make_request, request_for
 from curate.select.options import SelectOptions
+from curate.select.procedures.execute import united
 from curate.select.run import build_method, select
 
 if TYPE_CHECKING:
-    from curate.scoring.options import ScoringOptions
     from curate.scoring.requests import ScoreRequest
     from curate.store import Store
 
@@ -68,8 +73,6 @@ def reproduce(
 def _select_and_export(
     store: "Store", document: Mapping[str, Any], target: Path, progress: Progress
 ) -> dict[str, Any]:
-    from curate.data.write.export import ExportSpec, write_output
-
     with _as_stored(store, document["selection_id"]):
         record = _select_again(store, document, progress)
         how = ExportSpec.of_manifest(document["output"])
@@ -94,9 +97,7 @@ def _select_again(
     store: "Store", document: Mapping[str, Any], progress: Progress
 ) -> Mapping[str, Any]:
     """Select from stored scores; what a procedure has put together, part by part, nothing trained."""
-    from curate.scoring.options import ScoringOptions
     from curate.select.procedures.correct.revise import revised
-    from curate.select.procedures.execute import united
 
     if "selections" not in document:
         return select(store, _options(document), ScoringOptions(), progress)
@@ -195,8 +196,6 @@ def _rescore(
     store: "Store", document: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> dict[str, list[str]]:
     """Rescore everything in a temporary store; return the ids selected only then, and only now."""
-    from curate.api.pool import Pool
-
     if "selections" in document:
         raise StoreError(
             f"method {document['method']!r} trains models to select, which --rescore does not repeat; "
@@ -231,9 +230,6 @@ def _read_again(pool: Any, dataset: Any) -> None:
 def _score_again(
     store: "Store", alias: str, spec: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> str:
-    from curate.scoring.options import ScoringOptions
-    from curate.scoring.requests import make_request, request_for
-
     key, run = spec["key"], spec["run"]
     if issubclass(get_scorer(key["scorer"]), RunScorer):
         raise StoreError(
@@ -272,10 +268,6 @@ def _one_set(
 def _select_bound(
     store: "Store", document: Mapping[str, Any], bind: Mapping[str, str], progress: Progress
 ) -> dict[str, Any]:
-    from dataclasses import replace
-
-    from curate.scoring.options import ScoringOptions
-
     datasets = tuple(d.dataset_id for d in store.datasets())
     options = replace(_options(document, bind=False), bind=dict(bind), datasets=datasets)
     return select(store, options, ScoringOptions(), progress)

@@ -1,8 +1,13 @@
 """A stored selection as notebooks and the command line use it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
+
+from curate.data.revisions import revisions_of, with_revisions
+from curate.views.notebook.cards import selection_card
+from curate.views.notebook.rows import Rows
 
 if TYPE_CHECKING:
     import datasets
@@ -10,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.api.pool import Pool
-    from curate.views.notebook.rows import Rows
 
 
 @final
@@ -31,8 +35,6 @@ class StoredSelection:
         return f"StoredSelection({d['selection_id']!r}, {d['method']}, {d['n_selected']:,} of {d['n_pool']:,})"
 
     def _repr_html_(self) -> str:
-        from curate.views.notebook.cards import selection_card
-
         return selection_card(self)
 
     @property
@@ -57,8 +59,6 @@ class StoredSelection:
         Examples that were forgotten since are left out; revised responses replace the
         originals.
         """
-        from curate.data.revisions import revisions_of, with_revisions
-
         some = (
             ""
             if limit is None
@@ -85,8 +85,6 @@ class StoredSelection:
 
     def to_dataset(self) -> "datasets.Dataset":
         """Return the chosen examples as a `datasets.Dataset` with a ``messages`` column."""
-        import json
-
         import datasets
 
         rows = [{"messages": json.loads(text)} for text in self.to_arrow()["messages"].to_pylist()]
@@ -102,9 +100,6 @@ class StoredSelection:
         return self._examples([one for one in self.ids if one not in theirs])
 
     def _examples(self, ids: list[str]) -> "Rows":
-        from curate.data.revisions import revisions_of, with_revisions
-        from curate.views.notebook.rows import Rows
-
         found = self.pool.store.examples_by_id(ids)
         return Rows(with_revisions(found, revisions_of(self.pool.store, self.id)), "examples")
 

@@ -8,8 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.contracts import Rendering
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
+from curate.models.load import load_tokenizer, resolve_model
+from curate.models.render import Renderer
+from curate.train.config import SEAMS
+from curate.train.data import prepare, rows_of_data, rows_of_selection
+from curate.train.recipes import build_config
+from curate.train.stream import open_stream
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -66,7 +73,6 @@ def train_on(
         An unknown or empty selection, a file that cannot be read.
     """
     from curate.train.api import train
-    from curate.train.recipes import build_config
     from curate.train.record import save_record
 
     config = build_config(model, settings or {}, revision=revision, seed=seed, lora=lora)
@@ -101,13 +107,6 @@ def _plan(
     rows: "Sequence[TrainRow]",
     held_out: "Mapping[str, Sequence[TrainRow]]",
 ) -> dict[str, Any]:
-    from curate.contracts import Rendering
-    from curate.models.load import load_tokenizer, resolve_model
-    from curate.models.render import Renderer
-    from curate.train.config import SEAMS
-    from curate.train.data import prepare
-    from curate.train.stream import open_stream
-
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     data = config.data
@@ -141,8 +140,6 @@ def check_rows(selection: str | None, data: str | None) -> None:
 def _rows(
     store: "Store | None", selection: str | None, data: str | None, split: str
 ) -> "list[TrainRow]":
-    from curate.train.data import rows_of_data, rows_of_selection
-
     check_rows(selection, data)
     if data is not None:
         return rows_of_data(data, split=split)
@@ -167,8 +164,6 @@ def _recorder(store: "Store | None", points: int | None, source: str) -> "Record
 
 
 def _evaluation(files: Sequence[str], split: str) -> "dict[str, list[TrainRow]]":
-    from curate.train.data import rows_of_data
-
     names = [Path(one).name.split(".")[0] or one for one in files]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:

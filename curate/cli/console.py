@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, Final, final
 
 import typer
@@ -25,8 +26,6 @@ def table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None
 ) -> str:
     """Render rows as a table as wide as the terminal allows, as text."""
-    from io import StringIO
-
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -7,13 +7,12 @@ from curate.api.commands.others import DemoCommand
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
 from curate.cli.prove import comparison_tables
+from curate.demo.run import run_demo
 
 
 @from_options(DemoCommand)
 def command(options: DemoCommand, shell: Shell) -> None:
     """Run the demo; print what each method kept and whether it beats random."""
-    from curate.demo.run import run_demo
-
     with progress(shell.quiet) as shown:
         report = run_demo(options.folder, options.seed, shown, everything=options.everything)
     emit(report, shell.as_json, "" if shell.quiet and not shell.as_json else _text(report))

@@ -4,6 +4,7 @@ import typer
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.others import DoctorCommand
+from curate.api.doctor import diagnose, rebuild_store
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
 
@@ -11,8 +12,6 @@ from curate.cli.options import from_options
 @from_options(DoctorCommand)
 def command(options: DoctorCommand, shell: Shell) -> None:
     """Print the findings; exit with 1 if one is an error."""
-    from curate.api.doctor import diagnose, rebuild_store
-
     if options.rebuild:
         report = rebuild_store(shell.store)
         text = (

@@ -4,6 +4,7 @@ from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.others import ExplainCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
 
@@ -11,8 +12,6 @@ from curate.cli.options import from_options
 @from_options(ExplainCommand)
 def command(options: ExplainCommand, shell: Shell) -> None:
     """Print everything known about the example."""
-    from curate.api.pool import Pool
-
     document = Pool(shell.store, create=False).explain(
         options.example,
         scorer=options.scorer,

@@ -6,13 +6,12 @@ from curate.api.commands.groups import Shell
 from curate.api.commands.others import ExploreCommand
 from curate.cli.console import emit
 from curate.cli.options import from_options
+from curate.views.explore.serving import open_browser, prepare
 
 
 @from_options(ExploreCommand)
 def command(options: ExploreCommand, shell: Shell) -> None:
     """Serve the page until it is stopped."""
-    from curate.views.explore.serving import open_browser, prepare
-
     served = prepare(shell.store, options.port, options.marker)
     document = {
         "url": served.url, "port": served.port, "store": str(shell.store),

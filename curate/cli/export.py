@@ -4,22 +4,20 @@ from typing import Any
 
 from curate.api.commands.export import ExportCommand
 from curate.api.commands.groups import Shell
+from curate.api.pool import Pool
 from curate.cli.console import emit
 from curate.cli.options import from_options
+from curate.data.write.row_formats import tally_lines
 
 
 @from_options(ExportCommand)
 def command(options: ExportCommand, shell: Shell) -> None:
     """Write the selection; print where it is."""
-    from curate.api.pool import Pool
-
     report = options.run(Pool(shell.store, create=False))
     emit(report, shell.as_json, "" if shell.quiet and not shell.as_json else _text(report))
 
 
 def _text(d: dict[str, Any]) -> str:
-    from curate.data.write.row_formats import tally_lines
-
     splits = ", ".join(f"{n:,} {split}" for split, n in d["splits"].items())
     by_split = f" ({splits})" if len(d["splits"]) > 1 else ""
     lines = [f"wrote {d['n_rows']:,} rows{by_split} to {d['output']}; manifest {d['manifest']}"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.ingest import IngestCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, progress
 from curate.cli.options import from_options
 
@@ -12,8 +13,6 @@ from curate.cli.options import from_options
 @from_options(IngestCommand)
 def command(options: IngestCommand, shell: Shell) -> None:
     """Read the datasets; print what came of each."""
-    from curate.api.pool import Pool
-
     with progress(shell.quiet) as shown:
         reports = options.run(Pool(shell.store, progress=shown))
     documents = [asdict(report) for report in reports]

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
+from curate import registry
 from curate.api.commands.groups import Shell
 from curate.api.commands.others import MethodsCommand
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
 from curate.errors import nearest
+from curate.train.config import SEAMS
 
 if TYPE_CHECKING:
     from curate.registry import Description, Kind
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 @from_options(MethodsCommand)
 def command(options: MethodsCommand, shell: Shell) -> None:
     """Print everything that is registered, or one of them in full."""
-    from curate import registry
-
     kinds = get_args(registry.Kind)
     described = {
         kind: [registry.describe(registry.get(kind, one)) for one in registry.names(kind)]
@@ -59,8 +59,6 @@ def _plural(kind: str) -> str:
 
 
 def _described(d: "Description") -> str:
-    from curate.train.config import SEAMS
-
     parts = [f"{d.name} ({d.kind}): {d.summary}"]
     if d.experimental:
         parts.append(f"experimental: {d.experimental}")

@@ -1,6 +1,7 @@
 """Commands made from their declared options: the class says what there is, the function what to do."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
@@ -47,8 +48,6 @@ def pairs(items: Iterable[str] | None, flag: str) -> dict[str, str]:
 
 def configure_logging(verbose: bool) -> None:
     """Send the library's log to stderr when asked for, and otherwise only its warnings."""
-    import logging
-
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("curate").setLevel(logging.DEBUG if verbose else logging.WARNING)
 

@@ -6,16 +6,16 @@ from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.prove import ProveCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
 from curate.errors import ConfigError
+from curate.prove.result_table import METRICS, result_rows
 
 
 @from_options(ProveCommand)
 def command(options: ProveCommand, shell: Shell) -> None:
     """Run what is missing of the proof, or plan it; print the comparison."""
-    from curate.api.pool import Pool
-
     if not (options.methods or options.arms):
         raise ConfigError(
             "nothing to compare with random; add --methods ifd,kmq or --arm "
@@ -41,8 +41,6 @@ def _plan(d: dict[str, Any]) -> str:
 
 def comparison_tables(d: dict[str, Any]) -> list[str]:
     """Draw one table for each target, budget and metric of a proof: means, differences, verdicts."""
-    from curate.prove.result_table import METRICS, result_rows
-
     columns = ("method", "mean, sd", "95% interval", "minus random", "verdict")
     return [
         table(

@@ -4,6 +4,7 @@ from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.report import ReportCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, progress
 from curate.cli.options import from_options
 
@@ -11,8 +12,6 @@ from curate.cli.options import from_options
 @from_options(ReportCommand)
 def command(options: ReportCommand, shell: Shell) -> None:
     """Write the page; print where it is and what it warns of."""
-    from curate.api.pool import Pool
-
     with progress(shell.quiet) as shown:
         pool = Pool(shell.store, create=False, progress=shown) if options.needs_store else None
         document = options.write(pool, shown)

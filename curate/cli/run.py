@@ -6,14 +6,14 @@ from curate.api.commands.groups import Shell
 from curate.api.commands.others import RunCommand
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
+from curate.demo.examples import example_path, examples
+from curate.demo.run import write_demo
 from curate.errors import ConfigError
 
 
 @from_options(RunCommand)
 def command(options: RunCommand, shell: Shell) -> None:
     """Run the recipe, or print it resolved; print what each step did."""
-    from curate.demo.examples import examples
-
     if options.list_examples:
         listed = examples()
         text = table(("example", "what it shows"), list(listed.items()))
@@ -31,7 +31,6 @@ def command(options: RunCommand, shell: Shell) -> None:
 def _run(path: Path, options: RunCommand, shell: Shell) -> None:
     from curate.api.recipe import load_recipe
     from curate.api.run_recipe import run_recipe
-    from curate.demo.run import write_demo
 
     overrides = dict(options.settings)
     if options.store is not None:
@@ -51,8 +50,6 @@ def _run(path: Path, options: RunCommand, shell: Shell) -> None:
 
 def _recipe(options: RunCommand) -> Path:
     """Return the file that is asked for."""
-    from curate.demo.examples import example_path
-
     if (options.recipe is None) == (options.example is None):
         raise ConfigError(
             "give either a RECIPE or --example NAME; see curate run --list-examples for the names"

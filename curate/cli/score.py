@@ -4,6 +4,7 @@ from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.score import ScoreCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
 
@@ -11,8 +12,6 @@ from curate.cli.options import from_options
 @from_options(ScoreCommand)
 def command(options: ScoreCommand, shell: Shell) -> None:
     """Score what is missing, or plan it; print each score set."""
-    from curate.api.pool import Pool
-
     with progress(shell.quiet) as shown:
         report = options.run(Pool(shell.store, create=False, progress=shown))
     document = report.as_dict()

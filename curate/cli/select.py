@@ -4,6 +4,7 @@ from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.select import SelectCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
 
@@ -11,8 +12,6 @@ from curate.cli.options import from_options
 @from_options(SelectCommand)
 def command(options: SelectCommand, shell: Shell) -> None:
     """Select, or plan it; print what was chosen."""
-    from curate.api.pool import Pool
-
     with progress(shell.quiet) as shown:
         pool = Pool(shell.store, create=bool(options.data), progress=shown)
         report = options.run(pool)

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.train import TrainCommand
+from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
+from curate.train.config import SEAMS
 
 if TYPE_CHECKING:
     from curate.train.record import TrainRecord
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 @from_options(TrainCommand)
 def command(options: TrainCommand, shell: Shell) -> None:
     """Train, or plan it; print the record."""
-    from curate.api.pool import Pool
-
     with progress(shell.quiet) as shown:
         done = options.run(Pool(shell.store, create=options.selection is None, progress=shown))
     if isinstance(done, dict):
@@ -33,8 +33,6 @@ def _document(record: "TrainRecord") -> dict[str, Any]:
 
 def _ways(record: "TrainRecord") -> list[tuple[str, str]]:
     """Return the objective, policy and mixture of a run with their settings, as rows of its table."""
-    from curate.train.config import SEAMS
-
     rows: list[tuple[str, str]] = []
     for kind in SEAMS:
         settings = dict(record.config["settings"]["method"][kind])

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from curate.contracts import Need, PoolScorer, Procedure, Score, Select, Selector, Train
+from curate.contracts import Budget, Need, PoolScorer, Procedure, Score, Select, Selector, Train
 from curate.contracts.describe import describe_fields
 from curate.errors import ConfigError
 from curate.prove.config import BASELINES
 from curate.registry import build, get_method, get_scorer, names
+from curate.scoring.requests import resolve_scorer, roles_of
+from curate.testing.procedures import made_up_result
 
 ROLES: Final = ("target", "proxy")  # whose models the demo has: one tiny language model
 SETTINGS: Final[Mapping[str, str]] = {
@@ -99,9 +101,7 @@ def _roles(method: Selector | Procedure) -> Iterator[str]:
             if isinstance(need, Need) and need.scorer is not None:
                 yield from _roles_of_score(need.scorer, need.config, need.role)
         return
-    from curate.contracts import Budget
     from curate.select.run import build_method
-    from curate.testing.procedures import made_up_result
 
     run = method.run(Budget.parse("10%"), 0)
     step = next(run)
@@ -121,8 +121,6 @@ def _roles(method: Selector | Procedure) -> Iterator[str]:
 
 
 def _roles_of_score(scorer: str, config: Mapping[str, Any], role: str | None) -> Iterator[str]:
-    from curate.scoring.requests import resolve_scorer, roles_of
-
     made = build(resolve_scorer(scorer, ROLES), config)
     found = roles_of(made, {})
     yield from [role or found[0], *found[1:]] if found else ()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from curate.contracts.progress import Progress, SilentProgress
 from curate.demo.pool import build_pool, build_test_split
 from curate.demo.skills import PLAIN_WORDINGS, SKILLS, draw_task
+from curate.models.load import no_progress_bar
 from curate.models.templates import TEMPLATES, Span
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def cache_folder() -> Path:
 def build_model(folder: Path, schedule: "Schedule", progress: Progress) -> None:
     """Train tokenizer and model and save both in Hugging Face form; replace nothing that is there."""
     from curate.demo.train import train
-    from curate.models.load import no_progress_bar
 
     rng = random.Random(f"model {_SEED}")
     tokenizer = build_tokenizer()

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curate.errors import ModelError
+from curate.models.load import resolve_model
+from curate.scoring.recorded.record import run_costs
 
 if TYPE_CHECKING:
     from curate.prove.trials import TrialResult
@@ -94,8 +96,6 @@ def _with_inputs(set_id: str, statuses: Mapping[str, "ScoreSetStatus"]) -> Itera
 
 
 def _of_set(store: "Store", status: "ScoreSetStatus") -> dict[str, Any]:
-    from curate.scoring.recorded.record import run_costs
-
     if status.scorer == "trajectory":
         run = run_costs(store, status.set_id)
         if run is not None:
@@ -106,8 +106,6 @@ def _of_set(store: "Store", status: "ScoreSetStatus") -> dict[str, Any]:
 
 
 def _flops(status: "ScoreSetStatus") -> float | None:
-    from curate.models.load import resolve_model
-
     if status.tokens == 0:
         return 0.0
     name = status.spec["run"].get("model")

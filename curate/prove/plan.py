@@ -1,5 +1,6 @@
 """What a proof will train and what that costs, reported before anything is trained."""
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,14 +11,19 @@ import numpy as np
 from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
 from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
+from curate.models.load import load_tokenizer, resolve_model
+from curate.models.render import Renderer
 from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
+from curate.prove.trials import arrays_path
+from curate.registry import build, get_scorer
+from curate.scoring.requests import make_request, run_scorer
+from curate.store.records import canonical_json, digest
 from curate.train.config import LengthConfig, TrainConfig
 from curate.train.data import TrainRow, prepare, rows_from_records
 from curate.train.recipes import build_config
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
-    from curate.models.render import Renderer
     from curate.prove.targets import Target
     from curate.scoring.options import ScoringOptions
     from curate.store import Store
@@ -166,9 +172,6 @@ def make_plan(
     Raises `ConfigError` for no target model, a method that does not exist, a wrong setting, and a
     budget of fewer tokens than one batch.
     """
-    from curate.models.load import load_tokenizer, resolve_model
-    from curate.models.render import Renderer
-
     if "target" not in scoring.models:
         raise ConfigError("a proof trains a model; pass --model MODEL (a folder or a hub id)")
     arms = config.compared()
@@ -201,8 +204,6 @@ def make_plan(
 
 def finished(store: "Store", trial_ids: Sequence[str]) -> frozenset[str]:
     """Return which trials are in the store, with the arrays of their evaluations."""
-    from curate.prove.trials import arrays_path
-
     known = set(store.query("select trial_id from trials").column("trial_id").to_pylist())
     return frozenset(i for i in trial_ids if i in known and arrays_path(store, i).is_file())
 
@@ -243,8 +244,6 @@ def _trial(
     sizes: Sizes,
     identity: Mapping[str, Any],
 ) -> Trial:
-    from curate.store.records import canonical_json, digest
-
     own = sizes.selected(budget) * sizes.mean_tokens
     tokens = config.max_tokens or round(config.epochs * own)
     batch = base.data.batch_tokens
@@ -307,9 +306,6 @@ def _method_identity(store: "Store", arm: Arm, scoring: "ScoringOptions") -> dic
 def _need_identity(
     store: "Store", alias: str, need: Need, arm: Arm, scoring: "ScoringOptions"
 ) -> Any:
-    from curate.models.load import resolve_model
-    from curate.registry import build, get_scorer
-    from curate.scoring.requests import make_request, run_scorer
     from curate.select.bind import scorer_settings
 
     if need.scorer is None:
@@ -333,8 +329,6 @@ def _tokens(target: "Target", renderer: "Renderer", rendering: Rendering) -> int
 
 def _known_speed(store: "Store", fingerprint: str) -> tuple[float | None, str]:
     """Return seconds per forward token of the newest trial with this model."""
-    import json
-
     rows = store.query("select manifest from trials order by created_at desc limit 50").to_pylist()
     for row in rows:
         manifest = json.loads(row["manifest"])

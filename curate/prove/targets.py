@@ -9,7 +9,9 @@ from typing import Any, Final, final
 import numpy as np
 from jaxtyping import Bool, Int
 
+from curate.data.read.detection import detect
 from curate.errors import ConfigError, DataError
+from curate.store.records import digest
 from curate.train.data import TrainRow, rows_from_records
 
 SLICE_COLUMNS: Final = ("category",)
@@ -46,8 +48,6 @@ class Target:
     @property
     def fingerprint(self) -> str:
         """Hash of the ids."""
-        from curate.store.records import digest
-
         return digest("\n".join(row.id for row in self.rows), 8)
 
     def slices(
@@ -106,7 +106,6 @@ def read_targets(
 
 def _read(data: str, split: str, limit: int | None) -> Target:
     from curate.data.read.canonical import canonicalise, example_batch
-    from curate.data.read.detection import detect
     from curate.data.read.readers import open_reader
     from curate.data.read.sources import resolve
 

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Int
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, MissingColumnError, MissingPackageError
 from curate.prove.config import RANDOM, ProveConfig
+from curate.select.options import SelectOptions
+from curate.store import locks
+from curate.train.data import rows_of_selection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +76,6 @@ def choose(
     A method that refuses this pool or budget is not an error of the proof. Random's refusal is, and
     so are a missing model or package.
     """
-    from curate.select.options import SelectOptions
     from curate.select.run import select
 
     options = SelectOptions(
@@ -85,8 +87,6 @@ def choose(
         datasets=config.datasets,
     )
     if trial.arm.method is None:
-        from dataclasses import replace
-
         one = select(store, replace(options, budget="1"), scoring, progress)
         options = replace(options, budget=str(one["n_eligible"]))
     try:
@@ -112,7 +112,6 @@ def run_trial(
     """
     from curate.store.parts import write_parquet
     from curate.train.api import train
-    from curate.train.data import rows_of_selection
     from curate.train.record import save_record
 
     folder = store.parts / "runs" / trial.trial_id
@@ -136,8 +135,6 @@ def claimed(store: "Store", trial_id: str) -> AbstractContextManager[bool]:
 
     So the same command, started several times on one store, shares the trials.
     """
-    from curate.store import locks
-
     return locks.claimed(store.parts / "runs" / f"{trial_id}.claim")
 
 

@@ -20,6 +20,10 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError
+from curate.models.batch import default_batch_tokens, plan_batches
+from curate.models.load import load_model, resolve_model
+from curate.models.render import Renderer
+from curate.models.text_model import object_column
 from curate.registry import register
 from curate.scorers.donod import change_of_norm
 
@@ -83,11 +87,7 @@ class DONODLayers(RowScorer):
             raise ConfigError(f"donod-layers.lr must be positive, got {self.lr!r}; try 1e-5")
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.batch import default_batch_tokens, plan_batches
         from curate.models.layers import Layers
-        from curate.models.load import load_model, resolve_model
-        from curate.models.render import Renderer
-        from curate.models.text_model import object_column
 
         assert context.model is not None
         resolved = resolve_model(context.model, revision=context.revision, adapter=context.adapter)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from curate.contracts import Column, Columns, DerivedScorer, Example, LoadContext, Need, Role
+from curate.models.text_model import object_column
 from curate.registry import register
 from curate.scorers.bsdetector.answers import PromptStyle
 from curate.scorers.nli_consistency import Agreement, sampling
@@ -56,8 +57,6 @@ class EmbeddingConsistency(DerivedScorer):
         return {"samples": Need("samples", "target", sampling(self))}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
-        from curate.models.text_model import object_column
-
         model = load_encoder(context, self.name)
 
         def score(examples: Sequence[Example], read: Columns) -> Columns:

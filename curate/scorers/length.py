@@ -8,6 +8,9 @@ import numpy as np
 
 from curate.contracts import Column, Columns, Example, LoadContext, Rendering, Role, RowScorer
 from curate.errors import ExampleFailure
+from curate.models.files import find_folder
+from curate.models.load import load_tokenizer
+from curate.models.render import Renderer
 from curate.registry import register
 
 
@@ -43,10 +46,6 @@ class Length(RowScorer):
     template: str = "plain"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.files import find_folder
-        from curate.models.load import load_tokenizer
-        from curate.models.render import Renderer
-
         assert context.model is not None
         folder, _ = find_folder(context.model, context.revision)
         renderer = Renderer(load_tokenizer(str(folder)), None, context.chat)

@@ -10,6 +10,7 @@ import numpy as np
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError, ExampleFailure
 from curate.models.templates import history_and_response
+from curate.models.text_model import make_each
 from curate.registry import register
 
 # Digits and dashes vanish, other ASCII punctuation separates: the words LexicalRichness counts.
@@ -69,8 +70,6 @@ class MTLD(RowScorer):
             )
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.text_model import make_each
-
         def score(examples: Sequence[Example]) -> Columns:
             made, places, reasons = make_each(examples, self._words)
             values, counts = np.full(len(examples), np.nan), np.zeros(len(examples), int)

@@ -16,7 +16,9 @@ from curate.contracts import (
     Need,
     Role,
 )
+from curate.models.nli import load_nli
 from curate.models.templates import turn_text
+from curate.models.text_model import object_column
 from curate.registry import register
 from curate.scorers.bsdetector.answers import PromptStyle, normalised, read_answers
 from curate.scorers.bsdetector.contradiction import Comparison, judge
@@ -82,9 +84,6 @@ class NliConsistency(DerivedScorer):
         return {"samples": Need("samples", "target", sampling(self))}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example], Columns], Columns]:
-        from curate.models.nli import load_nli
-        from curate.models.text_model import object_column
-
         assert context.model is not None
         model = load_nli(context.model, context.device, context.dtype, context.batch_tokens)
 

@@ -19,6 +19,9 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ExampleFailure
+from curate.models.prompts import Prompter
+from curate.models.render import PROMPT_EXCEEDS_CONTEXT
+from curate.models.text_model import make_each, object_column
 from curate.registry import register
 from curate.scorers.bsdetector.formula import expected_choice
 from curate.scorers.bsdetector.letters import letter_log_probs, letter_tokens
@@ -73,9 +76,6 @@ class Reflection(RowScorer):
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         from curate.models.decoding import load_decoder
-        from curate.models.prompts import Prompter
-        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-        from curate.models.text_model import make_each, object_column
 
         decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template, context.chat)

@@ -18,7 +18,9 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ExampleFailure, ModelError
+from curate.models.reward_model import load_reward_model
 from curate.models.templates import TextTemplate, history_and_response
+from curate.models.text_model import make_each
 from curate.registry import register
 
 Format = Literal["chat", "oasst", "pair"]
@@ -83,9 +85,6 @@ class Reward(RowScorer):
         return self.format
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.reward_model import load_reward_model
-        from curate.models.text_model import make_each
-
         model = load_reward_model(context)
         self._check_format(str(context.model), model.tokenizer)
         add_special = self.format != "chat"  # a chat template writes them itself

@@ -19,9 +19,14 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError, ExampleFailure
+from curate.models.prompts import Prompter
+from curate.models.render import PROMPT_EXCEEDS_CONTEXT
+from curate.models.server import check_address
+from curate.models.text_model import make_each, object_column
 from curate.registry import register
 from curate.scorers.bsdetector.answers import PromptStyle
 from curate.scorers.bsdetector.prompts import sampling_messages
+from curate.scorers.samples_server import served
 
 
 @register
@@ -119,19 +124,12 @@ class Samples(RowScorer):
                 "server is given; add --set samples.server=http://127.0.0.1:8000/v1"
             )
         if self.server:
-            from curate.models.server import check_address
-
             check_address("samples.server", self.server, self.served_model)
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         if self.server:
-            from curate.scorers.samples_server import served
-
             return served(self, context)
         from curate.models.decoding import Decoder, Sampling, load_decoder
-        from curate.models.prompts import Prompter
-        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-        from curate.models.text_model import make_each, object_column
 
         decoder: Decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template, context.chat)

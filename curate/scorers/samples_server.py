@@ -8,6 +8,8 @@ import numpy as np
 
 from curate.contracts import FAILURE, TOKENS_RUN, Columns, Example, LoadContext
 from curate.errors import ExampleFailure
+from curate.models.files import find_folder
+from curate.models.load import load_tokenizer
 from curate.models.prompts import Prompter
 from curate.models.server import Asked, CompletionServer, Replied
 from curate.models.templates import CHAT
@@ -74,9 +76,6 @@ def _prompts(scorer: "Samples", context: LoadContext) -> Callable[[Example], Any
 
     if scorer.template == CHAT:
         return messages
-    from curate.models.files import find_folder
-    from curate.models.load import load_tokenizer
-
     assert context.model is not None
     folder = find_folder(context.model, context.revision)[0]
     prompter = Prompter(load_tokenizer(str(folder)), scorer.template)

@@ -8,6 +8,9 @@ import numpy as np
 
 from curate.contracts import Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ExampleFailure, MissingPackageError, ModelError
+from curate.models.files import find_folder
+from curate.models.load import no_progress_bar
+from curate.models.templates import text_template, turn_text
 from curate.registry import register
 
 
@@ -71,8 +74,6 @@ class SentenceEmbedding(RowScorer):
 
     def text(self, example: Example) -> str:
         """Return the text of an example that is embedded; raise `ExampleFailure` if there is none."""
-        from curate.models.templates import text_template, turn_text
-
         if self.part == "response":
             text = turn_text(example.messages[-1])
         elif self.part == "prompt":
@@ -94,9 +95,6 @@ def load_encoder(context: LoadContext, scorer: str) -> Any:
             f"scorer {scorer!r} needs the package sentence-transformers; "
             "type: pip install 'curate-sft[encoder]'"
         ) from error
-    from curate.models.files import find_folder
-    from curate.models.load import no_progress_bar
-
     assert context.model is not None
     folder, _ = find_folder(context.model, context.revision)
     try:

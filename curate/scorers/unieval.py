@@ -18,6 +18,8 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError, ExampleFailure
 from curate.models.templates import history_and_response
+from curate.models.text_model import make_each
+from curate.models.yes_no import load_yes_no
 from curate.registry import register
 
 # The inputs the checkpoint was trained on; {y} is the response, {x} all that came before it.
@@ -86,9 +88,6 @@ class UniEval(RowScorer):
         return tuple(pattern.format(x=history, y=response) for pattern in QUESTIONS.values())
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.text_model import make_each
-        from curate.models.yes_no import load_yes_no
-
         model = load_yes_no(context, self.max_length)
 
         def score(examples: Sequence[Example]) -> Columns:

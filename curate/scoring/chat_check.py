@@ -12,6 +12,8 @@ from curate.contracts import Example
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, ExampleFailure
 from curate.models.chat_options import reasoning_question
+from curate.models.load import load_tokenizer
+from curate.models.render import Renderer
 from curate.models.said import REASONING_NOT_RENDERED
 from curate.models.templates import CHAT
 
@@ -57,9 +59,6 @@ def rows_note(rows: float) -> str:
 
 
 def _template(one: "Pass") -> "ChatTemplate":
-    from curate.models.load import load_tokenizer
-    from curate.models.render import Renderer
-
     assert one.model is not None
     tokenizer = load_tokenizer(one.model.path)
     return Renderer(tokenizer, one.model.max_length, one.model.chat).chat

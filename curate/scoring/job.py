@@ -16,6 +16,7 @@ from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
 from curate.scoring.plan import plan_passes
+from curate.scoring.recorded.record import record
 from curate.scoring.requests import (
     ScoreRequest,
     in_waves,
@@ -44,8 +45,6 @@ def with_recorded(
 
     Raises `MissingColumnError` for a scorer without a model for its role.
     """
-    from curate.scoring.recorded.record import record
-
     sets = list(report.sets)
     for alias, scorer in runs.items():
         made = record(store, scorer, alias, role, options, progress)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.display import card
 from curate.errors import StoreError, TooManyFailuresError
+from curate.registry import get_scorer
 
 if TYPE_CHECKING:
     from curate.store import ScoreSetStatus, Store
@@ -131,8 +132,6 @@ def _n_truncated(store: "Store", status: "ScoreSetStatus") -> int:
 
 
 def _outputs(scorer: str) -> Mapping[str, Any]:
-    from curate.registry import get_scorer
-
     return get_scorer(scorer).outputs
 
 

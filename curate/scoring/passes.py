@@ -26,6 +26,8 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.models.batch import plan_batches
+from curate.models.load import load_model
+from curate.models.render import Renderer
 from curate.scoring.inputs import Inputs, inputs_of
 from curate.scoring.outcome import INPUT_FAILED
 from curate.scoring.plan import Pass, PassMember
@@ -55,9 +57,7 @@ class ForwardPass:
 
     def __init__(self, spec: Pass, device: str, model: "LoadedModel | None" = None) -> None:
         from curate.models.forward import Forward
-        from curate.models.load import load_model
         from curate.models.packing import FLASH_DTYPES, packing_flaw
-        from curate.models.render import Renderer
 
         if model is None:
             assert spec.model is not None

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from curate.contracts import PoolScorer
+from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError
+from curate.store.records import PART_INPUT, digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,10 +51,8 @@ def scope_of(store: "Store", selection: str) -> Scope:
     """
     import pyarrow as pa
 
-    from curate.data.revisions import refuse_revised
     from curate.store.connection import literal
     from curate.store.parts import write_parquet
-    from curate.store.records import digest
 
     selection_id = store.selection(selection)["selection_id"]
     refuse_revised(store, [selection_id], "scoring it")
@@ -110,8 +110,6 @@ def restricted(request: "ScoreRequest", scope: Scope, complete: Collection[str])
 
     Raises `ConfigError` for a scorer that sees the whole pool at once.
     """
-    from curate.store.records import PART_INPUT
-
     if request.key.set_id in complete:
         return request
     if isinstance(request.scorer, PoolScorer):

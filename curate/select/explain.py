@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from curate.contracts import Example, ForwardScorer
 from curate.errors import ConfigError
+from curate.models.load import load_tokenizer
+from curate.models.render import Renderer
+from curate.models.show import show
+from curate.scoring.options import ScoringOptions
+from curate.scoring.requests import make_request, missing_model
 
 if TYPE_CHECKING:
     from curate.models.show import Shown
-    from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
 
@@ -42,7 +46,6 @@ def explain(
     ``segments`` the same for each of its segments. Raises `DataError` for an unknown or ambiguous
     id, `ConfigError` for a scorer that renders nothing.
     """
-    from curate.scoring.options import ScoringOptions
     from curate.select.why_not import absences
 
     document = facts(store, example)
@@ -90,10 +93,6 @@ def _rendered(
     settings: Mapping[str, str],
     options: "ScoringOptions",
 ) -> dict[str, Any]:
-    from curate.models.load import load_tokenizer
-    from curate.models.render import Renderer
-    from curate.models.show import show
-    from curate.scoring.requests import make_request, missing_model
     from curate.select.bind import method_settings
 
     request = make_request(store, scorer, scorer, method_settings(scorer, settings), None, options)

@@ -30,6 +30,7 @@ from curate.errors import ExampleFailure
 from curate.registry import build, get_scorer
 from curate.testing.common import ContractError, check_config, name_of, require
 from curate.testing.synthetic import synthetic_stats, synthetic_view
+from curate.train.recipes import config_of
 
 Contexts: TypeAlias = Callable[[Scorer], LoadContext]
 
@@ -375,8 +376,6 @@ def _check_pool(scorer: PoolScorer, columns: Mapping[str, Column], label: str) -
 
 
 def _check_run(scorer: RunScorer, label: str) -> None:
-    from curate.train.recipes import config_of
-
     require(scorer.role is not None, f"{label} trains a model but names no role for it")
     dtypes = {name: column.dtype for name, column in scorer.outputs.items()}
     require(

@@ -10,10 +10,14 @@ import numpy as np
 from curate.contracts import Rendering
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, DataError
+from curate.models.load import load_tokenizer, resolve_model
+from curate.models.render import Renderer
+from curate.store.records import canonical_json, digest
 from curate.train.checkpoints import RECORD, RunFolder
-from curate.train.config import TrainConfig
+from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.recorder import NoRecorder, Recorder, RunContext
+from curate.train.stream import open_stream
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
@@ -67,12 +71,9 @@ def train(
     InterruptedRunError
         SIGINT or SIGTERM, after saving a checkpoint.
     """
-    from curate.models.load import load_tokenizer, resolve_model
-    from curate.models.render import Renderer
     from curate.train.loop import Loop
     from curate.train.model import load_trained_model
     from curate.train.processes import Processes, reproducible
-    from curate.train.stream import open_stream
 
     progress = progress or SilentProgress()
     recorder = recorder or NoRecorder()
@@ -147,8 +148,6 @@ def run_identity(
 
 def run_id(identity: Mapping[str, Any]) -> str:
     """Return 16 hex digits that name a run by its identity."""
-    from curate.store.records import canonical_json, digest
-
     return digest(canonical_json(identity), 8)
 
 
@@ -179,8 +178,6 @@ def load_record(output: str | Path) -> "TrainRecord":
 
 
 def _open_tracker(config: TrainConfig, processes: "Processes") -> None:
-    from curate.train.config import flatten
-
     if config.watch.report_to != "none":
         plain = {name: str(value) for name, value in flatten(config.as_dict()).items()}
         processes.accelerator.init_trackers("curate", config=plain)
@@ -267,7 +264,6 @@ def _with_new_sets(
     processes: "Processes",
 ) -> "TrainRecord":
     """Evaluate the saved weights of a finished run on the sets it has not seen yet."""
-    from curate.models.load import resolve_model
     from curate.train.generation import evaluate_fully, evaluation_key
     from curate.train.model import load_trained_model
     from curate.train.processes import reproducible

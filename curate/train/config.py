@@ -8,7 +8,10 @@ from typing import Any, Final, Literal, final
 from curate.contracts import BatchPolicy, Mixture, Objective
 from curate.contracts.describe import Kind
 from curate.errors import ConfigError
+from curate.models.batch import default_batch_tokens
 from curate.models.chat_options import ChatOptions, arguments_of
+from curate.models.load import resolve_device, resolve_dtype
+from curate.models.templates import CHAT, text_template
 from curate.train.mixtures.uniform import Uniform
 from curate.train.objectives.next_token import NextToken
 from curate.train.policies.keep_all import KeepAll
@@ -312,10 +315,6 @@ class TrainConfig:
 
         Raises `ConfigError` for a device or template that does not exist.
         """
-        from curate.models.batch import default_batch_tokens
-        from curate.models.load import resolve_device, resolve_dtype
-        from curate.models.templates import CHAT, text_template
-
         device = resolve_device(self.compute.device)
         template = self.data.template
         if template == "auto":

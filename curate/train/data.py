@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from curate.contracts import Example
+from curate.data.read.detection import detect
+from curate.data.revisions import revised_example, revisions_of
 from curate.errors import ConfigError, DataError
 from curate.models.chat_options import reasoning_question
 from curate.models.files import text_hash
@@ -161,8 +163,6 @@ def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
 
     A row whose response was revised has the new response, and the id of the new example. Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
     """
-    from curate.data.revisions import revised_example, revisions_of
-
     table = store.selection_rows(selection_id)
     ids = table.column("id").to_pylist()
     if not ids:
@@ -199,7 +199,6 @@ def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
     Raises `DataError` that names the file and the row for anything that cannot be used.
     """
     from curate.data.read.canonical import canonicalise, example_batch
-    from curate.data.read.detection import detect
     from curate.data.read.readers import open_reader
     from curate.data.read.sources import resolve
 

@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Bool
 
 from curate.contracts import Rendering
+from curate.models.load import resolve_model
+from curate.models.render import Renderer
 from curate.models.templates import turn_text
 from curate.train.answers import extractor, is_match
+from curate.train.data import prepare
 from curate.train.evaluate import Evaluation, evaluate, evaluating
 
 if TYPE_CHECKING:
@@ -93,9 +96,6 @@ def answered(
     weights
         Its output folder.
     """
-    from curate.models.load import resolve_model
-    from curate.models.render import Renderer
-    from curate.train.data import prepare
     from curate.train.model import load_trained_model
 
     data = config.data

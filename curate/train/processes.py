@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -114,8 +115,6 @@ def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]
 
 
 def _check_tracker(name: str) -> None:
-    from importlib.util import find_spec
-
     packages = _TRACKER_PACKAGES[name]
     if not any(find_spec(package) for package in packages):
         raise MissingPackageError(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from curate.api.commands.option import option, passed_on
+from curate.data.write.export import ExportSpec, export
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -39,8 +40,6 @@ class ExportCommand(Writing):
 
     def run(self, pool: "Pool") -> dict[str, Any]:
         """Write the selection and its manifest; return what was written and where."""
-        from curate.data.write.export import ExportSpec, export
-
         return export(
             pool.store, self.selection, self.output, push_to_hub=self.push_to_hub, yes=self.yes,
             **passed_on(self, ExportSpec),

@@ -5,14 +5,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from curate.api.commands.option import Command, option, options_of, passed_on
 from curate.contracts.settings import MismatchError
 from curate.errors import DataError
-
-if TYPE_CHECKING:
-    from curate.scoring.options import ScoringOptions
+from curate.scoring.options import ScoringOptions
 
 OnError: TypeAlias = Literal["fail", "skip"]
 
@@ -165,7 +163,5 @@ def scoring_options(
     command: Scoring, model: str | None, without: tuple[str, ...] = ()
 ) -> "ScoringOptions":
     """Return what a command says of scoring, with a model for each role."""
-    from curate.scoring.options import ScoringOptions
-
     models = {**({"target": model} if model is not None else {}), **command.model_for}
     return ScoringOptions(models=models, **passed_on(command, ScoringOptions, without))  # type: ignore[arg-type]

@@ -19,6 +19,9 @@ from curate.api.commands.ingest import read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.proof import Proof
 from curate.contracts.settings import MismatchError
+from curate.prove.config import ProveConfig, parse_arms
+from curate.prove.run import TargetOptions, prove
+from curate.train.recipes import is_training
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 
 def read_arms(value: Any) -> dict[str, Mapping[str, Any]]:
     """Read arms by name: from mappings, or from texts such as ``dft:method=random,objective=dft``."""
-    from curate.prove.config import parse_arms
-
     if isinstance(value, Mapping):
         if not all(isinstance(arm, Mapping) for arm in value.values()):
             raise MismatchError("is not a mapping of names to arms, each with its own settings")
@@ -65,8 +66,6 @@ class ProveCommand(Scoring, Training, Reading):
 
         ``typed`` is the command line, which the document and its page then say.
         """
-        from curate.prove.config import ProveConfig
-        from curate.prove.run import TargetOptions, prove
         from curate.views.report.proof_file import check_proof_path, write_proof
 
         if self.output is not None:
@@ -96,7 +95,5 @@ class ProveCommand(Scoring, Training, Reading):
 
     def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the settings of training, and those of methods and scorers."""
-        from curate.train.recipes import is_training
-
         training = {key: value for key, value in self.settings.items() if is_training(key)}
         return training, {k: v for k, v in self.settings.items() if k not in training}

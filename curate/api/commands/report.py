@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from curate.api.commands.option import option, passed_on
+from curate.views.report.build import ReportOptions, check_path, write_report
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -35,8 +36,6 @@ class ReportCommand:
 
     def write(self, pool: "Pool | None", progress: "Progress") -> dict[str, Any]:
         """Write the page of a pool, or of a proof alone without one."""
-        from curate.views.report.build import ReportOptions, check_path, write_report
-
         check_path(self.output, self.as_markdown)
         options = ReportOptions(**passed_on(self, ReportOptions))
         store = None if pool is None else pool.store

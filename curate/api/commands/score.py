@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
 from curate.api.commands.groups import NO_SETTINGS, ScoringPass, scoring_options
 from curate.api.commands.option import option
 from curate.api.options import refuse_unused
 from curate.errors import ConfigError
+from curate.scoring.recorded.record import check_from_checkpoints
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -32,9 +34,7 @@ class ScoreCommand(ScoringPass):
 
     def run(self, pool: "Pool") -> "ScoreReport | PlanReport":
         """Score every example that has no score yet; with ``limit`` or ``dry_run`` plan alone."""
-        import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
         from curate.scoring import estimate, job, requests, scope
-        from curate.scoring.recorded.record import check_from_checkpoints
         from curate.select.bind import scorer_settings
 
         self.check()

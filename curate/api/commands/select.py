@@ -18,6 +18,7 @@ from curate.api.commands.ingest import read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.selection import StoredSelection
 from curate.errors import ConfigError
+from curate.select.options import SelectOptions
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -56,7 +57,6 @@ class SelectCommand(Writing, ScoringPass, Reading):
 
     def run(self, pool: "Pool") -> StoredSelection:
         """Choose a subset, reading ``data`` and scoring what is missing first."""
-        from curate.select.options import SelectOptions
         from curate.select.run import build_method, select
 
         self.check()

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,10 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
 
+from curate.api.jobs.words import command_words
+from curate.api.proof import Proof
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, DataError, WorkerError
 from curate.store.parts import read_json, write_json
 from curate.store.records import utc_now
+from curate.views.charts.text import html as safe
 from curate.views.notebook.fragment import fragment, heading, tiles
 
 State: TypeAlias = Literal["running", "done", "failed", "interrupted", "died"]
@@ -108,8 +112,6 @@ class Job:
 
         Raises `DataError` if it has not ended, or if the command printed nothing.
         """
-        from curate.api.proof import Proof
-
         state = self.status()
         text = self.path.with_suffix(".out").read_text(encoding="utf-8")
         if state == "running" or not text.strip():
@@ -137,8 +139,6 @@ class Job:
         return f"Job({self.id!r}, {self.status()}, {_words(self.record['command'])!r})"
 
     def _repr_html_(self) -> str:
-        from curate.views.charts.text import html as safe
-
         record = self.record
         facts = [("status", self.status()), ("started", record["created_at"][:16] + " UTC")]
         if "ended_at" in record:
@@ -168,8 +168,6 @@ def start(
     ``options`` are those of the command line with ``_`` for ``-``, see `curate.api.jobs.words`.
     It runs in the current folder, so relative paths keep their meaning.
     """
-    from curate.api.jobs.words import command_words
-
     words = ["curate", *command_words(command, {**options, "store": store, "as_json": True})]
     moment = utc_now()[:19].replace("-", "").replace(":", "").replace("T", "-")
     folder = parts / FOLDER
@@ -220,6 +218,4 @@ def _is_locked(path: Path) -> bool:
 
 
 def _words(command: list[str]) -> str:
-    import shlex
-
     return shlex.join(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from curate.contracts.describe import describe_fields
 from curate.contracts.settings import spell_value
 from curate.errors import ConfigError
-from curate.registry import get_method
+from curate.registry import get_method, get_scorer
 
 if TYPE_CHECKING:
     from curate.data.write.export import ExportSpec
@@ -63,8 +63,6 @@ def _changed(method: str, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _models(specs: Mapping[str, Any]) -> dict[str, str]:
-    from curate.registry import get_scorer
-
     models: dict[str, str] = {}
     for spec in specs.values():
         name = spec["run"].get("model")

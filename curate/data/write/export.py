@@ -7,8 +7,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
+from curate.data.write.card import CardFacts, card
+from curate.data.write.commands import commands_of
+from curate.data.write.hub import check_repo, upload, upload_plan
 from curate.data.write.manifest import write_manifest
 from curate.data.write.revisions_file import REVISIONS, revisions_path, write_revisions
+from curate.data.write.row_formats import tally_lines
+from curate.data.write.splits import validation_ids
+from curate.data.write.trainers.base import Exported
 from curate.errors import ConfigError, DataError
 
 To: TypeAlias = Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"]
@@ -72,8 +78,6 @@ def export(
     Raises `DataError` when the rows do not fit the format asked for, `ConfigError` when the flags
     are incompatible.
     """
-    from curate.data.write.hub import check_repo, upload, upload_plan
-
     if push_to_hub is not None:
         check_repo(push_to_hub)
     written = write_output(store, selection_id, output, ExportSpec(**how), push_to_hub)
@@ -133,7 +137,6 @@ def _options(
 ) -> "tuple[ExportOptions, ExportSpec]":
     """Return how to write the rows, and how the manifest records it."""
     from curate.data.write.rows import ExportOptions
-    from curate.data.write.splits import validation_ids
     from curate.data.write.trainers.known import format_for, get_trainer
 
     layout = None
@@ -184,9 +187,6 @@ class _Folder:
 
     def complete(self, folder: Path, written: "ExportReport") -> None:
         """Write registration, card and manifest into a folder that is not yet visible."""
-        from curate.data.write.card import card
-        from curate.data.write.trainers.base import Exported
-
         exported = Exported(
             name=re.sub(r"[^A-Za-z0-9_-]+", "_", self.output.resolve().name),
             folder=str(self.output), to=self.how.to, splits=written.splits,
@@ -226,8 +226,6 @@ class _Folder:
 
     def warnings(self, written: "ExportReport") -> list[str]:
         """Return what the user should know: remarks on rows, and weights that are not read."""
-        from curate.data.write.row_formats import tally_lines
-
         lines = tally_lines(written.remarks)
         if self.trainer is not None and "curate_weight" in written.columns:
             lines.append(self._weights())
@@ -241,10 +239,6 @@ class _Folder:
         )
 
     def _facts(self, written: "ExportReport", exported: Any) -> Any:
-        from curate.data.write.card import CardFacts
-        from curate.data.write.commands import commands_of
-        from curate.data.write.row_formats import tally_lines
-
         split = self.how.trainer is not None or self.how.validation is not None
         weights = ""
         if self.trainer is not None:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -117,8 +118,6 @@ def limit_threads() -> None:
 
 def work(connection: Connection, passes: tuple[PassSpec, ...], device: str) -> None:
     """Run tasks from a connection until it closes: the main function of a worker process."""
-    import traceback
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
     runner = TaskRunner(passes, device)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -10,7 +10,12 @@ import numpy as np
 
 from curate.contracts import Role, RunRecipe, RunScorer
 from curate.contracts.progress import Progress
-from curate.errors import ConfigError
+from curate.errors import ConfigError, DataError
+from curate.models.load import resolve_model
+from curate.scoring.requests import with_template
+from curate.store.records import canonical_json, digest
+from curate.train.data import rows_of_pool
+from curate.train.recipes import config_of
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
@@ -54,9 +59,6 @@ def record(
     ModelError
         The model cannot be used; nothing is substituted.
     """
-    from curate.models.load import resolve_model
-    from curate.scoring.requests import with_template
-
     wanted = role or scorer.role or "proxy"
     if wanted not in options.models:
         return None
@@ -135,8 +137,6 @@ def _from_checkpoints(
 def _config(
     recipe: RunRecipe, resolved: "ResolvedModel", template: str, options: "ScoringOptions"
 ) -> "TrainConfig":
-    from curate.train.recipes import config_of
-
     config = config_of(recipe, resolved.name, template, device=options.device, dtype=options.dtype)
     return config.resolved(has_chat_template=resolved.chat_template_hash is not None)
 
@@ -148,8 +148,6 @@ def _run_id(
     resolved: "ResolvedModel",
     config: "TrainConfig",
 ) -> str:
-    from curate.store.records import canonical_json, digest
-
     identity: Mapping[str, Any] = {
         "recipe": asdict(recipe),
         "settings": config.identity(),
@@ -163,8 +161,6 @@ def _run_id(
 
 def _stored(store: "Store", run: str) -> "ScoreSetStatus | None":
     """Return the complete score set a finished run left, or None."""
-    from curate.errors import DataError
-
     try:
         outcome = store.trial(run)["record"]["outcome"]
     except DataError:
@@ -181,12 +177,9 @@ def _train(
     run: str,
     progress: Progress,
 ) -> None:
-    from dataclasses import replace
-
     from curate.scoring.recorded.train_log import TrainLogRecorder
     from curate.scoring.recorded.trajectories import TrajectoryRecorder
     from curate.train.api import train
-    from curate.train.data import rows_of_pool
     from curate.train.record import save_record
 
     recorder = (

@@ -28,8 +28,14 @@ from curate.contracts import (
 from curate.contracts.progress import Progress
 from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError, ProcedureError
+from curate.models.load import load_model, load_tokenizer, resolve_model
+from curate.models.render import Renderer
 from curate.select.procedures.driver import step_to_json
+from curate.select.procedures.rewards import reward_gaps
 from curate.select.record import config_of
+from curate.store.records import canonical_json, digest, utc_now
+from curate.train.data import prepare, rows_of_selection
+from curate.train.recipes import build_config
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -135,9 +141,7 @@ class StepExecutor:
 
     def _train(self, step: Train) -> Result:
         from curate.store.parts import write_json
-        from curate.store.records import canonical_json, digest
         from curate.train.api import train
-        from curate.train.data import rows_of_selection
 
         rows = rows_of_selection(self.store, step.selection)
         config = self._fitting(step, rows)
@@ -179,8 +183,6 @@ class StepExecutor:
         return Result(step.selection, {"groups": found})
 
     def _gaps(self, step: Evaluate) -> dict[str, float]:
-        from curate.select.procedures.rewards import reward_gaps
-
         answers = [row.example for row in self._answers(step)]
         return reward_gaps(self.store, step.rewards, answers, self.scoring)
 
@@ -226,9 +228,6 @@ class StepExecutor:
         self, model: str, step: Evaluate, rows: "Sequence[TrainRow] | None" = None
     ) -> dict[str, float]:
         """Return the mean NLL per response token of each example, by id."""
-        from curate.models.load import load_model, resolve_model
-        from curate.models.render import Renderer
-        from curate.train.data import prepare
         from curate.train.evaluate import summed_nll
 
         trained = Train(step.selection, role=step.role) if model == OWN else self._trained(model)
@@ -253,9 +252,6 @@ class StepExecutor:
         return answered(config, self._weights(step.model), self._rows(step.selection), step.answers)
 
     def _config(self, step: Train) -> "TrainConfig":
-        from curate.models.load import resolve_model
-        from curate.train.recipes import build_config
-
         if step.role not in self.scoring.models:
             flag = "--model MODEL" if step.role == "target" else f"--model-for {step.role}=MODEL"
             raise ConfigError(f"method {self.procedure.name!r} trains a model; pass {flag}")
@@ -267,10 +263,6 @@ class StepExecutor:
 
     def _fitting(self, step: Train, rows: "Sequence[TrainRow]") -> "TrainConfig":
         """Return a step's settings with a batch small enough for a few updates."""
-        from curate.models.load import load_tokenizer, resolve_model
-        from curate.models.render import Renderer
-        from curate.train.data import prepare
-
         config = self._config(step)
         if "data.batch_tokens" in step.settings:
             return config
@@ -281,16 +273,12 @@ class StepExecutor:
         return replace(config, data=replace(config.data, batch_tokens=batch))
 
     def _fingerprint(self, step: Train) -> str:
-        from curate.models.load import resolve_model
-
         return resolve_model(
             self.scoring.models[step.role], revision=self.scoring.revision
         ).fingerprint
 
     def _rows(self, selection: str) -> "list[TrainRow]":
         """Return what to evaluate on: a selection's rows, all alike."""
-        from curate.train.data import rows_of_selection
-
         return [replace(row, weight=1.0) for row in rows_of_selection(self.store, selection)]
 
     def _trained(self, model: str) -> Train:
@@ -326,8 +314,6 @@ def united(
     An example in several keeps its first place. The selections' score sets and warnings are kept.
     """
     import polars as pl
-
-    from curate.store.records import canonical_json, digest, utc_now
 
     refuse_revised(store, selections, "combining it with others")
     parts = [store.selection(one) for one in selections]

@@ -7,6 +7,8 @@ import numpy as np
 
 from curate.contracts import FAILURE, Example, LoadContext, RowScorer
 from curate.errors import MissingColumnError
+from curate.models.load import resolve_device
+from curate.scoring.requests import make_request, missing_model
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -52,9 +54,6 @@ def rewards_of(
 
     Raises `MissingColumnError` without a model for the role ``reward``.
     """
-    from curate.models.load import resolve_device
-    from curate.scoring.requests import make_request, missing_model
-
     request = make_request(store, SCORER, SCORER, config, None, options)
     if request is None:
         raise MissingColumnError(missing_model(SCORER, options, config))

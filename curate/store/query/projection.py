@@ -1,5 +1,6 @@
 """The vectors of a score set projected to two dimensions, computed once and cached."""
 
+import hashlib
 import threading
 from pathlib import Path
 from typing import Any, Final
@@ -41,8 +42,6 @@ def _save(path: Path, points: Points) -> None:
 
 
 def _state(ids: Ids) -> str:
-    import hashlib
-
     return hashlib.blake2b(np.ascontiguousarray(ids).data, digest_size=8).hexdigest()
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal, cast, final, get_args
 import numpy as np
 
 from curate.errors import ConfigError, DataError
+from curate.store.expressions import parse
+from curate.store.grammar import Call, Literal_, Name, to_text
 from curate.views.explore.session import STORED, Session, row_mask
 
 if TYPE_CHECKING:
@@ -85,9 +87,6 @@ class Query:
 
     def expression(self) -> str:
         """Return the filter and the ranges as one condition for ``--where``; "" for none."""
-        from curate.store.expressions import parse
-        from curate.store.grammar import Call, Literal_, Name, to_text
-
         found = [str(parse(self.where))] if self.where else []
         found += [
             to_text(Call("between", (Name(r.column), Literal_(r.low), Literal_(r.high))))

@@ -1,6 +1,7 @@
 """Serves the page: a local port, a token, and a browser if there is one."""
 
 import errno
+import getpass
 import os
 import secrets
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from curate.errors import ConfigError, CurateError, MissingPackageError
+from curate.select.marks import check_marker
+from curate.views.explore.session import Session
 
 ADDRESS: Final = "127.0.0.1"
 WAIT_S: Final = 3.0  # for a job that holds the store; then the last snapshot answers
@@ -65,7 +68,6 @@ def prepare(store: Path, port: int, marker: str | None) -> Served:
     StoreError
         There is no store, or it is held by another process.
     """
-    from curate.select.marks import check_marker
     from curate.store import Store
 
     try:
@@ -77,7 +79,6 @@ def prepare(store: Path, port: int, marker: str | None) -> Served:
         ) from error
     del starlette, uvicorn
     from curate.views.explore.server import application
-    from curate.views.explore.session import Session
 
     name = check_marker(marker if marker is not None else _login())
     opened = Store(store, create=False, wait_s=WAIT_S)
@@ -132,8 +133,6 @@ def open_browser(url: str) -> bool:
 
 
 def _login() -> str:
-    import getpass
-
     try:
         return getpass.getuser()
     except (OSError, KeyError) as error:

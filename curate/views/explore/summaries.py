@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from curate.errors import ConfigError
+from curate.registry import get_scorer
 from curate.select.marks import METHOD, marks_id
 from curate.views.charts.text import one_line, pieces
 from curate.views.explore.embedding_map import CLUSTER, commonest, embeddings
@@ -155,9 +157,6 @@ def _sources(snapshot: "Snapshot", masks: "dict[str, Mask]") -> list[dict[str, A
 
 def meanings(session: Session) -> dict[str, str]:
     """Return what each score column means, by name, if its scorer is installed here."""
-    from curate.errors import ConfigError
-    from curate.registry import get_scorer
-
     snapshot = session.snapshot()
     scorers = session.store.query("select set_id, scorer from score_sets").to_pylist()
     by_set = {one["set_id"]: one["scorer"] for one in scorers}

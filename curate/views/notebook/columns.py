@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 import numpy as np
 
 from curate.errors import ConfigError, DataError, MissingColumnError
+from curate.registry import get_scorer
 from curate.views.charts.numbers import Values
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def axis_label(store: "Store", name: str, room: int = WIDE) -> str:
 
 def meaning_of(store: "Store", name: str) -> str:
     """Return what a column means, with unit and direction; "" for an expression."""
-    from curate.registry import get_scorer
-
     alias, _, column = name.rpartition(".")
     status = complete_sets(store).get(alias)
     if status is None or column not in status.columns:

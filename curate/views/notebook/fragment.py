@@ -7,7 +7,7 @@ from curate.views.charts.canvas import STYLE as CHART_STYLE
 from curate.views.charts.canvas import Canvas
 from curate.views.charts.numbers import Bins
 from curate.views.charts.text import html as safe
-from curate.views.charts.text import one_line
+from curate.views.charts.text import one_line, plain
 
 CELL_CHARS: Final = 110
 # Colours come from the notebook's own theme, light or dark: only lines and shades are drawn on it.
@@ -97,8 +97,6 @@ def spark(bins: Bins, name: str) -> str:
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = 34) -> str:
     """Return rows as plain text in columns, hidden characters named and long texts cut."""
-    from curate.views.charts.text import plain
-
     shown = [[plain(one_line(cell, width)) for cell in row] for row in (columns, *rows)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in shown)

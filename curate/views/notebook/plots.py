@@ -13,7 +13,10 @@ from curate.views.charts.points import MAX_POINTS, Kinds, Points, Ramp, kinds, s
 from curate.views.charts.text import one_line
 from curate.views.notebook import columns as read
 from curate.views.notebook.charts import Picture, Pictures
+from curate.views.notebook.near import plane
 from curate.views.notebook.proof_plots import ProofPlots
+from curate.views.report.chosen import jaccard_matrix
+from curate.views.report.selection_sections import tenths_chart
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -100,8 +103,6 @@ class PoolPlots:
         column
             Which vectors: ``embedding.vector``, or an alias; the newest by default.
         """
-        from curate.views.notebook.near import plane
-
         points, ids, shares, name = plane(self.pool.store, column)
         if isinstance(colour, str):
             found = read.read_columns(self.pool.store, colour)
@@ -128,8 +129,6 @@ class PoolPlots:
 
     def overlap(self, *selections: "StoredSelection | str") -> Picture:
         """Draw how much selections share; default: the newest twelve."""
-        from curate.views.report.chosen import jaccard_matrix
-
         chosen = self._selections(selections)
         if not chosen:
             known = self.pool.status()["selections"][-NEWEST:]
@@ -176,8 +175,6 @@ class PoolPlots:
 
     def length_shares(self, selection: "StoredSelection | str") -> Picture:
         """Draw the share of each tenth of the pool, by length, that a selection includes."""
-        from curate.views.report.selection_sections import tenths_chart
-
         found, column, unit = read.lengths(self.pool.store)
         [chosen] = self._selections([selection])
         known = found.numbers(column)

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
+import numpy as np
+
 from curate.views.charts.numbers import bin_counts, bin_edges, short
 from curate.views.notebook.fragment import (
     Cell,
@@ -115,8 +117,6 @@ class Rows:
 
     def _distributions(self) -> list[str]:
         """Return a small histogram for each column of numbers, nothing for the others."""
-        import numpy as np
-
         found = []
         for name in self._names:
             values = np.empty(0)

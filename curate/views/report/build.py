@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.progress import Progress, SilentProgress
+from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError
-from curate.views.report import html, markdown
-from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Warned
+from curate.prove.contamination import find_overlap
+from curate.prove.targets import read_targets
+from curate.store.records import utc_now
+from curate.views.report import html, markdown, pool_sections, selection_sections, warned
+from curate.views.report.chosen import read_chosen
+from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Table, Warned
+from curate.views.report.pool import read_pool, read_scores
+from curate.views.report.proof import proof_sections, read_proof
+from curate.views.report.repeats import find_repeats
+from curate.views.report.selection_sections import overlap_section
+from curate.views.report.shown import read_texts
 
 if TYPE_CHECKING:
     from curate.prove.contamination import Overlap
@@ -115,10 +125,6 @@ def build_page(
     store: "Store | None", options: ReportOptions, progress: Progress, made: str
 ) -> tuple[Page, list[Warned], "list[Chosen]"]:
     """Return the page, its warnings, and the selections on it."""
-    from curate.data.write.manifest import library_versions
-    from curate.store.records import utc_now
-    from curate.views.report.proof import proof_sections, read_proof
-
     sections: list[Section] = []
     warned: list[Warned] = []
     chosen: list[Chosen] = []
@@ -145,14 +151,6 @@ def build_page(
 def _store_sections(
     store: "Store", options: ReportOptions, progress: Progress
 ) -> "tuple[list[Section], list[Warned], list[Chosen]]":
-    from curate.prove.contamination import find_overlap
-    from curate.prove.targets import read_targets
-    from curate.views.report import pool_sections, selection_sections
-    from curate.views.report.chosen import read_chosen
-    from curate.views.report.pool import read_pool, read_scores
-    from curate.views.report.repeats import find_repeats
-    from curate.views.report.shown import read_texts
-
     for one in options.selections:
         store.selection(one)  # a wrong name fails before anything long is read
     targets = read_targets(options.benchmarks) if options.benchmarks else []
@@ -203,8 +201,6 @@ def _warnings(
     pool: "Pool", scored: "Sequence[Scored]", chosen: "Sequence[Chosen]", repeats: Any,
     overlaps: "Sequence[Overlap]",
 ) -> list[Warned]:  # fmt: skip
-    from curate.views.report import warned
-
     found = [
         *warned.about_pool(pool, repeats),
         *warned.about_scores(pool, scored),
@@ -222,8 +218,6 @@ def _notices(warned: Sequence[Warned]) -> Block:
 
 
 def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
-    from curate.views.report.page import Table
-
     rows = [
         (
             one.target, f"{one.n_examples:,}", f"{len(one.same_example):,}",
@@ -242,8 +236,6 @@ def _overlap(
     store: "Store", pool: "Pool", chosen: "Sequence[Chosen]", options: ReportOptions
 ) -> list[Section]:
     """Return the overlap of the selections shown; and of the newest ones, if none is asked for."""
-    from curate.views.report.selection_sections import overlap_section
-
     picks = {one.id: (one.name, one.ids) for one in chosen}
     for one in [] if options.selections else pool.status["selections"][-IN_OVERLAP:]:
         name = " ".join(str(part) for part in (one["method"], one["budget"]) if part)

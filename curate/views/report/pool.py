@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
+from curate.errors import ConfigError
+from curate.registry import get_scorer
 from curate.views.charts.numbers import Values
 
 if TYPE_CHECKING:
@@ -172,9 +174,6 @@ def lengths(pool: Pool, scored: Sequence[Scored]) -> tuple[Values, str]:
 
 
 def _meanings(scorer: str) -> dict[str, str]:
-    from curate.errors import ConfigError
-    from curate.registry import get_scorer
-
     try:
         return {name: column.meaning for name, column in get_scorer(scorer).outputs.items()}
     except ConfigError:

@@ -1,5 +1,6 @@
 """Sections about a store: what is in the pool, the distributions of its scores, what they cost."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -314,6 +315,4 @@ def _column_row(pool: Pool, column: ScoreColumn) -> list[str]:
 
 
 def _pretty(value: Any) -> str:
-    import json
-
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)

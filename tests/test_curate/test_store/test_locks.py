@@ -34,7 +34,11 @@ for _ in range(n):
 """
 
 
-@pytest.mark.parametrize("left", ["", "somewhere_else-1", f"{owner()}", "\x00"])
+@pytest.mark.parametrize(
+    "left",
+    ["", "somewhere_else-1", owner(), "\x00"],
+    ids=["nothing", "another host", "this process", "no text"],
+)
 def test_a_claim_left_by_a_dead_process_is_taken_whatever_it_says(
     tmp_path: Path, left: str
 ) -> None:

@@ -10,13 +10,15 @@ import pyarrow as pa
 from curate.contracts import OUT_OF_MEMORY, Example, LoadContext, Rendering
 from curate.data.revisions import revised_example
 from curate.errors import ExampleFailure
+from curate.models.prompts import Prompter
+from curate.models.render import PROMPT_EXCEEDS_CONTEXT, Renderer
 from curate.models.templates import turn_text
+from curate.models.text_model import make_each
 from curate.scorers.bsdetector.prompts import NO_PROMPT
 from curate.select.procedures.correct.parts import Part
 
 if TYPE_CHECKING:
     from curate.models.decoding import Decoder, Sample, Sampling
-    from curate.models.prompts import Prompter
     from curate.train.data import TrainRow
 
 SCHEMA: Final = pa.schema(
@@ -57,8 +59,6 @@ class Answerer:
 
     def __call__(self, rows: "Sequence[TrainRow]") -> Part:
         """Answer the prompts of some examples; the facts are tokens and seconds."""
-        from curate.models.text_model import make_each
-
         began = time.perf_counter()
         examples = [row.example for row in rows]
         prompts, places, reasons = make_each(examples, self._prompt)
@@ -85,8 +85,6 @@ class Answerer:
         return table, {"tokens": tokens, "seconds": time.perf_counter() - began}
 
     def _prompt(self, example: Example) -> list[int]:
-        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-
         *history, last = example.messages
         if not history:
             raise ExampleFailure(NO_PROMPT)
@@ -99,8 +97,6 @@ class Answerer:
         return ids
 
     def _counts(self, made: Sequence[Example | None]) -> list[int | None]:
-        from curate.models.render import Renderer
-
         if self.counted is None:
             return [None] * len(made)
         renderer = Renderer(self.decoder.tokenizer, None)
@@ -123,7 +119,6 @@ def load_answerer(
 ) -> Answerer:
     """Load a fine-tuned model to answer in the template it was trained in."""
     from curate.models.decoding import load_decoder
-    from curate.models.prompts import Prompter
 
     decoder = load_decoder(context)
     return Answerer(decoder, Prompter(decoder.tokenizer, template), drawing, confidence, counted)

@@ -9,6 +9,7 @@ import numpy as np
 
 from curate.contracts import Generate, Judge, LoadContext, Result
 from curate.contracts.progress import Progress
+from curate.models.load import resolve_device, resolve_dtype, resolve_model
 from curate.models.templates import METHOD
 from curate.select.procedures.correct.parts import read_parts, write_parts
 from curate.select.procedures.correct.places import (
@@ -20,6 +21,7 @@ from curate.select.procedures.correct.places import (
 from curate.select.procedures.driver import step_to_json
 from curate.select.record import LENGTH_ALIAS
 from curate.store.records import canonical_json, digest
+from curate.train.data import rows_of_selection
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -46,9 +48,7 @@ def generate(
 ) -> Result:
     """Let a trained model answer the prompts of a selection; finished parts are kept."""
     from curate.models.decoding import Sampling
-    from curate.models.load import resolve_dtype, resolve_model
     from curate.select.procedures.correct.candidates import load_answerer
-    from curate.train.data import rows_of_selection
 
     config = writer.config
     device = config.compute.device
@@ -88,7 +88,6 @@ def generate(
 
 def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Progress) -> Result:
     """Let a role's own model judge candidates; finished parts are kept."""
-    from curate.models.load import resolve_device, resolve_dtype, resolve_model
     from curate.select.procedures.correct.judge import load_judge
 
     if scoring.template != METHOD:
@@ -124,7 +123,6 @@ def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Prog
 
 def _pairs(store: "Store", candidates: str) -> "list[Pair]":
     from curate.select.procedures.correct.judge import Pair
-    from curate.train.data import rows_of_selection
 
     folder = candidates_folder(store, candidates)
     selection = read_note(folder)["step"]["selection"]

@@ -11,15 +11,19 @@ from jaxtyping import Float
 
 from curate.contracts import OUT_OF_MEMORY, Example, Judge, LoadContext
 from curate.errors import ExampleFailure
+from curate.models.prompts import Prompter
+from curate.models.render import PROMPT_EXCEEDS_CONTEXT
+from curate.models.text_model import make_each
 from curate.scorers.bsdetector.comparison import comparison_prompts, verdict_prompts
 from curate.scorers.bsdetector.letters import letter_log_probs, letter_tokens
 from curate.scorers.bsdetector.prompts import LETTERS, OPENING, chosen_letter
 from curate.scorers.bsdetector.verdict import shares_of, verdict_of
+from curate.scorers.reflection import reflect
+from curate.scorers.reflection_generated import value_of
 from curate.select.procedures.correct.parts import Part
 
 if TYPE_CHECKING:
     from curate.models.decoding import Decoder
-    from curate.models.prompts import Prompter
 
 INSTEAD: Final = "--set clear-correct.mode=sample --set clear-correct.reflection=generate"
 SCHEMA: Final = pa.schema(
@@ -78,8 +82,6 @@ class LoadedJudge:
 
     def __call__(self, pairs: Sequence[Pair]) -> Part:
         """Judge some candidates; the facts are tokens and seconds."""
-        from curate.models.text_model import make_each
-
         began = time.perf_counter()
         able = [number for number, pair in enumerate(pairs) if pair.failure is None]
         by_id = {pairs[number].example.id: pairs[number] for number in able}
@@ -102,8 +104,6 @@ class LoadedJudge:
         return table, {"tokens": tokens, "seconds": time.perf_counter() - began}
 
     def _prompts(self, pair: Pair) -> _Asked:
-        from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-
         *history, original = pair.example.messages
         candidate = {"role": "assistant", "content": pair.candidate}
         sampled, decoded = self.step.mode == "sample", self.step.reflection == "generate"
@@ -133,9 +133,6 @@ class LoadedJudge:
         self, prompts: Sequence[Sequence[list[int]]], ids: Sequence[str]
     ) -> list[tuple[float, int] | None]:
         """Return the reflection on each verdict, and the tokens it took."""
-        from curate.scorers.reflection import reflect
-        from curate.scorers.reflection_generated import value_of
-
         if self.step.reflection == "generate":
             return [
                 one and (float(np.mean([value_of(text) for [text] in one[0]])), one[1])
@@ -184,7 +181,6 @@ def load_judge(context: LoadContext, step: Judge) -> LoadedJudge:
     Raises `ModelError` for a tokenizer without a token for some letter, when letters are to be read.
     """
     from curate.models.decoding import load_decoder
-    from curate.models.prompts import Prompter
 
     decoder = load_decoder(context)
     letters = None
