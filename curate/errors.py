@@ -64,6 +64,10 @@ class WorkerError(CurateError, RuntimeError):
     """A worker process died; finished parts are kept."""
 
 
+class DeviceError(CurateError, RuntimeError):
+    """Memory ran out or a GPU failed; finished parts are kept, and no example is blamed."""
+
+
 class StoreError(CurateError, RuntimeError):
     """The store cannot be opened or written; the message says why."""
 

@@ -1,9 +1,7 @@
-"""Batches that do not fit in memory: run in halves until they do."""
+"""Batches that do not fit in memory, run in halves until they do, and errors of the device."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
-
-import torch
 
 Row = TypeVar("Row")
 T = TypeVar("T")
@@ -61,12 +59,29 @@ def pieces_that_fit(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out, on the GPU or the CPU."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
     return any(
         sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
     )
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Return whether an error is one of the GPU, after which every later call on it fails too.
+
+    Not a lack of memory, after which the GPU works as before.
+    """
+    if is_out_of_memory(error):
+        return False
+    import torch
+
+    kind = getattr(torch, "AcceleratorError", None)  # torch 2.8 and later
+    lost = kind is not None and isinstance(error, kind)
+    text = str(error)
+    return lost or "CUDA error" in text or "CUBLAS_STATUS" in text or "cuDNN error" in text
 
 
 def _attempt(rows: Sequence[Row], run: Callable[[Sequence[Row]], T], device: str) -> T | None:
@@ -77,5 +92,7 @@ def _attempt(rows: Sequence[Row], run: Callable[[Sequence[Row]], T], device: str
             raise
     # After the handler, so that the error's traceback no longer holds the batch's tensors.
     if device.startswith("cuda"):
+        import torch
+
         torch.cuda.empty_cache()
     return None

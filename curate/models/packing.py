@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 import torch
 from torch import Tensor, nn
 
+from curate.models.memory import is_device_error, is_out_of_memory
+
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
 
@@ -171,7 +173,7 @@ def packing_flaw(model: "LoadedModel") -> str | None:
         with torch.inference_mode():
             return _compare(model)
     except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        if _is_of_the_device(error):
+        if is_device_error(error) or is_out_of_memory(error):
             raise
         return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -210,7 +212,3 @@ def boundaries(lengths: Sequence[int], device: torch.device) -> Boundaries:
     """Return the boundaries of rows of some lengths; copies to the device, which waits for it."""
     starts = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
     return Boundaries(starts.to(device), tuple(lengths))
-
-
-def _is_of_the_device(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "CUDA error" in str(error)

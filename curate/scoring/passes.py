@@ -1,6 +1,5 @@
 """Run one shard through one pass, in a worker: stream, render, batch, forward, reduce, tabulate."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from curate.contracts import (
     FAILURE,
     OUT_OF_MEMORY,
     TOKENS_RUN,
-    Column,
     Columns,
     DerivedScorer,
     Example,
@@ -27,13 +25,15 @@ from curate.contracts import (
 from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.models.batch import plan_batches
 from curate.models.load import load_model
+from curate.models.memory import is_device_error, is_out_of_memory
 from curate.models.render import Renderer
 from curate.scoring.inputs import Inputs, inputs_of
 from curate.scoring.outcome import INPUT_FAILED
+from curate.scoring.part_table import check_columns, is_finite, part_table, reason_of
 from curate.scoring.plan import Pass, PassMember
+from curate.scoring.resources import refuse_lack_of_memory, resources_of
 from curate.scoring.scope import ids_in
 from curate.scoring.windows import WINDOW, Window, ahead, read_examples, windows
-from curate.store.parts import part_schema
 
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
@@ -90,7 +90,8 @@ class ForwardPass:
             ids += window.ids
             reading_s += window.read_s
             for rendering in self.spec.renderings:
-                with _one_thread(self.model.device):
+                device = self.model.device
+                with _one_thread(device), resources_of(shard.stem, device):
                     self._run_rendering(
                         rendering,
                         window.rendered.pop(rendering),
@@ -98,6 +99,8 @@ class ForwardPass:
                         window.first,
                         collected,
                     )
+        for one in collected:
+            refuse_lack_of_memory(shard.stem, ids, one.failures, self.model.device)
         facts = self._facts()
         share = reading_s / len(collected)
         return {one.ride.set_id: one.part(ids, facts, share) for one in collected}
@@ -199,19 +202,19 @@ class _Collected:
         except ExampleFailure as failure:
             self.fail(row, failure.reason)
             return
-        except CurateError:
+        except (CurateError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - one poison example must not end the job
-            self.fail(row, _reason(error))
+            self.fail(row, reason_of(error))
             return
-        _check_columns(self.scorer.name, self.shard, values, self.scorer.outputs)
-        if all(_is_finite(value) for value in values.values()):
+        check_columns(self.scorer.name, self.shard, values, self.scorer.outputs)
+        if all(is_finite(value) for value in values.values()):
             self.rows[row] = values
         else:
             self.fail(row, NON_FINITE)
 
     def part(self, ids: Sequence[str], facts: Mapping[str, Any], extra_s: float) -> Part:
-        table = _table(ids, self.rows, self.failures, self.scorer.outputs)
+        table = part_table(ids, self.rows, self.failures, self.scorer.outputs)
         spent = {
             "tokens": self.tokens,
             "wall_s": self.wall_s + extra_s,
@@ -241,7 +244,7 @@ class RowPass:
         read = inputs_of(shard, inputs or {}, self.only) if derived else None
         ids: list[str] = []
         found = _RowResults(self.scorer, self._score, read, shard.stem)
-        with _one_thread(self.device):
+        with _one_thread(self.device), resources_of(shard.stem, self.device):
             for examples in read_examples(shard, ROW_BLOCK, self.only):
                 numbers = range(len(ids), len(ids) + len(examples))
                 ids += [example.id for example in examples]
@@ -250,7 +253,8 @@ class RowPass:
             raise ScoreError(
                 f"shard {shard.stem}: its scores hold other examples; nothing was written"
             )
-        table = _table(ids, found.rows, found.failures, self.scorer.outputs)
+        refuse_lack_of_memory(shard.stem, ids, found.failures, self.device)
+        table = part_table(ids, found.rows, found.failures, self.scorer.outputs)
         wall_s = time.perf_counter() - began
         facts = {"tokens": found.tokens, "wall_s": wall_s, "device": self.device, "n_oom_split": 0}
         return {self.spec.rides[0].set_id: (table, facts)}
@@ -287,10 +291,15 @@ class _RowResults:
             columns = self.score(examples, *given)
         except CurateError:
             raise
-        except Exception as error:  # noqa: BLE001 - one poison example must not end the job
+        except Exception as error:
+            if is_device_error(error):
+                raise
             if len(examples) == 1:
+                if is_out_of_memory(error):
+                    self.failures[numbers[0]] = OUT_OF_MEMORY
+                    return
                 known = isinstance(error, ExampleFailure)
-                self.failures[numbers[0]] = str(error) if known else _reason(error)
+                self.failures[numbers[0]] = str(error) if known else reason_of(error)
                 return
             for example, number in zip(examples, numbers, strict=True):  # find the one to blame
                 self._run_block([example], [number])
@@ -299,7 +308,7 @@ class _RowResults:
 
     def _keep(self, columns: Columns, numbers: Sequence[int]) -> None:
         named = {name: values for name, values in columns.items() if name not in _EXTRA}
-        _check_columns(self.scorer.name, self.shard, named, self.scorer.outputs)
+        check_columns(self.scorer.name, self.shard, named, self.scorer.outputs)
         for name, values in columns.items():
             if len(values) != len(numbers):
                 raise ScoreError(
@@ -312,7 +321,7 @@ class _RowResults:
             row = {name: values[place] for name, values in named.items()}
             if reason is not None:
                 self.failures[number] = reason
-            elif all(_is_finite(value) for value in row.values()):
+            elif all(is_finite(value) for value in row.values()):
                 self.rows[number] = row
             else:
                 self.failures[number] = NON_FINITE
@@ -333,54 +342,6 @@ class WorkerPass:
 
 def _only(spec: Pass) -> pa.Array | None:
     return None if spec.within is None else ids_in(spec.within)
-
-
-def _table(
-    ids: Sequence[str],
-    rows: Mapping[int, Mapping[str, Any]],
-    failures: Mapping[int, str],
-    outputs: Mapping[str, Column],
-) -> pa.Table:
-    schema = part_schema({name: column.dtype for name, column in outputs.items()})
-    arrays = [pa.array(ids, pa.string())]
-    for name, column in outputs.items():
-        values = [rows[n][name] if n in rows else None for n in range(len(ids))]
-        arrays.append(
-            pa.array([_for_arrow(v, column.dtype) for v in values], schema.field(name).type)
-        )
-    arrays.append(pa.array([failures.get(n) for n in range(len(ids))], pa.string()))
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _for_arrow(value: Any, dtype: str) -> Any:
-    """Convert one value to the column's Arrow type; whole floats fit an int column."""
-    if value is None:
-        return None
-    if dtype == "int":
-        return int(value)
-    if dtype == "bool":
-        return bool(value)
-    return value
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
-    return not isinstance(value, float | np.floating) or math.isfinite(value)
-
-
-def _check_columns(
-    scorer: str, shard: str, returned: Mapping[str, Any], outputs: Mapping[str, Column]
-) -> None:
-    if set(returned) != set(outputs):
-        raise ScoreError(
-            f"shard {shard}: scorer {scorer!r} returned the columns {', '.join(returned) or 'none'}, "
-            f"but declares {', '.join(outputs)}; nothing was written"
-        )
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
 
 
 @contextmanager

@@ -31,7 +31,7 @@ FEW_EXAMPLES: Final = 1_000
 
 
 def devices_for(device: str, workers: int | None, n_tasks: int, n_examples: int) -> list[str]:
-    """Return the device of each worker to start: one per GPU, or one per CPU core.
+    """Return the device of each worker to start: one per GPU asked for, or one per CPU core.
 
     Never more workers than tasks, and only one if there are so few examples that starting processes
     would take longer. ``workers`` overrides the count; on several GPUs workers are dealt round-robin.
@@ -46,6 +46,8 @@ def devices_for(device: str, workers: int | None, n_tasks: int, n_examples: int)
         gpus = torch.cuda.device_count()
         count = workers or gpus
         names = [f"cuda:{i % gpus}" for i in range(count)]
+    elif device.startswith("cuda:"):  # one process a GPU: a second would share its memory
+        names = [device] * (workers or 1)
     else:
         names = [device] * (workers or _cpu_count())
     return names[: max(1, n_tasks)]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.contracts import Column, Example, ForwardScorer, Rendering, RowScorer, Segment, Stat
-from curate.errors import ExampleFailure, ScoreError
+from curate.errors import DeviceError, ExampleFailure, ScoreError
 from curate.models.load import resolve_model
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
@@ -179,7 +179,7 @@ def test_wrong_columns_fail_the_job(resolved, shard):
     )
 
 
-def test_an_example_without_room_in_memory_fails_with_that_reason(resolved, shard, monkeypatch):
+def test_a_lack_of_memory_ends_the_shard_and_blames_no_example(resolved, shard, monkeypatch):
     loaded = WorkerPass(spec(resolved, Likelihood(), Embedding(template="grape"))).load("cpu")
     hidden = type(loaded.model).hidden
 
@@ -189,11 +189,29 @@ def test_an_example_without_room_in_memory_fails_with_that_reason(resolved, shar
         return hidden(self, ids)
 
     monkeypatch.setattr(type(loaded.model), "hidden", small)
-    parts = loaded.run(shard)
-    for set_id in ("likelihood", "embedding"):
-        failures = parts[set_id][0].column("failure").to_pylist()
-        assert failures.count("out_of_memory") >= 1 and failures.count(None) >= 2
-        assert parts[set_id][1]["n_oom_split"] > 0
+    with pytest.raises(DeviceError) as error:
+        loaded.run(shard)
+    assert str(error.value).startswith(
+        "shard pool-00000: 1 example does not fit in the memory of cpu"
+    )
+    assert "nothing of this shard was stored" in str(error.value)
+    assert "curate forget --where \"id = '0000000000000000000000000000000" in str(error.value)
+
+
+def test_an_error_of_the_gpu_ends_the_shard(resolved, shard, monkeypatch):
+    loaded = WorkerPass(spec(resolved, Likelihood())).load("cpu")
+
+    def lost(self, ids):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with")
+
+    monkeypatch.setattr(type(loaded.model), "hidden", lost)
+    with pytest.raises(DeviceError) as error:
+        loaded.run(shard)
+    assert str(error.value) == (
+        "shard pool-00000: cpu failed (CUDA error: an illegal memory access was encountered); "
+        "finished shards are kept; run the same command again, with --device cpu if it fails at "
+        "this shard again"
+    )
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,8 @@ def alive(pid: int) -> bool:
 
 def test_workers_are_one_per_core_and_never_more_than_tasks() -> None:
     assert devices_for("cpu", None, 1, 50_000) == ["cpu"]
+    assert devices_for("cuda:1", None, 100, 50_000) == ["cuda:1"]
+    assert devices_for("cuda:1", 2, 100, 50_000) == ["cuda:1", "cuda:1"]
     assert devices_for("cpu", 3, 100, 50_000) == ["cpu"] * 3
     assert devices_for("cpu", 8, 2, 50_000) == ["cpu"] * 2
     assert len(devices_for("cpu", None, 10_000, 50_000)) == len(os.sched_getaffinity(0))
