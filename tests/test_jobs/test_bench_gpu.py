@@ -84,3 +84,33 @@ def test_every_line_has_a_limit_and_shapes_count_what_qwen_has():
     assert lengths[2000] == pytest.approx(98, abs=6) and lengths[3800] == pytest.approx(
         352, rel=0.1
     )
+
+
+def test_the_report_holds_every_figure_and_what_was_not_measured(tmp_path):
+    from jobs.bench.gpu import report
+
+    run = {
+        "machine": {"device": "cuda", "card": "Some Card", "driver": "1.2"},
+        "notes": ["lengths are made up"],
+        "measurements": [
+            {"line": "pass", "variant": "ours", "note": "8 rows", "error": None,
+             "values": {"tokens/s": 133343.2, "share of peak": 0.532, "seconds": 1.9917}},
+            {"line": "pass", "variant": "theirs", "note": "", "error": None,
+             "values": {"tokens/s": 9.5}},
+            {"line": "slow", "variant": "-", "note": "", "error": "the time was over", "values": {}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "one.json").write_text(json.dumps(run))
+    assert report.main([str(tmp_path / "one.json"), "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "gpu.md").read_text()
+    assert "## Run 1: Some Card\n\ncard Some Card, driver 1.2." in text
+    assert "| ours | 133,343 | 53.2% | 1.992 | 8 rows |" in text
+    assert "| theirs | 9.5 |  |  |  |" in text
+    assert "### Not measured\n\n- slow, -: the time was over" in text
+    assert (
+        report.main(
+            [str(tmp_path / "gpu.json"), str(tmp_path / "one.json"), "--out", str(tmp_path)]
+        )
+        == 0
+    )
+    assert "## Run 2: Some Card" in (tmp_path / "gpu.md").read_text()
