@@ -11,7 +11,9 @@ from torch import Tensor
 
 from curate.contracts import Stat
 from curate.models import head_kernel
+from curate.models.fusion import NO_FUSION, Fusion
 from curate.models.head import Head, HeadWants, head_stats
+from curate.models.head_gram import gram_norms
 from curate.models.packing import Boundaries, packed_hidden
 from curate.models.render import Rendered
 
@@ -29,7 +31,8 @@ class HostBatch:
 
     Parts: ``ids``; ``tokens``, the places of the rows' own tokens in ``ids``; ``positions`` of the
     tokens in their rows; ``starts`` of the rows among the tokens and the end of the last; ``scored``,
-    which tokens predict a scored one; ``targets``; ``ends``, whether a target ends a turn.
+    which tokens predict a scored one; ``targets``; ``ends``, whether a target ends a turn; ``owners``,
+    the example each target is of.
 
     ``lengths`` are of the rows, of which an example may have several; ``counts`` are the scored tokens
     of each example, and ``last`` is its last row.
@@ -65,6 +68,8 @@ class HostBatch:
             "positions": numbers - np.repeat(starts[:-1], lengths),
             "starts": starts,
             "lengths": lengths,
+            "counts": counts,
+            "owners": np.repeat(np.arange(len(rows)), counts),
             "scored": np.concatenate([row.positions for row in rows])
             + np.repeat(of_example, counts),
             "targets": np.concatenate([row.targets for row in rows]),
@@ -146,7 +151,12 @@ class DeviceResults:
 
 
 def launch(
-    model: "LoadedModel", rows: Sequence[Rendered], wants: BatchWants, *, packed: bool
+    model: "LoadedModel",
+    rows: Sequence[Rendered],
+    wants: BatchWants,
+    *,
+    packed: bool,
+    fusion: Fusion = NO_FUSION,
 ) -> DeviceResults:
     """Queue everything a batch takes on the device and return at once.
 
@@ -155,14 +165,8 @@ def launch(
     """
     batch = HostBatch.of(rows, packed=packed)
     at = batch.to(model.device)
-    if packed:
-        starts = Boundaries(at["starts"].to(torch.int32), batch.lengths)
-        hidden = packed_hidden(model.backbone, at["ids"], at["positions"], starts)
-    else:
-        wide = model.hidden(at["ids"].view(len(batch.lengths), batch.width))
-        hidden = wide.reshape(-1, wide.shape[2])
-        if len(at["tokens"]) < len(hidden):
-            hidden = hidden.index_select(0, at["tokens"])
+    with fusion.active():
+        hidden = _hidden(model, batch, at, packed=packed)
     results = DeviceResults(batch)
     if wants.nll:
         _add_head(results, model.head, hidden.index_select(0, at["scored"]), at, wants)
@@ -170,6 +174,18 @@ def launch(
         results.add(str(stat), pool_rows(hidden, at, batch.lengths, stat))
     results.send()
     return results
+
+
+def _hidden(
+    model: "LoadedModel", batch: HostBatch, at: dict[str, Tensor], *, packed: bool
+) -> Tensor:
+    """Return the final hidden states of the rows' own tokens, (tokens, dim)."""
+    if packed:
+        starts = Boundaries(at["starts"].to(torch.int32), batch.lengths)
+        return packed_hidden(model.backbone, at["ids"], at["positions"], starts)
+    wide = model.hidden(at["ids"].view(len(batch.lengths), batch.width))
+    hidden = wide.reshape(-1, wide.shape[2])
+    return hidden if len(at["tokens"]) == len(hidden) else hidden.index_select(0, at["tokens"])
 
 
 def _add_head(
@@ -181,6 +197,18 @@ def _add_head(
         results.add("nll", nll)
         if entropy is not None:
             results.add("entropy", entropy)
+        return
+    kernel = wants.fused and scored.is_cuda and head_kernel.available()
+    if kernel and head.is_linear and scored.dtype != torch.float64:
+        nll, entropy, norms = gram_norms(
+            head, scored, targets, at["ends"].bool(), at["owners"], at["counts"],
+            results.batch.counts, wants.head.grams,
+        )  # fmt: skip
+        results.add("nll", nll)
+        results.add("entropy", entropy)
+        results.add("inner", nll.double() - entropy.double())
+        for with_end, norm in norms.items():
+            results.add(f"norm {with_end}", norm)
         return
     ends = torch.split(at["ends"].bool(), list(results.batch.counts))
     found = head_stats(head, scored, targets, ends, wants.head)
@@ -204,7 +232,7 @@ def _likelihood(
             )
             for h, y in zip(torch.split(scored, chunk), torch.split(targets, chunk), strict=True)
         ]  # fmt: skip
-        return torch.cat([nll for nll, _ in parts]), torch.cat([spread for _, spread in parts])
+        return torch.cat([one[0] for one in parts]), torch.cat([one[1] for one in parts])
     whole = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
     (found,) = head_stats(head, scored, targets, [whole], HeadWants(wants.head.entropy))
     return found.nll, found.entropy

@@ -126,7 +126,7 @@ def head_stats(
         What else to compute.
     """
     results: list[HeadStats] = []
-    for first, last, start, stop in _chunks([len(end) for end in ends], head.chunk_rows):
+    for first, last, start, stop in chunks([len(end) for end in ends], head.chunk_rows):
         rows, wanted = hidden[start:stop], targets[start:stop]
         if stop - start > head.chunk_rows:
             results.append(_long_example(head, rows, wanted, ends[first], wants))
@@ -135,8 +135,11 @@ def head_stats(
     return results
 
 
-def _chunks(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (first example, last + 1, first row, last + 1) of each chunk of at most ``limit`` rows."""
+def chunks(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (first example, last + 1, first row, last + 1) of chunks of whole examples.
+
+    A chunk has at most ``limit`` rows, unless it is one example that has more.
+    """
     first = start = stop = 0
     for number, size in enumerate(sizes):
         if number > first and stop + size - start > limit:

@@ -27,8 +27,8 @@ def row_statistics(
     bias: Tensor | None = None,
     scale: float = 1.0,
     softcap: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return the negative log-probability of each target and the entropy of each row, in nats.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return negative log-probability, entropy and log of the summed exponentials of each row, in nats.
 
     The softmax is summed in float32 while the logits stream by, so that nothing of the size of the
     logits is written.
@@ -44,21 +44,44 @@ def row_statistics(
 
     Returns
     -------
-    nll, entropy
+    nll, entropy, log_total
         (rows,) each, float32.
     """
     rows, vocabulary = raw.shape
     nll = torch.empty(rows, dtype=torch.float32, device=raw.device)
-    entropy = torch.empty_like(nll)
+    entropy, log_total = torch.empty_like(nll), torch.empty_like(nll)
     if rows:
         launch: Any = _row_statistics[(rows,)]
         launch(
-            raw, targets, raw if bias is None else bias, nll, entropy, raw.stride(0), scale,
+            raw, targets, raw if bias is None else bias, nll, entropy, log_total, raw.stride(0), scale,
             1.0 if softcap is None else softcap, VOCABULARY=vocabulary,
             HAS_BIAS=bias is not None, HAS_CAP=softcap is not None,
             BLOCK=min(BLOCK, _power_of_two(vocabulary)), num_warps=WARPS,
         )  # fmt: skip
-    return nll, entropy
+    return nll, entropy, log_total
+
+
+def to_residuals(raw: Tensor, targets: Tensor, nll: Tensor, log_total: Tensor) -> None:
+    """Overwrite the logits of a linear head with the gradient of each row's loss by them.
+
+    Softmax minus one at the target, which is computed without cancellation and then rounded to the
+    dtype of ``raw``.
+
+    Parameters
+    ----------
+    raw
+        Logits, (rows, V), contiguous; changed in place.
+    targets, nll, log_total
+        Of each row, (rows,); see `row_statistics`.
+    """
+    rows, vocabulary = raw.shape
+    block = min(BLOCK, _power_of_two(vocabulary))
+    if rows:
+        launch: Any = _residuals[(rows, (vocabulary + block - 1) // block)]
+        launch(
+            raw, targets, nll, log_total, raw.stride(0),
+            VOCABULARY=vocabulary, BLOCK=block, num_warps=WARPS,
+        )  # fmt: skip
 
 
 def _power_of_two(n: int) -> int:
@@ -81,7 +104,7 @@ if triton is not None:
 
     @triton.jit
     def _row_statistics(
-        raw, targets, bias, nll, entropy, stride, scale, cap, VOCABULARY: tl.constexpr,
+        raw, targets, bias, nll, entropy, log_total, stride, scale, cap, VOCABULARY: tl.constexpr,
         HAS_BIAS: tl.constexpr, HAS_CAP: tl.constexpr, BLOCK: tl.constexpr,
     ):  # fmt: skip
         row = tl.program_id(0).to(tl.int64)
@@ -111,3 +134,20 @@ if triton is not None:
         mass = tl.sum(total, axis=0)
         tl.store(nll + row, tl.log(mass) - (aim - top))
         tl.store(entropy + row, tl.log(mass) - tl.sum(moment, axis=0) / mass)
+        tl.store(log_total + row, tl.log(mass) + top)
+
+    @triton.jit
+    def _residuals(
+        raw, targets, nll, log_total, stride, VOCABULARY: tl.constexpr, BLOCK: tl.constexpr
+    ):
+        row = tl.program_id(0).to(tl.int64)
+        columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        inside = columns < VOCABULARY
+        at = raw + row * stride + columns
+        x = tl.load(at, mask=inside, other=0.0)
+        residual = tl.exp(x.to(tl.float32) - tl.load(log_total + row))
+        n = tl.load(nll + row)
+        series = -n * (1.0 - n * (0.5 - n * (1.0 / 6.0 - n / 24.0)))  # exp(-n) - 1 for a small n
+        own = tl.where(n < 0.03, series, tl.exp(-n) - 1.0)
+        residual = tl.where(columns == tl.load(targets + row), own, residual)
+        tl.store(at, residual.to(x.dtype), mask=inside)

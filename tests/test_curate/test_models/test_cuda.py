@@ -10,6 +10,9 @@ from random_models import EXACT, REFUSED, loaded, random_causal, random_rows
 from curate.contracts import Stat
 from curate.models import head_kernel
 from curate.models.forward import Forward, PassRequest
+from curate.models.fusion import fuse
+from curate.models.head import Head
+from curate.models.head_gram import gram_norms
 from curate.models.layers import Layers
 from curate.models.packing import packing_flaw
 from curate.scorers.donod import DONOD
@@ -101,7 +104,7 @@ def test_the_kernel_gives_what_log_softmax_gives_in_double(vocabulary, dtype):
     targets = torch.randint(0, vocabulary, (33,), device="cuda")
     bias = torch.randn(vocabulary, device="cuda", dtype=dtype)
     for options in ({}, {"scale": 0.5}, {"softcap": 30.0}, {"bias": bias, "softcap": 20.0}):
-        nll, entropy = head_kernel.row_statistics(raw, targets, **options)
+        nll, entropy, log_total = head_kernel.row_statistics(raw, targets, **options)
         logits = raw.double() + (options["bias"].double() if "bias" in options else 0.0)
         logits = logits * options.get("scale", 1.0)
         if "softcap" in options:
@@ -111,6 +114,55 @@ def test_the_kernel_gives_what_log_softmax_gives_in_double(vocabulary, dtype):
         torch.testing.assert_close(nll.double(), wanted, rtol=1e-5, atol=2e-5)
         spread = -(logp.exp() * logp).sum(1)
         torch.testing.assert_close(entropy.double(), spread, rtol=1e-5, atol=2e-5)
+        total = torch.logsumexp(logits, dim=1)
+        torch.testing.assert_close(log_total.double(), total, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "mistral", "gemma", "olmo2", "phi3"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_kernels_in_the_layers_give_what_the_layers_gave(name, dtype):
+    model = loaded(name, "cuda", dtype)
+    fusion = fuse(model.backbone)
+    kinds = {type(module).__name__ for module, _ in fusion.forwards}
+    if name in ("llama", "qwen2", "qwen3", "mistral"):
+        assert {kind[-3:] for kind in kinds} == {"MLP", "orm"}, str(fusion)
+        assert [function[1] for function in fusion.functions] == ["apply_rotary_pos_emb"]
+    if name == "gemma":  # its norm adds one to the weight, its layers are gated by a GELU
+        assert not kinds
+    rows = random_rows()
+    wanted = measured(model, rows, packed=True)
+    found = measured(model, rows, packed=True, fusion=fusion)
+    if dtype == "float32":
+        assert_close(wanted, found)
+    for a, b in zip(wanted, found, strict=True):
+        assert abs(a.nll.mean() - b.nll.mean()) < 2e-2
+        assert np.abs(a.nll - b.nll).max() < 0.2
+    module = type(next(iter(model.backbone.modules())))
+    assert "forward" not in model.backbone.layers[0].mlp.__dict__, module
+
+
+def test_gradient_norms_of_the_head_in_bfloat16_are_those_of_the_same_states_in_double():
+    torch.manual_seed(0)
+    counts = [5, 1, 300, 40, 900, 77, 2, 1500]
+    n = sum(counts)
+    weight = (torch.randn(5_000, 128, device="cuda") * 0.3).bfloat16()
+    hidden = torch.randn(n, 128, device="cuda").bfloat16()
+    targets = torch.randint(0, 5_000, (n,), device="cuda")
+    ends = torch.rand(n, device="cuda") < 0.1
+    owners = torch.repeat_interleave(torch.arange(8), torch.tensor(counts)).cuda()
+    both = frozenset({True, False})
+    nll, _, norms = gram_norms(
+        Head(weight), hidden, targets, ends, owners, torch.tensor(counts).cuda(), counts, both
+    )
+    logits = torch.nn.functional.linear(hidden, weight).double()
+    wanted = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(nll.double(), wanted, rtol=1e-4, atol=1e-4)
+    residual = torch.softmax(logits, 1) - torch.nn.functional.one_hot(targets, 5_000)
+    for with_end in (True, False):
+        kept = residual if with_end else residual * ~ends[:, None]
+        pieces = zip(torch.split(kept, counts), torch.split(hidden.double(), counts), strict=True)
+        exact = torch.stack([(r.T @ h).square().sum() for r, h in pieces])
+        torch.testing.assert_close(norms[with_end], exact, rtol=5e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("wants", [LIKELIHOOD, EVERYTHING], ids=["likelihood", "everything"])
@@ -118,7 +170,7 @@ def test_nothing_waits_for_the_gpu_between_batches(wants):
     model = loaded("qwen2", "cuda", "bfloat16")
     rows = random_rows(12)
     batches = [rows[:6], rows[6:], rows[3:9]]
-    forward = Forward(model, packed=True)
+    forward = Forward(model, packed=True, fusion=fuse(model.backbone))
     before = list(forward.run_all(batches, wants))  # compiles kernels and fills pools of memory
     with no_waiting():
         found = list(forward.run_all(batches, wants))
