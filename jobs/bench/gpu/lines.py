@@ -8,11 +8,13 @@ import torch
 
 from curate.contracts import ForwardScorer
 from curate.models import head_kernel
+from curate.models.fusion import NO_FUSION
 from curate.models.packing import packing_flaw
 from curate.models.render import Rendered
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.pieces import agreement, head_alone, overlap, profile
 from jobs.bench.gpu.shapes import Shape, random_rows
+from jobs.bench.gpu.training import training
 from jobs.bench.gpu.ways import (
     LIKELIHOOD,
     WITH_DONOD,
@@ -55,7 +57,14 @@ def _pass_line(bench: Bench, name: str) -> Iterator[Measurement]:
     if flaw is not None:
         yield Measurement(f"pass {name}", "packing", {}, f"padded instead: {flaw}")
     line = f"pass {name}"
+    fusion = bench.fusion(name)
+    kernels = Measurement(line, "kernels of ours in the layers", {}, str(fusion))
+    yield kernels
     yield _ours(bench, line, "likelihood + entropy", shape, rows, LIKELIHOOD, packed=packed)
+    yield _ours(
+        bench, line, "the same without kernels in the layers", shape, rows, LIKELIHOOD,
+        packed=packed, kernels=False,
+    )  # fmt: skip
     few = rows[: max(8, len(rows) // 8)]
     yield _timed(
         bench, line, "script, padded batches of 8", shape, few, script(whole, few, 8, bench.device)
@@ -66,7 +75,8 @@ def _pass_line(bench: Bench, name: str) -> Iterator[Measurement]:
     )  # fmt: skip
     yield _timed(
         bench, line, "layers alone, no head", shape, rows,
-        backbone_alone(model, rows, TOKENS, packed=packed), headless=True,
+        backbone_alone(model, rows, TOKENS, packed=packed, fusion=fusion),
+        headless=True,
     )  # fmt: skip
     yield _ours(bench, line, "+ embedding", shape, rows, WITH_EMBEDDING, packed=packed)
     yield _ours(
@@ -105,6 +115,22 @@ def _choices(bench: Bench) -> Iterator[Measurement]:
         )
 
 
+def _donod(bench: Bench) -> Iterator[Measurement]:
+    """Add DONOD at responses of about 100 tokens, in its forms."""
+    name = "1.5B"
+    shape = bench.shape(name)
+    _, model = bench.model(name)
+    rows = random_rows(shape, max(8, shape.n_rows // 4), median=200, spread=0.3)
+    packed = packing_flaw(model) is None
+    line = "donod 1.5B"
+    yield _ours(bench, line, "likelihood + embedding", shape, rows, WITH_EMBEDDING, packed=packed)
+    yield _ours(bench, line, "with DONOD", shape, rows, WITH_DONOD, packed=packed)
+    yield _ours(
+        bench, line, "with DONOD, example by example", shape, rows, WITH_DONOD,
+        packed=packed, fused=False,
+    )  # fmt: skip
+
+
 def _ours(
     bench: Bench,
     line: str,
@@ -115,10 +141,12 @@ def _ours(
     *,
     packed: bool,
     fused: bool = True,
+    kernels: bool = True,
     tokens: int = TOKENS,
 ) -> Measurement:
-    model = next(iter(bench.models.values()))[1]
-    run = our_pass(model, rows, scorers, tokens, packed=packed, fused=fused)
+    name, (_, model) = next(iter(bench.models.items()))
+    fusion = bench.fusion(name) if kernels else NO_FUSION
+    run = our_pass(model, rows, scorers, tokens, packed=packed, fused=fused, fusion=fusion)
     return _timed(bench, line, f"ours: {variant}", shape, rows, run)
 
 
@@ -168,17 +196,19 @@ def _seven(bench: Bench) -> Iterator[Measurement]:
 LINES: Final[Mapping[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "peak": peak,
     "pass-1.5b": _one_and_a_half,
+    "donod": _donod,
     "profile": profile,
-    "head": head_alone,
     "agreement": agreement,
-    "choices": _choices,
-    "pass-7b": _seven,
     "pass-0.5b": _half_billion,
     "overlap": overlap,
+    "pass-7b": _seven,
+    "training": training,
+    "head": head_alone,
+    "choices": _choices,
 }
 LIMITS: Final[Mapping[str, float]] = {
     "peak": 30, "agreement": 30, "pass-1.5b": 75, "choices": 60, "head": 30, "profile": 25,
-    "pass-7b": 75, "pass-0.5b": 60, "overlap": 45,
+    "pass-7b": 75, "pass-0.5b": 60, "overlap": 45, "donod": 30, "training": 45,
 }  # fmt: skip
 
 

@@ -32,8 +32,8 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Speed on a GPU",
         "",
-        "Written by `jobs/bench/gpu/report.py` from `gpu.json`, which `make bench-gpu` measured. "
-        "Every figure is as measured; what is not here was not measured.",
+        "Written by `jobs/bench/gpu/report.py` from what `make bench-gpu` measured. Every figure is as "
+        + "measured; what is not here was not measured.",
     ]
     for note in dict.fromkeys(note for run in runs for note in run["notes"]):
         lines += ["", f"{note[0].upper()}{note[1:]}."]

@@ -121,12 +121,14 @@ def loaded(model: Any, device: str, dtype: str) -> LoadedModel:
     return LoadedModel(resolved, backbone, head, nothing, device, dtype)
 
 
-def random_rows(shape: Shape, n: int, *, longest: int = LONGEST) -> list[Rendered]:
-    """Return rows of random ids whose lengths lie as `LENGTHS` says, in random order."""
+def random_rows(
+    shape: Shape, n: int, *, median: float = MEDIAN_TOKENS, spread: float = LOG_SPREAD
+) -> list[Rendered]:
+    """Return rows of random ids whose lengths are as `LENGTHS` says, in random order."""
     rng = np.random.default_rng(SEED)
-    lengths = np.exp(rng.normal(np.log(MEDIAN_TOKENS), LOG_SPREAD, n))
+    lengths = np.exp(rng.normal(np.log(median), spread, n))
     rows = []
-    for length in np.clip(np.rint(lengths), 4, longest).astype(int).tolist():
+    for length in np.clip(np.rint(lengths), 4, LONGEST).astype(int).tolist():
         ids = rng.integers(0, shape.vocabulary, length + 1).astype(np.int32)
         n_scored = max(1, int(length * RESPONSE_SHARE))
         positions = np.arange(length - n_scored, length, dtype=np.int32)
