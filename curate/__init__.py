@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from curate.errors import ConfigError as ConfigError
     from curate.errors import CurateError as CurateError
     from curate.errors import DataError as DataError
+    from curate.errors import DeviceError as DeviceError
     from curate.errors import ExampleFailure as ExampleFailure
     from curate.errors import ExpressionError as ExpressionError
     from curate.errors import InterruptedRunError as InterruptedRunError
@@ -118,7 +119,7 @@ _NAMES: Final[dict[str, str]] = {
         "Selector Stat Step Train Union Vectors View fit_size keep_within"
     ),
     "curate.errors": (
-        "BudgetError ConfigError CurateError DataError ExampleFailure ExpressionError "
+        "BudgetError ConfigError CurateError DataError DeviceError ExampleFailure ExpressionError "
         "InterruptedRunError MissingColumnError MissingPackageError ModelError ProcedureError "
         "ScoreError StoreError TooManyFailuresError TrainError WorkerError"
     ),
