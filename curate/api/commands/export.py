@@ -30,7 +30,7 @@ class ExportCommand(Writing):
 
     selection: str = option(..., "Id of a selection (see curate status).", takes="selection")
     output: Path = option(..., "A .jsonl, .json, .parquet, .csv or .arrow file (also .gz, .zst), or a folder.", short="-o")  # fmt: skip
-    trainer: Literal["llama-factory", "axolotl", "trl"] | None = option(None, "Write a folder for this trainer, with its dataset registration: llama-factory, axolotl or trl.")  # fmt: skip
+    trainer: str | None = option(None, "Write a folder for this trainer, with its dataset registration: llama-factory, axolotl or trl.")  # fmt: skip
     validation: str | None = option(None, "Also write a validation split, such as 5% or 500 examples, that shares no instruction with the rest.", read=str)  # fmt: skip
     seed: int = option(0, "Seed for every random choice.")
     shard_rows: int | None = option(None, "Rows per file of a folder. Default: files of 256 MiB.")  # fmt: skip

@@ -19,7 +19,6 @@ from curate.errors import ConfigError, DataError
 
 To: TypeAlias = Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"]
 Order: TypeAlias = Literal["rank", "input"]
-TrainerName: TypeAlias = Literal["llama-factory", "axolotl", "trl"]
 
 if TYPE_CHECKING:
     from curate.data.write.rows import ExportOptions, ExportReport

@@ -80,7 +80,7 @@ def test_one_token_budget_or_another_gives_the_same(t5):
     context = LoadContext("cpu", "float32", str(folder), batch_tokens=150)
     narrow = UniEval().load(context)(EXAMPLES)
     for name in DIMENSIONS:
-        np.testing.assert_allclose(narrow[name], whole[name], atol=1e-6)
+        np.testing.assert_allclose(narrow[name], whole[name], atol=1e-5)  # float32 rounding
 
 
 def test_a_long_response_pushes_the_history_out_and_it_is_said(t5):
