@@ -14,13 +14,12 @@ from transformers.models.gpt_neox.configuration_gpt_neox import GPTNeoXConfig
 from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXModel, GPTNeoXPreTrainedModel
 
 from curate.errors import ModelError
-from curate.models.architectures import GPT_NEOX_REWARD
 
 
 class GPTNeoXRewardConfig(GPTNeoXConfig):  # type: ignore[no-untyped-call]
     """Configuration of GPT-NeoX, and how hidden states become one vector: ``last`` or ``mean``."""
 
-    model_type = GPT_NEOX_REWARD
+    model_type = "gpt_neox_reward_model"
     pooling: str = "last"
 
 
@@ -62,5 +61,5 @@ class GPTNeoXRewardModel(GPTNeoXPreTrainedModel):  # type: ignore[no-untyped-cal
         return SequenceClassifierOutput(logits=self.out_proj(pooled))
 
 
-AutoConfig.register(GPT_NEOX_REWARD, GPTNeoXRewardConfig)
+AutoConfig.register("gpt_neox_reward_model", GPTNeoXRewardConfig)
 AutoModelForSequenceClassification.register(GPTNeoXRewardConfig, GPTNeoXRewardModel)

@@ -86,21 +86,21 @@ def test_an_import_inside_a_function_is_heavy_or_says_why():
 
 def test_what_is_found_and_what_is_not():
     modules = {
-        "curate.light": "",
-        "curate.heavy": "import torch",
-        "curate.by_way": "from curate import heavy",
-        "curate.user": textwrap.dedent(
+        "made_up.light": "",
+        "made_up.heavy": "import torch",
+        "made_up.by_way": "from made_up import heavy",
+        "made_up.user": textwrap.dedent(
             """
             def f():
                 import json
                 import torch
-                from curate.by_way import g
-                from curate.light import h
-                from curate.light import k  # lazy: the reason
+                from made_up.by_way import g
+                from made_up.light import h
+                from made_up.light import k  # lazy: the reason
             """
         ),
     }
     assert light_imports_in_functions(modules) == [
-        "curate.user:3 imports json",
-        "curate.user:6 imports curate.light",
+        "made_up.user:3 imports json",
+        "made_up.user:6 imports made_up.light",
     ]

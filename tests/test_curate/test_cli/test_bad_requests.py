@@ -10,6 +10,8 @@ import pytest
 BUDGETS = "write 10% (of the examples), 5000 (examples), 2Mtok (tokens) or 10%tok (of the tokens)"
 RANDOM = ("select", "--method", "random")
 SCORE = ("score", "--scorer", "likelihood")
+STEPS = "pool, ingest, score, select, train, prove, export, report"
+KEYS = f"store, demo, models, steps, {STEPS}"
 
 
 @pytest.fixture
@@ -284,21 +286,8 @@ class TestOutputs:
                     "data, from_selection, limit, format, split, source, column, on_error"
                 ),
             ),
-            (
-                "pol: {data: [a]}",
-                (
-                    "unknown key 'pol'; did you mean 'pool'; known here: "
-                    "store, demo, models, steps, pool, ingest, score, select, train, prove, export, "
-                    "report"
-                ),
-            ),
-            (
-                "store: a.duckdb",
-                (
-                    "there is nothing to do; add steps, or one of: pool, ingest, score, select, "
-                    "train, prove, export, report"
-                ),
-            ),
+            ("pol: {data: [a]}", f"unknown key 'pol'; did you mean 'pool'; known here: {KEYS}"),
+            ("store: a.duckdb", f"there is nothing to do; add steps, or one of: {STEPS}"),
         ],
     )
     def test_a_recipe_with_a_wrong_key(self, curate, text: str, error: str) -> None:
