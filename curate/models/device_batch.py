@@ -11,7 +11,6 @@ from torch import Tensor
 
 from curate.contracts import Stat
 from curate.models import head_kernel
-from curate.models.fusion import NO_FUSION, Fusion
 from curate.models.head import Head, HeadWants, head_stats
 from curate.models.head_gram import gram_norms
 from curate.models.packing import Boundaries, packed_hidden
@@ -156,7 +155,6 @@ def launch(
     wants: BatchWants,
     *,
     packed: bool,
-    fusion: Fusion = NO_FUSION,
 ) -> DeviceResults:
     """Queue everything a batch takes on the device and return at once.
 
@@ -165,8 +163,7 @@ def launch(
     """
     batch = HostBatch.of(rows, packed=packed)
     at = batch.to(model.device)
-    with fusion.active():
-        hidden = _hidden(model, batch, at, packed=packed)
+    hidden = _hidden(model, batch, at, packed=packed)
     results = DeviceResults(batch)
     if wants.nll:
         _add_head(results, model.head, hidden.index_select(0, at["scored"]), at, wants)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from curate.contracts import ForwardScorer, SegmentStats, Stat
 from curate.models.device_batch import BatchWants, DeviceResults, launch
-from curate.models.fusion import NO_FUSION, Fusion
 from curate.models.head import HeadStats, HeadWants, head_stats
 from curate.models.layout import Layout
 from curate.models.memory import pieces_that_fit, run_in_halves
@@ -104,14 +103,11 @@ class Forward:
         Run rows end to end, without padding; the model must have passed `packing_flaw`.
     fused
         On a GPU, read each logit once in a kernel of our own where there is one.
-    fusion
-        Parts of the layers that run through kernels of our own.
     """
 
     model: "LoadedModel"
     packed: bool = False
     fused: bool = True
-    fusion: Fusion = NO_FUSION
     n_split: int = field(default=0, init=False)
 
     @property
@@ -146,7 +142,7 @@ class Forward:
 
         def queue(part: Sequence[Rendered]) -> DeviceResults:
             with torch.inference_mode():
-                return launch(self.model, part, asked, packed=self.packed, fusion=self.fusion)
+                return launch(self.model, part, asked, packed=self.packed)
 
         count = partial(self._count, rows)
         pieces = pieces_that_fit(rows, queue, self.model.device, count)

@@ -57,7 +57,6 @@ class ForwardPass:
 
     def __init__(self, spec: Pass, device: str, model: "LoadedModel | None" = None) -> None:
         from curate.models.forward import Forward
-        from curate.models.fusion import NO_FUSION, fuse
         from curate.models.packing import FLASH_DTYPES, packing_flaw
 
         if model is None:
@@ -74,8 +73,7 @@ class ForwardPass:
                 None if model.head.weight.dtype in FLASH_DTYPES else f"{model.dtype} has none"
             )
             self.padded_because = no_kernel or packing_flaw(model) or ""
-        fusion = fuse(model.backbone) if device.startswith("cuda") else NO_FUSION
-        self._forward = Forward(model, packed=not self.padded_because, fusion=fusion)
+        self._forward = Forward(model, packed=not self.padded_because)
         self.window = WINDOW if self._forward.is_queued else None
 
     def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
@@ -116,7 +114,7 @@ class ForwardPass:
         if not self._forward.is_queued:
             return {"device": device}
         packing = f"padded: {self.padded_because}" if self.padded_because else "packed"
-        return {"device": device, "rows": packing, "kernels": str(self._forward.fusion)}
+        return {"device": device, "rows": packing}
 
     def _run_rendering(
         self,

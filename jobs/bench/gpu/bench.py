@@ -12,7 +12,6 @@ from typing import Any, final
 
 import torch
 
-from curate.models.fusion import NO_FUSION, Fusion, fuse
 from curate.models.load import LoadedModel
 from jobs.bench.gpu.shapes import Shape, loaded, qwen2, random_causal, shape_of
 
@@ -90,11 +89,6 @@ class Bench:
             whole = random_causal(qwen2(self.shape(name)), self.device, self.dtype)
             self.models[name] = whole, loaded(whole, self.device, self.dtype)
         return self.models[name]
-
-    def fusion(self, name: str) -> Fusion:
-        """Return what of a model's layers our kernels stand in for: nothing on a CPU."""
-        _, parts = self.model(name)
-        return fuse(parts.backbone) if self.is_cuda else NO_FUSION
 
     def free(self) -> None:
         """Give memory nobody uses back to the device."""

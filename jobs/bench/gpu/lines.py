@@ -8,7 +8,6 @@ import torch
 
 from curate.contracts import ForwardScorer
 from curate.models import head_kernel
-from curate.models.fusion import NO_FUSION
 from curate.models.packing import packing_flaw
 from curate.models.render import Rendered
 from jobs.bench.gpu.bench import Bench, Measurement
@@ -57,14 +56,7 @@ def _pass_line(bench: Bench, name: str) -> Iterator[Measurement]:
     if flaw is not None:
         yield Measurement(f"pass {name}", "packing", {}, f"padded instead: {flaw}")
     line = f"pass {name}"
-    fusion = bench.fusion(name)
-    kernels = Measurement(line, "kernels of ours in the layers", {}, str(fusion))
-    yield kernels
     yield _ours(bench, line, "likelihood + entropy", shape, rows, LIKELIHOOD, packed=packed)
-    yield _ours(
-        bench, line, "the same without kernels in the layers", shape, rows, LIKELIHOOD,
-        packed=packed, kernels=False,
-    )  # fmt: skip
     few = rows[: max(8, len(rows) // 8)]
     yield _timed(
         bench, line, "script, padded batches of 8", shape, few, script(whole, few, 8, bench.device)
@@ -75,7 +67,7 @@ def _pass_line(bench: Bench, name: str) -> Iterator[Measurement]:
     )  # fmt: skip
     yield _timed(
         bench, line, "layers alone, no head", shape, rows,
-        backbone_alone(model, rows, TOKENS, packed=packed, fusion=fusion),
+        backbone_alone(model, rows, TOKENS, packed=packed),
         headless=True,
     )  # fmt: skip
     yield _ours(bench, line, "+ embedding", shape, rows, WITH_EMBEDDING, packed=packed)
@@ -141,12 +133,10 @@ def _ours(
     *,
     packed: bool,
     fused: bool = True,
-    kernels: bool = True,
     tokens: int = TOKENS,
 ) -> Measurement:
-    name, (_, model) = next(iter(bench.models.items()))
-    fusion = bench.fusion(name) if kernels else NO_FUSION
-    run = our_pass(model, rows, scorers, tokens, packed=packed, fused=fused, fusion=fusion)
+    model = next(iter(bench.models.values()))[1]
+    run = our_pass(model, rows, scorers, tokens, packed=packed, fused=fused)
     return _timed(bench, line, f"ours: {variant}", shape, rows, run)
 
 

@@ -130,8 +130,7 @@ def profile(bench: Bench) -> Iterator[Measurement]:
     _, model = bench.model(name)
     rows = random_rows(shape, min(512, shape.n_rows))
     packed = packing_flaw(model) is None
-    fusion = bench.fusion(name)
-    run = our_pass(model, rows, LIKELIHOOD, PROFILE_TOKENS, packed=packed, fusion=fusion)
+    run = our_pass(model, rows, LIKELIHOOD, PROFILE_TOKENS, packed=packed)
     run()
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if bench.is_cuda else [])
     with profiled(activities=activities) as recorded:

@@ -9,7 +9,6 @@ import torch
 from curate.contracts import ForwardScorer, Stat
 from curate.models.batch import plan_batches
 from curate.models.forward import Forward, PassRequest
-from curate.models.fusion import NO_FUSION, Fusion
 from curate.models.load import LoadedModel
 from curate.models.render import Rendered
 from curate.scorers.donod import DONOD
@@ -40,10 +39,9 @@ def our_pass(
     *,
     packed: bool,
     fused: bool = True,
-    fusion: Fusion = NO_FUSION,
 ) -> Callable[[], list[dict[str, Any]]]:
     """Return the pass of some scorers with their reductions, as a worker runs it."""
-    forward = Forward(model, packed, fused, fusion)
+    forward = Forward(model, packed, fused)
     batches = planned(rows, batch_tokens, packed=packed)
     wants = PassRequest.of(scorers)
     needs_norm = any(Stat.HEAD_GRAM in scorer.emits for scorer in scorers)
@@ -83,7 +81,6 @@ def backbone_alone(
     batch_tokens: int,
     *,
     packed: bool,
-    fusion: Fusion = NO_FUSION,
 ) -> Callable[[], None]:
     """Return the layers without the head, over our own batches: what no pass can undercut."""
     from curate.models.packing import Boundaries, packed_hidden
@@ -93,7 +90,7 @@ def backbone_alone(
         padded = [_padded(batch, model.device) for batch in batches]
 
         def run_padded() -> None:
-            with torch.inference_mode(), fusion.active():
+            with torch.inference_mode():
                 for ids in padded:
                     model.hidden(ids)
 
@@ -109,7 +106,7 @@ def backbone_alone(
         )
 
     def run_packed() -> None:
-        with torch.inference_mode(), fusion.active():
+        with torch.inference_mode():
             for ids, places, starts, lengths in ready:
                 packed_hidden(model.backbone, ids, places, Boundaries(starts, lengths))
 

@@ -10,7 +10,6 @@ from random_models import EXACT, REFUSED, loaded, random_causal, random_rows
 from curate.contracts import Stat
 from curate.models import head_kernel
 from curate.models.forward import Forward, PassRequest
-from curate.models.fusion import fuse
 from curate.models.head import Head
 from curate.models.head_gram import gram_norms
 from curate.models.layers import Layers
@@ -118,29 +117,6 @@ def test_the_kernel_gives_what_log_softmax_gives_in_double(vocabulary, dtype):
         torch.testing.assert_close(log_total.double(), total, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "mistral", "gemma", "olmo2", "phi3"])
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_kernels_in_the_layers_give_what_the_layers_gave(name, dtype):
-    model = loaded(name, "cuda", dtype)
-    fusion = fuse(model.backbone)
-    kinds = {type(module).__name__ for module, _ in fusion.forwards}
-    if name in ("llama", "qwen2", "qwen3", "mistral"):
-        assert {kind[-3:] for kind in kinds} == {"MLP", "orm"}, str(fusion)
-        assert [function[1] for function in fusion.functions] == ["apply_rotary_pos_emb"]
-    if name == "gemma":  # its norm adds one to the weight, its layers are gated by a GELU
-        assert not kinds
-    rows = random_rows()
-    wanted = measured(model, rows, packed=True)
-    found = measured(model, rows, packed=True, fusion=fusion)
-    if dtype == "float32":
-        assert_close(wanted, found)
-    for a, b in zip(wanted, found, strict=True):
-        assert abs(a.nll.mean() - b.nll.mean()) < 2e-2
-        assert np.abs(a.nll - b.nll).max() < 0.2
-    module = type(next(iter(model.backbone.modules())))
-    assert "forward" not in model.backbone.layers[0].mlp.__dict__, module
-
-
 def test_gradient_norms_of_the_head_in_bfloat16_are_those_of_the_same_states_in_double():
     torch.manual_seed(0)
     counts = [5, 1, 300, 40, 900, 77, 2, 1500]
@@ -170,7 +146,7 @@ def test_nothing_waits_for_the_gpu_between_batches(wants):
     model = loaded("qwen2", "cuda", "bfloat16")
     rows = random_rows(12)
     batches = [rows[:6], rows[6:], rows[3:9]]
-    forward = Forward(model, packed=True, fusion=fuse(model.backbone))
+    forward = Forward(model, packed=True)
     before = list(forward.run_all(batches, wants))  # compiles kernels and fills pools of memory
     with no_waiting():
         found = list(forward.run_all(batches, wants))
