@@ -74,7 +74,7 @@ def test_a_port_in_use_is_said(curate, pool_file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--port", "70000"), "--port must be 0 to 65535, got 70000; 0 takes any free one"),
+        (("--port", "70000"), "--port must be 0 to 65535, got 70000; 0 uses any free port"),
         (("--marker", "a b"), "the marker's name 'a b' cannot be part of a selection's id"),
         (("--store", "none.duckdb"), "there is no store at"),
     ],

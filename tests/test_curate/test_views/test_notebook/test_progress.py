@@ -72,7 +72,7 @@ def test_many_lines_are_folded_away_but_warnings(kernel):
         progress.note(f"trial {k}")
     page = kernel.calls[-1][0]["text/html"]
     before, _, after = page.partition("</details>")
-    assert "15 lines before" in before and "trial 13" in before
+    assert "15 earlier lines" in before and "trial 13" in before
     assert "trial 13" not in after and "trial 14" in after and "warning: 3 texts" in after
 
 
