@@ -147,24 +147,48 @@ class ChatTemplate:
 
     def note(self) -> str | None:
         """Say what a user should know of this template, or None."""
-        code = self.code(None)
         notes = []
-        if code.asks_for_date:
+        if self.code(None).asks_for_date:
             notes.append("the chat template asks for the date; it is given 1 January 2026")
-        conversation = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        if _GENERATION.search(self.source(None)):
-            try:
-                marked = code.marked(conversation, self._arguments)
-                (row,) = self.rows(Example("", tuple(conversation)), "all")
-            except Exception:  # noqa: BLE001 - foreign code; what fails here fails per example
-                return "; ".join(notes) or None
-            scored = [row.text[start:stop].strip() for start, stop in row.spans]
-            if marked and [text.strip() for text in marked] != scored:
-                notes.append(
-                    "the chat template's {% generation %} marks differ from what the model has to "
-                    f"produce ({marked[0]!r} against {scored[0]!r}) and are not used"
-                )
+        if differing := self._differing_marks():
+            marked, scored = differing
+            notes.append(
+                "the chat template's {% generation %} marks differ from what the model has to "
+                f"produce ({marked!r} against {scored!r}) and are not used"
+            )
         return "; ".join(notes) or None
+
+    def changes(self) -> str:
+        """Say what this template scores otherwise than version 0.1 did, or ""; a part of score keys.
+
+        Then marks decided, what follows the end of a turn was scored unless it was blank and the end
+        a special token, and the arguments of tool calls were rendered as the text they came as.
+        """
+        changed = []
+        if "tool_calls" in self.source(None):
+            changed.append("arguments of tool calls are objects")
+        if self._differing_marks():
+            changed.append("generation marks are not used")
+        tail = self._find_tail()
+        blanks = tail.text.strip() and tail.text != tail.text.rstrip() and not tail.after
+        if tail.after.strip() or blanks:
+            changed.append("what follows the end of a turn is not scored")
+        return "; ".join(changed)
+
+    def _differing_marks(self) -> tuple[str, str] | None:
+        """Return what the template marks as generated and what is scored, where they differ."""
+        if not _GENERATION.search(self.source(None)):
+            return None
+        conversation = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        try:
+            marked = self.code(None).marked(conversation, self._arguments)
+            (row,) = self.rows(Example("", tuple(conversation)), "all")
+        except Exception:  # noqa: BLE001 - foreign code; what fails here fails per example
+            return None
+        scored = [row.text[start:stop].strip() for start, stop in row.spans]
+        if not marked or [text.strip() for text in marked] == scored:
+            return None
+        return marked[0], scored[0]
 
     def _check_control(self, example: Example) -> None:
         """Refuse special tokens in what others than the assistant wrote: they would take control."""

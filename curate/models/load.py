@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
 from curate.models.architectures import register_architecture
+from curate.models.chat import ChatTemplate
 from curate.models.chat_options import ChatOptions
 from curate.models.files import (
     check_causal_folder,
@@ -111,7 +112,7 @@ def resolve_model(
         revision=commit,
         fingerprint=commit or weights_hash(folder),
         tokenizer_hash=tokenizer_hash(folder),
-        chat_template_hash=_chat_hash((chat and chat.template) or tokenizer.chat_template),
+        chat_template_hash=_chat_hash(tokenizer, chat or ChatOptions()),
         max_length=context_length(text, tokenizer),
         vocab_size=vocab_size,
         n_parameters=count_parameters(folder),
@@ -372,17 +373,23 @@ def context_length(config: Any, tokenizer: Any) -> int | None:
     return limit if limit < 10**9 else None  # a tokenizer without a limit reports a huge one
 
 
-def _chat_hash(template: Any) -> str | None:
-    """Hash a chat template's source, and what else decides the texts it gives.
+def _chat_hash(tokenizer: "PreTrainedTokenizerBase", options: ChatOptions) -> str | None:
+    """Hash a chat template's source, and what else decides the texts it gives and what is scored.
 
-    A date stands for the clock that some templates read. Empty think blocks were scored once, so
-    templates that write them have another hash than they had.
+    A date stands for the clock that some templates read. Templates that version 0.1 scored otherwise
+    have another hash than they had then.
     """
+    template = options.template or tokenizer.chat_template
     if not template:
         return None
     source = template if isinstance(template, str) else repr(template)
+    parts = [source]
     if "strftime_now" in source:
-        source += f"\n{FIXED_DATE:%Y-%m-%d}"
+        parts.append(f"{FIXED_DATE:%Y-%m-%d}")
     if any(close in source for _, close in THINK_TAGS):
-        source += "\nempty think blocks are context"
-    return text_hash(source)
+        parts.append("empty think blocks are context")
+    if (isinstance(template, str) or "default" in template) and (
+        changes := ChatTemplate(tokenizer, options).changes()
+    ):
+        parts.append(changes)
+    return text_hash("\n".join(parts))

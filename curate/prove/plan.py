@@ -11,6 +11,7 @@ import numpy as np
 from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
 from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
+from curate.models.chat_options import ChatOptions
 from curate.models.load import load_tokenizer, resolve_model
 from curate.models.render import Renderer
 from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
@@ -175,7 +176,8 @@ def make_plan(
     if "target" not in scoring.models:
         raise ConfigError("a proof trains a model; pass --model MODEL (a folder or a hub id)")
     arms = config.compared()
-    resolved = resolve_model(scoring.models["target"], revision=scoring.revision)
+    chat = _config(config, scoring, arms[0]).data.chat
+    resolved = resolve_model(scoring.models["target"], revision=scoring.revision, chat=chat)
     base = _base(config, scoring, resolved, arms[0])
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     data = base.data
@@ -225,12 +227,18 @@ def sample_rows(store: "Store", datasets: Sequence[str] | None) -> list[TrainRow
     return rows
 
 
+def _config(config: ProveConfig, scoring: "ScoringOptions", arm: Arm) -> TrainConfig:
+    """Return how an arm trains, before its model is known."""
+    training = config.training(arm)
+    settings = {"compute.device": scoring.device, "compute.dtype": scoring.dtype, **training}
+    name = scoring.models["target"]
+    return build_config(name, settings, revision=scoring.revision, lora=config.lora)
+
+
 def _base(
     config: ProveConfig, scoring: "ScoringOptions", resolved: "ResolvedModel", arm: Arm
 ) -> TrainConfig:
-    training = config.training(arm)
-    settings = {"compute.device": scoring.device, "compute.dtype": scoring.dtype, **training}
-    made = build_config(resolved.name, settings, revision=scoring.revision, lora=config.lora)
+    made = _config(config, scoring, arm)
     made = made.resolved(has_chat_template=resolved.chat_template_hash is not None)
     return replace(made, watch=replace(made.watch, save_every=made.watch.save_every or SAVE_EVERY))
 
@@ -315,7 +323,8 @@ def _need_identity(
     if recorded is not None:
         model = scoring.models.get(need.role or recorded.role or "proxy")
         fingerprint = None if model is None else resolve_model(model).fingerprint
-        return [asdict(cast(Any, recorded)), fingerprint, scoring.template]
+        chat = [] if scoring.chat == ChatOptions() else [asdict(scoring.chat)]
+        return [asdict(cast(Any, recorded)), fingerprint, scoring.template, *chat]
     cls = get_scorer(need.scorer)
     if issubclass(cls, PoolScorer):
         return [cls.name, cls.version, asdict(cast(Any, build(cls, config)))]

@@ -2,6 +2,7 @@ import pytest
 
 from curate.contracts import Example, Rendering
 from curate.errors import ConfigError, ModelError
+from curate.models.chat import ChatTemplate
 from curate.models.chat_options import ChatOptions, arguments_of, reasoning_question
 from curate.models.load import load_tokenizer, resolve_model
 from curate.models.render import Renderer
@@ -94,3 +95,43 @@ def test_marks_that_differ_from_the_rule_are_said(tiny_tokenizer):
     chat = Renderer(tokenizer, None, ChatOptions(template=marks)).chat
     assert "marks differ" in (chat.note() or "") and "are not used" in (chat.note() or "")
     assert Renderer(tokenizer, None, ChatOptions(template=SWITCH)).chat.note() is None
+
+
+@pytest.mark.parametrize(
+    ("source", "changes"),
+    [
+        # as version 0.1 scored it: up to an end that is a special token, blanks after it left out
+        ("{% for m in messages %}{{ m.content }}{{ eos_token }}\n{% endfor %}", ""),
+        ("{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}", ""),
+        ("{% for m in messages %}{{ m.content }}[END]\n{% endfor %}", "follows the end of a turn"),
+        (
+            "{% for m in messages %}{{ m.content }}{{ eos_token }} END{% endfor %}",
+            "follows the end of a turn",
+        ),
+        (
+            (
+                "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls }}{% endif %}"
+                "{{ eos_token }}{% endfor %}"
+            ),
+            "arguments of tool calls",
+        ),
+        (
+            (
+                "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+                "{% endgeneration %}{{ eos_token }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+            ),
+            "generation marks",
+        ),
+        (
+            (
+                "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+                "{{ eos_token }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+            ),
+            "",
+        ),
+    ],
+)
+def test_a_key_says_what_is_scored_otherwise_than_by_version_0_1(tiny_tokenizer, source, changes):
+    tokenizer = load_tokenizer(str(tiny_tokenizer))
+    found = ChatTemplate(tokenizer, ChatOptions(template=source)).changes()
+    assert changes in found and bool(found) == bool(changes)

@@ -150,3 +150,22 @@ def test_the_page_names_the_arms(proven, tmp_path):
     _, d, _ = proven
     page, _ = write_proof(d, tmp_path / "proof.md")
     assert "dft trains on the examples of random with objective=dft." in page.read_text()
+
+
+def test_trials_of_another_chat_template_are_other_trials(pool, tiny_llama, target_file, tmp_path):
+    def trials(**chat: str) -> set[str]:
+        plan = pool.prove(
+            "random", target=str(target_file), model=str(tiny_llama), budget="50%", seeds=1,
+            max_tokens=900, device="cpu", train={"data.batch_tokens": 300}, dry_run=True, **chat,
+        )["plan"]  # fmt: skip
+        return {trial["trial_id"] for trial in plan["trials"]}
+
+    asked = "{% for m in messages %}<|MARK|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|MARK|>{% endif %}"
+    files = []
+    for mark in "ab":
+        files.append(tmp_path / f"{mark}.jinja")
+        files[-1].write_text(asked.replace("MARK", mark))
+    without, first, second = trials(), *(trials(chat_template=str(file)) for file in files)
+    assert not without & first and not first & second and not without & second
+    files[1].write_text(files[0].read_text())
+    assert trials(chat_template=str(files[1])) == first  # what counts is the source, not its name
