@@ -18,14 +18,22 @@ MAKES: Final[Mapping[str, Product]] = {"select": "selection", "train": "model"}
 
 # Of the section `models`, what each command reads; the batches of training are not those of scoring.
 _OF_SCORING: Final = (
-    "model", "model_for", "adapter", "revision", "template", "device", "dtype", "batch_tokens",
-    "workers", "max_failures",
+    "model", "model_for", "adapter", "revision", "template", "reasoning", "template_args",
+    "chat_template", "device", "dtype", "batch_tokens", "workers", "max_failures",
 )  # fmt: skip
 _SHARED: Final[Mapping[str, Sequence[str]]] = {
     "score": _OF_SCORING,
     "select": _OF_SCORING,
     "prove": [name for name in _OF_SCORING if name not in ("adapter", "batch_tokens")],
-    "train": ("model", "revision", "device", "dtype"),
+    "train": (
+        "model",
+        "revision",
+        "reasoning",
+        "template_args",
+        "chat_template",
+        "device",
+        "dtype",
+    ),
 }
 
 

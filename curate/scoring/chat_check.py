@@ -1,4 +1,4 @@
-"""Before a pass by a chat template: whether reasoning would be lost, and how many rows does an example needs."""
+"""Before a pass by a chat template: whether reasoning would be lost, and how many rows an example needs."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -37,16 +37,17 @@ def check_chat(passes: Sequence["Pass"], shards: Sequence["Path"], progress: Pro
     """
     seen: set[ResolvedModel] = set()
     for one in passes:
-        turns = {r.turns for r in one.renderings if r.template == CHAT}
-        if one.model is None or not turns or one.model in seen:
+        asked = {r.turns for r in one.renderings if r.template == CHAT}
+        if one.model is None or not asked or one.model in seen:
             continue
+        turns = "all" if "all" in asked else "last"
         seen.add(one.model)
         chat = _template(one)
         if note := chat.note():
             progress.note(note)
         if chat.options.reasoning is None:
-            _check_reasoning(chat, one.model.name, shards)
-        if (rows := _rows_per_example(chat, shards)) > 1:
+            _check_reasoning(chat, turns, one.model.name, shards)
+        if (rows := _rows_per_example(chat, turns, shards)) > 1:
             progress.note(rows_note(rows))
 
 
@@ -64,14 +65,16 @@ def _template(one: "Pass") -> "ChatTemplate":
     return Renderer(tokenizer, one.model.max_length, one.model.chat).chat
 
 
-def _check_reasoning(chat: "ChatTemplate", model: str, shards: Sequence["Path"]) -> None:
+def _check_reasoning(
+    chat: "ChatTemplate", turns: str, model: str, shards: Sequence["Path"]
+) -> None:
     n_reasoning = n_tried = n_lost = 0
     for examples in _with_reasoning(shards):
         n_reasoning += len(examples)
         for example in _examples(examples.slice(0, max(0, TRIED - n_tried))):
             n_tried += 1
             try:
-                chat.rows(example, "all")
+                chat.rows(example, turns)
             except ExampleFailure as failure:
                 n_lost += failure.reason == REASONING_NOT_RENDERED
     if n_lost:
@@ -88,7 +91,6 @@ def _with_reasoning(shards: Sequence["Path"]) -> Iterator[pa.RecordBatch]:
 
 
 def _examples(batch: pa.RecordBatch) -> Iterator[Example]:
-
     for record in batch.to_pylist():
         tools = record["tools"]
         yield Example(
@@ -98,14 +100,14 @@ def _examples(batch: pa.RecordBatch) -> Iterator[Example]:
         )
 
 
-def _rows_per_example(chat: "ChatTemplate", shards: Sequence["Path"]) -> float:
+def _rows_per_example(chat: "ChatTemplate", turns: str, shards: Sequence["Path"]) -> float:
     """Return the mean number of rows of the first examples that can be rendered."""
     counts = []
     for shard in shards[:1]:
         batch = next(pq.ParquetFile(shard).iter_batches(TRIED, columns=["id", "messages", "tools"]))
         for example in _examples(batch):
             try:
-                counts.append(len(chat.rows(example, "all")))
+                counts.append(len(chat.rows(example, turns)))
             except ExampleFailure:
                 continue
     return sum(counts) / len(counts) if counts else 0.0

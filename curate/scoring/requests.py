@@ -332,7 +332,6 @@ def roles_of(scorer: Scorer, models: Mapping[str, str]) -> list[str]:
 
 
 def _roles(scorer: Scorer, role: str | None, models: Mapping[str, str]) -> Iterator[str]:
-
     own = (role if scorer.role == "target" else None) or scorer.role
     if own is not None:
         yield own
