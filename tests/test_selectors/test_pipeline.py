@@ -49,7 +49,7 @@ def test_budget_over_what_is_kept_is_refused_before_any_work():
         steps_of(Pipeline("random | longest", ("20%",)), "30%")
     assert str(caught.value) == (
         "budget 30% is more than the 20% that reaches the last stage; keep more with "
-        "--set pipeline.keep=30%, or ask for less"
+        "--set pipeline.keep=30%, or use a smaller budget"
     )
 
 

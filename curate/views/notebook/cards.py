@@ -137,7 +137,14 @@ def proof_card(document: Mapping[str, Any], plots: "ProofPlots") -> str:
     return fragment(*parts, side_by_side(charts))
 
 
-VERDICTS: Final = ("target", "budget", "metric", "method", "verdict", "minus random (95% interval)")
+VERDICTS: Final = (
+    "target",
+    "budget",
+    "metric",
+    "method",
+    "verdict",
+    "minus random (corrected interval)",
+)
 
 
 def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -94,7 +94,14 @@ def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
             metric = "NLL" if one["metric"] == NLL else "exact match"
             place = (str(one["target"]), str(one["budget"]), metric, label)
             rows.append((*place, str(row["verdict"]), difference_text(row["delta_vs_random"])))
-    columns = ("target", "budget", "metric", "method", "verdict", "minus random (95% interval)")
+    columns = (
+        "target",
+        "budget",
+        "metric",
+        "method",
+        "verdict",
+        "minus random (corrected interval)",
+    )
     yield Table(columns, rows, n_left=5)
     yield Notices([_contamination(target) for target in d["targets"]])
     statements = [str(text) for text in d["statements"]]
@@ -158,7 +165,7 @@ def differences_chart(one: Mapping[str, Any]) -> Chart:
         for label, row in one["methods"].items()
         if (delta := row["delta_vs_random"]) is not None
     ]  # fmt: skip
-    title = "Paired difference from random, with its 95% interval"
+    title = "Paired difference from random, with its corrected interval"
     picture = svg.intervals(differences, f"minus random, {_unit(one)}", title, 0.0)
     note = (
         f"{_better(one).capitalize()} is better; an interval that contains 0 shows no difference."
@@ -231,7 +238,7 @@ def _slices(d: Mapping[str, Any]) -> Iterator[Block]:
         picture = svg.heat_map(names, labels, values, title, digits=3, signed=True)
         better = "Blue, below 0, is better" if metric == NLL else "Vermillion, above 0, is better"
         yield Chart(title, picture, "", f"{better}.")
-        title = f"{target} at {budget}: with intervals of 95%, not corrected"
+        title = f"{target} at {budget}: method minus random, 95% intervals, not corrected"
         yield Table(("slice (examples)", f"mean of {RANDOM}", *labels), rows, title=title)
 
 

@@ -200,13 +200,16 @@ def test_bad_input_is_named(config, rows, tmp_path):
     [
         (lambda: LengthConfig(epochs=1, max_steps=3), "one length, got epochs=1, max_steps=3"),
         (lambda: LengthConfig(max_tokens=0), "max_tokens must be a positive number, got 0"),
-        (lambda: OptimiserConfig(schedule="cosin"), "schedule is one of cosine, linear, constant"),
+        (
+            lambda: OptimiserConfig(schedule="cosin"),
+            "schedule must be one of cosine, linear, constant",
+        ),
         (lambda: OptimiserConfig(lr=float("nan")), "lr must be a positive number, got nan"),
         (lambda: OptimiserConfig(betas=(0.9, 1.0)), "betas are two numbers"),
         (lambda: LoraConfig(dropout=1.0), "dropout must be in"),
         (lambda: WatchConfig(patience=2), "patience=2 counts evaluations; set eval_every too"),
-        (lambda: WatchConfig(report_to="mlflow"), "report_to is one of none, tensorboard"),
-        (lambda: ComputeConfig(dtype="float16"), "dtype is one of auto, float32"),
+        (lambda: WatchConfig(report_to="mlflow"), "report_to must be one of none, tensorboard"),
+        (lambda: ComputeConfig(dtype="float16"), "dtype must be one of auto, float32"),
     ],
 )
 def test_wrong_settings_are_refused(make_config, message):

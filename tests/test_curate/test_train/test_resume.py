@@ -147,7 +147,7 @@ class Stop:
 def test_sigint_saves_and_the_same_call_goes_on(config, rows, tmp_path):
     with pytest.raises(
         InterruptedRunError,
-        match=r"interrupted after step 2 of 4; saved in .*step-00000002; run the same",
+        match=r"interrupted after step 2 of 4; saved in .*step-00000002; rerun the same",
     ):
         train(config(), rows, tmp_path / "run", progress=Stop(2))
     train(config(), rows, tmp_path / "run")

@@ -71,7 +71,7 @@ def pool(tmp_path):
 def score(pool, roomy_model, tmp_path, monkeypatch):
     nli = str(save_tiny_nli(tmp_path / "nli"))
     tokenizer = load_tokenizer(str(roomy_model))
-    monkeypatch.setattr("curate.models.nli.load_nli", lambda *rest: Literal())
+    monkeypatch.setattr("curate.scorers.nli_consistency.load_nli", lambda *rest: Literal())
 
     def run(skill, judgement):
         stub = can_add(tokenizer, skill, judgement)
