@@ -12,7 +12,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used --format=csv
 
 # The project's own pytest options load packages for type checks, which such a machine may not have.
 timeout "${TEST_SECONDS:-100}" "$PYTHON" -m pytest -c jobs/gpu_pytest.ini --rootdir=. \
-  -p no:cacheprovider -m gpu -q --tb=short --durations=8 tests/test_curate/test_models/test_cuda.py \
+  -p no:cacheprovider -m gpu -q --tb=short --durations=8 tests/test_curate/test_models/test_passes/test_cuda.py \
   >"$OUT/gpu-tests.txt" 2>&1
 TESTS=$?
 tail -n 40 "$OUT/gpu-tests.txt"

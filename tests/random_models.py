@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from curate.models.load import LoadedModel, ResolvedModel, take_apart
-from curate.models.render import Rendered
+from curate.models.text.render import Rendered
 
 COMMON = {
     "vocab_size": 512, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,

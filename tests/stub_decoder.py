@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.models.decoding import Sample, Sampling
+from curate.models.generation.decoding import Sample, Sampling
 
 
 class StubDecoder:

@@ -230,7 +230,7 @@ STATISTIC = {
             '    first_hidden: Float[np.ndarray, " dim"] | None = None\n',
         ),
     ],
-    "curate/models/forward.py": [
+    "curate/models/passes/forward.py": [
         ("    if stat is Stat.LAST_HIDDEN:\n", None),
         ("            last_hidden=", None),
         ("Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN", ", Stat.FIRST_HIDDEN"),
@@ -256,7 +256,7 @@ from typing import ClassVar
 import torch
 
 from curate.contracts import Column, ForwardScorer, Rendering, Segment, Stat
-from curate.models.forward import PassRequest, pool
+from curate.models.passes.forward import PassRequest, pool
 from curate.testing import check_scorer
 
 

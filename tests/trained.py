@@ -71,12 +71,12 @@ def gradient_of(config: TrainConfig, rows: list[TrainRow], step: int | None = 0)
 
     from curate.contracts import Rendering
     from curate.models.load import load_tokenizer, resolve_model
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
     from curate.train.data import prepare
     from curate.train.model import load_trained_model
     from curate.train.processes import Processes, reproducible
-    from curate.train.step import GradientMaker
-    from curate.train.stream import open_stream
+    from curate.train.steps.step import GradientMaker
+    from curate.train.steps.stream import open_stream
 
     resolved = resolve_model(config.model)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)

@@ -12,11 +12,11 @@ from curate.contracts import Rendering
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer, resolve_model
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.train.config import SEAMS
 from curate.train.data import prepare, rows_of_data, rows_of_selection
 from curate.train.recipes import build_config
-from curate.train.stream import open_stream
+from curate.train.steps.stream import open_stream
 
 if TYPE_CHECKING:
     from curate.store import Store

@@ -16,7 +16,7 @@ class Rendering:
     Parameters
     ----------
     template
-        A text template of `curate.models.templates`, or ``chat`` for the tokenizer's own.
+        A text template of `curate.models.text.templates`, or ``chat`` for the tokenizer's own.
     part
         ``full``: prompt and response. ``response``: the scored turns alone, after ``lead``.
     lead

@@ -13,7 +13,7 @@ from curate.contracts.progress import Progress, SilentProgress
 from curate.demo.pool import build_pool, build_test_split
 from curate.demo.skills import PLAIN_WORDINGS, SKILLS, draw_task
 from curate.models.load import no_progress_bar
-from curate.models.templates import TEMPLATES, Span
+from curate.models.text.templates import TEMPLATES, Span
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -46,7 +46,7 @@ _WORDING_WEIGHTS: Final = (2, 1, 1)
 _PRACTICE: Final = ("add", "add")  # facts to remember: drawn three times as often as other skills
 _SEED: Final = 0
 _SOURCES: Final = (
-    "demo/skills.py", "demo/pool.py", "demo/train.py", "demo/model.py", "models/templates.py",
+    "demo/skills.py", "demo/pool.py", "demo/train.py", "demo/model.py", "models/text/templates.py",
 )  # fmt: skip
 
 

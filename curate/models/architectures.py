@@ -18,4 +18,4 @@ def register_architecture(folder: Path) -> None:
     except (OSError, ValueError, AttributeError):
         return  # whoever reads the configuration next says what is wrong with it
     if model_type == GPT_NEOX_REWARD:
-        import curate.models.gpt_neox_reward  # noqa: F401 - registers its classes
+        import curate.models.classifiers.gpt_neox_reward  # noqa: F401 - registers its classes

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
 from curate.models.architectures import register_architecture
-from curate.models.chat import ChatTemplate
-from curate.models.chat_options import ChatOptions
 from curate.models.files import (
     check_causal_folder,
     check_tokenizer,
@@ -21,14 +19,16 @@ from curate.models.files import (
     tokenizer_hash,
     weights_hash,
 )
-from curate.models.said import THINK_TAGS
-from curate.models.template_code import FIXED_DATE
+from curate.models.text.chat import ChatTemplate
+from curate.models.text.chat_options import ChatOptions
+from curate.models.text.said import THINK_TAGS
+from curate.models.text.template_code import FIXED_DATE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
-    from curate.models.head import Head
+    from curate.models.passes.head import Head
 
 DTYPES: Final = ("float32", "bfloat16", "float64")
 PROBE_LENGTH: Final = 16
@@ -294,7 +294,7 @@ def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
     """
     import torch
 
-    from curate.models.head import Head
+    from curate.models.passes.head import Head
 
     output = model.get_output_embeddings()
     architecture = type(model).__name__

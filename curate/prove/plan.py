@@ -11,9 +11,9 @@ import numpy as np
 from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
 from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
-from curate.models.chat_options import ChatOptions
 from curate.models.load import load_tokenizer, resolve_model
-from curate.models.render import Renderer
+from curate.models.text.chat_options import ChatOptions
+from curate.models.text.render import Renderer
 from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
 from curate.prove.trials import arrays_path
 from curate.registry import build, get_scorer

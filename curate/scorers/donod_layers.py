@@ -21,14 +21,14 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError
 from curate.models.batch import default_batch_tokens, plan_batches
+from curate.models.classifiers.text_model import object_column
 from curate.models.load import load_model, resolve_model
-from curate.models.render import Renderer
-from curate.models.text_model import object_column
+from curate.models.text.render import Renderer
 from curate.registry import register
 from curate.scorers.donod import change_of_norm
 
 if TYPE_CHECKING:
-    from curate.models.layers import LayerStats
+    from curate.models.passes.layers import LayerStats
 
 SEVERAL_ROWS: Final = "turns_in_several_rows"  # of a chat template that rewrites history
 
@@ -87,7 +87,7 @@ class DONODLayers(RowScorer):
             raise ConfigError(f"donod-layers.lr must be positive, got {self.lr!r}; try 1e-5")
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.layers import Layers
+        from curate.models.passes.layers import Layers
 
         assert context.model is not None
         resolved = resolve_model(context.model, revision=context.revision, adapter=context.adapter)

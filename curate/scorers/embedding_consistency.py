@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from curate.contracts import Column, Columns, DerivedScorer, Example, LoadContext, Need, Role
-from curate.models.text_model import object_column
+from curate.models.classifiers.text_model import object_column
 from curate.registry import register
 from curate.scorers.bsdetector.answers import PromptStyle
 from curate.scorers.nli_consistency import Agreement, sampling

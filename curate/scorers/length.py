@@ -10,7 +10,7 @@ from curate.contracts import Column, Columns, Example, LoadContext, Rendering, R
 from curate.errors import ExampleFailure
 from curate.models.files import find_folder
 from curate.models.load import load_tokenizer
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.registry import register
 
 

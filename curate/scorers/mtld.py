@@ -9,8 +9,8 @@ import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.templates import history_and_response
-from curate.models.text_model import make_each
+from curate.models.classifiers.text_model import make_each
+from curate.models.text.templates import history_and_response
 from curate.registry import register
 
 # Digits and dashes vanish, other ASCII punctuation separates: the words LexicalRichness counts.

@@ -16,9 +16,9 @@ from curate.contracts import (
     Need,
     Role,
 )
-from curate.models.nli import load_nli
-from curate.models.templates import turn_text
-from curate.models.text_model import object_column
+from curate.models.classifiers.nli import load_nli
+from curate.models.classifiers.text_model import object_column
+from curate.models.text.templates import turn_text
 from curate.registry import register
 from curate.scorers.bsdetector.answers import PromptStyle, normalised, read_answers
 from curate.scorers.bsdetector.contradiction import Comparison, judge

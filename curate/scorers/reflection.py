@@ -19,9 +19,9 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ExampleFailure
-from curate.models.prompts import Prompter
-from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-from curate.models.text_model import make_each, object_column
+from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.text.prompts import Prompter
+from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT
 from curate.registry import register
 from curate.scorers.bsdetector.formula import expected_choice
 from curate.scorers.bsdetector.letters import letter_log_probs, letter_tokens
@@ -75,7 +75,7 @@ class Reflection(RowScorer):
     template: str = "chat"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.decoding import load_decoder
+        from curate.models.generation.decoding import load_decoder
 
         decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template, context.chat)

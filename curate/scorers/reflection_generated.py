@@ -18,9 +18,9 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.prompts import Prompter
-from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-from curate.models.text_model import make_each, object_column
+from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.text.prompts import Prompter
+from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT
 from curate.registry import register
 from curate.scorers.bsdetector.formula import VALUES
 from curate.scorers.bsdetector.prompts import LETTERS, chosen_letter, reasoned_reflection_prompts
@@ -77,7 +77,7 @@ class ReflectionGenerated(RowScorer):
             )
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.models.decoding import Sampling, load_decoder
+        from curate.models.generation.decoding import Sampling, load_decoder
 
         decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template, context.chat)

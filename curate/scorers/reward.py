@@ -18,9 +18,9 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ExampleFailure, ModelError
-from curate.models.reward_model import load_reward_model
-from curate.models.templates import TextTemplate, history_and_response
-from curate.models.text_model import make_each
+from curate.models.classifiers.reward_model import load_reward_model
+from curate.models.classifiers.text_model import make_each
+from curate.models.text.templates import TextTemplate, history_and_response
 from curate.registry import register
 
 Format = Literal["chat", "oasst", "pair"]

@@ -19,10 +19,10 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.prompts import Prompter
-from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-from curate.models.server import check_address
-from curate.models.text_model import make_each, object_column
+from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.generation.server import check_address
+from curate.models.text.prompts import Prompter
+from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT
 from curate.registry import register
 from curate.scorers.bsdetector.answers import PromptStyle
 from curate.scorers.bsdetector.prompts import sampling_messages
@@ -129,7 +129,7 @@ class Samples(RowScorer):
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         if self.server:
             return served(self, context)
-        from curate.models.decoding import Decoder, Sampling, load_decoder
+        from curate.models.generation.decoding import Decoder, Sampling, load_decoder
 
         decoder: Decoder = load_decoder(context)
         prompter = Prompter(decoder.tokenizer, self.template, context.chat)

@@ -8,12 +8,12 @@ import numpy as np
 
 from curate.contracts import FAILURE, TOKENS_RUN, Columns, Example, LoadContext
 from curate.errors import ExampleFailure
+from curate.models.classifiers.text_model import make_each, object_column
 from curate.models.files import find_folder
+from curate.models.generation.server import Asked, CompletionServer, Replied
 from curate.models.load import load_tokenizer
-from curate.models.prompts import Prompter
-from curate.models.server import Asked, CompletionServer, Replied
-from curate.models.templates import CHAT
-from curate.models.text_model import make_each, object_column
+from curate.models.text.prompts import Prompter
+from curate.models.text.templates import CHAT
 from curate.scorers.bsdetector.prompts import sampling_messages
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Exampl
     Of the local model only the tokenizer is read, and only for a text template. Raises
     `ModelError` at once when there is no such server or model.
     """
-    from curate.models.gumbel import sample_key
+    from curate.models.generation.gumbel import sample_key
 
     server = CompletionServer(
         scorer.server, scorer.served_model, scorer.max_new_tokens, scorer.temperature

@@ -10,7 +10,7 @@ from curate.contracts import Column, Columns, Example, LoadContext, Role, RowSco
 from curate.errors import ExampleFailure, MissingPackageError, ModelError
 from curate.models.files import find_folder
 from curate.models.load import no_progress_bar
-from curate.models.templates import text_template, turn_text
+from curate.models.text.templates import text_template, turn_text
 from curate.registry import register
 
 

@@ -17,9 +17,9 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.templates import history_and_response
-from curate.models.text_model import make_each
-from curate.models.yes_no import load_yes_no
+from curate.models.classifiers.text_model import make_each
+from curate.models.classifiers.yes_no import load_yes_no
+from curate.models.text.templates import history_and_response
 from curate.registry import register
 
 # The inputs the checkpoint was trained on; {y} is the response, {x} all that came before it.

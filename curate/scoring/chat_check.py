@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 from curate.contracts import Example
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.chat_options import reasoning_question
 from curate.models.load import load_tokenizer
-from curate.models.render import Renderer
-from curate.models.said import REASONING_NOT_RENDERED
-from curate.models.templates import CHAT
+from curate.models.text.chat_options import reasoning_question
+from curate.models.text.render import Renderer
+from curate.models.text.said import REASONING_NOT_RENDERED
+from curate.models.text.templates import CHAT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from curate.models.chat import ChatTemplate
     from curate.models.load import ResolvedModel
+    from curate.models.text.chat import ChatTemplate
     from curate.scoring.plan import Pass
 
 TRIED: Final = 256  # examples rendered to find out

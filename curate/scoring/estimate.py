@@ -16,7 +16,7 @@ from curate.contracts import PoolScorer, RunScorer
 from curate.contracts.progress import Progress
 from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_tokenizer, resolve_device
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors.local import devices_for
 from curate.scoring.options import ScoringOptions

@@ -7,7 +7,7 @@ from typing import final
 
 from curate.contracts import ROLES
 from curate.errors import ConfigError, did_you_mean
-from curate.models.chat_options import ChatOptions, arguments_of
+from curate.models.text.chat_options import ChatOptions, arguments_of
 from curate.scoring.executors import EXECUTORS
 
 

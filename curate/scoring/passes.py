@@ -26,7 +26,7 @@ from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.models.batch import plan_batches
 from curate.models.load import load_model
 from curate.models.memory import is_device_error, is_out_of_memory
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.scoring.inputs import Inputs, inputs_of
 from curate.scoring.outcome import INPUT_FAILED
 from curate.scoring.part_table import check_columns, is_finite, part_table, reason_of
@@ -37,7 +37,7 @@ from curate.scoring.windows import WINDOW, Window, ahead, read_examples, windows
 
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
-    from curate.models.render import Rendered
+    from curate.models.text.render import Rendered
 
 ROW_BLOCK: Final = 256  # examples given to a row scorer together: part of what decides its bits
 NON_FINITE: Final = "non_finite"
@@ -56,8 +56,8 @@ class ForwardPass:
     """
 
     def __init__(self, spec: Pass, device: str, model: "LoadedModel | None" = None) -> None:
-        from curate.models.forward import Forward
-        from curate.models.packing import FLASH_DTYPES, packing_flaw
+        from curate.models.passes.forward import Forward
+        from curate.models.passes.packing import FLASH_DTYPES, packing_flaw
 
         if model is None:
             assert spec.model is not None
@@ -124,7 +124,7 @@ class ForwardPass:
         first: int,
         collected: Sequence["_Collected"],
     ) -> None:
-        from curate.models.forward import PassRequest
+        from curate.models.passes.forward import PassRequest
 
         began = time.perf_counter()
         riders = [one for one in collected if rendering in one.segment_names]

@@ -17,6 +17,7 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError, MissingColumnError
 from curate.models.batch import CPU_BATCH_TOKENS, default_batch_tokens
+from curate.models.classifiers.nli import resolve_nli
 from curate.models.load import (
     ResolvedModel,
     resolve_device,
@@ -24,8 +25,7 @@ from curate.models.load import (
     resolve_encoder,
     resolve_model,
 )
-from curate.models.nli import resolve_nli
-from curate.models.templates import CHAT, METHOD, text_template
+from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
 from curate.scoring.options import ScoringOptions
 from curate.store.records import POOL_INPUT, ScoreKey

@@ -16,7 +16,7 @@ from curate.contracts import Example, Rendering
 from curate.store.parts import open_parquet
 
 if TYPE_CHECKING:
-    from curate.models.render import Rendered, Renderer
+    from curate.models.text.render import Rendered, Renderer
 
 T = TypeVar("T")
 TEXT_BLOCK: Final = 512  # examples parsed and tokenised together

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from curate.contracts import Example, ForwardScorer
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer
-from curate.models.render import Renderer
-from curate.models.show import show
+from curate.models.text.render import Renderer
+from curate.models.text.show import show
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import make_request, missing_model
 
 if TYPE_CHECKING:
-    from curate.models.show import Shown
+    from curate.models.text.show import Shown
     from curate.store import Store
 
 

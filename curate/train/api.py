@@ -11,13 +11,13 @@ from curate.contracts import Rendering
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, DataError
 from curate.models.load import load_tokenizer, resolve_model
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.store.records import canonical_json, digest
 from curate.train.checkpoints import RECORD, RunFolder
 from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.recorder import NoRecorder, Recorder, RunContext
-from curate.train.stream import open_stream
+from curate.train.steps.stream import open_stream
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
@@ -156,7 +156,7 @@ def load_record(output: str | Path) -> "TrainRecord":
     from safetensors.numpy import load_file
 
     from curate.store.parts import read_json
-    from curate.train.evaluate import Evaluation
+    from curate.train.evaluation.evaluate import Evaluation
     from curate.train.record import record_from
 
     folder = Path(output).absolute()
@@ -188,7 +188,7 @@ def _finish(
 ) -> "TrainRecord":
     """Save the weights, then the record, whose existence means that the run is complete."""
     from curate.store.parts import sync_tree
-    from curate.train.generation import evaluation_key
+    from curate.train.evaluation.generation import evaluation_key
     from curate.train.record import HISTORY, Cost, TrainRecord, peak_bytes, versions
 
     counters, prepared = loop.counters, context.prepared
@@ -264,7 +264,7 @@ def _with_new_sets(
     processes: "Processes",
 ) -> "TrainRecord":
     """Evaluate the saved weights of a finished run on the sets it has not seen yet."""
-    from curate.train.generation import evaluate_fully, evaluation_key
+    from curate.train.evaluation.generation import evaluate_fully, evaluation_key
     from curate.train.model import load_trained_model
     from curate.train.processes import reproducible
 

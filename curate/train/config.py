@@ -9,9 +9,9 @@ from curate.contracts import BatchPolicy, Mixture, Objective
 from curate.contracts.describe import Kind
 from curate.errors import ConfigError
 from curate.models.batch import default_batch_tokens
-from curate.models.chat_options import ChatOptions, arguments_of
 from curate.models.load import resolve_device, resolve_dtype
-from curate.models.templates import CHAT, text_template
+from curate.models.text.chat_options import ChatOptions, arguments_of
+from curate.models.text.templates import CHAT, text_template
 from curate.train.mixtures.uniform import Uniform
 from curate.train.objectives.next_token import NextToken
 from curate.train.policies.keep_all import KeepAll
@@ -46,7 +46,7 @@ class DataConfig:
         and rounding, not which examples share a step. None: the device's default.
     reasoning
         What becomes of reasoning that the chat template does not write: ``inline``, ``drop`` or
-        ``fail``; see `curate.models.chat_options.ChatOptions`. None: the command asks.
+        ``fail``; see `curate.models.text.chat_options.ChatOptions`. None: the command asks.
     template_args
         Arguments of the chat template, as in ``enable_thinking=false,level=3``.
     chat_template
@@ -257,7 +257,7 @@ class WatchConfig:
         best weights. None: never.
     extractor
         Also generate, and compare what this extractor finds in the answers; see
-        `curate.train.answers`. None: NLL only.
+        `curate.train.evaluation.answers`. None: NLL only.
     max_new_tokens
         Maximum number of tokens to generate per example.
     save_every

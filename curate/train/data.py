@@ -14,14 +14,14 @@ from curate.contracts import Example
 from curate.data.read.detection import detect
 from curate.data.revisions import revised_example, revisions_of
 from curate.errors import ConfigError, DataError
-from curate.models.chat_options import reasoning_question
 from curate.models.files import text_hash
-from curate.models.render import Rendered
-from curate.models.said import REASONING_NOT_RENDERED
+from curate.models.text.chat_options import reasoning_question
+from curate.models.text.render import Rendered
+from curate.models.text.said import REASONING_NOT_RENDERED
 
 if TYPE_CHECKING:
     from curate.contracts import Rendering
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
     from curate.store import Store
 
 RENDER_BLOCK: Final = 512

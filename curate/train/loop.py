@@ -15,30 +15,30 @@ import torch
 from curate.contracts import BatchStats
 from curate.contracts.progress import Progress
 from curate.errors import InterruptedRunError, TrainError
-from curate.train.answers import extractor
-from curate.train.batches import Rows
 from curate.train.checkpoints import Checkpoint, RunFolder, load_weights
 from curate.train.config import TrainConfig
 from curate.train.data import Prepared
-from curate.train.evaluate import Evaluation, evaluation_tensors, evaluations_from
-from curate.train.generation import evaluate_fully, evaluation_key
-from curate.train.optimiser import (
+from curate.train.evaluation.answers import extractor
+from curate.train.evaluation.evaluate import Evaluation, evaluation_tensors, evaluations_from
+from curate.train.evaluation.generation import evaluate_fully, evaluation_key
+from curate.train.processes import Processes, is_finite
+from curate.train.record import HISTORY, energy_j
+from curate.train.steps.batches import Rows
+from curate.train.steps.optimiser import (
     gradient_norm,
     make_optimiser,
     optimiser_tensors,
     restore_optimiser,
     set_rate,
 )
-from curate.train.processes import Processes, is_finite
-from curate.train.record import HISTORY, energy_j
-from curate.train.step import GradientMaker
-from curate.train.stream import Stream
+from curate.train.steps.step import GradientMaker
+from curate.train.steps.stream import Stream
 
 if TYPE_CHECKING:
     from curate.train.model import TrainedModel
     from curate.train.recorder import Recorder
 
-POLICY: Final = 4  # first word of the seeds, beside those of `curate.train.stream`
+POLICY: Final = 4  # first word of the seeds, beside those of `curate.train.steps.stream`
 STAGE: Final = "training"
 _SHOWN: Final = 5
 _EVALUATION: Final = "evaluation/"

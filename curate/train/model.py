@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
-from curate.models.head import Head
 from curate.models.load import (
     LoadedModel,
     ResolvedModel,
@@ -19,6 +18,7 @@ from curate.models.load import (
     no_progress_bar,
     take_apart,
 )
+from curate.models.passes.head import Head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.train.evaluate import Evaluation
+from curate.train.evaluation.evaluate import Evaluation
 
 if TYPE_CHECKING:
     import torch

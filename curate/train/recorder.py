@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.train.batches import Rows
+from curate.train.steps.batches import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from curate.contracts import Rendering
     from curate.models.load import ResolvedModel
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
     from curate.train.config import TrainConfig
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel

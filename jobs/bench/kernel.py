@@ -16,9 +16,9 @@ from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from curate.models.forward import Forward, Measured, PassRequest
     from curate.models.load import ResolvedModel
-    from curate.models.render import Rendered
+    from curate.models.passes.forward import Forward, Measured, PassRequest
+    from curate.models.text.render import Rendered
 
 POOL: Final = "ni_pool"
 SOLUTIONS: Final = "math_gsm8k_solutions"
@@ -66,7 +66,7 @@ class Ours:
     @classmethod
     def of(cls, forward: "Forward", scorers: tuple[ForwardScorer, ...]) -> "Ours":
         """Prepare a pass of some scorers on a loaded model."""
-        from curate.models.forward import PassRequest
+        from curate.models.passes.forward import PassRequest
 
         needs_norm = any(Stat.HEAD_GRAM in scorer.emits for scorer in scorers)
         norm = forward.model.head_weight_sq_norm if needs_norm else None
@@ -215,8 +215,8 @@ def largest_difference(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str
 
 def load(folder: Path) -> "Forward":
     """Load a model for the forward kernel, on the CPU."""
-    from curate.models.forward import Forward
     from curate.models.load import load_model
+    from curate.models.passes.forward import Forward
 
     return Forward(load_model(_resolved(folder), "cpu", DTYPE))
 
@@ -233,7 +233,7 @@ def bare_model(folder: Path, dtype: str = DTYPE) -> Any:
 def plan(forward: "Forward", examples: Sequence[Example]) -> Planned:
     """Render examples and cut them into the batches a worker would run."""
     from curate.models.batch import CPU_BATCH_TOKENS, plan_batches
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
 
     model = forward.model
     renderer = Renderer(model.tokenizer, model.resolved.max_length)

@@ -17,7 +17,7 @@ from jobs.bench.paired import fixed_threads, listed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from curate.models.render import Rendered
+    from curate.models.text.render import Rendered
 
 LR: Final = 1e-2
 AGREEMENT: Final = 1e-3  # relative, of NOD: our pass computes in float32, the step in float64

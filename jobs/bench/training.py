@@ -15,7 +15,7 @@ from jobs.bench.kernel import DTYPE, TEMPLATE, Ours, bare_model, load, padded, p
 from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 
 if TYPE_CHECKING:
-    from curate.models.render import Rendered
+    from curate.models.text.render import Rendered
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
     from curate.train.model import TrainedModel
@@ -63,7 +63,7 @@ def loop(bench: Bench) -> Figure:
 def trajectory(bench: Bench) -> Figure:
     """Time of one point of a trajectory, by that of one forward scoring pass over the same pool."""
     from curate.contracts import Rendering
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
     from curate.scorers.likelihood import Likelihood
 
     goal = Goal("<=", 1.1, "x")
@@ -198,7 +198,7 @@ def _our_rate(folder: Path, rows: "Sequence[TrainRow]", work: Path) -> tuple[flo
 def _sorted_batches(folder: Path, rows: "Sequence[TrainRow]") -> "list[list[Rendered]]":
     """Return the rows in batches of about as many tokens as ours, sorted by length."""
     from curate.contracts import Rendering
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
 
     model = load(folder).model
     renderer = Renderer(model.tokenizer, model.resolved.max_length)
@@ -250,7 +250,7 @@ def _trained_model(folder: Path) -> "TrainedModel":
 
 def _measure(model: "TrainedModel", rows: "Sequence[Rendered]") -> None:
     from curate.models.batch import CPU_BATCH_TOKENS
-    from curate.train.evaluate import evaluating, response_nll
+    from curate.train.evaluation.evaluate import evaluating, response_nll
 
     with evaluating(model):
         response_nll(model, rows, CPU_BATCH_TOKENS)

@@ -9,7 +9,7 @@ from stub_decoder import StubDecoder
 import curate as cu
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer
-from curate.models.prompts import Prompter
+from curate.models.text.prompts import Prompter
 from curate.scorers.bsdetector.letters import letter_tokens
 from curate.select.procedures.correct import candidates, parts
 from curate.select.procedures.correct import judge as judging

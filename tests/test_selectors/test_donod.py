@@ -214,9 +214,9 @@ def real_scores(realdata, realmodel, n: int):
     """DON and NOD of n real rows as a function of the learning rate, from one pass."""
     import pyarrow.parquet as pq
 
-    from curate.models.forward import Forward, PassRequest
     from curate.models.load import load_model, resolve_model
-    from curate.models.render import Renderer
+    from curate.models.passes.forward import Forward, PassRequest
+    from curate.models.text.render import Renderer
 
     table = pq.read_table(realdata / "alpaca_quality.parquet", columns=["prompt", "response"])
     examples = [

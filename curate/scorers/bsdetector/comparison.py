@@ -6,7 +6,7 @@ The texts are ours; the paper's own wording was not available and is not copied.
 from collections.abc import Sequence
 from typing import Final
 
-from curate.models.templates import turn_text
+from curate.models.text.templates import turn_text
 from curate.scorers.bsdetector.prompts import (
     LETTER_ONLY,
     REASONED_LETTER,

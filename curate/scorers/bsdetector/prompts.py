@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from curate.errors import ExampleFailure
-from curate.models.templates import turn_text
+from curate.models.text.templates import turn_text
 from curate.scorers.bsdetector.answers import PromptStyle
 
 Message = Mapping[str, Any]

@@ -14,7 +14,7 @@ from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, ModelError
 from curate.models.files import folder_hash, text_hash
 from curate.models.load import ResolvedModel, load_tokenizer, resolve_model
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.scoring.recorded.trajectories import (
     FOLDER,
     SCORER,

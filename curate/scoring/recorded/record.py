@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SAVE_EVERY: Final = 50
 METHOD: Final = "trajectory"
-_SHARE: Final = 2  # first word of a seed, beside those of `curate.train.stream`
+_SHARE: Final = 2  # first word of a seed, beside those of `curate.train.steps.stream`
 
 
 @final

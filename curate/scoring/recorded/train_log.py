@@ -17,8 +17,8 @@ from curate.errors import ConfigError
 from curate.scoring.recorded.trajectories import SCORER, complete_set, joined_table, trajectory_key
 from curate.store.parts import write_part
 from curate.store.records import ScoreKey
-from curate.train.batches import Rows
 from curate.train.recorder import RunContext
+from curate.train.steps.batches import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,15 +18,15 @@ from jaxtyping import Float
 from curate.errors import ConfigError, TrainError
 from curate.store.parts import part_schema, read_part, write_part
 from curate.store.records import POOL_INPUT, ScoreKey
-from curate.train.batches import Rows
 from curate.train.recorder import RunContext
+from curate.train.steps.batches import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from curate.contracts import Rendering
     from curate.models.load import ResolvedModel
-    from curate.models.render import Renderer
+    from curate.models.text.render import Renderer
     from curate.store import ScoreSet, Shard, Store
     from curate.train.model import TrainedModel
     from curate.train.processes import Processes
@@ -146,7 +146,7 @@ class PointWork:
 
     def _measure(self, shard: "Shard", model: "TrainedModel") -> tuple[pa.Table, int]:
         from curate.scoring.windows import read_examples
-        from curate.train.evaluate import evaluating, response_nll
+        from curate.train.evaluation.evaluate import evaluating, response_nll
 
         ids: list[str] = []
         rendered = []

@@ -29,7 +29,7 @@ from curate.contracts.progress import Progress
 from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError, ProcedureError
 from curate.models.load import load_model, load_tokenizer, resolve_model
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.select.procedures.driver import step_to_json
 from curate.select.procedures.rewards import reward_gaps
 from curate.select.record import config_of
@@ -228,7 +228,7 @@ class StepExecutor:
         self, model: str, step: Evaluate, rows: "Sequence[TrainRow] | None" = None
     ) -> dict[str, float]:
         """Return the mean NLL per response token of each example, by id."""
-        from curate.train.evaluate import summed_nll
+        from curate.train.evaluation.evaluate import summed_nll
 
         trained = Train(step.selection, role=step.role) if model == OWN else self._trained(model)
         config = self._config(trained)
@@ -244,7 +244,7 @@ class StepExecutor:
 
     def _answers(self, step: Evaluate) -> "list[TrainRow]":
         """Return a selection's rows with the model's own greedy answers; empty answers are left out."""
-        from curate.train.generation import answered
+        from curate.train.evaluation.generation import answered
 
         if step.model == OWN:
             raise ProcedureError("answers must come from a model that an earlier step trained")

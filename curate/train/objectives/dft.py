@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from curate.contracts import Labels, Loss, Objective, OutputHead
 from curate.registry import register
-from curate.train.token_nll import token_nll
+from curate.train.steps.token_nll import token_nll
 
 if TYPE_CHECKING:
     from torch import Tensor

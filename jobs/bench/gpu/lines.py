@@ -7,9 +7,9 @@ from typing import Any, Final
 import torch
 
 from curate.contracts import ForwardScorer
-from curate.models import head_kernel
-from curate.models.packing import packing_flaw
-from curate.models.render import Rendered
+from curate.models.passes import head_kernel
+from curate.models.passes.packing import packing_flaw
+from curate.models.text.render import Rendered
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.pieces import agreement, head_alone, overlap, profile
 from jobs.bench.gpu.shapes import Shape, random_rows

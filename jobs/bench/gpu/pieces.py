@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from curate.models import head_kernel
-from curate.models.forward import Forward, Measured, PassRequest
-from curate.models.head import HeadWants, head_stats
-from curate.models.packing import packing_flaw
+from curate.models.passes import head_kernel
+from curate.models.passes.forward import Forward, Measured, PassRequest
+from curate.models.passes.head import HeadWants, head_stats
+from curate.models.passes.packing import packing_flaw
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.shapes import TINY, loaded, qwen2, random_causal, random_rows
 from jobs.bench.gpu.ways import LIKELIHOOD, WITH_DONOD, our_pass

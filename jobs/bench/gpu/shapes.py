@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from curate.models.load import LoadedModel, ResolvedModel, take_apart
-from curate.models.render import Rendered
+from curate.models.text.render import Rendered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.models.load import LoadedModel
-from curate.models.render import Renderer
+from curate.models.text.render import Renderer
 from curate.scorers.likelihood import Likelihood
 from curate.scoring.passes import ForwardPass
 from curate.scoring.plan import Pass, PassMember

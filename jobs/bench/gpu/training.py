@@ -7,14 +7,14 @@ import numpy as np
 import torch
 
 from curate.contracts import Example
-from curate.models.render import Rendered
+from curate.models.text.render import Rendered
 from curate.train.config import OptimiserConfig
 from curate.train.data import Prepared, TrainRow
 from curate.train.model import TrainedModel
 from curate.train.objectives.next_token import NextToken
-from curate.train.optimiser import gradient_norm, make_optimiser
 from curate.train.processes import Processes
-from curate.train.step import GradientMaker
+from curate.train.steps.optimiser import gradient_norm, make_optimiser
+from curate.train.steps.step import GradientMaker
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.shapes import Shape, loaded, qwen2, random_causal, random_rows
 

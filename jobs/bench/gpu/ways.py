@@ -8,9 +8,9 @@ import torch
 
 from curate.contracts import ForwardScorer, Stat
 from curate.models.batch import plan_batches
-from curate.models.forward import Forward, PassRequest
 from curate.models.load import LoadedModel
-from curate.models.render import Rendered
+from curate.models.passes.forward import Forward, PassRequest
+from curate.models.text.render import Rendered
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.likelihood import Likelihood
@@ -83,7 +83,7 @@ def backbone_alone(
     packed: bool,
 ) -> Callable[[], None]:
     """Return the layers without the head, over our own batches: what no pass can undercut."""
-    from curate.models.packing import Boundaries, packed_hidden
+    from curate.models.passes.packing import Boundaries, packed_hidden
 
     batches = planned(rows, batch_tokens, packed=packed)
     if not packed:

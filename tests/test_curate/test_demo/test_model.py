@@ -13,7 +13,7 @@ from curate.demo import model as demo_model
 from curate.demo.model import SPECIAL_TOKENS, build_model, build_tokenizer, ensure_model
 from curate.demo.pool import PoolRow, build_pool
 from curate.demo.train import IGNORED, Schedule, train
-from curate.models.templates import text_template
+from curate.models.text.templates import text_template
 
 SHORT = Schedule(n_steps=20, batch_lines=16, warmup_steps=5)
 

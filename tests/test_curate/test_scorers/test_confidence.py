@@ -6,7 +6,7 @@ from tiny_nli import save_tiny_nli
 import curate as cu
 from curate.contracts import Example, LoadContext
 from curate.errors import ConfigError
-from curate.models.text_model import object_column
+from curate.models.classifiers.text_model import object_column
 from curate.registry import build
 from curate.scorers.confidence import Confidence
 

@@ -7,10 +7,10 @@ import torch
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ModelError
-from curate.models.forward import Forward, PassRequest
-from curate.models.layers import Layers
 from curate.models.load import load_model, resolve_model
-from curate.models.render import Rendered
+from curate.models.passes.forward import Forward, PassRequest
+from curate.models.passes.layers import Layers
+from curate.models.text.render import Rendered
 from curate.scorers.donod import DONOD
 from curate.scorers.donod_layers import DONODLayers
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from curate.models.forward import Forward, PassRequest
 from curate.models.load import load_model, resolve_model
-from curate.models.render import Rendered
+from curate.models.passes.forward import Forward, PassRequest
+from curate.models.text.render import Rendered
 from curate.scorers.donod import DONOD
 
 LR = 1e-2

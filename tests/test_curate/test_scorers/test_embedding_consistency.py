@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curate.contracts import Example, LoadContext
-from curate.models.text_model import object_column
+from curate.models.classifiers.text_model import object_column
 from curate.scorers.embedding_consistency import EmbeddingConsistency, cosines
 from curate.scorers.nli_consistency import Agreement
 

@@ -99,9 +99,9 @@ def test_cosine_is_one_minus_the_cosine():
 
 
 def test_real_rows_by_the_small_model_agree_with_a_sort(realdata, realmodel):
-    from curate.models.forward import Forward, PassRequest
     from curate.models.load import load_model, resolve_model
-    from curate.models.render import Renderer
+    from curate.models.passes.forward import Forward, PassRequest
+    from curate.models.text.render import Renderer
     from curate.scorers.embedding import Embedding
 
     table = pq.read_table(realdata / "dolly_15k.parquet", columns=["prompt", "response"])

@@ -5,8 +5,8 @@ import pytest
 from tiny_nli import MNLI, save_tiny_nli
 
 from curate.contracts import TOKENS_RUN, Example, LoadContext
-from curate.models.nli import load_nli
-from curate.models.text_model import object_column
+from curate.models.classifiers.nli import load_nli
+from curate.models.classifiers.text_model import object_column
 from curate.scorers.nli_consistency import NliConsistency
 
 ROWS = [

@@ -7,9 +7,9 @@ import torch
 
 from curate.contracts import Example, Rendering, SegmentStats
 from curate.errors import ExampleFailure
-from curate.models.forward import Forward, PassRequest
 from curate.models.load import load_model, resolve_model
-from curate.models.render import Renderer
+from curate.models.passes.forward import Forward, PassRequest
+from curate.models.text.render import Renderer
 from curate.scorers.perplexity import Perplexity
 
 

@@ -118,7 +118,7 @@ def test_a_tokenizer_without_the_letters_is_refused(roomy_model, monkeypatch):
     backend = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
     poor = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
     stub = StubDecoder(poor, lambda *rest: [])
-    monkeypatch.setattr("curate.models.decoding.load_decoder", lambda context: stub)
+    monkeypatch.setattr("curate.models.generation.decoding.load_decoder", lambda context: stub)
     with pytest.raises(ModelError, match="no single token for the choice 'A'"):
         load(roomy_model, template="plain")
 
@@ -138,7 +138,7 @@ def test_generated_reflection_has_five_levels(tiny_tokenizer, monkeypatch, repli
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer)
     stub = StubDecoder(tokenizer, lambda text, i, k: [replies["certain" in text]])
-    monkeypatch.setattr("curate.models.decoding.load_decoder", lambda context: stub)
+    monkeypatch.setattr("curate.models.generation.decoding.load_decoder", lambda context: stub)
     score = ReflectionGenerated().load(LoadContext("cpu", "float32", "anywhere"))
     found = score(EXAMPLES[:2])
     assert found["reflection"].tolist() == [value] * 2 and found["mass"].tolist() == [mass] * 2

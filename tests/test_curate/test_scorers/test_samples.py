@@ -73,7 +73,7 @@ def test_an_example_without_a_prompt_fails_alone(tiny_model):
 
 
 def test_reasons_are_asked_for(roomy_model, monkeypatch):
-    from curate.models.decoding import Decoder
+    from curate.models.generation.decoding import Decoder
 
     seen = []
     monkeypatch.setattr(

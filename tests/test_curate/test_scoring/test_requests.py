@@ -89,7 +89,10 @@ def refuse(*_args, **_options):
 def test_other_weights_and_fewer_samples_run_no_model(scored, roomy_model, nli, monkeypatch):
     pool, report = scored
     before = hashes(report)
-    for name in ("curate.models.decoding.load_decoder", "curate.scorers.nli_consistency.load_nli"):
+    for name in (
+        "curate.models.generation.decoding.load_decoder",
+        "curate.scorers.nli_consistency.load_nli",
+    ):
         monkeypatch.setattr(name, refuse)
     for settings in ({"k": "1"}, {"alpha": "0.5"}, {"beta": "0.1"}):
         report = score(pool, roomy_model, nli, **settings)

@@ -16,7 +16,7 @@ from curate.testing import (
     check_policy,
     variants,
 )
-from curate.train.token_nll import token_nll
+from curate.train.steps.token_nll import token_nll
 
 OBJECTIVES = [one for name in names("objective") for one in variants(get_objective(name))]
 POLICIES = [one for name in names("policy") for one in variants(get_policy(name))]

@@ -226,7 +226,7 @@ def test_learning_rate_warms_up_and_falls():
 
 
 def test_decay_spares_norms_and_biases():
-    from curate.train.optimiser import make_optimiser
+    from curate.train.steps.optimiser import make_optimiser
 
     layer = torch.nn.Linear(2, 2)
     optimiser = make_optimiser(dict(layer.named_parameters()), OptimiserConfig(weight_decay=0.1))

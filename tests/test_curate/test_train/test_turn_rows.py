@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from curate.contracts import Example, Rendering
-from curate.models.chat_options import ChatOptions
 from curate.models.load import load_model, resolve_model
-from curate.models.render import Renderer
+from curate.models.text.chat_options import ChatOptions
+from curate.models.text.render import Renderer
 from curate.train.data import TrainRow, prepare
-from curate.train.evaluate import summed_nll
+from curate.train.evaluation.evaluate import summed_nll
 
 REWRITES = (
     "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and loop.last %}"

@@ -10,15 +10,15 @@ import pyarrow as pa
 from curate.contracts import OUT_OF_MEMORY, Example, LoadContext, Rendering
 from curate.data.revisions import revised_example
 from curate.errors import ExampleFailure
-from curate.models.prompts import Prompter
-from curate.models.render import PROMPT_EXCEEDS_CONTEXT, Renderer
-from curate.models.templates import turn_text
-from curate.models.text_model import make_each
+from curate.models.classifiers.text_model import make_each
+from curate.models.text.prompts import Prompter
+from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT, Renderer
+from curate.models.text.templates import turn_text
 from curate.scorers.bsdetector.prompts import NO_PROMPT
 from curate.select.procedures.correct.parts import Part
 
 if TYPE_CHECKING:
-    from curate.models.decoding import Decoder, Sample, Sampling
+    from curate.models.generation.decoding import Decoder, Sample, Sampling
     from curate.train.data import TrainRow
 
 SCHEMA: Final = pa.schema(
@@ -118,7 +118,7 @@ def load_answerer(
     counted: str | None,
 ) -> Answerer:
     """Load a fine-tuned model to answer in the template it was trained in."""
-    from curate.models.decoding import load_decoder
+    from curate.models.generation.decoding import load_decoder
 
     decoder = load_decoder(context)
     return Answerer(decoder, Prompter(decoder.tokenizer, template), drawing, confidence, counted)

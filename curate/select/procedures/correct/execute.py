@@ -10,7 +10,7 @@ import numpy as np
 from curate.contracts import Generate, Judge, LoadContext, Result
 from curate.contracts.progress import Progress
 from curate.models.load import resolve_device, resolve_dtype, resolve_model
-from curate.models.templates import METHOD
+from curate.models.text.templates import METHOD
 from curate.select.procedures.correct.parts import read_parts, write_parts
 from curate.select.procedures.correct.places import (
     candidates_folder,
@@ -47,7 +47,7 @@ def generate(
     store: "Store", step: Generate, writer: Writer, scoring: "ScoringOptions", progress: Progress
 ) -> Result:
     """Let a trained model answer the prompts of a selection; finished parts are kept."""
-    from curate.models.decoding import Sampling
+    from curate.models.generation.decoding import Sampling
     from curate.select.procedures.correct.candidates import load_answerer
 
     config = writer.config

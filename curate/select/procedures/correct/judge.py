@@ -11,9 +11,9 @@ from jaxtyping import Float
 
 from curate.contracts import OUT_OF_MEMORY, Example, Judge, LoadContext
 from curate.errors import ExampleFailure
-from curate.models.prompts import Prompter
-from curate.models.render import PROMPT_EXCEEDS_CONTEXT
-from curate.models.text_model import make_each
+from curate.models.classifiers.text_model import make_each
+from curate.models.text.prompts import Prompter
+from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT
 from curate.scorers.bsdetector.comparison import comparison_prompts, verdict_prompts
 from curate.scorers.bsdetector.letters import letter_log_probs, letter_tokens
 from curate.scorers.bsdetector.prompts import LETTERS, OPENING, chosen_letter
@@ -23,7 +23,7 @@ from curate.scorers.reflection_generated import value_of
 from curate.select.procedures.correct.parts import Part
 
 if TYPE_CHECKING:
-    from curate.models.decoding import Decoder
+    from curate.models.generation.decoding import Decoder
 
 INSTEAD: Final = "--set clear-correct.mode=sample --set clear-correct.reflection=generate"
 SCHEMA: Final = pa.schema(
@@ -158,7 +158,7 @@ class LoadedJudge:
         self, prompts: Sequence[Sequence[list[int]]], ids: Sequence[str], k: int, temperature: float
     ) -> list[tuple[list[list[str]], int] | None]:
         """Return ``k`` replies to every prompt of each row, and the tokens of the row."""
-        from curate.models.decoding import Sampling
+        from curate.models.generation.decoding import Sampling
 
         drawing = Sampling(k, self.step.max_new_tokens, temperature, self.step.seed)
         names = [f"{i}-{n}" for i, row in zip(ids, prompts, strict=True) for n in range(len(row))]
@@ -180,7 +180,7 @@ def load_judge(context: LoadContext, step: Judge) -> LoadedJudge:
 
     Raises `ModelError` for a tokenizer without a token for some letter, when letters are to be read.
     """
-    from curate.models.decoding import load_decoder
+    from curate.models.generation.decoding import load_decoder
 
     decoder = load_decoder(context)
     letters = None

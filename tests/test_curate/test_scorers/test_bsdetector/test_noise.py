@@ -75,7 +75,7 @@ def score(pool, roomy_model, tmp_path, monkeypatch):
 
     def run(skill, judgement):
         stub = can_add(tokenizer, skill, judgement)
-        monkeypatch.setattr("curate.models.decoding.load_decoder", lambda context: stub)
+        monkeypatch.setattr("curate.models.generation.decoding.load_decoder", lambda context: stub)
         pool.score("confidence", model=str(roomy_model), model_for={"nli": nli})
         return pool.sql(
             "select external_id::int < 12 as planted, confidence.* from scores join rows using (id)"

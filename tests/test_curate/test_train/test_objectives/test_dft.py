@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from curate.contracts import Labels
-from curate.models.head import Head
+from curate.models.passes.head import Head
 from curate.train.objectives.dft import DFT
 
 

@@ -5,9 +5,9 @@ from stub_decoder import StubDecoder
 
 from curate.contracts import Example, LoadContext
 from curate.data.identity import identify
-from curate.models.decoding import Sample, Sampling
+from curate.models.generation.decoding import Sample, Sampling
 from curate.models.load import load_tokenizer
-from curate.models.prompts import Prompter
+from curate.models.text.prompts import Prompter
 from curate.select.procedures.correct.candidates import Answerer, load_answerer
 from curate.train.data import TrainRow
 

@@ -7,7 +7,7 @@ from stub_decoder import StubDecoder
 from curate.contracts import Example, Judge, LoadContext
 from curate.errors import ModelError
 from curate.models.load import load_tokenizer
-from curate.models.prompts import Prompter
+from curate.models.text.prompts import Prompter
 from curate.scorers.bsdetector.letters import letter_tokens
 from curate.select.procedures.correct.judge import LoadedJudge, Pair, load_judge
 

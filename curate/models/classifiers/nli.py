@@ -1,0 +1,156 @@
+"""Natural language inference models: which label is contradiction, and its probability for pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from curate.errors import ModelError
+from curate.models.classifiers.text_model import IDS, TextModel
+from curate.models.files import (
+    check_causal_folder,
+    count_parameters,
+    find_folder,
+    tokenizer_hash,
+    weights_hash,
+)
+from curate.models.load import (
+    ResolvedModel,
+    context_length,
+    first_line,
+    load_config,
+    load_tokenizer,
+    no_progress_bar,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Pair = tuple[str, str]  # premise, hypothesis
+
+_HUGE: Final = 10**9  # a tokenizer without a limit reports more
+_OFFSET_TYPES: Final = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "xmod",
+)  # positions start after padding
+
+
+def resolve_nli(name: str, *, revision: str | None = None) -> ResolvedModel:
+    """Find a sequence classifier with a contradiction label and hash it, without loading weights.
+
+    Raises `ModelError` for a folder or hub id that cannot be used, and for unknown labels.
+    """
+    folder, commit = find_folder(name, revision)
+    check_causal_folder(name, folder)
+    config = load_config(name, folder)
+    contradiction_label(name, config.id2label)
+    return ResolvedModel(
+        name=name,
+        path=str(folder),
+        revision=commit,
+        fingerprint=commit or weights_hash(folder),
+        tokenizer_hash=tokenizer_hash(folder),
+        chat_template_hash=None,
+        max_length=None,
+        vocab_size=None,
+        n_parameters=count_parameters(folder),
+        is_causal=False,
+    )
+
+
+def contradiction_label(name: str, labels: Mapping[int, str]) -> int:
+    """Return the index of the contradiction label; it differs between checkpoints.
+
+    Raises `ModelError`, which calls the model ``name``, unless exactly one label is named so.
+    """
+    found = [i for i, label in labels.items() if label.strip().lower().startswith("contradict")]
+    if len(found) == 1:
+        return int(found[0])
+    listed = ", ".join(f"{i}: {label}" for i, label in list(labels.items())[:5])
+    raise ModelError(
+        f"model {name!r} has the labels {listed}; exactly one must be named contradiction, or its "
+        "index cannot be known; name them under id2label in its config.json, or pass a model "
+        "trained on MNLI"
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class NliModel:
+    """A loaded NLI model that returns probabilities of contradiction."""
+
+    texts: TextModel
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens a pair may have, special ones included; None for any number."""
+        return self.texts.limit
+
+    def lengths(self, pairs: Sequence[Pair]) -> Int[np.ndarray, " n"]:
+        """Return the tokens of each pair, without truncation."""
+        if not pairs:
+            return np.zeros(0, dtype=np.int64)
+        ids = self.texts.tokenizer(*_sides(pairs), verbose=False)[IDS]
+        return np.array([len(one) for one in ids], dtype=np.int64)
+
+    def contradictions(
+        self, pairs: Sequence[Pair]
+    ) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Return the probability of contradiction of each pair, and the tokens it ran.
+
+        True pairs for the tokenizer, sorted by length into batches. The longer text of a pair
+        beyond ``limit`` is cut.
+        """
+        answers = self.texts.answers(*_sides(pairs))
+        return answers.values, answers.tokens
+
+
+def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = None) -> NliModel:
+    """Load an NLI model from its folder; raise `ModelError` if it is not one."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with no_progress_bar():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True,
+                trust_remote_code=False, output_loading_info=True,
+            )  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"model {folder!r} cannot be loaded as an NLI model: {first_line(error)}"
+        ) from error
+    if report["missing_keys"]:
+        raise ModelError(
+            f"model {folder!r} is not an NLI model: its weights lack "
+            f"{', '.join(sorted(report['missing_keys'])[:3])}; pass a trained sequence classifier"
+        )
+    tokenizer: Any = load_tokenizer(folder)
+    contradiction = contradiction_label(folder, model.config.id2label)
+    limit = _limit(model.config, tokenizer)
+    model = model.to(device).eval().requires_grad_(False)
+    pad = tokenizer.pad_token_id or 0
+
+    def run(inputs: Mapping[str, "Tensor"]) -> "Tensor":
+        logits: Tensor = model(**inputs).logits
+        return logits.double().softmax(-1)[:, contradiction]
+
+    return NliModel(
+        TextModel(tokenizer, device, run, lambda _: pad, limit=limit, batch_tokens=batch_tokens)
+    )
+
+
+def _sides(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
+    return [premise for premise, _ in pairs], [hypothesis for _, hypothesis in pairs]
+
+
+def _limit(config: Any, tokenizer: Any) -> int | None:
+    own = context_length(config, tokenizer)
+    if own is not None and config.model_type in _OFFSET_TYPES:
+        own -= (config.pad_token_id or 0) + 1
+    limits = (own, int(tokenizer.model_max_length))
+    return min((one for one in limits if one is not None and one < _HUGE), default=None)

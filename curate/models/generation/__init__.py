@@ -1,0 +1,1 @@
+"""Answers of a model: decoding, sampling by key, and a local server."""

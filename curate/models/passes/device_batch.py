@@ -1,0 +1,276 @@
+"""A batch on its way through a device: one copy there, one copy back, and no wait in between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from curate.contracts import Stat
+from curate.models.passes import head_kernel
+from curate.models.passes.head import Head, HeadWants, head_stats
+from curate.models.passes.head_gram import gram_norms
+from curate.models.passes.packing import Boundaries, packed_hidden
+from curate.models.text.render import Rendered
+
+if TYPE_CHECKING:
+    from curate.models.load import LoadedModel
+
+POOL_ELEMENTS: Final = 67_108_864  # hidden values turned into float64 at once: 512 MiB
+KERNEL_CHUNK_ELEMENTS: Final = 268_435_456  # projections held at once: 512 MiB of bfloat16
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class HostBatch:
+    """What a batch needs on the device, as one array, with the place of each part in it.
+
+    Parts: ``ids``; ``tokens``, the places of the rows' own tokens in ``ids``; ``positions`` of the
+    tokens in their rows; ``starts`` of the rows among the tokens and the end of the last; ``scored``,
+    which tokens predict a scored one; ``targets``; ``ends``, whether a target ends a turn; ``owners``,
+    the example each target is of.
+
+    ``lengths`` are of the rows, of which an example may have several; ``counts`` are the scored tokens
+    of each example, and ``last`` is its last row.
+    """
+
+    values: Int[np.ndarray, " n"]
+    places: dict[str, slice]
+    lengths: tuple[int, ...]
+    counts: tuple[int, ...]
+    last: tuple[int, ...]
+    width: int  # of the padded rows, 0 for rows end to end
+
+    @classmethod
+    def of(cls, rows: Sequence[Rendered], *, packed: bool) -> "HostBatch":
+        """Lay out some rendered rows: end to end, or padded on the right to the longest."""
+        lengths = np.array([b - a for row in rows for a, b in row.edges], dtype=np.int64)
+        of_example = np.cumsum([0, *(len(row.ids) for row in rows[:-1])])
+        last = np.cumsum([len(row.starts) for row in rows]) - 1
+        counts = np.array([len(row.targets) for row in rows], dtype=np.int64)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        numbers = np.arange(starts[-1])
+        ids = np.concatenate([row.ids for row in rows]).astype(np.int64)
+        tokens = numbers
+        width = 0 if packed else int(lengths.max())
+        if not packed:
+            tokens = numbers + np.repeat(np.arange(len(lengths)) * width - starts[:-1], lengths)
+            padded = np.zeros(len(lengths) * width, dtype=np.int64)
+            padded[tokens] = ids
+            ids = padded
+        parts = {
+            "ids": ids,
+            "tokens": tokens,
+            "positions": numbers - np.repeat(starts[:-1], lengths),
+            "starts": starts,
+            "lengths": lengths,
+            "counts": counts,
+            "owners": np.repeat(np.arange(len(rows)), counts),
+            "scored": np.concatenate([row.positions for row in rows])
+            + np.repeat(of_example, counts),
+            "targets": np.concatenate([row.targets for row in rows]),
+            "ends": np.concatenate([row.is_end for row in rows]),
+        }
+        places, reached = {}, 0
+        for name, part in parts.items():
+            places[name] = slice(reached, reached + len(part))
+            reached += len(part)
+        values = np.concatenate([part.astype(np.int64) for part in parts.values()])
+        return cls(
+            values,
+            places,
+            tuple(lengths.tolist()),
+            tuple(counts.tolist()),
+            tuple(last.tolist()),
+            width,
+        )
+
+    def to(self, device: str) -> dict[str, Tensor]:
+        """Copy everything in one piece; on a GPU from page-locked memory, without waiting."""
+        values = torch.from_numpy(self.values)
+        if device.startswith("cuda"):
+            values = values.pin_memory().to(device, non_blocking=True)
+        return {name: values[place] for name, place in self.places.items()}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BatchWants:
+    """What to measure; see `PassRequest`. ``fused`` reads each logit once, where there is a kernel."""
+
+    head: HeadWants
+    pooled: tuple[Stat, ...]
+    nll: bool = True
+    fused: bool = True
+    chunk_elements: int = KERNEL_CHUNK_ELEMENTS
+
+
+@final
+@dataclass(slots=True, eq=False)
+class DeviceResults:
+    """Results on their way back: flat columns of one array that is complete once `wait` returns."""
+
+    batch: HostBatch
+    names: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    _copied: Tensor | None = None
+    _event: "torch.cuda.Event | None" = None
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add a column; it travels in float64."""
+        self.names.append((name, tuple(value.shape)))
+        self.values.append(value.double().reshape(-1))
+
+    def send(self) -> None:
+        """Start the one copy to the host."""
+        flat = torch.cat(self.values) if self.values else torch.zeros(0, dtype=torch.float64)
+        self.values.clear()
+        if not flat.is_cuda:
+            self._copied = flat
+            return
+        self._copied = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
+        self._copied.copy_(flat, non_blocking=True)
+        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._event.record(torch.cuda.current_stream(flat.device))
+
+    def wait(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """Return the columns, by name, once they are here."""
+        assert self._copied is not None
+        if self._event is not None:
+            self._event.synchronize()
+        flat, columns, reached = self._copied.numpy(), {}, 0
+        for name, shape in self.names:
+            size = int(np.prod(shape))
+            columns[name] = flat[reached : reached + size].reshape(shape)
+            reached += size
+        return columns
+
+
+def launch(
+    model: "LoadedModel",
+    rows: Sequence[Rendered],
+    wants: BatchWants,
+    *,
+    packed: bool,
+) -> DeviceResults:
+    """Queue everything a batch takes on the device and return at once.
+
+    Columns of the results: ``nll``, ``entropy`` and ``inner`` over the scored tokens of all rows,
+    ``norm True`` and ``norm False`` per example, and the value of each pooled `Stat`, (rows, dim).
+    """
+    batch = HostBatch.of(rows, packed=packed)
+    at = batch.to(model.device)
+    hidden = _hidden(model, batch, at, packed=packed)
+    results = DeviceResults(batch)
+    if wants.nll:
+        _add_head(results, model.head, hidden.index_select(0, at["scored"]), at, wants)
+    for stat in wants.pooled:
+        results.add(str(stat), pool_rows(hidden, at, batch.lengths, stat))
+    results.send()
+    return results
+
+
+def _hidden(
+    model: "LoadedModel", batch: HostBatch, at: dict[str, Tensor], *, packed: bool
+) -> Tensor:
+    """Return the final hidden states of the rows' own tokens, (tokens, dim)."""
+    if packed:
+        starts = Boundaries(at["starts"].to(torch.int32), batch.lengths)
+        return packed_hidden(model.backbone, at["ids"], at["positions"], starts)
+    wide = model.hidden(at["ids"].view(len(batch.lengths), batch.width))
+    hidden = wide.reshape(-1, wide.shape[2])
+    return hidden if len(at["tokens"]) == len(hidden) else hidden.index_select(0, at["tokens"])
+
+
+def _add_head(
+    results: DeviceResults, head: Head, scored: Tensor, at: dict[str, Tensor], wants: BatchWants
+) -> None:
+    targets = at["targets"]
+    if not wants.head.grams:
+        nll, entropy = _likelihood(head, scored, targets, wants)
+        results.add("nll", nll)
+        if entropy is not None:
+            results.add("entropy", entropy)
+        return
+    kernel = wants.fused and scored.is_cuda and head_kernel.available()
+    if kernel and head.is_linear and scored.dtype != torch.float64:
+        nll, entropy, norms = gram_norms(
+            head, scored, targets, at["ends"].bool(), at["owners"], at["counts"],
+            results.batch.counts, wants.head.grams,
+        )  # fmt: skip
+        results.add("nll", nll)
+        results.add("entropy", entropy)
+        results.add("inner", nll.double() - entropy.double())
+        for with_end, norm in norms.items():
+            results.add(f"norm {with_end}", norm)
+        return
+    ends = torch.split(at["ends"].bool(), list(results.batch.counts))
+    found = head_stats(head, scored, targets, ends, wants.head)
+    results.add("nll", torch.cat([one.nll for one in found]))
+    results.add("entropy", torch.cat([one.entropy for one in found if one.entropy is not None]))
+    results.add("inner", torch.cat([one.inner for one in found if one.inner is not None]))
+    for with_end in sorted(wants.head.grams):
+        results.add(f"norm {with_end}", torch.stack([one.sq_norm[with_end] for one in found]))
+
+
+def _likelihood(
+    head: Head, scored: Tensor, targets: Tensor, wants: BatchWants
+) -> tuple[Tensor, Tensor | None]:
+    """Return negative log-probabilities and entropies of all scored tokens, (rows,) each."""
+    if wants.fused and scored.is_cuda and head_kernel.available():
+        chunk = max(1, wants.chunk_elements // len(head.weight))
+        parts = [
+            head_kernel.row_statistics(
+                torch.nn.functional.linear(h, head.weight), y,
+                bias=head.bias, scale=head.scale, softcap=head.softcap,
+            )
+            for h, y in zip(torch.split(scored, chunk), torch.split(targets, chunk), strict=True)
+        ]  # fmt: skip
+        return torch.cat([one[0] for one in parts]), torch.cat([one[1] for one in parts])
+    whole = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
+    (found,) = head_stats(head, scored, targets, [whole], HeadWants(wants.head.entropy))
+    return found.nll, found.entropy
+
+
+def pool_rows(hidden: Tensor, at: dict[str, Tensor], lengths: Sequence[int], stat: Stat) -> Tensor:
+    """Pool the hidden states of rows that lie end to end, in float64, (rows, dim).
+
+    Parameters
+    ----------
+    hidden
+        (tokens, dim).
+    at
+        Their ``starts``, ``lengths`` and ``positions``, on the device.
+    lengths
+        Tokens of each row, on the host.
+    stat
+        ``MEAN_HIDDEN``, ``WEIGHTED_HIDDEN`` or ``LAST_HIDDEN``; see `pool`.
+    """
+    if stat is Stat.LAST_HIDDEN:
+        return hidden.index_select(0, at["starts"][1:] - 1).double()
+    rising = stat is Stat.WEIGHTED_HIDDEN
+    sums = []
+    for first, last, start, stop in _row_blocks(lengths, max(1, POOL_ELEMENTS // hidden.shape[1])):
+        part = hidden[start:stop].double()
+        if rising:
+            part *= (at["positions"][start:stop, None] + 1).double()
+        sums.append(
+            torch.segment_reduce(part, "sum", lengths=at["lengths"][first:last], unsafe=True)
+        )
+    n = at["lengths"].double()[:, None]
+    return torch.cat(sums) / (n * (n + 1) / 2 if rising else n)
+
+
+def _row_blocks(lengths: Sequence[int], limit: int) -> list[tuple[int, int, int, int]]:
+    """Return (first row, last + 1, first token, last + 1) of blocks of about ``limit`` tokens."""
+    blocks, first, start, stop = [], 0, 0, 0
+    for number, length in enumerate(lengths):
+        if number > first and stop + length - start > limit:
+            blocks.append((first, number, start, stop))
+            first, start = number, stop
+        stop += length
+    blocks.append((first, len(lengths), start, stop))
+    return blocks

@@ -1,0 +1,175 @@
+"""One optimiser step's gradient: forward passes over a batch, the head in chunks, backward, sum."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from curate.contracts import Labels, Objective
+from curate.models.batch import padded_tokens
+from curate.models.passes.layout import Layout
+from curate.train.processes import Processes, seeded
+from curate.train.steps.batches import Rows, cut_micro, deal
+from curate.train.steps.token_nll import token_nll
+
+if TYPE_CHECKING:
+    from curate.train.data import Prepared
+    from curate.train.model import TrainedModel
+
+DROPOUT: Final = 3  # first word of the seeds, beside those of `curate.train.steps.stream`
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradient:
+    """What computing a gradient measured.
+
+    Parameters
+    ----------
+    loss
+        Objective of the whole batch: weighted sum over response tokens / weighted count of them.
+    nll
+        Summed NLL in nats of each row, under the weights before the step, (n,).
+    padded_tokens
+        Tokens run through the model by all processes, padding included.
+    """
+
+    loss: float
+    nll: Float[np.ndarray, " n"]
+    padded_tokens: int
+
+
+@final
+class GradientMaker:
+    """Computes gradients of global batches; holds the model and the rows, no state of its own."""
+
+    def __init__(
+        self,
+        model: "TrainedModel",
+        prepared: "Prepared",
+        objective: Objective,
+        processes: Processes,
+        micro_tokens: int,
+        seed: int,
+    ) -> None:
+        self._model = model
+        self._prepared = prepared
+        self._objective = objective
+        self._processes = processes
+        self._micro_tokens = micro_tokens
+        self._seed = seed
+        self._lengths = prepared.lengths
+        self._n_targets = prepared.n_targets
+        self._weights = prepared.weights
+        self._parameters = [parameter for _, parameter in model.named_parameters()]
+
+    def gradient(self, rows: Rows, step: int) -> Gradient:
+        """Put the gradient of a batch into the parameters, the same in every process."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        normaliser = float(self._weights[rows] @ self._n_targets[rows])
+        measured = np.zeros(len(rows) + 1)
+        passes = self._passes(rows)
+        for number in self._mine(passes, rows):
+            with seeded(self._processes.device, self._seed, DROPOUT, step, number):
+                total, nll = self._backward(rows[passes[number]], normaliser)
+            measured[-1] += total
+            measured[passes[number]] = nll
+        self._processes.add_gradients(self._parameters)
+        measured = self._processes.add(measured)
+        padded = padded_tokens(self._lengths[rows], passes)
+        return Gradient(float(measured[-1]), measured[:-1], padded)
+
+    def losses(self, rows: Rows) -> Float[np.ndarray, " n"]:
+        """Return the summed NLL in nats of each row under the present weights, without a gradient."""
+        nll = np.zeros(len(rows))
+        passes = self._passes(rows)
+        self._model.whole.eval()
+        with torch.no_grad():
+            for number in self._mine(passes, rows):
+                hidden, labels, sizes = self._forward(rows[passes[number]])
+                parts = []
+                for start, stop in self._chunks(sizes):
+                    part = Labels(labels.targets[start:stop], labels.owner[start:stop], labels.ids)
+                    with self._model.autocast():
+                        parts.append(token_nll(hidden[start:stop], self._model.head, part))
+                nll[passes[number]] = _sums(torch.cat(parts), sizes)
+        self._model.whole.train()
+        return self._processes.add(nll)
+
+    def _passes(self, rows: Rows) -> list[Rows]:
+        """Cut a batch into forward passes; each holds places in the batch."""
+        lengths = self._lengths[rows]
+        places = np.arange(len(rows))
+        return cut_micro(lengths, places, self._micro_tokens, self._processes.count)
+
+    def _mine(self, passes: Sequence[Rows], rows: Rows) -> list[int]:
+        return deal(self._lengths[rows], passes, self._processes.count)[self._processes.index]
+
+    def _backward(self, rows: Rows, normaliser: float) -> tuple[float, Float[np.ndarray, " n"]]:
+        """Add one forward pass's share to the gradient; the logits of one chunk exist at a time."""
+        hidden, labels, sizes = self._forward(rows)
+        weights = torch.from_numpy(np.repeat(self._weights[rows], sizes)).to(hidden.device)
+        weights = weights.to(torch.float64 if hidden.dtype == torch.float64 else torch.float32)
+        total, nlls, gradients = 0.0, [], []
+        for start, stop in self._chunks(sizes):
+            chunk = hidden[start:stop].detach().requires_grad_()
+            loss, nll = self._loss(chunk, labels, weights[start:stop], start, stop)
+            loss = loss / normaliser
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert chunk.grad is not None
+            gradients.append(chunk.grad)
+            total += float(loss.detach())
+            nlls.append(nll)
+        hidden.backward(torch.cat(gradients))  # type: ignore[no-untyped-call]
+        return total, _sums(torch.cat(nlls), sizes)
+
+    def _forward(self, rows: Rows) -> tuple[Tensor, Labels, list[int]]:
+        """Return the hidden states at the response positions of some rows, and their labels."""
+        device = self._processes.device
+        rendered = [self._prepared.rendered[row] for row in rows]
+        with self._model.autocast():
+            hidden, _ = Layout.of(rendered).scored(
+                lambda ids: self._model.hidden(torch.from_numpy(ids).to(device))
+            )
+        sizes = [len(one.targets) for one in rendered]
+        targets = np.concatenate([one.targets for one in rendered]).astype(np.int64)
+        labels = Labels(
+            torch.from_numpy(targets).to(device),
+            torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)).to(device),
+            tuple(self._prepared.rows[row].id for row in rows),
+        )
+        return hidden, labels, sizes
+
+    def _loss(
+        self, hidden: Tensor, labels: Labels, weights: Tensor, start: int, stop: int
+    ) -> tuple[Tensor, Tensor]:
+        part = Labels(labels.targets[start:stop], labels.owner[start:stop], labels.ids)
+        with self._model.autocast():
+            loss = self._objective.loss(hidden, self._model.head, part, weights)
+        return loss.total, loss.nll
+
+    def _chunks(self, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+        limit = self._model.head.chunk_rows
+        if not self._objective.whole_examples:
+            total = sum(sizes)
+            yield from ((start, min(start + limit, total)) for start in range(0, total, limit))
+            return
+        start = stop = 0
+        for size in sizes:
+            if stop > start and stop + size - start > limit:
+                yield start, stop
+                start = stop
+            stop += size
+        yield start, stop
+
+
+def _sums(nll: Tensor, sizes: Sequence[int]) -> Float[np.ndarray, " n"]:
+    """Return the sum of each example's positions in float64."""
+    edges = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    summed: np.ndarray = np.add.reduceat(nll.double().cpu().numpy(), edges)
+    return summed

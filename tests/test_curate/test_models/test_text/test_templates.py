@@ -1,0 +1,82 @@
+import pytest
+
+from curate.contracts import Example
+from curate.errors import ConfigError, ExampleFailure
+from curate.models.text.templates import TEMPLATES, scored_spans, text_template, turn_text
+
+
+def example(*turns: tuple[str, object], tools=None, **last) -> Example:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    messages[-1].update(last)
+    return Example("a" * 32, tuple(messages), tools)
+
+
+ALPACA = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request."
+)
+ONE = example(("user", "Hi?"), ("assistant", "Yo {}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("grape", "Question: Hi? \n Answer: Yo {}"),
+        ("grape-compact", "Question: Hi?\nAnswer: Yo {}"),
+        ("codeact", "Question:\nHi?\n\nAnswer:\nYo {}"),
+        ("plain", "Hi?\nYo {}"),
+        (
+            "alpaca",
+            f"{ALPACA}\n\n### Instruction:\nHi?\n\n### Response:Yo {{}}",
+        ),
+    ],
+)
+def test_a_single_turn_reads_exactly_as_published(name, text):
+    rendered, spans = text_template(name).render(ONE)
+    assert rendered == text
+    assert [rendered[start:end] for start, end in spans] == ["Yo {}"]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_template_writes_every_turn_of_a_long_history(name):
+    history = example(
+        ("system", "Be kind."),
+        ("user", "Sum?"),
+        ("assistant", "Calling."),
+        ("tool", "4"),
+        ("assistant", "Four."),
+        tools=({"name": "add"},),
+    )
+    text, spans = text_template(name).render(history)
+    assert [text[start:end] for start, end in spans] == ["Calling.", "Four."]
+    for part in ("Be kind.", "Sum?", "4", '{"name": "add"}'):
+        assert part in text
+    assert text.count("Below is an instruction") == 0  # a system message replaces the header
+    assert scored_spans(spans, "last") == spans[-1:]
+
+
+def test_a_turn_shows_reasoning_content_parts_and_tool_calls():
+    message = {
+        "role": "assistant",
+        "reasoning_content": "Think.",
+        "content": [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}],
+        "tool_calls": [{"name": "f", "arguments": {"x": "é"}}],
+    }
+    assert turn_text(message) == 'Think.\nAB\n[{"arguments": {"x": "é"}, "name": "f"}]'
+
+
+def test_an_image_fails_its_example():
+    with pytest.raises(ExampleFailure, match="content_is_not_text"):
+        turn_text({"role": "user", "content": [{"type": "image_url", "image_url": "x"}]})
+
+
+def test_an_unknown_role_fails_its_example():
+    with pytest.raises(ExampleFailure, match="unknown_role"):
+        text_template("plain").render(example(("judge", "x"), ("assistant", "y")))
+
+
+def test_an_unknown_template_names_the_nearest_one():
+    with pytest.raises(
+        ConfigError, match="no template 'grap'; did you mean 'grape'; choose one of"
+    ):
+        text_template("grap")
