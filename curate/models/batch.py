@@ -47,7 +47,7 @@ def plan_batches(
     batches = []
     start = 0
     if packed:
-        return _even(order, lengths, batch_tokens)
+        return cut_evenly(order, lengths, batch_tokens)
     while start < len(order):
         longest = int(lengths[order[start]])
         count = max(1, batch_tokens // longest)
@@ -56,15 +56,30 @@ def plan_batches(
     return batches
 
 
-def _even(
-    order: Sequence[int], lengths: Int[np.ndarray, " n"], batch_tokens: int
+def cut_evenly(
+    order: Sequence[int] | Int[np.ndarray, " b"],
+    lengths: Int[np.ndarray, " n"],
+    batch_tokens: int,
+    at_least: int = 1,
 ) -> list[Int[np.ndarray, " b"]]:
-    """Cut rows into as few batches as the budget allows, of about the same number of tokens."""
-    if not order:
+    """Cut rows, in order, into as few batches as the budget allows, of about the same number of tokens.
+
+    Parameters
+    ----------
+    order
+        Rows to cut, as places in ``lengths``.
+    lengths
+        Tokens per row.
+    batch_tokens
+        Budget of a batch in tokens; a batch may exceed it by less than a row.
+    at_least
+        Batches to cut, if there are so many rows.
+    """
+    if not len(order):
         return []
     places = np.array(order, dtype=np.int64)
     reached = np.cumsum(lengths[places])
-    n = int(np.ceil(reached[-1] / batch_tokens))
+    n = max(at_least, int(np.ceil(reached[-1] / batch_tokens)))
     cuts = np.searchsorted(reached, reached[-1] * np.arange(1, n) / n, "right")
     return [batch for batch in np.split(places, np.unique(cuts)) if len(batch)]
 

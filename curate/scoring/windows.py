@@ -2,6 +2,7 @@
 
 import json
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
 WINDOW: Final = 1_024  # examples whose batches are planned together while others are rendered
+SWITCH_S: Final = 1e-4  # torch lets go of Python's lock in each call and must not wait 5 ms for it
 AHEAD: Final = 4  # windows that may wait for the device
 
 
@@ -120,6 +122,8 @@ def ahead(items: Iterator[T], n: int = AHEAD) -> Iterator[T]:
             put(_Failed(error))
 
     thread = threading.Thread(target=work, name="rendering", daemon=True)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     thread.start()
     try:
         while (item := ready.get()) is not _END:
@@ -129,3 +133,4 @@ def ahead(items: Iterator[T], n: int = AHEAD) -> Iterator[T]:
     finally:
         stopped.set()
         thread.join()
+        sys.setswitchinterval(interval)

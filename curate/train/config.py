@@ -21,6 +21,9 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 
 SCHEDULES: Final = ("cosine", "linear", "constant")
 TRACKERS: Final = ("none", "tensorboard", "wandb", "trackio")
+CUDA_MICRO_TOKENS: Final = (
+    4_096  # keeps a GPU busy; activations of more would crowd out the weights
+)
 TRAIN_DTYPES: Final = ("float32", "bfloat16", "float64")
 SEAMS: Final[tuple[Kind, ...]] = ("objective", "policy", "mixture")
 
@@ -324,7 +327,9 @@ class TrainConfig:
         length = self.length
         if length == LengthConfig():
             length = LengthConfig(epochs=1)
-        micro = self.data.micro_tokens or default_batch_tokens(device)
+        on_gpu = device.startswith("cuda")
+        default = CUDA_MICRO_TOKENS if on_gpu else default_batch_tokens(device)
+        micro = self.data.micro_tokens or default
         return replace(
             self,
             data=replace(self.data, template=template, micro_tokens=micro),

@@ -19,6 +19,7 @@ from curate.models.load import (
     take_apart,
 )
 from curate.models.passes.head import Head
+from curate.models.passes.packing import packing_flaw
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -46,6 +47,8 @@ class TrainedModel:
         Saved beside the weights.
     dtype, device
         Of the computation.
+    packed
+        Run rows end to end, without padding; the model must have passed `packing_flaw`.
     """
 
     resolved: ResolvedModel
@@ -55,6 +58,7 @@ class TrainedModel:
     tokenizer: "PreTrainedTokenizerBase"
     dtype: str
     device: torch.device
+    packed: bool = False
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the trained parameters by name, shared ones once."""
@@ -143,7 +147,16 @@ def load_trained_model(
     elif lora is not None:
         whole = _with_lora(model, output, lora, config.seed)
     tokenizer = load_tokenizer(resolved.path)
-    return TrainedModel(resolved, whole, backbone, head, tokenizer, dtype, device)
+    made = TrainedModel(resolved, whole, backbone, head, tokenizer, dtype, device)
+    return replace(made, packed=can_pack(made) and not config.compute.gradient_checkpointing)
+
+
+def can_pack(model: TrainedModel) -> bool:
+    """Return whether a model trains on rows end to end: in bfloat16 on a GPU, if that is exact."""
+    if model.device.type != "cuda" or model.dtype != "bfloat16":
+        return False
+    with model.autocast():
+        return packing_flaw(model.for_scoring()) is None
 
 
 def _recompute(model: Any) -> None:

@@ -48,7 +48,8 @@ class Head:
 
     def project(self, hidden: Tensor, block: slice = slice(None)) -> Tensor:
         """Return ``W h`` for some vocabulary rows, (rows, V), in float32, or float64 for a float64 model."""
-        raw = torch.nn.functional.linear(hidden, self.weight[block])
+        weight = self.weight if block == slice(None) else self.weight[block]
+        raw = torch.nn.functional.linear(hidden, weight)
         return raw if raw.dtype == torch.float64 else raw.float()
 
     def finish(self, raw: Tensor, block: slice = slice(None)) -> Tensor:

@@ -99,6 +99,7 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
+    dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **options: Any,
@@ -109,8 +110,11 @@ def _attention(
     if rows is None or attention_mask is not None or changed or len(query) != 1:
         what = f"with {changed[0]}" if changed else "of this shape"
         raise PackingError(f"attention {what} cannot be computed on packed rows")
+    if query.is_cuda and torch.is_autocast_enabled("cuda"):
+        dtype = torch.get_autocast_dtype("cuda")
+        query, key, value = (one.to(dtype) for one in (query, key, value))
     run = _flash if query.is_cuda and query.dtype in FLASH_DTYPES else _row_by_row
-    return run(query, key, value, rows, scaling, sliding_window), None
+    return run(query, key, value, rows, dropout, scaling, sliding_window), None
 
 
 def _flash(
@@ -118,13 +122,14 @@ def _flash(
     key: Tensor,
     value: Tensor,
     rows: Boundaries,
+    dropout: float,
     scaling: float | None,
     window: int | None,
 ) -> Tensor:
     """Run the flash kernel torch brings, all rows in one launch; it reads grouped keys as they are."""
     q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
     output: Tensor = torch.ops.aten._flash_attention_forward(
-        q, k, v, rows.starts, rows.starts, rows.longest, rows.longest, 0.0, True, False,
+        q, k, v, rows.starts, rows.starts, rows.longest, rows.longest, dropout, True, False,
         scale=scaling, window_size_left=None if window is None else window - 1,
         window_size_right=None if window is None else 0,
     )[0]  # fmt: skip
@@ -136,6 +141,7 @@ def _row_by_row(
     key: Tensor,
     value: Tensor,
     rows: Boundaries,
+    dropout: float,
     scaling: float | None,
     window: int | None,
 ) -> Tensor:
@@ -154,7 +160,7 @@ def _row_by_row(
             mask = (apart >= 0) & (apart < window)
         done.append(
             nn.functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=mask is None, scale=scaling
+                q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scaling
             )
         )
     return torch.cat(done, dim=2).transpose(1, 2)

@@ -10,8 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from curate.contracts import Labels, Objective
-from curate.models.batch import padded_tokens
+from curate.models.batch import cut_evenly, padded_tokens
+from curate.models.passes.device_batch import HostBatch
 from curate.models.passes.layout import Layout
+from curate.models.passes.packing import Boundaries, packed_hidden
+from curate.models.text.render import Rendered
 from curate.train.processes import Processes, seeded
 from curate.train.steps.batches import Rows, cut_micro, deal
 from curate.train.steps.token_nll import token_nll
@@ -81,7 +84,8 @@ class GradientMaker:
             measured[passes[number]] = nll
         self._processes.add_gradients(self._parameters)
         measured = self._processes.add(measured)
-        padded = padded_tokens(self._lengths[rows], passes)
+        lengths = self._lengths[rows]
+        padded = int(lengths.sum()) if self._model.packed else padded_tokens(lengths, passes)
         return Gradient(float(measured[-1]), measured[:-1], padded)
 
     def losses(self, rows: Rows) -> Float[np.ndarray, " n"]:
@@ -105,6 +109,9 @@ class GradientMaker:
         """Cut a batch into forward passes; each holds places in the batch."""
         lengths = self._lengths[rows]
         places = np.arange(len(rows))
+        if self._model.packed:
+            longest_first = np.argsort(-lengths, kind="stable")
+            return cut_evenly(longest_first, lengths, self._micro_tokens, self._processes.count)
         return cut_micro(lengths, places, self._micro_tokens, self._processes.count)
 
     def _mine(self, passes: Sequence[Rows], rows: Rows) -> list[int]:
@@ -132,10 +139,13 @@ class GradientMaker:
         """Return the hidden states at the response positions of some rows, and their labels."""
         device = self._processes.device
         rendered = [self._prepared.rendered[row] for row in rows]
-        with self._model.autocast():
-            hidden, _ = Layout.of(rendered).scored(
-                lambda ids: self._model.hidden(torch.from_numpy(ids).to(device))
-            )
+        if self._model.packed:
+            hidden = self._packed(rendered)
+        else:
+            with self._model.autocast():
+                hidden, _ = Layout.of(rendered).scored(
+                    lambda ids: self._model.hidden(torch.from_numpy(ids).to(device))
+                )
         sizes = [len(one.targets) for one in rendered]
         targets = np.concatenate([one.targets for one in rendered]).astype(np.int64)
         labels = Labels(
@@ -144,6 +154,15 @@ class GradientMaker:
             tuple(self._prepared.rows[row].id for row in rows),
         )
         return hidden, labels, sizes
+
+    def _packed(self, rendered: Sequence[Rendered]) -> Tensor:
+        """Return the hidden states at the response positions of rows that run end to end."""
+        batch = HostBatch.of(rendered, packed=True)
+        at = batch.to(str(self._processes.device))
+        rows = Boundaries(at["starts"].to(torch.int32), batch.lengths)
+        with self._model.autocast():
+            states = packed_hidden(self._model.backbone, at["ids"], at["positions"], rows)
+        return states.index_select(0, at["scored"])
 
     def _loss(
         self, hidden: Tensor, labels: Labels, weights: Tensor, start: int, stop: int

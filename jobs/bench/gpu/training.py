@@ -18,7 +18,7 @@ from curate.train.steps.step import GradientMaker
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.shapes import Shape, loaded, qwen2, random_causal, random_rows
 
-MICRO_TOKENS: Final = 16_384
+MICRO_TOKENS: Final = 4_096
 BATCH_ROWS: Final = 128
 PLAIN_ROWS: Final = 8
 FORMULA: Final = "3 x the operations of the forward pass"
@@ -42,9 +42,16 @@ def training(bench: Bench) -> Iterator[Measurement]:
 
         return step
 
-    yield _timed(bench, "our step", shape, rows, stepping(_ours(bench, model, rows)))
+    yield _timed(
+        bench, "our step, rows end to end", shape, rows,
+        stepping(_ours(bench, model, rows, packed=True)),
+    )  # fmt: skip
     variant = f"plain loop, padded batches of {PLAIN_ROWS}, full logits"
     yield _timed(bench, variant, shape, rows, stepping(_plain(bench, model, rows)))
+    few = rows[: max(4, len(rows) // 4)]
+    yield _timed(
+        bench, "our step, padded", shape, few, stepping(_ours(bench, model, few, packed=False))
+    )
 
 
 def _timed(
@@ -66,12 +73,16 @@ def _timed(
     return Measurement("training 1.5B", variant, values, note)
 
 
-def _ours(bench: Bench, model: Any, rows: Sequence[Rendered]) -> Callable[[], object]:
+def _ours(
+    bench: Bench, model: Any, rows: Sequence[Rendered], *, packed: bool
+) -> Callable[[], object]:
     parts = loaded(model, bench.device, "float32")
     device = torch.device(bench.device)
     head = type(parts.head)(model.get_output_embeddings().weight)
     nothing: Any = None
-    trained = TrainedModel(parts.resolved, model, parts.backbone, head, nothing, "bfloat16", device)
+    trained = TrainedModel(
+        parts.resolved, model, parts.backbone, head, nothing, "bfloat16", device, packed=packed
+    )
     examples = [TrainRow(f"{n:032x}", Example(f"{n:032x}", ())) for n in range(len(rows))]
     prepared = Prepared(examples, rows)
     processes = Processes.join(bench.device)

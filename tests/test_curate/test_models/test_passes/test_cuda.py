@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from packed_training import gradient, trained
 from random_models import EXACT, REFUSED, loaded, random_causal, random_rows
 
 from curate.contracts import Stat
@@ -17,6 +18,7 @@ from curate.models.passes.packing import packing_flaw
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.likelihood import Likelihood
+from curate.train.model import can_pack
 
 pytestmark = pytest.mark.gpu
 
@@ -208,3 +210,14 @@ def test_one_training_step_is_the_cpus():
         weights.append(model.lm_head.weight.detach().cpu())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=5e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2"])
+def test_training_on_rows_end_to_end_gives_the_gradient_of_padded_rows(name):
+    assert can_pack(trained(name, "cuda", "bfloat16"))
+    wanted, padded = gradient(trained(name, "cuda", "bfloat16"), 120)
+    found, packed = gradient(trained(name, "cuda", "bfloat16", packed=True), 10_000)
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-2)
+    assert float((packed - padded).norm() / padded.norm()) < 5e-2
+    exact, _ = gradient(trained(name), 10_000)
+    assert found.loss == pytest.approx(exact.loss, rel=1e-2)
