@@ -238,17 +238,17 @@ def _score_again(
         )
     role: Role = get_scorer(key["scorer"]).role or "target"
     options = ScoringOptions(
-        models={role: run["model"]} if run["model"] else {},
-        adapter=run["adapter"],
-        revision=run["revision"],
-        dtype=key["dtype"] or "auto",
-        batch_tokens=run["batch_tokens"],
+        models={role: run["model"]} if run.get("model") else {},
+        adapter=run.get("adapter"),
+        revision=run.get("revision"),
+        dtype=key.get("dtype") or "auto",
+        batch_tokens=run.get("batch_tokens"),
         workers=workers,
     )
     config = settings_of(key["config"])
     if "inputs" in run:  # a derived scorer: what it reads comes first
         read = {a: _score_again(store, a, s, workers, progress) for a, s in run["inputs"].items()}
-        scorer, model = build(get_scorer(key["scorer"]), config), run["model"]
+        scorer, model = build(get_scorer(key["scorer"]), config), run.get("model")
         request = request_for(scorer, alias, model, options, inputs=read)
         return _one_set(store, request, options, progress)
     wanted = make_request(store, key["scorer"], alias, config, role, options)

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +14,31 @@ FORMAT_VERSION: Final = 1
 _PACKAGES: Final = (
     "curate-sft", "torch", "transformers", "tokenizers", "datasets", "numpy", "duckdb", "pyarrow",
 )  # fmt: skip
-_REQUIRED: Final = (
-    "store", "method", "config", "budget", "seed", "where", "include", "exclude", "quota", "within",
-    "datasets", "score_sets", "specs", "inputs", "output", "selection_id", "versions",
-)  # fmt: skip
+_TEXT_OR_NONE: Final = (str, type(None))
+_SPEC: Final = {
+    "key": {"scorer": str, "config": {}, "dtype?": _TEXT_OR_NONE},
+    "run": {
+        "model?": _TEXT_OR_NONE, "adapter?": _TEXT_OR_NONE, "revision?": _TEXT_OR_NONE,
+        "batch_tokens?": (int, type(None)), "inputs?": {},
+    },
+}  # fmt: skip
+_OUTPUT: Final = {
+    "name": str, "sha256": str, "container?": str, "to?": str, "order?": str, "annotate?": bool,
+    "keep_duplicates?": bool, "lossy?": bool, "shard_rows?": (int, type(None)),
+    "trainer?": _TEXT_OR_NONE, "validation?": _TEXT_OR_NONE, "seed?": int,
+}  # fmt: skip
+_SHAPE: Final[Mapping[str, Any]] = {
+    "store": str, "method": str, "made_by?": str, "config": {}, "budget": _TEXT_OR_NONE, "seed": int,
+    "where": _TEXT_OR_NONE, "include": [str], "exclude": [str], "quota": {},
+    "within": _TEXT_OR_NONE, "without?": [str], "datasets": [str],
+    "score_sets": {"*": {"set_id": str, "content_hash": str}}, "specs": {"*": _SPEC},
+    "inputs": [{"dataset_id": str, "name": str, "content_hash": str}], "output": _OUTPUT,
+    "selection_id": str, "selections?": [str], "versions": {},
+    "revise?": {"verdicts": str, "above": (float, int), "limit?": (int, type(None))},
+}  # fmt: skip
+_KINDS: Final[Mapping[type, str]] = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null",
+}  # fmt: skip
 
 
 def library_versions() -> dict[str, str]:
@@ -71,8 +92,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"manifest {str(path)!r} is not valid JSON: {error}; "
             "give the *.manifest.json beside an export"
         ) from error
+    except RecursionError as error:
+        raise DataError(
+            f"manifest {str(path)!r} is nested too deeply to be one of curate; "
+            "give the *.manifest.json beside an export"
+        ) from error
     found = document.get("manifest_version") if isinstance(document, dict) else None
-    if not isinstance(found, int) or not set(_REQUIRED) <= set(document):
+    if not isinstance(found, int) or not any(key in document for key in _SHAPE):
         raise DataError(
             f"{str(path)!r} is not a manifest of curate; give the *.manifest.json beside an export"
         )
@@ -81,4 +107,46 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"manifest {str(path)!r} has version {found}, but this version of curate reads up to "
             f"{FORMAT_VERSION}; upgrade it: pip install -U curate-sft"
         )
+    problem = _misfit(document, _SHAPE, "") or _misnamed(document["output"]["name"])
+    if problem:
+        raise DataError(
+            f"manifest {str(path)!r} is damaged or was edited: {problem}; "
+            "give the *.manifest.json as the export wrote it, or export again"
+        )
     return dict(document)
+
+
+def _misfit(value: Any, shape: Any, place: str) -> str:
+    """Return in words the first place where a value is not as a manifest has it, or ""."""
+    if isinstance(shape, Mapping):
+        if not isinstance(value, dict):
+            return f"{place} is not a mapping"
+        return next(filter(None, _misfits(value, shape, place)), "")
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{place} is not a list"
+        return next(
+            filter(None, (_misfit(v, shape[0], f"{place}[{i}]") for i, v in enumerate(value))), ""
+        )
+    kinds = shape if isinstance(shape, tuple) else (shape,)
+    if type(value) in kinds:
+        return ""
+    return f"{place} is not {' or '.join(_KINDS[kind] for kind in kinds)}"
+
+
+def _misfits(value: Mapping[str, Any], shape: Mapping[str, Any], place: str) -> Iterator[str]:
+    for key, inner in shape.items():
+        name = key.removesuffix("?")
+        if name == "*":
+            yield from (_misfit(v, inner, f"{place}.{k}") for k, v in value.items())
+        elif name in value:
+            yield _misfit(value[name], inner, f"{place}.{name}".lstrip("."))
+        elif name == key:
+            yield f"{place}.{name} is missing".lstrip(".")
+
+
+def _misnamed(name: str) -> str:
+    """Return what is wrong with the name of an output, which must lead to no other folder."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
+        return f"output.name {name!r} is not the bare name of a file or folder"
+    return ""

@@ -1,0 +1,122 @@
+"""What files of strangers can do: nothing but what their rows and weights are for."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import curate as cu
+from curate.api.reproduce import reproduce
+from curate.contracts.progress import SilentProgress
+from curate.data.write.manifest import read_manifest
+from curate.errors import DataError
+
+# Manifests ---------------------------------------------------------------------------------------
+
+
+def reproduced(manifest: Path) -> dict[str, Any]:
+    return reproduce(
+        manifest, store=None, output=None, rescore=False, workers=None, progress=SilentProgress()
+    )
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small pool and an export of it."""
+    folder = tmp_path_factory.mktemp("theirs")
+    rows = [{"prompt": f"Say {i}.", "response": "so" * i + "."} for i in range(6)]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = cu.open(folder / "curate.duckdb")
+    pool.ingest(str(folder / "pool.jsonl"))
+    pool.select(rank="n_chars", budget=3).export(folder / "subset.jsonl")
+    return folder
+
+
+@pytest.fixture
+def manifest(theirs: Path) -> dict[str, Any]:
+    """The manifest of the export, to change."""
+    found: dict[str, Any] = json.loads((theirs / "subset.jsonl.manifest.json").read_text())
+    return found
+
+
+def test_a_manifest_writes_nowhere_but_under_the_bare_name(
+    manifest: dict[str, Any], theirs: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "victim.jsonl"
+    place = theirs / "their.manifest.json"
+    for name in (str(target), "../victim.jsonl", "../../victim.jsonl", "a/b.jsonl", "..", ".", ""):
+        manifest["output"]["name"] = name
+        place.write_text(json.dumps(manifest))
+        with pytest.raises(DataError) as caught:
+            reproduced(place)
+        assert str(caught.value) == (
+            f"manifest {str(place)!r} is damaged or was edited: output.name {name!r} is not the bare "
+            "name of a file or folder; give the *.manifest.json as the export wrote it, or export again"
+        )
+    assert not target.exists() and not (theirs.parent / target.name).exists()
+    manifest["output"]["name"] = "subset.jsonl"
+    place.write_text(json.dumps(manifest))
+    assert reproduced(place)["identical"]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value of a JSON document, the whole document excepted."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in inside:
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+def test_a_value_of_another_kind_is_named_or_harmless(
+    manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    place, known = tmp_path / "m.json", set[str]()
+    for path in places(manifest):
+        for wrong in (None, 7, "x", [], {}, [None], True):
+            document = copy.deepcopy(manifest)
+            at = document
+            for key in path[:-1]:
+                at = at[key]
+            at[path[-1]] = wrong
+            place.write_text(json.dumps(document))
+            try:
+                read_manifest(place)
+            except DataError as error:
+                assert f"manifest {str(place)!r}" in str(error) or "not a manifest" in str(error)
+                known.add(".".join(map(str, path)))
+    assert {"store", "seed", "output", "output.name", "output.sha256", "inputs", "specs"} <= known
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"store": 5}, "store is not text"),
+        ({"datasets": [None]}, "datasets[0] is not text"),
+        ({"score_sets": {"a": {"set_id": "s"}}}, "score_sets.a.content_hash is missing"),
+        ({"specs": {"a": {"key": []}}}, "specs.a.key is not a mapping"),
+        ({"inputs": {}}, "inputs is not a list"),
+        ({"seed": "1"}, "seed is not a whole number"),
+        ({"output": None}, "output is not a mapping"),
+    ],
+)
+def test_a_malformed_manifest_is_one_clear_error(
+    manifest: dict[str, Any], tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    place = tmp_path / "m.json"
+    place.write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(DataError) as caught:
+        reproduced(place)
+    assert str(caught.value).startswith(
+        f"manifest {str(place)!r} is damaged or was edited: {said}; give the *.manifest.json"
+    )
+
+
+def test_a_manifest_nested_without_end_is_one_clear_error(tmp_path: Path) -> None:
+    place = tmp_path / "m.json"
+    place.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="is nested too deeply to be one of curate"):
+        reproduced(place)
