@@ -1,7 +1,9 @@
 """What files of strangers can do: nothing but what their rows and weights are for."""
 
+import ast
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ import curate as cu
 from curate.api.reproduce import reproduce
 from curate.contracts.progress import SilentProgress
 from curate.data.write.manifest import read_manifest
-from curate.errors import DataError
+from curate.errors import DataError, ModelError
+from curate.models.load import load_causal, load_config, load_tokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # Manifests ---------------------------------------------------------------------------------------
 
@@ -120,3 +125,69 @@ def test_a_manifest_nested_without_end_is_one_clear_error(tmp_path: Path) -> Non
     place.write_text("[" * 100_000)
     with pytest.raises(DataError, match="is nested too deeply to be one of curate"):
         reproduced(place)
+
+
+# Code that comes with a model --------------------------------------------------------------------
+
+
+@pytest.fixture
+def hostile_model(tiny_model: Path, tmp_path: Path) -> Path:
+    """Folder of a model whose configuration and tokenizer ask to run a file of theirs."""
+    folder = tmp_path / "hostile"
+    shutil.copytree(tiny_model, folder)
+    (folder / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Theirs: pass\n")
+    for name, keys in (
+        ("tokenizer_config.json", {"AutoTokenizer": ["theirs.Theirs", "theirs.Theirs"]}),
+        ("config.json", {"AutoConfig": "theirs.Theirs", "AutoModelForCausalLM": "theirs.Theirs"}),
+    ):
+        document = json.loads((folder / name).read_text())
+        document.update(auto_map=keys, tokenizer_class="Theirs", model_type="theirs")
+        (folder / name).write_text(json.dumps(document))
+    return folder
+
+
+def test_code_that_comes_with_a_model_never_runs(
+    hostile_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "y")
+    folder = str(hostile_model)
+    words = "it needs code of its own (auto_map), and code that comes with a model is never run"
+    with pytest.raises(ModelError) as caught:
+        load_tokenizer(folder)
+    assert str(caught.value) == (
+        f"the tokenizer in {folder} cannot be loaded: {words}; copy it again, or save it as a class of "
+        "transformers with tokenizer.save_pretrained(folder)"
+    )
+    with pytest.raises(ModelError) as caught:
+        load_config("theirs", hostile_model)
+    assert str(caught.value) == f"the config.json of model 'theirs' cannot be used: {words}"
+    with pytest.raises(ModelError) as caught:
+        load_causal("theirs", folder, None, "cpu", "float32")
+    assert str(caught.value).endswith(words)
+    assert asked == [] and not (tmp_path / "ran").exists()
+
+
+def loadings() -> list[tuple[str, int, ast.Call]]:
+    """Return every call that loads a tokenizer, processor, configuration, model or encoder."""
+    found = []
+    for folder in ("curate", "selectors", "jobs"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            if "from_pretrained(" not in text and "SentenceTransformer(" not in text:
+                continue
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(
+                    ("Auto", "transformers.Auto", "SentenceTransformer", "CrossEncoder")
+                ):
+                    found.append((path.relative_to(ROOT).as_posix(), node.lineno, node))
+    return [
+        one for one in found if not ast.unparse(one[2].func).endswith(("register", "from_config"))
+    ]
+
+
+def test_every_loading_refuses_code_whatever_is_typed() -> None:
+    assert len(loadings()) >= 10
+    for path, line, call in loadings():
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert given.get("trust_remote_code") == "False", f"{path}:{line}"

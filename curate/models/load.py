@@ -145,11 +145,13 @@ def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     try:
-        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        loaded = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(
             f"the tokenizer in {folder} cannot be loaded: {first_line(error)}; copy it again, or "
-            "save it with tokenizer.save_pretrained(folder)"
+            "save it as a class of transformers with tokenizer.save_pretrained(folder)"
         ) from error
     tokenizer: PreTrainedTokenizerBase = loaded
     return tokenizer
@@ -258,6 +260,8 @@ def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype:
 def first_line(error: Exception) -> str:
     """Return the first sentence or line of a library's error, without its full stop."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "custom code" in line:
+        return "it needs code of its own (auto_map), and code that comes with a model is never run"
     return line.split(". ")[0].rstrip(".")
 
 

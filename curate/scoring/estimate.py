@@ -345,7 +345,9 @@ def _column_bytes(request: ScoreRequest, dtype: str) -> int:
         return 8
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(request.model.path, local_files_only=True)
+    config = AutoConfig.from_pretrained(
+        request.model.path, local_files_only=True, trust_remote_code=False
+    )
     return 4 * int(config.get_text_config().hidden_size)
 
 

@@ -118,8 +118,10 @@ class Official:
         import torch
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-        model: Any = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=getattr(torch, DTYPE))
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        model: Any = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, dtype=getattr(torch, DTYPE), trust_remote_code=False
+        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         return cls(model.eval(), tokenizer)
 
     def run(self, examples: Sequence[Example]) -> "Columns":
@@ -165,7 +167,7 @@ def t5_model(inputs: Inputs) -> Path:
         torch.manual_seed(SEED)
         config = T5Config(vocab_size=VOCABULARY, **shape)
         T5ForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer: Any = AutoTokenizer.from_pretrained(inputs.tokenizer())
+    tokenizer: Any = AutoTokenizer.from_pretrained(inputs.tokenizer(), trust_remote_code=False)
     end = tokenizer.eos_token
     tokenizer.pad_token = tokenizer.pad_token or end
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(

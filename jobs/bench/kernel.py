@@ -226,7 +226,9 @@ def bare_model(folder: Path, dtype: str = DTYPE) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), trust_remote_code=False
+    )
     return model.eval().requires_grad_(False)
 
 
