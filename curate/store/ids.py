@@ -34,7 +34,14 @@ def order(ids: Ids) -> Rows:
 
 @final
 class Lookup:
-    """Finds the place of ids in ``known``, which is sorted and holds every id asked for."""
+    """Finds the places of ids in ``known``, which is sorted; -1 for ids that are not in it.
+
+    Examples
+    --------
+    >>> known = np.array([f"{k:032x}".encode() for k in (1, 5)])
+    >>> Lookup(known)(np.array([b"0" * 31 + b"5", b"0" * 31 + b"6"])).tolist()
+    [1, -1]
+    """
 
     def __init__(self, known: Ids) -> None:
         self._known = known
@@ -42,10 +49,15 @@ class Lookup:
         self._is_unique = not _has_repeats(self._high)
 
     def __call__(self, wanted: Ids) -> Rows:
-        """Return the place of each wanted id."""
+        """Return the place of each wanted id, (k,)."""
+        if not len(self._known) or not len(wanted):
+            return np.full(len(wanted), -1)
         if self._is_unique:
-            return np.searchsorted(self._high, _halves(wanted)[0])
-        return np.searchsorted(self._known, wanted)
+            at = np.searchsorted(self._high, _halves(wanted)[0])
+        else:
+            at = np.searchsorted(self._known, wanted)
+        at = np.minimum(at, len(self._known) - 1)
+        return np.where(self._known[at] == wanted, at, -1)
 
 
 def _halves(ids: Ids) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

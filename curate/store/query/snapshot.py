@@ -123,12 +123,9 @@ class Snapshot:
 
     def places(self, wanted: Ids) -> Rows:
         """Return the row of each id, (k,); -1 for those that are not in the pool."""
-        if not len(self) or not len(wanted):
-            return np.full(len(wanted), -1)
         with self._loading:
             self._lookup = self._lookup or Lookup(self.ids)
-        at = np.minimum(self._lookup(wanted), len(self) - 1)
-        return np.where(self.ids[at] == wanted, at, -1)
+        return self._lookup(wanted)
 
     def place(self, example_id: str) -> int:
         """Return the row of an id; `DataError` where it is not in the pool."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from curate.contracts.view import View
     from curate.store import ScoreSetStatus, Store
 
-Ids: TypeAlias = np.ndarray[Any, np.dtype[np.bytes_]]
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 WIDE: Final = 66  # characters there is room for below a chart
@@ -152,20 +151,12 @@ def lengths(store: "Store") -> tuple[Columns, str, str]:
 
 def picked(view: "View", selection: "StoredSelection") -> Mask:
     """Return which examples of a view are in a selection, (n,)."""
-    from curate.store.ids import id_bytes
+    from curate.store.ids import Lookup, id_bytes
 
-    places = places_in(view.ids, id_bytes(selection.rows()["id"]))
-    found = np.zeros(len(view), dtype=bool)
-    found[places[places >= 0]] = True
-    return found
-
-
-def places_in(known: Ids, wanted: Ids) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the positions of ids among sorted ones, -1 for absent ones."""
-    if not len(known):
-        return np.full(len(wanted), -1)
-    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[at] == wanted, at, -1)
+    places = Lookup(view.ids)(id_bytes(selection.rows()["id"]))
+    mask = np.zeros(len(view), dtype=bool)
+    mask[places[places >= 0]] = True
+    return mask
 
 
 def names_of(selections: Sequence["StoredSelection"]) -> list[str]:

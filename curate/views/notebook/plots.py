@@ -103,6 +103,8 @@ class PoolPlots:
         column
             Which vectors: ``embedding.vector``, or an alias; the newest by default.
         """
+        from curate.store.ids import Lookup
+
         points, ids, shares, name = plane(self.pool.store, column)
         if isinstance(colour, str):
             found = read.read_columns(self.pool.store, colour)
@@ -110,7 +112,7 @@ class PoolPlots:
         else:
             found = read.read_columns(self.pool.store, "n_chars")
             values, known, remark = read.picked(found.view, colour), found.view.ids, ""
-        places = read.places_in(known, ids)
+        places = Lookup(known)(ids)
         at, rows = np.flatnonzero(places >= 0), places[places >= 0]
         painted = (
             _colouring(colour, values[rows])

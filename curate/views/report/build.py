@@ -15,7 +15,7 @@ from curate.store.records import utc_now
 from curate.views.report import html, markdown, pool_sections, selection_sections, warned
 from curate.views.report.chosen import read_chosen
 from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Table, Warned
-from curate.views.report.pool import read_pool, read_scores
+from curate.views.report.pool import read_facts, read_scores
 from curate.views.report.proof import proof_sections, read_proof
 from curate.views.report.repeats import find_repeats
 from curate.views.report.selection_sections import overlap_section
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from curate.prove.contamination import Overlap
     from curate.store import Store
     from curate.views.report.chosen import Chosen
-    from curate.views.report.pool import Pool, Scored
+    from curate.views.report.pool import PoolFacts, Scored
 
 HTML_NAMES: Final = (".html", ".htm")
 MARKDOWN_NAMES: Final = (".md", ".markdown")
@@ -155,7 +155,7 @@ def _store_sections(
         store.selection(one)  # a wrong name fails before anything long is read
     targets = read_targets(options.benchmarks) if options.benchmarks else []
     progress.start("reading", 4 + len(targets), "parts")
-    pool = read_pool(store)
+    pool = read_facts(store)
     progress.advance("reading", 1)
     scored = read_scores(store, pool, store.score_sets())
     progress.advance("reading", 1)
@@ -190,7 +190,7 @@ def _store_sections(
     return sections, warned, chosen
 
 
-def _newest(pool: "Pool") -> list[str]:
+def _newest(pool: "PoolFacts") -> list[str]:
     """Return the newest selection of each method, newest last, up to four."""
     by_method = {one["method"]: one["selection_id"] for one in pool.status["selections"]}
     order = {one["selection_id"]: k for k, one in enumerate(pool.status["selections"])}
@@ -198,7 +198,7 @@ def _newest(pool: "Pool") -> list[str]:
 
 
 def _warnings(
-    pool: "Pool", scored: "Sequence[Scored]", chosen: "Sequence[Chosen]", repeats: Any,
+    pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[Chosen]", repeats: Any,
     overlaps: "Sequence[Overlap]",
 ) -> list[Warned]:  # fmt: skip
     found = [
@@ -233,7 +233,7 @@ def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
 
 
 def _overlap(
-    store: "Store", pool: "Pool", chosen: "Sequence[Chosen]", options: ReportOptions
+    store: "Store", pool: "PoolFacts", chosen: "Sequence[Chosen]", options: ReportOptions
 ) -> list[Section]:
     """Return the overlap of the selections shown; and of the newest ones, if none is asked for."""
     picks = {one.id: (one.name, one.ids) for one in chosen}

@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.errors import CurateError
 from curate.views.charts.numbers import Values
-from curate.views.report.pool import Integers, Mask, Pool, ScoreColumn, Scored
+from curate.views.report.pool import Mask, PoolFacts, Rows, ScoreColumn, Scored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ class Chosen:
     """
 
     record: Mapping[str, Any]
-    at: Integers
+    at: Rows
     ids: Sequence[str]
     gains: Values
     reasons: Sequence[str]
@@ -63,7 +63,7 @@ class Chosen:
         )
 
     @property
-    def rows(self) -> Integers:
+    def rows(self) -> Rows:
         """Rows of the pool it took, in order of rank."""
         return self.at[self.at >= 0]
 
@@ -100,8 +100,12 @@ class Picture:
     rejected_note: str
 
 
-def read_chosen(store: "Store", pool: Pool, scored: Sequence[Scored], selection_id: str) -> Chosen:
+def read_chosen(
+    store: "Store", pool: PoolFacts, scored: Sequence[Scored], selection_id: str
+) -> Chosen:
     """Read a stored selection by its id or id prefix."""
+    from curate.store.ids import id_bytes
+
     record = store.selection(selection_id)
     rows = store.selection_rows(record["selection_id"])
     by_id = {one.status.set_id: one for one in scored}
@@ -109,7 +113,7 @@ def read_chosen(store: "Store", pool: Pool, scored: Sequence[Scored], selection_
     used = {alias: by_id[one["set_id"]] for alias, one in bound.items() if one["set_id"] in by_id}
     return Chosen(
         record=record,
-        at=pool.places(rows["id"]),
+        at=pool.snapshot.places(id_bytes(rows["id"])),
         ids=rows["id"].to_pylist(),
         gains=np.asarray(rows["gain"].to_numpy(), dtype=np.float64),
         reasons=[reason or "" for reason in rows["reason"].to_pylist()],
@@ -136,7 +140,7 @@ def ordering(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Ordering | None:
     return None
 
 
-def picture(chosen: Chosen, pool: Pool, by: Ordering | None) -> Picture:
+def picture(chosen: Chosen, pool: PoolFacts, by: Ordering | None) -> Picture:
     """Choose the examples to show; ``by`` as `ordering` returns it.
 
     Best are the first picks. Borderline are the last picks and, where the selection ranks by a
@@ -199,7 +203,7 @@ def _jaccard(one: set[str], other: set[str]) -> float:
     return shared / union if union else 1.0
 
 
-def _spread(rows: Integers, wanted: int) -> list[int]:
+def _spread(rows: Rows, wanted: int) -> list[int]:
     if len(rows) <= wanted:
         return [int(row) for row in rows]
     places = np.linspace(0, len(rows) - 1, wanted).round().astype(np.int64)
@@ -207,7 +211,7 @@ def _spread(rows: Integers, wanted: int) -> list[int]:
 
 
 def _barred(
-    store: "Store", pool: Pool, record: Mapping[str, Any], scored: Mapping[str, Scored]
+    store: "Store", pool: PoolFacts, record: Mapping[str, Any], scored: Mapping[str, Scored]
 ) -> Mask:
     import pyarrow as pa
 
@@ -231,28 +235,30 @@ def _barred(
     return barred | _mask(pool, pa.array(list(record.get("exclude") or ()), pa.string()))
 
 
-def _mask(pool: Pool, ids: "pa.Array | pa.ChunkedArray") -> Mask:
+def _mask(pool: PoolFacts, ids: "pa.Array | pa.ChunkedArray") -> Mask:
+    from curate.store.ids import id_bytes
+
     found = np.zeros(len(pool), dtype=bool)
-    places = pool.places(ids)
+    places = pool.snapshot.places(id_bytes(ids))
     found[places[places >= 0]] = True
     return found
 
 
-def _where(store: "Store", pool: Pool, where: str) -> Mask:
+def _where(store: "Store", pool: PoolFacts, where: str) -> Mask:
     try:
-        return np.isin(pool.ids, store.view(bind={}, where=where).ids)
+        return np.isin(pool.snapshot.ids, store.view(bind={}, where=where).ids)
     except CurateError:
         return np.ones(len(pool), dtype=bool)  # it names scores that are gone
 
 
-def _within(store: "Store", pool: Pool, selection_id: str) -> Mask:
+def _within(store: "Store", pool: PoolFacts, selection_id: str) -> Mask:
     try:
         return _mask(pool, store.selection_rows(selection_id)["id"])
     except CurateError:
         return np.ones(len(pool), dtype=bool)  # that selection is gone
 
 
-def mean_ratio(values: Values, rows: Integers) -> float | None:
+def mean_ratio(values: Values, rows: Rows) -> float | None:
     """Return the mean over some rows, as a multiple of the mean over all; None where undefined."""
     known = values[~np.isnan(values)]
     taken = values[rows][~np.isnan(values[rows])]

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.store import ScoreSetStatus, Store
+    from curate.store.query.snapshot import Snapshot
 
-Integers = np.ndarray[Any, np.dtype[np.int64]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 NUMERIC: Final = ("float", "int", "bool")
@@ -24,50 +25,36 @@ LENGTH_SCORER: Final = "length"
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Pool:
-    """Every example of a store, in order of id.
+class PoolFacts:
+    """A snapshot of a store, and what a report asks of every example of it, in order of id.
 
     Parameters
     ----------
-    ids
-        (n,) of 32 bytes each.
-    sources, source_names
-        Code of each example's source, and the names by code.
-    groups
-        Code of each example's group: examples of one prompt share it.
-    n_rows
-        Rows of the input that are this example.
-    n_chars, response_chars
-        Characters of all messages, and of the last response.
+    snapshot
+        Ids, and the rows of ids.
     status
         As `Store.status` returns it.
+    sources, source_names
+        Code of each example's source, (n,), and the names by code, in order of first appearance.
+    groups
+        Code of each example's group, (n,): examples of one prompt share it.
+    n_rows
+        Rows of the input that are this example, (n,).
+    n_chars, response_chars
+        Characters of all messages, and of the last response, (n,).
     """
 
-    ids: np.ndarray[Any, np.dtype[np.bytes_]]
-    sources: Integers
-    source_names: Sequence[str]
-    groups: Integers
-    n_rows: Integers
-    n_chars: Integers
-    response_chars: Integers
+    snapshot: "Snapshot"
     status: Mapping[str, Any]
+    sources: Rows
+    source_names: Sequence[str]
+    groups: Rows
+    n_rows: Rows
+    n_chars: Rows
+    response_chars: Rows
 
     def __len__(self) -> int:
-        return len(self.ids)
-
-    def places(self, ids: "pa.Array | pa.ChunkedArray") -> Integers:
-        """Return the positions of ids in the pool; -1 for those no longer in it."""
-        from curate.store.ids import id_bytes
-
-        wanted = id_bytes(ids)
-        if not len(self.ids):
-            return np.full(len(wanted), -1)
-        at = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
-        return np.where(self.ids[at] == wanted, at, -1)
-
-    def names(self, rows: Integers) -> list[str]:
-        """Return the ids of some examples as text."""
-        return [one.decode("ascii") for one in self.ids[rows].tolist()]
+        return len(self.snapshot)
 
 
 @final
@@ -107,35 +94,59 @@ class Scored:
         return next((one for one in self.columns if one.name == name), None)
 
 
-def read_pool(store: "Store") -> Pool:
-    """Read every example's facts, without its texts."""
-    table = store.query(
-        "select id, source, group_id, n_rows, n_chars, length(response) as response_chars "
-        "from examples order by id"
+def read_facts(store: "Store") -> PoolFacts:
+    """Read every example's facts; of its texts, only how long the response is."""
+    snapshot = store.snapshot()
+    sources, names = _by_appearance(*snapshot.codes("source"))
+    groups, _ = snapshot.codes("group_id")
+    return PoolFacts(
+        snapshot=snapshot,
+        status=store.status(),
+        sources=sources,
+        source_names=names,
+        groups=groups,
+        n_rows=_whole(snapshot.array("n_rows")),
+        n_chars=_whole(snapshot.array("n_chars")),
+        response_chars=_response_chars(snapshot),
     )
+
+
+def _by_appearance(codes: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
+    """Renumber codes so that those that appear earlier in order of id are lower."""
+    first = np.full(len(names), len(codes))
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    order = np.argsort(first, kind="stable")
+    number = np.empty(len(names), dtype=np.int64)
+    number[order] = np.arange(len(names))
+    return number[codes], [names[k] for k in order.tolist()]
+
+
+def _response_chars(snapshot: "Snapshot") -> Rows:
     from curate.store.ids import id_bytes
 
-    sources = table["source"].combine_chunks().dictionary_encode()
-    groups = table["group_id"].combine_chunks().dictionary_encode()
-    return Pool(
-        ids=id_bytes(table["id"]),
-        sources=sources.indices.to_numpy(zero_copy_only=False).astype(np.int64),
-        source_names=sources.dictionary.to_pylist(),
-        groups=groups.indices.to_numpy(zero_copy_only=False).astype(np.int64),
-        n_rows=_whole(table["n_rows"]),
-        n_chars=_whole(table["n_chars"]),
-        response_chars=_whole(table["response_chars"]),
-        status=store.status(),
-    )
+    with snapshot.memory() as con:
+        table = con.sql(
+            f"select id, coalesce(length(response), 0) as n from {snapshot.text_sql()}"
+        ).to_arrow_table()
+    rows = snapshot.places(id_bytes(table["id"]))
+    chars = np.zeros(len(snapshot), dtype=np.int64)
+    chars[rows[rows >= 0]] = table["n"].to_numpy()[rows >= 0]
+    return chars
 
 
-def read_scores(store: "Store", pool: Pool, statuses: "Sequence[ScoreSetStatus]") -> list[Scored]:
-    """Read the numeric columns of score sets; vectors, lists and texts are left alone."""
-    return [_read_set(store, pool, status) for status in statuses]
+def read_scores(
+    store: "Store", pool: PoolFacts, statuses: "Sequence[ScoreSetStatus]"
+) -> list[Scored]:
+    """Read the numeric columns of score sets; vectors, lists and texts are left alone.
+
+    Sets are read by id and not from the snapshot, which has only those that are complete.
+    """
+    return [_read_set(store, pool.snapshot, status) for status in statuses]
 
 
-def _read_set(store: "Store", pool: Pool, status: "ScoreSetStatus") -> Scored:
+def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") -> Scored:
     from curate.store.connection import identifier, literal
+    from curate.store.ids import id_bytes
 
     names = [name for name, dtype in status.columns.items() if dtype in NUMERIC]
     meanings = _meanings(status.scorer)
@@ -148,10 +159,10 @@ def _read_set(store: "Store", pool: Pool, status: "ScoreSetStatus") -> Scored:
         return Scored(status, (), failures)
     listed = "".join(f", {identifier(name)}::double as {identifier(name)}" for name in names)
     table = store.query(f"select id{listed} from score_set({literal(status.set_id)})")
-    at = pool.places(table["id"])
+    at = snapshot.places(id_bytes(table["id"]))
     columns = []
     for name in names:
-        values = np.full(len(pool), np.nan)
+        values = np.full(len(snapshot), np.nan)
         values[at[at >= 0]] = table[name].to_numpy()[at >= 0]
         columns.append(
             ScoreColumn(
@@ -162,7 +173,7 @@ def _read_set(store: "Store", pool: Pool, status: "ScoreSetStatus") -> Scored:
     return Scored(status, columns, failures)
 
 
-def lengths(pool: Pool, scored: Sequence[Scored]) -> tuple[Values, str]:
+def lengths(pool: PoolFacts, scored: Sequence[Scored]) -> tuple[Values, str]:
     """Return each example's length, and its unit: tokens if counted, else characters."""
     for one in reversed(scored):
         if one.status.scorer == LENGTH_SCORER and one.status.complete:
@@ -180,5 +191,5 @@ def _meanings(scorer: str) -> dict[str, str]:
         return {}  # scored with a package that is not installed here
 
 
-def _whole(column: "pa.ChunkedArray") -> Integers:
-    return np.asarray(column.to_numpy(), dtype=np.int64)
+def _whole(column: "pa.Array") -> Rows:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -28,7 +28,7 @@ from curate.views.report.page import (
     Table,
     Tiles,
 )
-from curate.views.report.pool import Pool, ScoreColumn, Scored, lengths
+from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
 from curate.views.report.repeats import Repeats
 from curate.views.report.repeats import describe as describe_repeats
 from curate.views.report.shown import NAME_CHARS, Texts
@@ -40,7 +40,7 @@ SHARE: Final = "share of examples, %"
 
 
 def pool_section(
-    pool: Pool, scored: Sequence[Scored], repeats: Repeats | None, texts: Texts
+    pool: PoolFacts, scored: Sequence[Scored], repeats: Repeats | None, texts: Texts
 ) -> Section:
     """Return what is in the pool: counts, lengths, sources, repeats, datasets.
 
@@ -65,7 +65,7 @@ def pool_section(
     return Section("Pool", blocks)
 
 
-def score_section(pool: Pool, scored: Sequence[Scored]) -> Section:
+def score_section(pool: PoolFacts, scored: Sequence[Scored]) -> Section:
     """Return the distribution of each score set."""
     blocks: list[Block] = []
     if not scored:
@@ -144,7 +144,7 @@ def _direction(column: ScoreColumn) -> str:
     return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
-def _responses(pool: Pool) -> str:
+def _responses(pool: PoolFacts) -> str:
     sizes = np.bincount(pool.groups)
     if sizes.max(initial=0) <= 1:
         return "Every prompt has one response."
@@ -158,7 +158,7 @@ def _responses(pool: Pool) -> str:
     )
 
 
-def _lengths(pool: Pool, scored: Sequence[Scored]) -> Iterator[Block]:
+def _lengths(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Block]:
     length, unit = lengths(pool, scored)
     known = length[~np.isnan(length)]
     table = Table(
@@ -183,7 +183,7 @@ def _summary(values: Values) -> list[str]:
     return [short(float(value)) for value in found]
 
 
-def _sources(pool: Pool) -> Iterator[Block]:
+def _sources(pool: PoolFacts) -> Iterator[Block]:
     counts = np.bincount(pool.sources, minlength=len(pool.source_names))
     order = np.argsort(-counts, kind="stable")
     if len(order) < 2:
@@ -205,7 +205,7 @@ def _sources(pool: Pool) -> Iterator[Block]:
     yield Chart("Sources", picture, table)
 
 
-def _repeated(pool: Pool, repeats: Repeats | None, texts: Texts) -> Iterator[Block]:
+def _repeated(pool: PoolFacts, repeats: Repeats | None, texts: Texts) -> Iterator[Block]:
     extra = int((pool.n_rows - 1).sum())
     n_rows = int(pool.n_rows.sum())
     yield Heading("Duplicates and near-duplicates")
@@ -231,8 +231,8 @@ def _repeated(pool: Pool, repeats: Repeats | None, texts: Texts) -> Iterator[Blo
         yield Table(("an example", "one it repeats"), pairs, n_left=2, title="Some of them")
 
 
-def _shown(pool: Pool, texts: Texts, row: int) -> str:
-    [name] = pool.names(np.array([row]))
+def _shown(pool: PoolFacts, texts: Texts, row: int) -> str:
+    [name] = pool.snapshot.names(np.array([row]))
     if row not in texts:
         return name[:8]
     prompt, response = texts[row]
@@ -254,7 +254,7 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
     return Table(columns, rows, n_left=3, title="Datasets")
 
 
-def _score_set(pool: Pool, one: Scored) -> Iterator[Block]:
+def _score_set(pool: PoolFacts, one: Scored) -> Iterator[Block]:
     status = one.status
     yield Heading(f"{status.alias} · {model_name(status)}")
     states = {"complete": status.complete, "stale": status.stale, "partial": status.partial}
@@ -298,7 +298,7 @@ def model_name(status: Any) -> str:
     return str(name).rstrip("/").rpartition("/")[2] if status.model and name else "no model"
 
 
-def _column_row(pool: Pool, column: ScoreColumn) -> list[str]:
+def _column_row(pool: PoolFacts, column: ScoreColumn) -> list[str]:
     values = column.finite
     value, share = most_common(values)
     if column.dtype == "bool":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from curate.prove.contamination import N_GRAM, READ_ROWS, WordHashes, word_runs
-from curate.views.report.pool import Integers, Mask, Pool
+from curate.views.report.pool import Mask, PoolFacts, Rows
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -54,7 +54,7 @@ class Repeats:
         return self.same_words | self.same_runs
 
 
-def find_repeats(store: "Store", pool: Pool) -> Repeats:
+def find_repeats(store: "Store", pool: PoolFacts) -> Repeats:
     """Read every text once; O(words) time, and memory for a bounded number of runs.
 
     A pool with more runs than that is judged by every k-th of them, chosen by their hash, which is
@@ -63,7 +63,7 @@ def find_repeats(store: "Store", pool: Pool) -> Repeats:
     one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
     whole = np.zeros(len(pool), dtype=np.int64)
     kept: list[Hashes] = []
-    owners: list[Integers] = []
+    owners: list[Rows] = []
     hashes = WordHashes()
     for places, texts in _texts(store, pool):
         words = [hashes.of(text) for text in texts]
@@ -78,7 +78,7 @@ def find_repeats(store: "Store", pool: Pool) -> Repeats:
     return _judge(pool, whole, np.concatenate(kept), np.concatenate(owners), one_in)
 
 
-def _judge(pool: Pool, whole: Integers, runs: Hashes, owners: Integers, one_in: int) -> Repeats:
+def _judge(pool: PoolFacts, whole: Rows, runs: Hashes, owners: Rows, one_in: int) -> Repeats:
     _, first, times = np.unique(whole, return_inverse=True, return_counts=True)
     same_words = times[first] > 1
     order = np.argsort(pool.groups[owners], kind="stable")
@@ -103,7 +103,7 @@ def _judge(pool: Pool, whole: Integers, runs: Hashes, owners: Integers, one_in: 
     return Repeats(same_words, same_runs, pairs, one_in)
 
 
-def _same_word_pairs(whole: Integers, same_words: Mask) -> list[tuple[int, int]]:
+def _same_word_pairs(whole: Rows, same_words: Mask) -> list[tuple[int, int]]:
     pairs: list[tuple[int, int]] = []
     seen: dict[int, int] = {}
     for row in np.flatnonzero(same_words).tolist():
@@ -116,14 +116,16 @@ def _same_word_pairs(whole: Integers, same_words: Mask) -> list[tuple[int, int]]
     return pairs
 
 
-def _texts(store: "Store", pool: Pool) -> Iterator[tuple[Integers, list[str]]]:
+def _texts(store: "Store", pool: PoolFacts) -> Iterator[tuple[Rows, list[str]]]:
     """Yield rows of the pool and their texts, block by block."""
     import pyarrow.parquet as pq
+
+    from curate.store.ids import id_bytes
 
     for shard in store.shards():
         with pq.ParquetFile(shard.path) as file:
             for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
-                places = pool.places(batch["id"])
+                places = pool.snapshot.places(id_bytes(batch["id"]))
                 inside = places >= 0  # an ingest may run at the same time
                 pairs = zip(batch["prompt"].to_pylist(), batch["response"].to_pylist(), strict=True)
                 texts = [f"{prompt}\n{response}" for prompt, response in pairs]

@@ -22,7 +22,7 @@ from curate.views.report.page import (
     Tiles,
     Warned,
 )
-from curate.views.report.pool import Pool, ScoreColumn, Scored, lengths
+from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
 from curate.views.report.pool_sections import axis_label, chart_of
 from curate.views.report.repeats import Repeats
 from curate.views.report.shown import NAME_CHARS, example_blocks
@@ -38,7 +38,7 @@ CLUSTER: Final = "cluster"
 
 def selection_section(
     store: "Store",
-    pool: Pool,
+    pool: PoolFacts,
     scored: Sequence[Scored],
     chosen: Chosen,
     repeats: Repeats | None,
@@ -80,7 +80,9 @@ def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Secti
     return Section("Overlap of selections", [chart])
 
 
-def _tiles(pool: Pool, scored: Sequence[Scored], chosen: Chosen, repeats: Repeats | None) -> Tiles:
+def _tiles(
+    pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen, repeats: Repeats | None
+) -> Tiles:
     record = chosen.record
     length, unit = lengths(pool, scored)
     ratio, place = mean_ratio(length, chosen.rows), median_place(length, chosen)
@@ -113,7 +115,7 @@ def _settings(record: Mapping[str, Any]) -> Table:
     return Table(("setting", "value"), [*rows, *listed], n_left=2)
 
 
-def _by_source(pool: Pool, chosen: Chosen) -> Iterator[Block]:
+def _by_source(pool: PoolFacts, chosen: Chosen) -> Iterator[Block]:
     if len(pool.source_names) < 2:
         return
     title = "What was picked, by source"
@@ -121,7 +123,7 @@ def _by_source(pool: Pool, chosen: Chosen) -> Iterator[Block]:
     yield from _shares(title, "source", pool.sources, names, pool, chosen)
 
 
-def _by_cluster(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
+def _by_cluster(pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
     for one in scored:
         column = one.column(CLUSTER)
         if column is None or column.dtype != "int":
@@ -137,7 +139,7 @@ def _by_cluster(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterato
 
 
 def _shares(
-    title: str, kind: str, codes: np.ndarray[Any, Any], names: Sequence[str], pool: Pool, chosen: Chosen
+    title: str, kind: str, codes: np.ndarray[Any, Any], names: Sequence[str], pool: PoolFacts, chosen: Chosen
 ) -> Iterator[Block]:  # fmt: skip
     """Compare shares of the pool and of the picks, largest differences first."""
     everything = np.bincount(codes, minlength=len(names))
@@ -163,7 +165,7 @@ def _shares(
     yield Table(columns, rows)
 
 
-def _by_length(pool: Pool, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
+def _by_length(pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
     length, unit = lengths(pool, scored)
     known = length[~np.isnan(length)]
     taken = length[chosen.rows]

@@ -9,7 +9,7 @@ from curate.views.charts.numbers import short
 from curate.views.charts.text import one_line
 from curate.views.report.chosen import Chosen, Ordering, ordering, percentile, picture
 from curate.views.report.page import Block, Examples, Excerpt, Shown
-from curate.views.report.pool import Pool, ScoreColumn
+from curate.views.report.pool import PoolFacts, ScoreColumn
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -24,7 +24,7 @@ Texts = Mapping[int, tuple[Excerpt, Excerpt]]
 
 
 def example_blocks(
-    store: "Store", pool: Pool, chosen: Chosen, columns: Sequence[ScoreColumn]
+    store: "Store", pool: PoolFacts, chosen: Chosen, columns: Sequence[ScoreColumn]
 ) -> Iterator[Block]:
     """Yield the best, the borderline and the rejected examples of a selection."""
     by = ordering(chosen, columns)
@@ -47,7 +47,7 @@ class _Showing:
     """Turns rows of the pool into examples to show."""
 
     def __init__(
-        self, pool: Pool, chosen: Chosen, columns: Sequence[ScoreColumn], texts: Texts,
+        self, pool: PoolFacts, chosen: Chosen, columns: Sequence[ScoreColumn], texts: Texts,
         by: Ordering | None,
     ) -> None:  # fmt: skip
         self._pool, self._columns, self._texts, self._by = pool, columns, texts, by
@@ -60,7 +60,7 @@ class _Showing:
 
     def __call__(self, row: int) -> Shown:
         k = self._rank.get(row)
-        [name] = self._pool.names(np.array([row]))
+        [name] = self._pool.snapshot.names(np.array([row]))
         prompt, response = self._texts.get(row, (Excerpt("prompt", ""), Excerpt("response", "")))
         place = f"#{k + 1}" if k is not None else "not picked"
         has_gain = k is not None and np.isfinite(self._chosen.gains[k])
@@ -99,13 +99,14 @@ class _Showing:
         return text
 
 
-def read_texts(store: "Store", pool: Pool, rows: Sequence[int]) -> Texts:
+def read_texts(store: "Store", pool: PoolFacts, rows: Sequence[int]) -> Texts:
     """Return prompt and response of a few examples, cut in the middle if they are long."""
     if not rows:
         return {}
     from curate.store.connection import literal
+    from curate.store.ids import id_bytes
 
-    listed = ", ".join(map(literal, pool.names(np.array(rows))))
+    listed = ", ".join(map(literal, pool.snapshot.names(np.array(rows))))
     cut = TEXT_HEAD + TEXT_TAIL + MIN_CUT
     parts = "".join(
         f", length({name}) as {name}_n, left({name}, {cut}) as {name}_head, "
@@ -114,8 +115,9 @@ def read_texts(store: "Store", pool: Pool, rows: Sequence[int]) -> Texts:
     )
     table = store.query(f"select id{parts} from examples where id in ({listed})")
     found = {}
-    for at, one in zip(pool.places(table["id"]).tolist(), table.to_pylist(), strict=True):
-        found[at] = (_excerpt("prompt", one), _excerpt("response", one))
+    at = pool.snapshot.places(id_bytes(table["id"]))
+    for row, texts in zip(at.tolist(), table.to_pylist(), strict=True):
+        found[row] = (_excerpt("prompt", texts), _excerpt("response", texts))
     return found
 
 

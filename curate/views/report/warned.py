@@ -9,7 +9,7 @@ from curate.prove.contamination import Overlap
 from curate.views.charts.numbers import Values, most_common, percent, short
 from curate.views.report.chosen import Chosen, mean_ratio
 from curate.views.report.page import Level, Warned
-from curate.views.report.pool import Pool, Scored, lengths
+from curate.views.report.pool import PoolFacts, Scored, lengths
 from curate.views.report.repeats import Repeats
 
 FEW: Final = 0.01  # a share below this is a note, not a warning
@@ -18,7 +18,7 @@ BIASED: Final = 1.5  # ratio of mean lengths, either way
 OFF_MEDIAN: Final = 25.0  # percent between which the median pick's length should lie in the pool
 
 
-def about_pool(pool: Pool, repeats: Repeats | None) -> Iterator[Warned]:
+def about_pool(pool: PoolFacts, repeats: Repeats | None) -> Iterator[Warned]:
     """Yield what is wrong with the texts."""
     if not len(pool):
         yield Warned("empty", "The pool is empty. Ingest some examples: curate ingest DATA", "note")
@@ -41,7 +41,7 @@ def about_pool(pool: Pool, repeats: Repeats | None) -> Iterator[Warned]:
         )
 
 
-def about_scores(pool: Pool, scored: Sequence[Scored]) -> Iterator[Warned]:
+def about_scores(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Warned]:
     """Yield truncation, failures, collapse, and sets that do not cover the pool."""
     if len(pool) and not scored:
         text = "No example is scored yet. Start with: curate score --scorer likelihood --model M"
@@ -149,7 +149,7 @@ def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
 
 
 def about_selection(
-    chosen: Chosen, pool: Pool, scored: Sequence[Scored], overlaps: Sequence[Overlap]
+    chosen: Chosen, pool: PoolFacts, scored: Sequence[Scored], overlaps: Sequence[Overlap]
 ) -> Iterator[Warned]:
     """Yield what is unusual about a selection compared with its pool."""
     name = f"{chosen.name} ({chosen.id})"

@@ -15,13 +15,13 @@ from curate.views.report.chosen import (
     picture,
     read_chosen,
 )
-from curate.views.report.pool import lengths, read_pool, read_scores
+from curate.views.report.pool import lengths, read_facts, read_scores
 from curate.views.report.repeats import SHARED, TEMPLATE, find_repeats
 from curate.views.report.warned import median_place
 
 
 def facts(pool):
-    read = read_pool(pool.store)
+    read = read_facts(pool.store)
     scored = read_scores(pool.store, read, pool.store.score_sets())
     return read, scored
 
@@ -31,8 +31,8 @@ def names(pool, rows):
     by_id = dict(
         pool.store.query("select id, external_id from rows").to_pandas().itertuples(index=False)
     )
-    read = read_pool(pool.store)
-    return [by_id[one] for one in read.names(np.array(rows, dtype=np.int64))]
+    read = read_facts(pool.store)
+    return [by_id[one] for one in read.snapshot.names(np.array(rows, dtype=np.int64))]
 
 
 # Pool and scores ---------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def names(pool, rows):
 def test_the_pool_is_read_in_order_of_id(colours):
     read, _ = facts(colours)
     assert len(read) == 12
-    assert read.ids.tolist() == sorted(read.ids.tolist())
+    assert read.snapshot.ids.tolist() == sorted(read.snapshot.ids.tolist())
     assert sorted(read.source_names) == ["cold", "warm"]
     assert np.bincount(read.groups).tolist() == [2] * 6
     shown = dict(zip(names(colours, range(12)), read.response_chars.tolist(), strict=True))
