@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 from _pytest.doctest import DoctestModule
 from built import built_once
+from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would need the network fails, wherever it runs
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # worker processes are forked and spawned in tests
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads leave the core to others
+
+# How long an example takes depends on the machine and its load; speed has its own benchmarks.
+settings.register_profile("curate", deadline=None)
+settings.load_profile("curate")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"

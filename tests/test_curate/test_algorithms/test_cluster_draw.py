@@ -3,7 +3,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.algorithms.cluster_draw import (
@@ -96,7 +96,6 @@ def test_two_thousand_random_allocations_are_exact():
         assert all(count <= capacity for count, capacity in zip(found, capacities, strict=True))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 2_000), min_size=1, max_size=40), st.data())
 def test_by_size_no_cluster_is_more_than_one_from_its_share(sizes, data):
     total = data.draw(st.integers(0, sum(sizes)))

@@ -38,9 +38,7 @@ objects = st.lists(
     min_size=1,
     max_size=30,
 )
-slow = settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+slow = settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @slow
