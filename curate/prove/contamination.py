@@ -1,24 +1,20 @@
 """Whether the target is in the pool: the same examples, the same prompts, or 13 words in a row."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
+from curate.algorithms.words import N_GRAM, words_of
 from curate.errors import DataError
 
 if TYPE_CHECKING:
     from curate.prove.targets import Target
     from curate.store import Store
 
-N_GRAM: Final = 13
 TOLERATED: Final = 0.01
 READ_ROWS: Final = 4_096
-_WORD: Final = re.compile(r"\w+")
-_BASE: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 @final
@@ -95,11 +91,10 @@ def find_overlap(
     """
     import pyarrow.parquet as pq
 
-    hashes = WordHashes()
     ids = [row.id for row in target.rows]
     by_id = set(ids)
     by_prompt = _by_text((_folded(prompt), one) for (prompt, _), one in _zip(target.texts, ids))
-    grams, owners = word_runs([hashes.of(f"{p}\n{r}") for p, r in target.texts])
+    grams, owners = words_of([f"{p}\n{r}" for p, r in target.texts]).runs()
     order = np.argsort(grams, kind="stable")
     known, owners = grams[order], owners[order]
     same_example: set[str] = set()
@@ -116,53 +111,15 @@ def find_overlap(
                 same_prompt |= prompts
                 if prompts or row["id"] in by_id:
                     in_pool.add(row["id"])
-            texts = [hashes.of(f"{row['prompt']}\n{row['response']}") for row in rows]
-            found, of = word_runs(texts)
-            seen |= np.isin(known, found)
-            in_pool |= {rows[at]["id"] for at in np.unique(of[np.isin(found, known)]).tolist()}
+            words = words_of([f"{row['prompt']}\n{row['response']}" for row in rows])
+            runs, of = words.runs()
+            seen |= np.isin(known, runs)
+            in_pool |= {rows[at]["id"] for at in np.unique(of[np.isin(runs, known)]).tolist()}
     shared = {ids[owner] for owner in np.unique(owners[seen]).tolist()}
     return Overlap(
         target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared),
         frozenset(in_pool),
     )  # fmt: skip
-
-
-@final
-class WordHashes:
-    """64-bit hashes of lower-case words, each computed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-
-    def of(self, text: str) -> list[int]:
-        """Return the hash of each word of a text."""
-        found = []
-        for word in _WORD.findall(text.lower()):
-            value = self._known.get(word)
-            if value is None:
-                value = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
-                self._known[word] = value
-            found.append(value)
-        return found
-
-
-def word_runs(
-    texts: Sequence[Sequence[int]],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the hash of every run of 13 words inside a text, and the number of that text."""
-    lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    words = np.fromiter(
-        (word for text in texts for word in text), dtype=np.uint64, count=int(lengths.sum())
-    )
-    owner = np.repeat(np.arange(len(texts)), lengths)
-    n = len(words) - N_GRAM + 1
-    if n <= 0:
-        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    total = np.zeros(n, dtype=np.uint64)
-    for offset in range(N_GRAM):
-        total = total * _BASE + words[offset : offset + n]  # wraps around: a polynomial mod 2^64
-    whole = owner[:n] == owner[N_GRAM - 1 :]
-    return total[whole], owner[:n][whole]
 
 
 def _folded(text: str) -> str:

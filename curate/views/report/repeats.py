@@ -9,14 +9,17 @@ task would repeat every other; nor does it count that responses to one prompt sh
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from curate.prove.contamination import N_GRAM, READ_ROWS, WordHashes, word_runs
+from curate.algorithms.words import N_GRAM, Hashes, repeated, words_of
+from curate.prove.contamination import READ_ROWS
 from curate.views.report.pool import Mask, PoolFacts, Rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from curate.store import Store
 
 SHARED: Final = 0.8
@@ -24,8 +27,6 @@ TEMPLATE: Final = 50  # prompts
 MAX_RUNS: Final = 12_000_000  # held in memory at once, at about 60 bytes each while they are sorted
 _CHARS_PER_RUN: Final = 5
 _SHOWN: Final = 6
-
-Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @final
@@ -61,37 +62,37 @@ def find_repeats(store: "Store", pool: PoolFacts) -> Repeats:
     the same choice in every example.
     """
     one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
-    whole = np.zeros(len(pool), dtype=np.int64)
+    whole = np.zeros(len(pool), dtype=np.uint64)
     kept: list[Hashes] = []
     owners: list[Rows] = []
-    hashes = WordHashes()
     for places, texts in _texts(store, pool):
-        words = [hashes.of(text) for text in texts]
-        whole[places] = [hash(tuple(one)) for one in words]
-        runs, of = word_runs(words)
+        words = words_of(texts)
+        whole[places] = words.whole()
+        runs, of = words.runs()
         chosen = slice(None) if one_in == 1 else runs % np.uint64(one_in) == 0
         kept.append(runs[chosen])
-        owners.append(places[of][chosen])
+        owners.append(places[of[chosen]])
     if not kept:
         none = np.zeros(len(pool), dtype=bool)
         return Repeats(none, none, (), one_in)
     return _judge(pool, whole, np.concatenate(kept), np.concatenate(owners), one_in)
 
 
-def _judge(pool: PoolFacts, whole: Rows, runs: Hashes, owners: Rows, one_in: int) -> Repeats:
-    _, first, times = np.unique(whole, return_inverse=True, return_counts=True)
-    same_words = times[first] > 1
-    order = np.argsort(pool.groups[owners], kind="stable")
-    order = order[np.argsort(runs[order], kind="stable")]  # by run, by group within a run
+def _judge(pool: PoolFacts, whole: Hashes, runs: Hashes, owners: Rows, one_in: int) -> Repeats:
+    same_words = np.zeros(len(pool), dtype=bool)
+    same_words[repeated(whole)] = True
+    of = np.bincount(owners, minlength=len(pool))
+    again = repeated(runs)  # the others occur in one example
+    runs, owners = runs[again], owners[again]
+    order = np.lexsort((pool.groups[owners], runs))  # by run, by group within a run
     runs, owners = runs[order], owners[order]
     new_run = np.r_[True, runs[1:] != runs[:-1]][: len(runs)]
     groups = pool.groups[owners]
     new_group = new_run | np.r_[True, groups[1:] != groups[:-1]][: len(runs)]
     number = np.cumsum(new_run) - 1
     n_groups = np.bincount(number[new_group], minlength=1)[number] if len(runs) else number
-    counted = owners[n_groups <= TEMPLATE]
+    of -= np.bincount(owners[n_groups > TEMPLATE], minlength=len(pool))
     shared = owners[(n_groups <= TEMPLATE) & (n_groups > 1)]
-    of = np.bincount(counted, minlength=len(pool))
     part = np.bincount(shared, minlength=len(pool))
     same_runs = (of > 0) & (part >= SHARED * of)
     pairs = _same_word_pairs(whole, same_words)
@@ -103,7 +104,7 @@ def _judge(pool: PoolFacts, whole: Rows, runs: Hashes, owners: Rows, one_in: int
     return Repeats(same_words, same_runs, pairs, one_in)
 
 
-def _same_word_pairs(whole: Rows, same_words: Mask) -> list[tuple[int, int]]:
+def _same_word_pairs(whole: Hashes, same_words: Mask) -> list[tuple[int, int]]:
     pairs: list[tuple[int, int]] = []
     seen: dict[int, int] = {}
     for row in np.flatnonzero(same_words).tolist():
@@ -116,8 +117,10 @@ def _same_word_pairs(whole: Rows, same_words: Mask) -> list[tuple[int, int]]:
     return pairs
 
 
-def _texts(store: "Store", pool: PoolFacts) -> Iterator[tuple[Rows, list[str]]]:
+def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, pa.Array]]":
     """Yield rows of the pool and their texts, block by block."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from curate.store.ids import id_bytes
@@ -127,13 +130,10 @@ def _texts(store: "Store", pool: PoolFacts) -> Iterator[tuple[Rows, list[str]]]:
             for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
                 places = pool.snapshot.places(id_bytes(batch["id"]))
                 inside = places >= 0  # an ingest may run at the same time
-                pairs = zip(batch["prompt"].to_pylist(), batch["response"].to_pylist(), strict=True)
-                texts = [f"{prompt}\n{response}" for prompt, response in pairs]
-                if not inside.all():
-                    texts = [
-                        text for text, known in zip(texts, inside.tolist(), strict=True) if known
-                    ]
-                yield places[inside], texts
+                texts = pc.binary_join_element_wise(
+                    batch["prompt"], batch["response"], "\n", null_handling="replace"
+                )
+                yield places[inside], texts.filter(pa.array(inside))
 
 
 def describe(repeats: Repeats) -> str:

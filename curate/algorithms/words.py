@@ -1,0 +1,92 @@
+"""Words of texts as hashes: which texts, or runs of 13 words, are the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+N_GRAM: Final = 13
+WORD: Final = r"[\p{L}\p{N}_]+"  # what `re` of the standard library calls a word
+_BASE: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power of it loses a bit
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """The words of some texts, one after the other: their hashes, (words,), and how many each text has."""
+
+    hashes: Hashes
+    lengths: Integers
+
+    def runs(self) -> tuple[Hashes, Integers]:
+        """Return the hash of every run of 13 words inside a text, and the number of that text."""
+        owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        n = len(self.hashes) - N_GRAM + 1
+        if n <= 0:
+            return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+        total = np.zeros(n, dtype=np.uint64)
+        for offset in range(N_GRAM):
+            total *= _BASE  # wraps around: a polynomial mod 2^64
+            total += self.hashes[offset : offset + n]
+        whole = owner[:n] == owner[N_GRAM - 1 :]
+        return total[whole], owner[:n][whole]
+
+    def whole(self) -> Hashes:
+        """Return one hash of all words of each text in order, (texts,)."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        places = np.arange(len(self.hashes)) - np.repeat(starts, self.lengths)
+        powers = np.cumprod(np.full(self.lengths.max(initial=0), _BASE))
+        result = self.lengths.astype(np.uint64)
+        some = self.lengths > 0
+        if some.any():
+            result[some] += np.add.reduceat(self.hashes * powers[places], starts[some])
+        return result
+
+
+def words_of(texts: "Sequence[str] | pa.Array") -> Words:
+    """Return the lower-case words of some texts, as 64-bit hashes.
+
+    Equal words have equal hashes in every call, but not in every version of polars. O(characters),
+    without a loop in Python: about 5 microseconds a hundred words.
+
+    Examples
+    --------
+    >>> words = words_of(["Say red.", "", "say RED"])
+    >>> words.lengths.tolist(), (words.hashes[:2] == words.hashes[2:]).all().item()
+    ([2, 0, 2], True)
+    """
+    import polars as pl
+
+    lists = pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(WORD)
+    words = lists.explode().drop_nulls()  # a text without words explodes to null
+    return Words(words.hash().to_numpy(), lists.list.len().to_numpy().astype(np.int64))
+
+
+def repeated(hashes: Hashes) -> Integers:
+    """Return the places of the hashes that occur more than once, in order.
+
+    O(n log n), but only the hashes are sorted, and their places never are.
+
+    Examples
+    --------
+    >>> repeated(np.array([7, 3, 7, 1, 3], dtype=np.uint64)).tolist()
+    [0, 1, 2, 4]
+    """
+    ordered = np.sort(hashes)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(twice):
+        return np.empty(0, dtype=np.int64)
+    shift = np.uint64(40)
+    maybe = np.zeros(1 << 24, dtype=bool)  # by the leading bits: most of the others end here
+    maybe[twice >> shift] = True
+    places = np.flatnonzero(maybe[hashes >> shift])
+    at = np.minimum(np.searchsorted(twice, hashes[places]), len(twice) - 1)
+    again: Integers = places[twice[at] == hashes[places]]
+    return again

@@ -1,0 +1,53 @@
+"""Words as hashes, against the standard library's `re` and slow references."""
+
+import random
+import re
+
+import numpy as np
+
+from curate.algorithms.words import N_GRAM, repeated, words_of
+
+TEXTS = [
+    "Say  Red.", "say red", "", " \n", "naïve CAFÉ_2, ½ ②", "ΟΔΟΣ οδος", "שלום עולם", "हिन्दी शब्द",
+    "日本語テキスト 123", "İstanbul ISTANBUL", "a\u200bb \x00c", "it's 3.14",
+]  # fmt: skip
+
+
+def test_words_are_those_of_the_standard_library():
+    expected = [re.findall(r"\w+", text.lower()) for text in TEXTS]
+    words = words_of(TEXTS)
+    assert words.lengths.tolist() == [len(one) for one in expected]
+    flat = [word for one in expected for word in one]
+    by_hash = dict(zip(words.hashes.tolist(), flat, strict=True))
+    assert len(by_hash) == len(set(flat))
+    assert [by_hash[h] for h in words.hashes.tolist()] == flat
+    assert words_of(["red say"]).hashes[0] == words.hashes[1]  # the same in another call
+
+
+def test_whole_texts_and_runs_are_equal_where_their_words_are():
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices("abc", k=rng.randrange(40))) for _ in range(60)]
+    texts += [text.upper() for text in texts[:10]]
+    words = [text.lower().split() for text in texts]
+    found = words_of(texts)
+    whole = found.whole().tolist()
+    pairs = list(zip(words, whole, strict=True))
+    assert all((a == b) == (u == v) for a, u in pairs for b, v in pairs)
+    runs, of = found.runs()
+    expected = [
+        (k, tuple(one[at : at + N_GRAM]))
+        for k, one in enumerate(words)
+        for at in range(len(one) - N_GRAM + 1)
+    ]
+    assert of.tolist() == [k for k, _ in expected]
+    known = set(zip(runs.tolist(), (run for _, run in expected), strict=True))
+    assert len(known) == len({run for _, run in known}) == len({h for h, _ in known})
+
+
+def test_repeated_hashes_are_found_where_they_stand():
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, 500, dtype=np.uint64)[rng.integers(0, 500, 800)]
+    values, counts = np.unique(hashes, return_counts=True)
+    expected = np.flatnonzero(np.isin(hashes, values[counts > 1]))
+    assert repeated(hashes).tolist() == expected.tolist()
+    assert repeated(values).tolist() == repeated(hashes[:0]).tolist() == []
