@@ -1,20 +1,25 @@
 """Converts turns of any dialect to canonical messages, and checks what an example must have."""
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
+
+from curate.contracts.conversation import WEIGHT, is_trained
 
 Message: TypeAlias = dict[str, Any]
 
 ROLES: Final = {
     "system": "system", "developer": "system",
-    "user": "user", "human": "user",
+    "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
-    "chatbot": "assistant", "function_call": "assistant",
+    "chatbot": "assistant", "function_call": "assistant", "chatgpt": "assistant",
+    "bing": "assistant", "bard": "assistant", "claude": "assistant", "ai": "assistant",
     "tool": "tool", "observation": "tool", "function": "tool", "ipython": "tool",
-    "function_response": "tool",
+    "function_response": "tool", "tool_response": "tool",
 }  # fmt: skip
 _KEPT: Final = ("name", "tool_calls", "tool_call_id", "reasoning_content")
+_SAID: Final = frozenset(("role", "content", "from", "value"))
 REASONING_NAMES: Final = ("reasoning_content", "reasoning", "thinking")
 _KINDS: Final = {
     "NoneType": "null", "str": "text", "dict": "an object", "list": "a list", "bool": "a boolean",
@@ -95,17 +100,57 @@ def _text(value: object, role: str) -> str:
 
 
 def turns(value: object, role: str) -> list[Any]:
-    """Return the list of turns a column holds, itself or as JSON text."""
+    """Return the list of turns a column holds.
+
+    It holds them as a list, of objects or of their JSON texts; as an object of equally long lists,
+    as `datasets` keeps a list of objects; or as the text of a list, in JSON or in Python's notation.
+    """
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise RowError(f"{role} is text, not a list of messages") from None
+        value = _list_in(value, role)
+    if isinstance(value, Mapping):
+        value = _transposed(value)
     if value is None:
         raise RowError(f"{role} is null or missing")
     if not isinstance(value, list):
         raise RowError(f"{role} is {kind(value)}, not a list of messages")
+    if value and type(value[0]) is str and value[0].lstrip().startswith("{"):
+        return [object_of(turn) for turn in value]
     return value
+
+
+def _list_in(text: str, role: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        if not text.lstrip().startswith("["):
+            raise RowError(f"{role} is text, not a list of messages") from None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise RowError(
+            f"{role} is text, not a list of messages: neither JSON nor Python's notation of a list"
+        ) from None
+
+
+def object_of(text: object) -> Any:
+    """Return the object that a JSON text is, and anything else as it is."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _transposed(value: Mapping[str, Any]) -> Any:
+    """Return an object of equally long lists as the list of objects it stands for."""
+    columns = list(value.values())
+    if not (columns and all(isinstance(column, list) for column in columns)):
+        return value
+    if len({len(column) for column in columns}) > 1 or not _SAID & value.keys():
+        return value
+    rows = [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [{key: held for key, held in row.items() if held is not None} for row in rows]
 
 
 def is_conversation(value: object) -> bool:
@@ -113,14 +158,48 @@ def is_conversation(value: object) -> bool:
     return isinstance(value, list)
 
 
-def openai_messages(value: object, role: str) -> list[Message]:
-    """Canonicalise messages of the OpenAI dialect, tool calls and content parts included."""
-    return [_openai_message(turn, i) for i, turn in enumerate(turns(value, role), 1)]
+def conversation(value: object, role: str) -> list[Message]:
+    """Canonicalise turns of any dialect: ``role`` and ``content``, ``from`` and ``value``, or mixed.
+
+    Texts alone alternate between user and assistant, the user first. Tool calls, content parts,
+    reasoning under any of its names and weights are kept.
+    """
+    listed = turns(value, role)
+    if role in ("messages", "conversations") and all(isinstance(turn, str) for turn in listed):
+        speakers = ("user", "assistant")
+        return [{"content": text, "role": speakers[i % 2]} for i, text in enumerate(listed)]
+    return [_message(turn, i) for i, turn in enumerate(listed, 1)]
 
 
-def _openai_message(turn: object, i: int) -> Message:
+def _message(turn: object, i: int) -> Message:
     if not isinstance(turn, Mapping):
         raise RowError(f"message {i} is {kind(turn)}, not an object with role and content")
+    if "role" in turn and "content" in turn:
+        message = _openai_message(turn, i)
+    elif turn.get("value") is not None or ("from" in turn and "content" not in turn):
+        message = _sharegpt_message(turn, i)
+    elif "from" in turn:
+        message = _openai_message({"role": turn["from"], **turn}, i)
+    else:
+        message = _openai_message(turn, i)
+    if len(turn) > 2:
+        _add_mask(message, turn, i)
+    return message
+
+
+def _add_mask(message: Message, turn: Mapping[str, Any], i: int) -> None:
+    """Keep that a turn of the assistant is not trained on; other turns never are."""
+    for key in ("weight", "train"):
+        weight = turn.get(key)
+        if weight is None:
+            continue
+        if not isinstance(weight, bool | int | float) or weight not in (0, 1):
+            raise RowError(f"message {i}: {key} is {weight!r}; a turn is trained (1) or not (0)")
+        if not weight and message["role"] == "assistant":
+            message[WEIGHT] = 0
+
+
+def _openai_message(turn: Mapping[str, Any], i: int) -> Message:
     role = _role(turn.get("role"), i)
     message: Message = {}
     content = turn.get("content")
@@ -167,21 +246,17 @@ def _objects(value: object, what: str) -> list[dict[str, Any]]:
 def _role(role: object, i: int) -> str:
     if role is None:
         raise RowError(f"message {i} has no role (null or missing)")
-    known = ROLES.get(role.lower()) if isinstance(role, str) else None
+    known = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
-        raise RowError(f"message {i} has role {role!r}; known: {', '.join(ROLES)}")
+        raise RowError(
+            f"message {i} has role {role!r}; known: {', '.join(ROLES)}; say what it is with "
+            f"--role {str(role).strip()}=assistant (or user, system, tool)"
+        )
     return known
 
 
-def sharegpt_messages(value: object, role: str) -> list[Message]:
-    """Canonicalise ``from``/``value`` turns; a ``function_call`` turn becomes tool calls."""
-    return [_sharegpt_message(turn, i) for i, turn in enumerate(turns(value, role), 1)]
-
-
-def _sharegpt_message(turn: object, i: int) -> Message:
-    if not isinstance(turn, Mapping):
-        raise RowError(f"message {i} is {kind(turn)}, not an object with from and value")
-    speaker = turn.get("from")
+def _sharegpt_message(turn: Mapping[str, Any], i: int) -> Message:
+    speaker = turn.get("from", turn.get("role"))
     role = _role(speaker, i)
     value = turn.get("value")
     if value is None:
@@ -190,7 +265,7 @@ def _sharegpt_message(turn: object, i: int) -> Message:
         raise RowError(f"message {i} ({speaker}): value is {kind(value)}, not text")
     thought = _reasoning(turn, i) if role == "assistant" else None
     reasoning = {"reasoning_content": thought} if thought else {}
-    if speaker == "function_call":
+    if isinstance(speaker, str) and speaker.strip().lower() == "function_call":
         return {"role": role, "tool_calls": _function_calls(value, i), **reasoning}
     return {"content": value, "role": role, **reasoning}
 
@@ -226,6 +301,8 @@ def tool_list(value: object) -> list[dict[str, Any]] | None:
             value = json.loads(value)
         except ValueError:
             raise RowError("tools is text, not a list of objects or its JSON") from None
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        value = [object_of(tool) for tool in value]
     return _objects(value, "tools") or None
 
 
@@ -234,6 +311,8 @@ def check_example(messages: Sequence[Message]) -> None:
     if not messages:
         raise RowError("no messages")
     last = messages[-1]
+    if WEIGHT in last and not any(map(is_trained, messages)):
+        raise RowError("every turn of the assistant has weight 0, so there is none to train on")
     if last["role"] != "assistant":
         if any(message["role"] == "assistant" for message in messages):
             raise RowError(f"last message is not from the assistant but from the {last['role']}")

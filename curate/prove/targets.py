@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from curate.data.read.detection import detect
 from curate.errors import ConfigError, DataError
 from curate.store.records import digest
 from curate.train.data import TrainRow, rows_from_records
@@ -105,23 +103,19 @@ def read_targets(
 
 
 def _read(data: str, split: str, limit: int | None) -> Target:
+    from curate.data.read.binding import bound_chunks
     from curate.data.read.canonical import canonicalise, example_batch
-    from curate.data.read.readers import open_reader
     from curate.data.read.sources import resolve
 
     source = resolve(data, split)
-    chunks = open_reader(source).chunks()
-    first = next(chunks, None)
-    if first is None:
-        raise DataError(f"{source.name} holds no rows; check that it is the right file")
-    layout = detect(source.name, first.names(), first.sample(200).values, "auto", {})
-    label_names = [name for name in SLICE_COLUMNS if name in first.names()]
+    label_names: list[str] | None = None
     records: dict[str, dict[str, Any]] = {}
-    for chunk in chain([first], chunks):
+    for chunk, layout in bound_chunks(source):
+        if label_names is None:
+            label_names = [name for name in SLICE_COLUMNS if name in chunk.names()]
         converted = canonicalise(chunk, layout)
-        bad = sorted([*chunk.bad, *converted.bad], key=lambda record: record.position)
-        if bad:
-            raise DataError(f"{bad[0].place}: {bad[0].reason}")
+        if converted.bad:
+            raise DataError(f"{converted.bad[0].place}: {converted.bad[0].reason}")
         batch = example_batch(chunk, layout, converted, None, source.label).to_pylist()
         labels = {name: chunk.values(name) for name in label_names}
         for at, record in zip(converted.kept, batch, strict=True):
@@ -135,7 +129,7 @@ def _read(data: str, split: str, limit: int | None) -> Target:
         data=data,
         rows=list(rows_from_records(ordered)),
         texts=[(record["prompt"] or "", record["response"] or "") for record in ordered],
-        labels={name: [record["labels"][name] for record in ordered] for name in label_names},
+        labels={name: [record["labels"][name] for record in ordered] for name in label_names or ()},
     )
 
 

@@ -4,14 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from curate.contracts import Example
-from curate.data.read.detection import detect
 from curate.data.revisions import revised_example, revisions_of
 from curate.errors import ConfigError, DataError
 from curate.models.files import text_hash
@@ -198,22 +196,16 @@ def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
 
     Raises `DataError` that names the file and the row for anything that cannot be used.
     """
+    from curate.data.read.binding import bound_chunks
     from curate.data.read.canonical import canonicalise, example_batch
-    from curate.data.read.readers import open_reader
     from curate.data.read.sources import resolve
 
     source = resolve(data, split)
-    chunks = open_reader(source).chunks()
-    first = next(chunks, None)
-    if first is None:
-        raise DataError(f"{source.name} holds no rows; check that it is the right file")
-    layout = detect(source.name, first.names(), first.sample(200).values, "auto", {})
     rows: list[TrainRow] = []
-    for chunk in chain([first], chunks):
+    for chunk, layout in bound_chunks(source):
         converted = canonicalise(chunk, layout)
-        bad = sorted([*chunk.bad, *converted.bad], key=lambda record: record.position)
-        if bad:
-            raise DataError(f"{bad[0].place}: {bad[0].reason}")
+        if converted.bad:
+            raise DataError(f"{converted.bad[0].place}: {converted.bad[0].reason}")
         batch = example_batch(chunk, layout, converted, None, source.label)
         rows += rows_from_records(batch.to_pylist())
     return rows

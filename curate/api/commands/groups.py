@@ -86,6 +86,7 @@ class Reading:
     split: str = option("train", "Split to read, if the dataset has several.", group=READING)
     source: str | None = option(None, "Source name for these examples.", group=READING)
     columns: Mapping[str, str] = option(NO_SETTINGS, "Read a field from another column, as in messages=dialogs. Repeatable.", flag="--column", metavar="FIELD=COLUMN", group=READING)  # fmt: skip
+    roles: Mapping[str, str] = option(NO_SETTINGS, "Read turns of this speaker as a role, as in narrator=system. Repeatable.", flag="--role", metavar="SPEAKER=ROLE", group=READING)  # fmt: skip
     on_error: OnError = option("fail", "fail: stop at the first bad row. skip: record bad rows and continue.", group=READING)  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """`ingest`: read datasets into the pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from curate.api.commands.groups import READING, Reading
 from curate.api.commands.option import option
@@ -11,6 +11,8 @@ from curate.errors import ConfigError
 if TYPE_CHECKING:
     from curate.api.pool import Pool
     from curate.data.read.ingest import IngestReport
+
+MAX_UNREAD: Final = 20
 
 
 @final
@@ -60,7 +62,7 @@ def read_data(
 
     options = IngestOptions(
         format=how.format, split=how.split, source=how.source, columns=dict(how.columns),
-        limit=limit, on_error=how.on_error,
+        limit=limit, on_error=how.on_error, roles=dict(how.roles),
     )  # fmt: skip
     reports: list[IngestReport] = []
     for one in data:
@@ -93,5 +95,18 @@ def _report_format(pool: "Pool", report: "IngestReport") -> None:
     )
     if report.preview and not report.reused:
         pool.progress.note(f"first example, as it will be read:\n{report.preview}")
+    if report.unread:
+        pool.progress.note(f"not read: {unread_line(report.unread)}")
     for warning in report.warnings:
         pool.progress.note(f"warning: {warning}")
+
+
+def unread_line(unread: Mapping[str, int]) -> str:
+    """Name what holds something and is not read, with how often, the most frequent first."""
+    shown = sorted(unread.items(), key=lambda item: -item[1])
+    parts = [
+        f"{name} ({n:,} {'turn' if name.startswith('turn key ') else 'row'}{'' if n == 1 else 's'})"
+        for name, n in shown[:MAX_UNREAD]
+    ]
+    more = f" and {len(shown) - MAX_UNREAD} more" if len(shown) > MAX_UNREAD else ""
+    return f"{', '.join(parts)}{more}"

@@ -82,7 +82,7 @@ def check_storable(schema: pa.Schema, path: object) -> None:
     """Raise `DataError` for a column whose type Parquet, which keeps the raw rows, cannot hold."""
     for field in schema:
         try:
-            pq.write_table(pa.schema([field]).empty_table(), io.BytesIO())
+            pq.ParquetWriter(io.BytesIO(), pa.schema([field])).close()
         except pa.ArrowException as error:
             raise DataError(
                 f"{path}: column {field.name!r} of type {field.type} cannot be kept ({error}); "

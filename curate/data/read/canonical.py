@@ -1,15 +1,26 @@
 """Chunks of rows as canonical examples, in the columns the store takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, final
 
 import pyarrow as pa
 
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.data.identity import Identity, column_group_id, identify
-from curate.data.messages import Message, RowError, check_example, history_text, text_of
+from curate.data.messages import (
+    Message,
+    RowError,
+    check_example,
+    history_text,
+    kind,
+    object_of,
+    text_of,
+)
 from curate.data.read.detection import Layout
+from curate.data.read.formats import MEDIA_ROLES
 from curate.data.read.records import BadRecord, Chunk
+from curate.data.read.turn_keys import renamed_speakers
 
 EXAMPLE_SCHEMA: Final = pa.schema(
     [
@@ -67,10 +78,19 @@ def columns_of(chunk: Chunk, layout: Layout) -> list[Sequence[Any]]:
 def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadRecord]:
     """Convert each row to messages and hash it; a row that cannot be converted is yielded as a bad record."""
     convert = layout.format.convert
-    for i, values in enumerate(zip(*columns_of(chunk, layout), strict=True)):
+    arguments = _optional(chunk, layout, "template_args")
+    media = {r: found for r in MEDIA_ROLES if (found := _optional(chunk, layout, r))}
+    columns = columns_of(chunk, layout)
+    if layout.roles:
+        columns = [_mapped(column, layout.roles) for column in columns]
+    for i, values in enumerate(zip(*columns, strict=True)):
         try:
             messages, tools = convert(*values)
             check_example(messages)
+            for role, held in media.items():
+                _refuse_media(held[i], layout.columns[role], role)
+            if arguments is not None and arguments[i]:
+                messages[0] = {**messages[0], TEMPLATE_ARGUMENTS: _arguments(arguments[i])}
             row = CanonicalRow(i, messages, tools, identify(messages, tools))
         except RowError as error:
             yield BadRecord(chunk.positions[i], chunk.place(i), str(error))
@@ -79,6 +99,41 @@ def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadR
             yield BadRecord(chunk.positions[i], chunk.place(i), reason)
         else:
             yield row
+
+
+def _optional(chunk: Chunk, layout: Layout, role: str) -> list[Any] | None:
+    """Return the column in an optional role, None where no column has it."""
+    column = layout.columns.get(role)
+    if column is None or (chunk.rows is None and column not in chunk.raw.schema.names):
+        return None
+    return chunk.values(column)
+
+
+def _mapped(column: Sequence[Any], roles: Mapping[str, str]) -> list[Any]:
+    return [
+        renamed_speakers(v, roles) if isinstance(v, list | Mapping) or _is_list(v) else v
+        for v in column
+    ]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("[")
+
+
+def _refuse_media(held: Any, column: str, role: str) -> None:
+    if held is not None and held != "" and held != [] and held != {}:
+        n = len(held) if isinstance(held, list) else 1
+        raise RowError(
+            f"column {column!r} holds {n} {role if n > 1 else role.removesuffix('s')}; {role} are not "
+            f"read: --column {role}= reads the text alone"
+        )
+
+
+def _arguments(held: Any) -> dict[str, Any]:
+    found = object_of(held)
+    if not isinstance(found, dict):
+        raise RowError(f"{TEMPLATE_ARGUMENTS} is {kind(held)}, not an object")
+    return found
 
 
 def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:

@@ -1,16 +1,19 @@
 """Detects a dataset's layout from its columns and first rows, or says why it cannot."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
-from curate.data.messages import RowError, turns
+from curate.data.messages import ROLES, RowError, turns
 from curate.data.read.formats import COMMON_ROLES, FORMATS, Format
 from curate.errors import ConfigError, DataError, did_you_mean
 
 _N_SAMPLED: Final = 100
 _ROLE_ALIASES: Final = {"conversations": "messages", "external_id": "id"}
-_TURN_KEYS: Final = {"messages": ("role", "content"), "sharegpt": ("from", "value")}
+_TURN_FORMATS: Final = ("messages", "sharegpt")
+_REQUIRED: Final = {r for layout in FORMATS.values() for needed in layout.required for r in needed}
+LATE_CONTAINERS: Final = ("jsonl", "json")
+"""Those in which a column may first appear in a later row."""
 
 Sample = Callable[[str], Sequence[Any]]  # column -> its values in the first rows
 
@@ -18,14 +21,22 @@ Sample = Callable[[str], Sequence[Any]]  # column -> its values in the first row
 @final
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How to read rows: the format, and which column plays which role."""
+    """How to read rows: the format, which column plays which role, and speakers the user mapped."""
 
     format: Format
     columns: Mapping[str, str]
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def detect(
-    name: str, names: Sequence[str], sample: Sample, format_name: str, mapping: Mapping[str, str]
+    name: str,
+    names: Sequence[str],
+    sample: Sample,
+    format_name: str,
+    mapping: Mapping[str, str],
+    roles: Mapping[str, str] | None = None,
+    *,
+    late: bool = False,
 ) -> Layout:
     """Find the one format that fits.
 
@@ -39,6 +50,10 @@ def detect(
         ``auto``, or the format to use.
     mapping
         Role to column, as given by ``--column``; an empty column means that no column has this role.
+    roles
+        Speaker to role, as given by ``--role``.
+    late
+        Whether a column of an optional role may first appear in later rows.
 
     Raises
     ------
@@ -47,13 +62,14 @@ def detect(
     DataError
         No format fits, several do, or a mapped column does not exist.
     """
-    wanted = _check_mapping(name, names, mapping)
+    wanted = _check_mapping(name, names, mapping, late)
+    known = _check_roles(roles or {})
     if format_name == "auto":
         candidates = list(FORMATS.values())
     else:
         candidates = [_format(format_name)]
     found = [
-        Layout(layout, columns)
+        Layout(layout, columns, known)
         for layout in candidates
         for columns in _bindings(layout, names, wanted, sample, format_name == "auto")
     ]
@@ -73,7 +89,36 @@ def _format(name: str) -> Format:
     return FORMATS[name]
 
 
-def _check_mapping(name: str, names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+def optional_roles(layout: Format, bound: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the roles a format may have beside those it needs, with the columns looked for."""
+    roles = {**layout.optional, **COMMON_ROLES}
+    if layout.name == "prompt-response" and bound["prompt"] != "instruction":
+        roles["input"] = ()
+    return roles
+
+
+def no_such_column(name: str, role: str, column: str, names: Sequence[str]) -> DataError:
+    """Return the error of a ``--column`` that names a column the dataset lacks."""
+    return DataError(
+        f"--column {role}={column}: {name} has no column {column!r}{did_you_mean(column, names)}; "
+        f"its columns are {_listed(names)}"
+    )
+
+
+def _check_roles(roles: Mapping[str, str]) -> dict[str, str]:
+    """Return the canonical role of each speaker, the speakers in lower case and without blanks."""
+    for speaker, role in roles.items():
+        if role not in ROLES:
+            raise ConfigError(
+                f"--role {speaker}={role}: unknown role {role!r}{did_you_mean(role, ROLES)}; "
+                "choose system, user, assistant or tool"
+            )
+    return {speaker.strip().lower(): ROLES[role] for speaker, role in roles.items()}
+
+
+def _check_mapping(
+    name: str, names: Sequence[str], mapping: Mapping[str, str], late: bool
+) -> dict[str, str]:
     roles = sorted(
         {role for layout in FORMATS.values() for role in layout.roles} | set(COMMON_ROLES)
     )
@@ -85,12 +130,8 @@ def _check_mapping(name: str, names: Sequence[str], mapping: Mapping[str, str]) 
                 f"--column {given}={column}: unknown role {given!r}{did_you_mean(role, roles)}; "
                 f"roles: {', '.join(roles)}"
             )
-        if column and column not in names:
-            hint = did_you_mean(column, names)
-            raise DataError(
-                f"--column {given}={column}: {name} has no column {column!r}{hint}; "
-                f"its columns are {_listed(names)}"
-            )
+        if column and column not in names and not (late and role not in _REQUIRED):
+            raise no_such_column(name, given, column, names)
         wanted[role] = column
     return wanted
 
@@ -106,23 +147,36 @@ def _bindings(
         columns = {role: wanted.get(role, default) for role, default in required.items()}
         if not all(column in names for column in columns.values()) or columns in found:
             continue
-        if guessing and layout.name in _TURN_KEYS and not _has_turns(layout, columns, sample):
-            continue
+        if guessing and layout.name in _TURN_FORMATS:
+            dialect = _dialect(sample(columns["messages"]))
+            if dialect != layout.name:
+                continue
         found.append(columns)
     return [_with_optional(layout, columns, names, wanted, sample) for columns in found]
 
 
-def _has_turns(layout: Format, columns: Mapping[str, str], sample: Sample) -> bool:
-    keys = _TURN_KEYS[layout.name]
-    for value in sample(columns["messages"])[:_N_SAMPLED]:
+def _dialect(values: Sequence[Any]) -> str | None:
+    """Return the format whose keys the first turn of a column has, or None if it has no turns.
+
+    Turns of the other dialect, also within a row, are read too.
+    """
+    for value in values[:_N_SAMPLED]:
         try:
             listed = turns(value, "messages")
         except RowError:
             continue
+        if len(listed) > 1 and all(isinstance(turn, str) for turn in listed):
+            return "messages"
         for turn in listed:
-            if isinstance(turn, Mapping) and any(turn.get(key) is not None for key in keys):
-                return keys[0] in turn
-    return False
+            if isinstance(turn, Mapping) and _says(turn, "role", "content"):
+                return "messages"
+            if isinstance(turn, Mapping) and _says(turn, "from", "value"):
+                return "sharegpt"
+    return None
+
+
+def _says(turn: Mapping[str, Any], *keys: str) -> bool:
+    return any(turn.get(key) is not None for key in keys)
 
 
 def _with_optional(
@@ -133,13 +187,11 @@ def _with_optional(
     sample: Sample,
 ) -> dict[str, str]:
     bound = dict(columns)
-    for role, defaults in {**layout.optional, **COMMON_ROLES}.items():
+    for role, defaults in optional_roles(layout, columns).items():
         if role in wanted:
             if wanted[role]:
                 bound[role] = wanted[role]
             continue
-        if layout.name == "prompt-response" and role == "input":
-            defaults = defaults if columns["prompt"] == "instruction" else ()
         free = [name for name in defaults if name in names and name not in columns.values()]
         if free and (role != "source" or _is_text(sample(free[0]))):
             bound[role] = free[0]

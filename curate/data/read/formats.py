@@ -8,10 +8,9 @@ from curate.data.messages import (
     Message,
     RowError,
     assistant,
+    conversation,
     is_conversation,
     kind,
-    openai_messages,
-    sharegpt_messages,
     system,
     tool_list,
     turns,
@@ -69,26 +68,30 @@ def _alpaca(
     return messages, None
 
 
-def _messages(value: object, tools: object) -> Conversion:
-    return openai_messages(value, "messages"), tool_list(tools)
+def _messages(value: object, system_text: object, tools: object) -> Conversion:
+    return _turns(value, "messages", system_text, tools)
 
 
 def _sharegpt(value: object, system_text: object, tools: object) -> Conversion:
-    messages = sharegpt_messages(value, "conversations")
-    if not (messages and messages[0]["role"] == "system"):
+    return _turns(value, "conversations", system_text, tools)
+
+
+def _turns(value: object, role: str, system_text: object, tools: object) -> Conversion:
+    messages = conversation(value, role)
+    if system_text is not None and not (messages and messages[0]["role"] == "system"):
         messages = system(system_text) + messages
     return messages, tool_list(tools)
 
 
 def _asked(prompt: object, role: str) -> list[Message]:
     if is_conversation(prompt):
-        return openai_messages(prompt, role)
+        return conversation(prompt, role)
     return [user(prompt, role)]
 
 
 def _answered(response: object, role: str) -> list[Message]:
     if is_conversation(response):
-        return openai_messages(response, role)
+        return conversation(response, role)
     return [assistant(response, role)]
 
 
@@ -120,7 +123,7 @@ def _preference(
         if prompt is None:
             raise RowError("chosen is text but there is no prompt to go before it")
         return [*before, *_asked(prompt, "prompt"), assistant(chosen, "chosen")], tool_list(tools)
-    messages = openai_messages(chosen, "chosen")
+    messages = conversation(chosen, "chosen")
     if prompt is not None:
         asked = _asked(prompt, "prompt")
         starts_alone = bool(messages) and messages[0]["role"] == "assistant"
@@ -129,7 +132,7 @@ def _preference(
     return before + messages, tool_list(tools)
 
 
-_SYSTEM: Final = ("system",)
+_SYSTEM: Final = ("system", "system_prompt")
 _TOOLS: Final = ("tools",)
 
 FORMATS: Final[Mapping[str, Format]] = {
@@ -138,8 +141,8 @@ FORMATS: Final[Mapping[str, Format]] = {
         Format(
             "messages",
             ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"}),
-            {"tools": _TOOLS},
-            ("messages", "tools"),
+            {"system": _SYSTEM, "tools": _TOOLS},
+            ("messages", "system", "tools"),
             _messages,
         ),
         Format(
@@ -189,4 +192,10 @@ COMMON_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("id", "uid", "uuid"),
     "source": ("source",),
     "group_id": (),
+    "template_args": ("chat_template_kwargs",),
+    "images": ("images", "image"),
+    "videos": ("videos", "video"),
+    "audios": ("audios", "audio"),
 }
+
+MEDIA_ROLES: Final = ("images", "videos", "audios")

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from curate.data.messages import text_of
+from curate.data.read.binding import Binder
 from curate.data.read.canonical import CanonicalRow, canonical_rows, canonicalise, example_batch
-from curate.data.read.detection import Layout, detect
+from curate.data.read.detection import Layout
 from curate.data.read.readers import Reader, open_reader
 from curate.data.read.records import BadRecord, Chunk
 from curate.data.read.sources import Source, resolve
@@ -48,6 +49,8 @@ class IngestOptions:
         ``fail`` at the first row that cannot be used, or ``skip`` and record it.
     name
         Short name of the dataset instead of the file's.
+    roles
+        Speaker to role, as in ``{"narrator": "system"}``.
     """
 
     format: str = "auto"
@@ -57,6 +60,12 @@ class IngestOptions:
     limit: int | None = None
     on_error: Literal["fail", "skip"] = "fail"
     name: str | None = None
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    def stored(self) -> dict[str, Any]:
+        """Return the options as a dataset's facts keep them."""
+        options = asdict(self)
+        return {key: value for key, value in options.items() if key != "roles" or value}
 
 
 @final
@@ -66,7 +75,8 @@ class IngestReport:
 
     ``n_read`` rows = ``n_added`` new examples + ``n_duplicate`` further rows of known ones +
     ``n_failed`` rows skipped. ``preview`` is the first example as text. ``reused``: the dataset
-    was already in the store, and was only hashed.
+    was already in the store, and was only hashed. ``unread`` counts what holds something and is not
+    read: columns by the rows, turn keys by the turns.
     """
 
     dataset_id: str
@@ -81,6 +91,7 @@ class IngestReport:
     preview: str
     warnings: tuple[str, ...]
     reused: bool
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def ingest(
@@ -137,6 +148,7 @@ def _dataset_id(source: Source, options: IngestOptions) -> str:
         "columns": dict(options.columns),
         "source": options.source,
         "limit": options.limit,
+        **({"roles": dict(options.roles)} if options.roles else {}),
     }
     text = json.dumps(identity, sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()
@@ -176,7 +188,8 @@ class _Ingest:
 
         reader = open_reader(self._source)
         chunks = _limited(reader.chunks(), self._options.limit)
-        first, layout = self._recognise(chunks)
+        first, binder = self._recognise(chunks)
+        layout = binder.layout
         preview = self._preview(first, layout)
         dataset = Dataset(
             dataset_id=self._dataset_id,
@@ -193,11 +206,14 @@ class _Ingest:
         writer = self._store.pool_writer(dataset, reader.schema)
         try:
             for chunk in chain(first, chunks):
+                layout = binder.see(chunk)
                 n_kept += self._write(writer, chunk, layout)
                 n_read += chunk.n_read
                 progress(n_read)
             if n_kept == 0:
                 raise DataError(self._nothing_usable(n_read))
+            binder.check()
+            writer.bind(layout.columns)
             counts = writer.commit()
         except BaseException:
             writer.abort()
@@ -206,9 +222,10 @@ class _Ingest:
             self._dataset_id, self._source.name, counts.n_read, counts.n_added,
             counts.n_duplicate, counts.n_failed, layout.format.name, self._source.container,
             layout.columns, preview, (*self._said, *self._warnings(counts.n_failed)), False,
+            binder.unread,
         )  # fmt: skip
 
-    def _recognise(self, chunks: Iterator[Chunk]) -> tuple[list[Chunk], Layout]:
+    def _recognise(self, chunks: Iterator[Chunk]) -> tuple[list[Chunk], Binder]:
         """Read up to the first chunk with a good row; bad rows before it fail or are held back."""
         first: list[Chunk] = []
         for chunk in chunks:
@@ -219,11 +236,12 @@ class _Ingest:
                 break
         if not first or not len(first[-1]):
             raise DataError(self._nothing_usable(sum(chunk.n_read for chunk in first), first))
-        names = first[-1].names()
-        sample = first[-1].sample(200).values
         options = self._options
-        layout = detect(self._source.name, names, sample, options.format, options.columns)
-        return first, layout
+        binder = Binder(
+            self._source.name, first[-1], self._source.container, options.format, options.columns,
+            options.roles,
+        )  # fmt: skip
+        return first, binder
 
     def _nothing_usable(self, n_read: int, chunks: Sequence[Chunk] = ()) -> str:
         name = self._source.name
@@ -236,7 +254,7 @@ class _Ingest:
         label = self._options.name or self._source.label
         files = [str(file.resolve()) for file in self._source.files]
         facts = {"label": label, "files": files, "preview": preview}
-        return {**reader.extra, **facts, "options": asdict(self._options)}
+        return {**reader.extra, **facts, "options": self._options.stored()}
 
     def _preview(self, first: Sequence[Chunk], layout: Layout) -> str:
         rows = canonical_rows(first[-1].sample(64), layout)

@@ -76,13 +76,15 @@ class Chunk:
         """Return one column as Python values; None where a record lacks it.
 
         Null fields of Arrow structs are dropped: nested columns hold every key of every row, null
-        where a row did not have it.
+        where a row did not have it. Maps become dictionaries.
         """
         if self.rows is not None:
             return [row.get(name) for row in self.rows]
         column = self.raw.column(name)
-        values: list[Any] = column.to_pylist()
-        return [without_nulls(v) for v in values] if pa.types.is_nested(column.type) else values
+        if not pa.types.is_nested(column.type):
+            values: list[Any] = column.to_pylist()
+            return values
+        return [without_nulls(value) for value in column.to_pylist(maps_as_pydicts="strict")]
 
     def head(self, n: int) -> "Chunk":
         """Keep the records among the first ``n`` read."""

@@ -4,17 +4,28 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS, WEIGHT
 from curate.data.messages import Message, RowError, text_of
 
 Row: TypeAlias = dict[str, Any]
+NOT_FLAT: Final = ("reasoning_content", "name", WEIGHT, TEMPLATE_ARGUMENTS)
+_NAMED: Final = {
+    WEIGHT: "a turn that is not trained on",
+    TEMPLATE_ARGUMENTS: "arguments of a chat template",
+}
 _SPEAKERS: Final = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 def to_messages(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
-    """Return ``{"messages": [...]}`` with role first, and any ``tools``. Lossless."""
+    """Return ``{"messages": [...]}`` with role first, and any ``tools``. Lossless.
+
+    Arguments of the chat template stand beside the messages, as ``chat_template_kwargs``.
+    """
     row: Row = {"messages": [_role_first(message) for message in messages]}
     if tools:
         row["tools"] = list(tools)
+    if TEMPLATE_ARGUMENTS in messages[0]:
+        row[TEMPLATE_ARGUMENTS] = messages[0][TEMPLATE_ARGUMENTS]
     return row
 
 
@@ -22,14 +33,16 @@ def _role_first(message: Message) -> Row:
     ordered: Row = {"role": message["role"]}
     if "content" in message:
         ordered["content"] = message["content"]
-    return ordered | message
+    ordered |= message
+    ordered.pop(TEMPLATE_ARGUMENTS, None)
+    return ordered
 
 
 def to_sharegpt(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
     """Return ``{"conversations": [{"from", "value"}]}``; tool calls become ``function_call`` turns.
 
     Ids of tool calls have no place in the format and are left out. Raises `RowError` for reasoning,
-    names, parts that are not text, and text beside tool calls.
+    names, parts that are not text, text beside tool calls, and arguments of a chat template.
     """
     row: Row = {"conversations": [_sharegpt_turn(message) for message in messages]}
     if tools:
@@ -38,20 +51,22 @@ def to_sharegpt(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] 
 
 
 def _sharegpt_turn(message: Message) -> Row:
-    _refuse(message, "reasoning_content", "name")
+    refuse(message, "reasoning_content", "name", TEMPLATE_ARGUMENTS)
+    weight = {WEIGHT: message[WEIGHT]} if WEIGHT in message else {}
     if calls := message.get("tool_calls"):
         if text_of({**message, "tool_calls": []}):
             raise RowError("text beside a tool call")
         functions = [call.get("function", call) for call in calls]
         value = json.dumps(functions[0] if len(functions) == 1 else functions, ensure_ascii=False)
-        return {"from": "function_call", "value": value}
-    return {"from": _SPEAKERS[message["role"]], "value": _text_of(message)}
+        return {"from": "function_call", "value": value, **weight}
+    return {"from": _SPEAKERS[message["role"]], "value": _text_of(message), **weight}
 
 
 def to_alpaca(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Row:
     """Return ``instruction, input, output``; ``system`` and ``history`` if there are any.
 
-    Raises `RowError` for tools, parts that are not text, and turns that do not alternate.
+    Raises `RowError` for tools, parts that are not text, turns that do not alternate, and turns
+    that are not trained on.
     """
     if tools:
         raise RowError("tools")
@@ -79,6 +94,7 @@ def to_prompt_completion(
 
 
 def _pairs(messages: Sequence[Message]) -> tuple[str | None, list[list[str]]]:
+    refuse(messages[0], TEMPLATE_ARGUMENTS)
     turns = list(messages)
     before = _text_of(turns.pop(0)) if turns[0]["role"] == "system" else None
     if before == "":
@@ -89,7 +105,7 @@ def _pairs(messages: Sequence[Message]) -> tuple[str | None, list[list[str]]]:
     if roles != ["user", "assistant"] * (len(roles) // 2) or not roles:
         raise RowError("turns that do not alternate between user and assistant")
     for turn in turns:
-        _refuse(turn, "reasoning_content", "name")
+        refuse(turn, *NOT_FLAT)
     texts = [_text_of(turn) for turn in turns]
     return before, [texts[i : i + 2] for i in range(0, len(texts), 2)]
 
@@ -103,10 +119,16 @@ def _text_of(message: Message) -> str:
     return "".join(part["text"] for part in content)
 
 
-def _refuse(message: Message, *keys: str) -> None:
+def refuse(message: Message, *keys: str) -> None:
+    """Raise `RowError` that names the first of the keys a message has."""
     for key in keys:
         if key in message:
-            raise RowError(f"a {key}")
+            raise RowError(named(key))
+
+
+def named(key: str) -> str:
+    """Say what a key of a message is."""
+    return _NAMED.get(key, f"a {key}")
 
 
 DIALECTS: Final[

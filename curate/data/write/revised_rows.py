@@ -8,9 +8,8 @@ import pyarrow as pa
 
 from curate.data.messages import turns
 from curate.data.read.canonical import CanonicalRow, canonical_rows
-from curate.data.read.detection import Layout
-from curate.data.read.formats import FORMATS
 from curate.data.read.records import Chunk
+from curate.data.read.stored_layout import layout_of
 from curate.data.read.text_readers import parse_object
 from curate.data.revisions import Revision, Revisions
 from curate.data.write.outputs import csv_line
@@ -102,7 +101,7 @@ def _replaced(dataset: "Dataset", value: Any, response: str) -> Any:
 def _last_replaced(listed: Sequence[Mapping[str, Any]], response: str) -> list[Any]:
     *history, last = listed
     turn = {key: value for key, value in last.items() if key not in _DROPPED}
-    turn["value" if "value" in turn and "from" in turn else "content"] = response
+    turn["value" if "value" in turn else "content"] = response
     return [*history, turn]
 
 
@@ -116,7 +115,7 @@ def _read_back(dataset: "Dataset", positions: Sequence[int], rows: pa.Table) -> 
     numbers = [position + 1 for position in positions]
     batch = rows.combine_chunks().to_batches()[0]
     chunk = Chunk(dataset.name, "row", positions, numbers, batch, parsed)
-    for row in canonical_rows(chunk, Layout(FORMATS[dataset.format], dataset.columns)):
+    for row in canonical_rows(chunk, layout_of(dataset)):
         yield row.identity.id if isinstance(row, CanonicalRow) else row.reason
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, final
 
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.data.messages import Message, text_of
-from curate.data.write.dialects import DIALECTS, Row
+from curate.data.write.dialects import DIALECTS, NOT_FLAT, Row, named
 
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
 Reduced: TypeAlias = tuple[list[Message], Tools, list[str]]  # what is left, and what went
@@ -107,7 +108,7 @@ def text_only(messages: Sequence[Message], tools: Tools) -> Reduced:
 def plain_turns(messages: Sequence[Message], tools: Tools) -> Reduced:
     """Remove everything except text, roles and tool calls, and remove text beside a tool call."""
     kept, _, lost = text_only(messages, tools)
-    kept = _without(kept, ("reasoning_content", "name"), lost)
+    kept = without(kept, ("reasoning_content", "name", TEMPLATE_ARGUMENTS), lost)
     turns = []
     for message in kept:
         if message.get("tool_calls") and message.get("content"):
@@ -126,7 +127,7 @@ def flat_turns(
     alternate. A final tool call is written as its JSON, every other one is removed with its results.
     """
     kept, _, lost = text_only(messages, tools)
-    kept = _without(kept, ("reasoning_content", "name"), lost)
+    kept = without(kept, NOT_FLAT, lost)
     if tools:
         lost.append("tools")
     *before, last = kept
@@ -160,8 +161,9 @@ def _spoken(messages: Sequence[Message], lost: list[str]) -> list[Message]:
     return turns
 
 
-def _without(messages: Sequence[Message], keys: Sequence[str], lost: list[str]) -> list[Message]:
-    lost += [f"a {key}" for key in keys if any(key in message for message in messages)]
+def without(messages: Sequence[Message], keys: Sequence[str], lost: list[str]) -> list[Message]:
+    """Remove keys of messages; append to ``lost`` what they are."""
+    lost += [named(key) for key in keys if any(key in message for message in messages)]
     return [{k: v for k, v in message.items() if k not in keys} for message in messages]
 
 

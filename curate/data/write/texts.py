@@ -12,9 +12,8 @@ import pyarrow as pa
 from curate.contracts.json_values import finite_or_none, json_tree
 from curate.data.messages import RowError
 from curate.data.read.canonical import CanonicalRow, canonical_rows
-from curate.data.read.detection import Layout
-from curate.data.read.formats import FORMATS
 from curate.data.read.records import BadRecord, Chunk
+from curate.data.read.stored_layout import layout_of
 from curate.data.read.text_readers import parse_object
 from curate.data.revisions import Revisions, revised_messages
 from curate.data.write.row_formats import N_NAMED, REJECTED, RowFormat, Tally
@@ -161,7 +160,7 @@ class FormattedTexts:
         numbers = [position + 1 for position in positions]
         chunk = Chunk(dataset.name, "row", positions, numbers, batch, rows)
         texts = []
-        for row in canonical_rows(chunk, Layout(FORMATS[dataset.format], dataset.columns)):
+        for row in canonical_rows(chunk, layout_of(dataset)):
             if isinstance(row, BadRecord):
                 raise StoreError(
                     f"{row.place} is damaged in the store: {row.reason}; ingest it again"

@@ -10,6 +10,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import Example
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS, is_trained
 from curate.errors import ExampleFailure, ModelError
 from curate.models.text.chat_options import ChatOptions
 from curate.models.text.said import (
@@ -121,7 +122,7 @@ class ChatTemplate:
         """
         self._check_control(example)
         messages = example.messages
-        assistant = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        assistant = [i for i, message in enumerate(messages) if is_trained(message)]
         tools = [dict(tool) for tool in example.tools] if example.tools else None
         ways = tuple(forms(messages, self.options.reasoning, self._tags))
         wanted = assistant if turns == "all" else assistant[-1:]
@@ -344,4 +345,9 @@ class ChatTemplate:
     def _render(
         self, written: Sequence[Mapping[str, Any]], tools: list[Any] | None, *, prompt: bool
     ) -> str:
-        return self.code(tools).render(written, tools, self._arguments, prompt=prompt)
+        arguments = self._arguments
+        if written and TEMPLATE_ARGUMENTS in written[0]:  # the conversation's own go first
+            own = written[0][TEMPLATE_ARGUMENTS]
+            bare = {key: value for key, value in written[0].items() if key != TEMPLATE_ARGUMENTS}
+            written, arguments = [bare, *written[1:]], {**arguments, **own}
+        return self.code(tools).render(written, tools, arguments, prompt=prompt)

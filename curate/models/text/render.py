@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from curate.contracts import Example, Rendering
+from curate.contracts.conversation import is_trained
 from curate.errors import ExampleFailure, ModelError
 from curate.models.text.chat import ChatTemplate
 from curate.models.text.chat_options import ChatOptions
@@ -308,7 +309,7 @@ def _check_unicode(text: str) -> None:
 
 
 def _lone_response(example: Example, rendering: Rendering) -> _Text:
-    turns = [turn_text(m) for m in example.messages if m["role"] == "assistant"]
+    turns = [turn_text(m) for m in example.messages if is_trained(m)]
     pieces, spans, length = [rendering.lead], [], len(rendering.lead)
     for number, turn in enumerate(turns if rendering.turns == "all" else turns[-1:]):
         if number:

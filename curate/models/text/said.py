@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from curate.contracts import Example
+from curate.contracts.conversation import WEIGHT
 from curate.errors import ExampleFailure
 
 CONTENT_NOT_RENDERED: Final = "content_not_rendered"
@@ -89,7 +90,7 @@ class Form:
         return [self._message(message, source) for message in messages]
 
     def _message(self, message: Message, source: str) -> dict[str, Any]:
-        out = {key: value for key, value in message.items() if value is not None}
+        out = {k: value for k, value in message.items() if value is not None and k != WEIGHT}
         if message["role"] == "assistant":
             reasoning, content = split_reasoning(message)
             if self.reasoning == "own":

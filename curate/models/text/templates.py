@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from curate.contracts import Example
+from curate.contracts.conversation import is_trained
 from curate.errors import ConfigError, ExampleFailure, did_you_mean
 
 CHAT: Final = "chat"
@@ -44,7 +45,7 @@ class TextTemplate:
     header: str = ""
 
     def render(self, example: Example) -> tuple[str, tuple[Span, ...]]:
-        """Return the text of a whole conversation and the span of each assistant turn's own text.
+        """Return the text of a whole conversation and the span of each trained turn's own text.
 
         Raises `ExampleFailure` for content that has no text form.
         """
@@ -57,11 +58,14 @@ class TextTemplate:
             pieces.append(text)
             length += len(text)
 
-        blocks = [*self._opening(example), *((m["role"], turn_text(m)) for m in example.messages)]
-        for number, (role, text) in enumerate(blocks):
+        blocks = [
+            *((role, text, False) for role, text in self._opening(example)),
+            *((m["role"], turn_text(m), is_trained(m)) for m in example.messages),
+        ]
+        for number, (role, text, trained) in enumerate(blocks):
             before, _, after = self._pattern(role).partition("{}")
             write((self.joiner if number else "") + before)
-            if role == "assistant":
+            if trained:
                 spans.append((length, length + len(text)))
             write(text)
             write(after)

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,10 @@ class PoolWriter:
     def skip(self, position: int, place: str, reason: str) -> None:
         """Record an input row that was left out: its position and why."""
         self._skipped.append((position, place, reason))
+
+    def bind(self, columns: Mapping[str, str]) -> None:
+        """Replace the dataset's columns by role; some are found only after the first rows."""
+        self._dataset = replace(self._dataset, columns=columns)
 
     def commit(self) -> IngestCounts:
         """Make the dataset part of the pool, in one step, and return the counts.

@@ -283,7 +283,7 @@ class TestOutputs:
                 "pool: {data: [a], fromat: x}",
                 (
                     "unknown key 'pool.fromat'; did you mean 'format'; known here: "
-                    "data, from_selection, limit, format, split, source, column, on_error"
+                    "data, from_selection, limit, format, split, source, column, role, on_error"
                 ),
             ),
             ("pol: {data: [a]}", f"unknown key 'pol'; did you mean 'pool'; known here: {KEYS}"),

@@ -9,9 +9,9 @@ import yaml
 
 from curate.data.messages import Message
 from curate.data.write.dialects import Row, to_prompt_completion
-from curate.data.write.row_formats import RowFormat, Tools, flat_turns, text_only
+from curate.data.write.row_formats import RowFormat, Tools, flat_turns
 from curate.data.write.trainers.base import Exported, Trainer
-from curate.data.write.trainers.rows import chat_row
+from curate.data.write.trainers.rows import chat_row, reduce_chat
 
 _FILE: Final = "axolotl.yaml"
 _CHAT: Final[Mapping[str, Any]] = {
@@ -40,7 +40,7 @@ class Axolotl(Trainer):
     name: ClassVar[str] = "axolotl"
     title: ClassVar[str] = "axolotl"
     formats: ClassVar[Mapping[str, RowFormat]] = {
-        "messages": RowFormat("messages for axolotl", chat_row, text_only),
+        "messages": RowFormat("messages for axolotl", chat_row, reduce_chat),
         "alpaca": RowFormat(
             "alpaca for axolotl", alpaca_row, partial(flat_turns, system=False, history=False)
         ),

@@ -6,10 +6,17 @@ from functools import partial
 from typing import Any, ClassVar, Final, final
 
 from curate.data.messages import Message, RowError
-from curate.data.write.dialects import Row, to_alpaca, to_sharegpt
-from curate.data.write.row_formats import Reduced, RowFormat, Tools, flat_turns, plain_turns
+from curate.data.write.dialects import Row, refuse, to_alpaca, to_sharegpt
+from curate.data.write.row_formats import (
+    Reduced,
+    RowFormat,
+    Tools,
+    flat_turns,
+    plain_turns,
+    without,
+)
 from curate.data.write.trainers.base import Exported, Trainer
-from curate.data.write.trainers.rows import json_arguments, plain_text
+from curate.data.write.trainers.rows import NOT_READ, json_arguments, plain_text
 
 _ASKS: Final = ("human", "observation")
 _ANSWERS: Final = ("gpt", "function_call")
@@ -43,6 +50,8 @@ def sharegpt_row(messages: Sequence[Message], tools: Tools) -> Row:
     observation) and answerers (gpt, function_call) do not alternate: `RowError` here, as for what
     the format cannot hold. It expects the arguments of a call as an object.
     """
+    for message in messages:
+        refuse(message, *NOT_READ)
     row = to_sharegpt([_with_objects(message) for message in messages], tools)
     turns = [turn["from"] for turn in row["conversations"]]
     spoken = turns[1:] if turns[0] == "system" else turns
@@ -70,6 +79,7 @@ def _with_objects(message: Message) -> Message:
 def reduce_sharegpt(messages: Sequence[Message], tools: Tools) -> Reduced:
     """Remove what the format cannot hold, then what precedes the last question."""
     kept, left, lost = plain_turns(messages, tools)
+    kept = without(kept, NOT_READ, lost)
     if _fits(kept, left):
         return kept, left, lost
     asked = [i for i, message in enumerate(kept) if message["role"] == "user"]

@@ -4,18 +4,28 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS, WEIGHT
 from curate.data.messages import Message, RowError
-from curate.data.write.dialects import Row
-from curate.data.write.row_formats import Tools
+from curate.data.write.dialects import Row, refuse
+from curate.data.write.row_formats import Reduced, Tools, text_only, without
 
 _KEPT: Final = ("reasoning_content", "name", "tool_call_id")
+NOT_READ: Final = (WEIGHT, TEMPLATE_ARGUMENTS)  # by trainers, turn by turn or row by row
+
+
+def reduce_chat(messages: Sequence[Message], tools: Tools) -> Reduced:
+    """Remove content that is not text, weights of turns and arguments of a chat template."""
+    kept, left, lost = text_only(messages, tools)
+    return without(kept, NOT_READ, lost), left, lost
 
 
 def chat_message(message: Message) -> Row:
     """Return a message with role, content and its other fields; text parts become one text.
 
-    Raises `RowError` for content that is not text.
+    Raises `RowError` for content that is not text, for a turn that is not trained on, and for
+    arguments of a chat template.
     """
+    refuse(message, *NOT_READ)
     row: Row = {"role": message["role"]}
     if "content" in message:
         row["content"] = plain_text(message["content"])

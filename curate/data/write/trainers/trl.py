@@ -5,9 +5,9 @@ from typing import ClassVar, Final, final
 
 from curate.data.messages import Message
 from curate.data.write.dialects import Row
-from curate.data.write.row_formats import RowFormat, Tools, text_only
+from curate.data.write.row_formats import RowFormat, Tools
 from curate.data.write.trainers.base import Exported, Trainer
-from curate.data.write.trainers.rows import chat_message, chat_row, json_text
+from curate.data.write.trainers.rows import chat_message, chat_row, json_text, reduce_chat
 
 _FILE: Final = "train_trl.py"
 _EARLIER: Final = "earlier assistant turns, which TRL does not train on in this format"
@@ -112,9 +112,9 @@ class TRL(Trainer):
     title: ClassVar[str] = "TRL"
     formats: ClassVar[Mapping[str, RowFormat]] = {
         "prompt-completion": RowFormat(
-            "prompt-completion for TRL", prompt_completion_row, text_only, _earlier_turns
+            "prompt-completion for TRL", prompt_completion_row, reduce_chat, _earlier_turns
         ),
-        "messages": RowFormat("messages for TRL", chat_row, text_only),
+        "messages": RowFormat("messages for TRL", chat_row, reduce_chat),
     }
     weights: ClassVar[str] = "TRL's SFTTrainer takes no weight per example"
 

@@ -1,0 +1,17 @@
+"""How the rows of a stored dataset were read, to read them again in the same way."""
+
+from typing import TYPE_CHECKING
+
+from curate.data.messages import ROLES
+from curate.data.read.detection import Layout
+from curate.data.read.formats import FORMATS
+
+if TYPE_CHECKING:
+    from curate.store import Dataset
+
+
+def layout_of(dataset: "Dataset") -> Layout:
+    """Return the layout a dataset was read in."""
+    mapped = dataset.extra.get("options", {}).get("roles", {})
+    roles = {speaker.strip().lower(): ROLES[role] for speaker, role in mapped.items()}
+    return Layout(FORMATS[dataset.format], dataset.columns, roles)
