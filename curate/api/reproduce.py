@@ -14,6 +14,7 @@ from curate.contracts.progress import Progress
 from curate.contracts.settings import settings_of
 from curate.data.write.export import ExportSpec, write_output
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
+from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
 from curate.errors import DataError, StoreError
 from curate.registry import build, get_scorer
 from curate.scoring.options import ScoringOptions
@@ -49,6 +50,8 @@ def reproduce(
     document = read_manifest(manifest)
     opened = Store(store or manifest.resolve().parent / document["store"], create=False)
     _check_inputs(opened, document)
+    if output is not None:
+        refuse_overwriting(output, input_files(opened), has_manifest)
     flipped: dict[str, list[str]] = {}
     differences = [] if rescore else _changed_scores(opened, document)
     if rescore:

@@ -19,6 +19,7 @@ class Writing:
     order: Literal["rank", "input"] = option("rank", "rank: best first. input: as in the input.")
     annotate: bool = option(False, "Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.")  # fmt: skip
     keep_duplicates: bool = option(False, "Write every occurrence of a selected example, not just the first.")  # fmt: skip
+    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
 
 
 @final
@@ -42,5 +43,6 @@ class ExportCommand(Writing):
         """Write the selection and its manifest; return what was written and where."""
         return export(
             pool.store, self.selection, self.output, push_to_hub=self.push_to_hub, yes=self.yes,
+            overwrite=self.overwrite,
             **passed_on(self, ExportSpec),
         )  # fmt: skip

@@ -19,9 +19,11 @@ from curate.api.commands.ingest import read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.proof import Proof
 from curate.contracts.settings import MismatchError
+from curate.data.write.overwriting import has_mark, input_files, refuse_overwriting
 from curate.prove.config import ProveConfig, parse_arms
 from curate.prove.run import TargetOptions, prove
 from curate.train.recipes import is_training
+from curate.views.report.page import MADE_BY
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -58,6 +60,7 @@ class ProveCommand(Scoring, Training, Reading):
     drop_overlap: bool = option(False, "Leave out target examples that are in the pool.")
     where: str | None = option(None, "Select only from examples for which this expression holds.")
     output: Path | None = option(None, "Write the proof to this page (NAME.md), and NAME.json beside it.", short="-o")  # fmt: skip
+    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
     settings: Mapping[str, Any] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE", also=("train",))  # fmt: skip
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
 
@@ -66,10 +69,14 @@ class ProveCommand(Scoring, Training, Reading):
 
         ``typed`` is the command line, which the document and its page then say.
         """
-        from curate.views.report.proof_file import check_proof_path, write_proof
+        from curate.views.report.proof_file import check_proof_path, is_proof, write_proof
 
         if self.output is not None:
             check_proof_path(self.output)
+            read = [*input_files(pool.store), *(Path(one) for one in (*self.data, *self.target))]
+            refuse_overwriting(self.output, read, has_mark(MADE_BY), overwrite=self.overwrite)
+            beside = self.output.with_suffix(".json")
+            refuse_overwriting(beside, read, is_proof, overwrite=self.overwrite)
         training, further = self._settings()
         config = ProveConfig(
             methods=self.methods, budgets=self.budget, settings=further,

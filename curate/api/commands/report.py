@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from curate.api.commands.option import option, passed_on
+from curate.data.write.overwriting import has_mark, input_files, refuse_overwriting
 from curate.views.report.build import ReportOptions, check_path, write_report
+from curate.views.report.page import MADE_BY
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -24,6 +26,7 @@ class ReportCommand:
     proof: Path | None = option(None, "The JSON that curate prove -o wrote beside its page. By itself, it needs no store.")  # fmt: skip
     benchmarks: tuple[str, ...] = option((), "Benchmark (file or Hugging Face id) whose examples should not be in the pool. Repeatable.", flag="--benchmark")  # fmt: skip
     as_markdown: bool = option(False, "Write Markdown instead of HTML.", flag="--md")
+    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
 
     @property
     def needs_store(self) -> bool:
@@ -39,4 +42,7 @@ class ReportCommand:
         check_path(self.output, self.as_markdown)
         options = ReportOptions(**passed_on(self, ReportOptions))
         store = None if pool is None else pool.store
+        read = [] if store is None else input_files(store)
+        read += [Path(one) for one in (self.proof, *self.benchmarks) if one is not None]
+        refuse_overwriting(self.output, read, has_mark(MADE_BY), overwrite=self.overwrite)
         return write_report(store, self.output, options, progress)

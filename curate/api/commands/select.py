@@ -17,6 +17,7 @@ from curate.api.commands.groups import (
 from curate.api.commands.ingest import read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.selection import StoredSelection
+from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
 from curate.errors import ConfigError
 from curate.select.options import SelectOptions
 
@@ -63,7 +64,10 @@ class SelectCommand(Writing, ScoringPass, Reading):
         if self.output is not None:
             from curate.data.write.rows import check_output
 
-            check_output(self.output)  # before hours of scoring, not after
+            # before hours of scoring, not after
+            check_output(self.output)
+            inputs = [*input_files(pool.store), *(Path(one).expanduser() for one in self.data)]
+            refuse_overwriting(self.output, inputs, has_manifest, overwrite=self.overwrite)
         given = passed_on(self, SelectOptions, without=("method", "settings", "quota"))
         chosen = SelectOptions(
             method=self.method or "top-k",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 from curate.data.write.card import CardFacts, card
 from curate.data.write.commands import commands_of
 from curate.data.write.hub import check_repo, upload, upload_plan
-from curate.data.write.manifest import write_manifest
+from curate.data.write.manifest import manifest_path, write_manifest
+from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
 from curate.data.write.revisions_file import REVISIONS, revisions_path, write_revisions
 from curate.data.write.row_formats import tally_lines
 from curate.data.write.splits import validation_ids
@@ -67,18 +68,21 @@ def export(
     *,
     push_to_hub: str | None = None,
     yes: bool = False,
+    overwrite: bool = False,
     **how: Any,
 ) -> dict[str, Any]:
     """Write a selection and its manifest; return what was written and where.
 
     ``how`` are the fields of `ExportSpec`. ``push_to_hub`` names a dataset repository: the upload is
-    described under ``upload``, and done with ``yes``.
+    described under ``upload``, and done with ``yes``. ``overwrite``: replace an input, or a file that
+    is no earlier export.
 
     Raises `DataError` when the rows do not fit the format asked for, `ConfigError` when the flags
     are incompatible.
     """
     if push_to_hub is not None:
         check_repo(push_to_hub)
+    refuse_overwriting(output, input_files(store), has_manifest, overwrite=overwrite)
     written = write_output(store, selection_id, output, ExportSpec(**how), push_to_hub)
     if push_to_hub is not None:
         written["upload"] = upload_plan(output, push_to_hub)
@@ -109,13 +113,9 @@ def write_output(
     options, how = _options(store, record, how)
     folder = _Folder(store, record, output, how, repo)
     is_folder = container == "folder"
-    written = export_selection(
-        store, record["selection_id"], output, options, folder.complete if is_folder else None
-    )
-    manifest, revisions = output / "manifest.json", revisions_path(output)
-    if not is_folder:
-        beside = write_revisions(store, record["selection_id"], revisions)
-        manifest = write_manifest(output, folder.document(written, beside))
+    complete = folder.complete if is_folder else folder.describe
+    written = export_selection(store, record["selection_id"], output, options, complete)
+    manifest, revisions = manifest_path(output), revisions_path(output)
     return {
         "selection_id": record["selection_id"],
         "output": str(output),
@@ -197,6 +197,17 @@ class _Folder:
             (folder / name).write_text(text, encoding="utf-8")
         revisions = write_revisions(self.store, self.record["selection_id"], folder / REVISIONS)
         write_manifest(folder, self.document(written, revisions))
+
+    def describe(self, file: Path, written: "ExportReport") -> None:
+        """Write manifest and revisions beside a file that is not yet visible.
+
+        In this order an export that was killed can be rerun: its manifest says that it is ours.
+        """
+        del file
+        revisions = write_revisions(
+            self.store, self.record["selection_id"], revisions_path(self.output)
+        )
+        write_manifest(self.output, self.document(written, revisions))
 
     @property
     def n_revised(self) -> int:

@@ -6,6 +6,7 @@ from typing import Final
 from curate.views.charts.canvas import STYLE as CHART_STYLE
 from curate.views.charts.text import html as safe
 from curate.views.report.page import (
+    MADE_BY,
     Block,
     Chart,
     Charts,
@@ -89,6 +90,7 @@ def render(page: Page) -> str:
     sections = "".join(_section(number, section) for number, section in enumerate(page.sections))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="{MADE_BY}">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'

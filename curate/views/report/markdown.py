@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from curate.views.charts.text import fenced
 from curate.views.charts.text import markdown as safe
 from curate.views.report.page import (
+    MADE_BY,
     Block,
     Chart,
     Charts,
@@ -26,7 +27,10 @@ def render(page: Page) -> str:
     parts = [f"# {safe(page.title)}", safe(page.subtitle)]
     for section in page.sections:
         parts += _section(section)
-    return "\n\n".join(part for part in [*parts, safe(page.footer)] if part) + "\n"
+    return (
+        "\n\n".join(part for part in [*parts, safe(page.footer)] if part)
+        + f"\n\n<!-- {MADE_BY} -->\n"
+    )
 
 
 def _section(section: Section) -> Iterator[str]:

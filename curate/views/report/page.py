@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, final
+from typing import Final, Literal, TypeAlias, final
+
+MADE_BY: Final = "made by curate"  # every page holds it: a page that does is replaced unasked
 
 Level = Literal["warning", "note"]
 

@@ -40,3 +40,12 @@ def proof_markdown(document: Mapping[str, Any]) -> str:
         f"{document['model']}, pool of {document['n_pool']:,} examples, {document['seeds']} seeds"
     )
     return markdown.render(Page("Proof", about, list(proof_sections(document))))
+
+
+def is_proof(file: Path) -> bool:
+    """Whether a file holds the document of a proof."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and {"methods", "n_pool", "seeds"} <= document.keys()
