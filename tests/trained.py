@@ -11,12 +11,12 @@ import pytest
 from curate.contracts import Example
 from curate.train.config import (
     ComputeConfig,
-    DataConfig,
     LengthConfig,
     OptimiserConfig,
     TrainConfig,
 )
 from curate.train.data import TrainRow
+from curate.train.data_config import DataConfig
 
 
 def make_rows(n: int, seed: int = 0, source: str = "") -> list[TrainRow]:

@@ -19,7 +19,7 @@ MAKES: Final[Mapping[str, Product]] = {"select": "selection", "train": "model"}
 # Of the section `models`, what each command reads; the batches of training are not those of scoring.
 _OF_SCORING: Final = (
     "model", "model_for", "adapter", "revision", "template", "reasoning", "template_args",
-    "chat_template", "device", "dtype", "batch_tokens", "workers", "max_failures",
+    "chat_template", "mask", "device", "dtype", "batch_tokens", "workers", "max_failures",
 )  # fmt: skip
 _SHARED: Final[Mapping[str, Sequence[str]]] = {
     "score": _OF_SCORING,
@@ -31,6 +31,7 @@ _SHARED: Final[Mapping[str, Sequence[str]]] = {
         "reasoning",
         "template_args",
         "chat_template",
+        "mask",
         "device",
         "dtype",
     ),

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.contracts import Rendering
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer, resolve_model
@@ -110,7 +109,7 @@ def _plan(
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     data = config.data
-    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    rendering = data.rendering
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     prepared = prepare(rows, renderer, rendering)
     stream = open_stream(prepared, config)

@@ -22,6 +22,7 @@ def command(options: ExplainCommand, shell: Shell) -> None:
         reasoning=options.reasoning,
         template_args=options.template_args,
         chat_template=options.chat_template,
+        mask=options.mask,
         selections=options.selections,
     )
     emit(document, shell.as_json, _text(document))

@@ -15,14 +15,11 @@ from curate.models.files import (
     count_parameters,
     find_folder,
     folder_hash,
-    text_hash,
     tokenizer_hash,
     weights_hash,
 )
-from curate.models.text.chat import ChatTemplate
+from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
-from curate.models.text.said import THINK_TAGS
-from curate.models.text.template_code import FIXED_DATE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,7 +109,7 @@ def resolve_model(
         revision=commit,
         fingerprint=commit or weights_hash(folder),
         tokenizer_hash=tokenizer_hash(folder),
-        chat_template_hash=_chat_hash(tokenizer, chat or ChatOptions()),
+        chat_template_hash=chat_hash(tokenizer, chat or ChatOptions()),
         max_length=context_length(text, tokenizer),
         vocab_size=vocab_size,
         n_parameters=count_parameters(folder),
@@ -375,25 +372,3 @@ def context_length(config: Any, tokenizer: Any) -> int | None:
             return value
     limit = int(tokenizer.model_max_length)
     return limit if limit < 10**9 else None  # a tokenizer without a limit reports a huge one
-
-
-def _chat_hash(tokenizer: "PreTrainedTokenizerBase", options: ChatOptions) -> str | None:
-    """Hash a chat template's source, and what else decides the texts it gives and what is scored.
-
-    A date stands for the clock that some templates read. Templates that version 0.1 scored otherwise
-    have another hash than they had then.
-    """
-    template = options.template or tokenizer.chat_template
-    if not template:
-        return None
-    source = template if isinstance(template, str) else repr(template)
-    parts = [source]
-    if "strftime_now" in source:
-        parts.append(f"{FIXED_DATE:%Y-%m-%d}")
-    if any(close in source for _, close in THINK_TAGS):
-        parts.append("empty think blocks are context")
-    if (isinstance(template, str) or "default" in template) and (
-        changes := ChatTemplate(tokenizer, options).changes()
-    ):
-        parts.append(changes)
-    return text_hash("\n".join(parts))

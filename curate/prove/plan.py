@@ -181,7 +181,7 @@ def make_plan(
     base = _base(config, scoring, resolved, arms[0])
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     data = base.data
-    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    rendering = data.rendering
     sample = sample_rows(store, config.datasets)
     prepared = prepare(sample, renderer, rendering, "pool")
     sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
@@ -323,7 +323,7 @@ def _need_identity(
     if recorded is not None:
         model = scoring.models.get(need.role or recorded.role or "proxy")
         fingerprint = None if model is None else resolve_model(model).fingerprint
-        chat = [] if scoring.chat == ChatOptions() else [asdict(scoring.chat)]
+        chat = [] if scoring.chat == ChatOptions() else [scoring.chat.identity]
         return [asdict(cast(Any, recorded)), fingerprint, scoring.template, *chat]
     cls = get_scorer(need.scorer)
     if issubclass(cls, PoolScorer):

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from curate.contracts import ROLES
 from curate.errors import ConfigError, did_you_mean
 from curate.models.text.chat_options import ChatOptions, arguments_of
+from curate.models.text.masks import CURATE, TRL
+from curate.models.text.templates import CHAT
 from curate.scoring.executors import EXECUTORS
 
 
@@ -18,8 +20,8 @@ class ScoringOptions:
 
     ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
     ``1%`` of the examples of each score set. ``from_checkpoints`` is a folder whose checkpoints
-    a trajectory is measured at, instead of training. ``reasoning``, ``template_args`` and
-    ``chat_template`` are those of `ChatOptions.of`, the arguments as one text.
+    a trajectory is measured at, instead of training. ``reasoning``, ``template_args``,
+    ``chat_template`` and ``mask`` are those of `ChatOptions.of`, the arguments as one text.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -37,19 +39,42 @@ class ScoringOptions:
     reasoning: str | None = None
     template_args: str | None = None
     chat_template: str | None = None
+    mask: str | None = None
 
     @property
     def chat(self) -> ChatOptions:
         """How conversations go through the chat template."""
-        return ChatOptions.of(self.reasoning, arguments_of(self.template_args), self.chat_template)
+        return ChatOptions.of(
+            self.reasoning,
+            arguments_of(self.template_args),
+            self.chat_template,
+            self.mask,
+            from_trl=self.template == TRL,
+        )
+
+    @property
+    def chat_settings(self) -> dict[str, Any]:
+        """What is chosen of these as settings of a training run, by dotted name."""
+        given = {
+            "data.reasoning": self.reasoning,
+            "data.template_args": self.template_args,
+            "data.chat_template": self.chat_template,
+            "data.mask": self.mask,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.models) - set(ROLES))
         if unknown:
             hint = did_you_mean(unknown[0], ROLES)
             raise ConfigError(f"no role {unknown[0]!r}{hint}; roles are: {', '.join(ROLES)}")
-        if self.template not in ("method", "chat", "plain"):
-            raise ConfigError(f"--template is method, chat or plain, got {self.template!r}")
+        if self.template not in ("method", CHAT, "plain", TRL):
+            raise ConfigError(f"--template is method, chat, plain or trl, got {self.template!r}")
+        if self.template == "plain" and self.chat.mask != CURATE:
+            raise ConfigError(
+                f"--mask {self.mask} says what is scored of a chat template, and --template plain "
+                "uses none; leave one of them out"
+            )
         if self.executor not in EXECUTORS:
             raise ConfigError(f"--executor is {' or '.join(EXECUTORS)}, got {self.executor!r}")
         if self.batch_tokens is not None and self.batch_tokens < 1:

@@ -25,6 +25,7 @@ from curate.models.load import (
     resolve_encoder,
     resolve_model,
 )
+from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
 from curate.scoring.options import ScoringOptions
@@ -190,10 +191,11 @@ def resolve_scorer(name: str, models: Mapping[str, str] | Sequence[str]) -> type
 def with_template(scorer: Scorer, template: str) -> tuple[Scorer, bool]:
     """Replace a scorer's template; return it and whether it still has its original one.
 
-    ``method`` keeps every scorer's own.
+    ``method`` keeps every scorer's own; ``trl`` is ``chat`` with another source.
     """
     if template == METHOD or not any(f.name == "template" for f in fields(scorer)):  # type: ignore[arg-type]
         return scorer, True
+    template = CHAT if template == TRL else template
     own = getattr(scorer, "template")  # noqa: B009 - the field is optional in the contract
     replaced: Scorer = replace(scorer, template=template)  # type: ignore[type-var]
     return replaced, own == template
@@ -226,8 +228,11 @@ def request_for(
         elif scorer.role == "nli":
             resolved = resolve_nli(model, revision=options.revision)
         else:
+            chat = options.chat
+            if getattr(scorer, "template", None) != CHAT:  # TRL need not know this model's template
+                chat = replace(chat, from_trl=False)
             resolved = resolve_model(
-                model, revision=options.revision, adapter=options.adapter, chat=options.chat
+                model, revision=options.revision, adapter=options.adapter, chat=chat
             )
     key = score_key(scorer, resolved, dtype, inputs or {})
     tokens = options.batch_tokens or default_batch_tokens(resolve_device(options.device))

@@ -32,6 +32,7 @@ def explain(
     reasoning: str | None = None,
     template_args: str | None = None,
     chat_template: str | None = None,
+    mask: str | None = None,
     selections: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return an example with its rows, scores, failures and selections.
@@ -63,6 +64,7 @@ def explain(
             reasoning=reasoning,
             template_args=template_args,
             chat_template=chat_template,
+            mask=mask,
         ),
     )
     return document

@@ -13,6 +13,7 @@ from curate.data.revisions import refuse_revised
 from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError, did_you_mean
 from curate.models.files import find_folder, folder_hash
+from curate.models.text.chat_options import ChatOptions
 from curate.registry import build, get_method
 from curate.scoring.options import ScoringOptions
 from curate.select.bind import Bound, bind_needs, method_settings
@@ -296,4 +297,5 @@ def _circumstances(
         "models": models,
         "template": scoring.template,
         "dtype": scoring.dtype,
+        **({} if scoring.chat == ChatOptions() else {"chat": scoring.chat.identity}),
     }

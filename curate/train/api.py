@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from curate.contracts import Rendering
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, DataError
 from curate.models.load import load_tokenizer, resolve_model
@@ -81,7 +80,7 @@ def train(
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     data = config.data
-    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    rendering = data.rendering
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     prepared = prepare(rows, renderer, rendering)
     progress.note(prepared.describe("training"))
@@ -139,7 +138,7 @@ def run_identity(
         "tokenizer": resolved.tokenizer_hash,
         "rows": prepared.fingerprint,
     }
-    if config.data.template == "chat":
+    if config.data.rendering.template == "chat":
         identity["chat_template"] = resolved.chat_template_hash
     if config.watch.patience is not None:
         identity["evaluation"] = {name: rows.fingerprint for name, rows in evaluation.items()}

@@ -10,8 +10,9 @@ from curate.contracts.describe import Kind
 from curate.errors import ConfigError
 from curate.models.batch import default_batch_tokens
 from curate.models.load import resolve_device, resolve_dtype
-from curate.models.text.chat_options import ChatOptions, arguments_of
+from curate.models.text.masks import CURATE, TRL
 from curate.models.text.templates import CHAT, text_template
+from curate.train.data_config import DataConfig, choice, positive
 from curate.train.mixtures.uniform import Uniform
 from curate.train.objectives.next_token import NextToken
 from curate.train.policies.keep_all import KeepAll
@@ -26,58 +27,6 @@ CUDA_MICRO_TOKENS: Final = (
 )
 TRAIN_DTYPES: Final = ("float32", "bfloat16", "float64")
 SEAMS: Final[tuple[Kind, ...]] = ("objective", "policy", "mixture")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class DataConfig:
-    """How examples become tokens, and tokens become batches.
-
-    Parameters
-    ----------
-    template
-        A text template, ``chat`` for the tokenizer's own, or ``auto``: chat if there is one,
-        else plain.
-    turns
-        Which assistant turns are trained on.
-    max_length
-        Cap in tokens below the model's context; longer rows are cut on the right and counted.
-    batch_tokens
-        Tokens per optimiser step, over all processes, not counting padding.
-    micro_tokens
-        Tokens per forward pass, including padding; must fit in memory. Affects speed
-        and rounding, not which examples share a step. None: the device's default.
-    reasoning
-        What becomes of reasoning that the chat template does not write: ``inline``, ``drop`` or
-        ``fail``; see `curate.models.text.chat_options.ChatOptions`. None: the command asks.
-    template_args
-        Arguments of the chat template, as in ``enable_thinking=false,level=3``.
-    chat_template
-        File with a chat template that stands in for the model's own.
-    """
-
-    template: str = "auto"
-    turns: Literal["all", "last"] = "all"
-    max_length: int | None = None
-    batch_tokens: int = 16_384
-    micro_tokens: int | None = None
-    reasoning: str | None = None
-    template_args: str | None = None
-    chat_template: str | None = None
-
-    @property
-    def chat(self) -> ChatOptions:
-        """How conversations go through the chat template."""
-        return ChatOptions.of(self.reasoning, arguments_of(self.template_args), self.chat_template)
-
-    def __post_init__(self) -> None:
-        _choice("turns", self.turns, ("all", "last"))
-        if self.reasoning is not None:
-            _choice("reasoning", self.reasoning, ("inline", "drop", "fail"))
-        _positive("batch_tokens", self.batch_tokens)
-        for name in ("max_length", "micro_tokens"):
-            if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
 
 
 @final
@@ -107,7 +56,7 @@ class LengthConfig:
             shown = ", ".join(f"{name}={value}" for name, value in given.items())
             raise ConfigError(f"a run has one length, got {shown}; keep one of them")
         for name, value in given.items():
-            _positive(name, value)
+            positive(name, value)
 
 
 @final
@@ -140,11 +89,11 @@ class OptimiserConfig:
     clip: float | None = 1.0
 
     def __post_init__(self) -> None:
-        _choice("schedule", self.schedule, SCHEDULES)
-        _positive("lr", self.lr)
-        _positive("eps", self.eps)
+        choice("schedule", self.schedule, SCHEDULES)
+        positive("lr", self.lr)
+        positive("eps", self.eps)
         if self.clip is not None:
-            _positive("clip", self.clip)
+            positive("clip", self.clip)
         if not 0 <= self.warmup_ratio <= 1:
             raise ConfigError(f"warmup_ratio is a share of the steps, got {self.warmup_ratio!r}")
         if not self.weight_decay >= 0:
@@ -185,8 +134,8 @@ class LoraConfig:
     targets: tuple[str, ...] = ("all-linear",)
 
     def __post_init__(self) -> None:
-        _positive("r", self.r)
-        _positive("alpha", self.alpha)
+        positive("r", self.r)
+        positive("alpha", self.alpha)
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), got {self.dropout!r}")
         if not self.targets:
@@ -241,9 +190,9 @@ class ComputeConfig:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        _choice("dtype", self.dtype, ("auto", *TRAIN_DTYPES))
+        choice("dtype", self.dtype, ("auto", *TRAIN_DTYPES))
         if self.threads is not None:
-            _positive("threads", self.threads)
+            positive("threads", self.threads)
 
 
 @final
@@ -280,10 +229,10 @@ class WatchConfig:
     report_to: Tracker = "none"
 
     def __post_init__(self) -> None:
-        _choice("report_to", self.report_to, TRACKERS)
+        choice("report_to", self.report_to, TRACKERS)
         for name in ("eval_every", "patience", "max_new_tokens", "save_every", "keep"):
             if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
+                positive(name, getattr(self, name))
         if self.patience is not None and self.eval_every is None:
             raise ConfigError(f"patience={self.patience} counts evaluations; set eval_every too")
 
@@ -322,8 +271,13 @@ class TrainConfig:
         template = self.data.template
         if template == "auto":
             template = CHAT if has_chat_template else "plain"
-        if template != CHAT:
+        if template not in (CHAT, TRL):
             text_template(template)
+            if self.data.chat.mask != CURATE:
+                raise ConfigError(
+                    f"mask {self.data.mask!r} says what is trained on of a chat template, and the "
+                    f"template is {template!r}; leave the mask out, or train with template chat"
+                )
         length = self.length
         if length == LengthConfig():
             length = LengthConfig(epochs=1)
@@ -345,8 +299,8 @@ class TrainConfig:
         for seam in SEAMS:
             chosen = getattr(self.method, seam)
             values["method"][seam] = {"name": chosen.name, **asdict(chosen)}
-        for name in ("reasoning", "template_args", "chat_template"):
-            if values["data"][name] is None:  # so that older records stay as they are
+        for name in ("reasoning", "template_args", "chat_template", "mask"):
+            if values["data"][name] in (None, CURATE):  # so that older records stay as they are
                 del values["data"][name]
         values["optimiser"]["betas"] = list(self.optimiser.betas)
         if self.method.lora is not None:
@@ -381,13 +335,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name} must be a positive number, got {value!r}")
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

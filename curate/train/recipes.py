@@ -11,7 +11,6 @@ from curate.errors import ConfigError, did_you_mean
 from curate.train.config import (
     SEAMS,
     ComputeConfig,
-    DataConfig,
     LengthConfig,
     LoraConfig,
     MethodConfig,
@@ -19,6 +18,7 @@ from curate.train.config import (
     TrainConfig,
     WatchConfig,
 )
+from curate.train.data_config import DataConfig
 
 GROUPS: Final[Mapping[str, type]] = {
     "data": DataConfig, "length": LengthConfig, "optimiser": OptimiserConfig,
@@ -112,11 +112,13 @@ def _unknown(key: str) -> str:
     return f"training has no setting {key!r}{hint}; known: {', '.join(known)}"
 
 
-def config_of(recipe: RunRecipe, model: str, template: str, **compute: Any) -> TrainConfig:
-    """Make the configuration of a recorded run; ``compute``: fields of `ComputeConfig`."""
+def config_of(
+    recipe: RunRecipe, model: str, template: str, further: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Make the configuration of a recorded run; ``further``: settings by dotted name."""
     settings = {
         "data.template": template,
         **recipe.settings,
-        **{f"compute.{name}": value for name, value in compute.items()},
+        **(further or {}),
     }
     return build_config(model, settings, seed=recipe.seed)

@@ -105,6 +105,7 @@ class Chat:
     reasoning: Literal["inline", "drop", "fail"] | None = option(None, "Reasoning the chat template does not write: inline (in think tags before the content), drop, or fail (those examples).", setting="data.reasoning", group=SCORING)  # fmt: skip
     template_args: str | None = option(None, "Arguments for the chat template, as in enable_thinking=false.", metavar="KEY=VALUE,...", setting="data.template_args", group=SCORING)  # fmt: skip
     chat_template: str | None = option(None, "Chat template (a Jinja file) to use instead of the model's own.", metavar="FILE", setting="data.chat_template", group=SCORING)  # fmt: skip
+    mask: Literal["curate", "trl", "llama-factory"] | None = option(None, "Whose rule says which tokens of a chat template count: curate, or what trl or llama-factory trains on. Default: curate.", setting="data.mask", group=SCORING)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class Scoring(Chat):
     """How what is missing is scored, with which models."""
 
     model_for: Mapping[str, str] = option(NO_SETTINGS, "Model for another role: proxy, encoder, reward, nli, judge, reference. Repeatable.", metavar="ROLE=MODEL", group=SCORING)  # fmt: skip
-    template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass.", group=SCORING)  # fmt: skip
+    template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass. trl: chat, with TRL's training template.", group=SCORING)  # fmt: skip
     revision: str | None = option(None, "Hub revision of the target model.", group=SCORING)
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", group=SCORING)
     dtype: str = option("auto", "auto, float32, bfloat16 or float64.", group=SCORING)
@@ -143,7 +144,7 @@ class Training(Chat):
     batch_tokens: int | None = option(None, "Tokens per optimiser step.", setting="data.batch_tokens", group=TRAINING)  # fmt: skip
     micro_tokens: int | None = option(None, "Tokens per forward pass; must fit in memory.", setting="data.micro_tokens", group=TRAINING)  # fmt: skip
     max_length: int | None = option(None, "Maximum length in tokens; longer examples are truncated.", setting="data.max_length", group=TRAINING)  # fmt: skip
-    train_template: str | None = option(None, "chat, plain or another text template. Default: chat if the tokenizer has a chat template, else plain.", setting="data.template", group=TRAINING)  # fmt: skip
+    train_template: str | None = option(None, "chat, plain or another text template, or trl (TRL's training template). Default: chat if the tokenizer has a chat template, else plain.", setting="data.template", group=TRAINING)  # fmt: skip
     extractor: str | None = option(None, "Also generate, and compare the answers this extractor finds: last-number, exact or first-line.", setting="watch.extractor", group=TRAINING)  # fmt: skip
     max_new_tokens: int | None = option(None, "Maximum number of tokens to generate per example. Default: 256.", setting="watch.max_new_tokens", group=TRAINING)  # fmt: skip
     threads: int | None = option(None, "CPU threads; the same number gives bit-identical results.", setting="compute.threads", group=TRAINING)  # fmt: skip

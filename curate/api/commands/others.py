@@ -63,10 +63,11 @@ class ExplainCommand:
     model_for: Mapping[str, str] = option(NO_SETTINGS, "Model for another role: proxy, encoder, reward, nli, judge, reference. Repeatable.", metavar="ROLE=MODEL")  # fmt: skip
     scorer: str | None = option(None, "Show how this scorer renders the example.")
     settings: Mapping[str, Any] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
-    template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass.")  # fmt: skip
+    template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass. trl: chat, with TRL's training template.")  # fmt: skip
     reasoning: str | None = option(None, "Reasoning the chat template does not write: inline (in think tags before the content), drop, or fail (those examples).")  # fmt: skip
     template_args: str | None = option(None, "Arguments for the chat template, as in enable_thinking=false.", metavar="KEY=VALUE,...")  # fmt: skip
     chat_template: str | None = option(None, "Chat template (a Jinja file) to use instead of the model's own.", metavar="FILE")  # fmt: skip
+    mask: str | None = option(None, "Whose rule says which tokens of a chat template count: curate, trl or llama-factory. Default: curate.")  # fmt: skip
     selections: tuple[str, ...] = option((), "Say why this selection does not include it. Repeatable. Default: all.", flag="--selection")  # fmt: skip
 
 

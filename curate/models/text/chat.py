@@ -6,13 +6,24 @@ prompt of that turn, in the context it would have at inference. See `ChatTemplat
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import Example
-from curate.contracts.conversation import TEMPLATE_ARGUMENTS, is_trained
+from curate.contracts.conversation import is_trained
 from curate.errors import ExampleFailure, ModelError
 from curate.models.text.chat_options import ChatOptions
+from curate.models.text.masks import (
+    CURATE,
+    MARKS,
+    NOT_PREFIX_STABLE,
+    TRL,
+    check_marks,
+    most_telling,
+    training_template,
+    whole_row,
+)
 from curate.models.text.said import (
     REASONING_NOT_RENDERED,
     Form,
@@ -26,7 +37,6 @@ from curate.models.text.said import (
     unsaid,
 )
 from curate.models.text.template_code import (
-    TEMPLATE_ERROR,
     TEMPLATE_TIMEOUT,
     TemplateCode,
     compile_template,
@@ -48,11 +58,9 @@ from curate.models.text.turns import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NOT_PREFIX_STABLE: Final = "template_not_prefix_stable"
 REASONING_CONTRADICTED: Final = "generation_prompt_closes_reasoning"
 CONTROL_TOKEN: Final = "control_token_in_text"
 
-_GENERATION: Final = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _SENTINEL: Final = "\u2603\u2042\u2603"  # stands for a turn's content where its place is looked for
 
 
@@ -95,6 +103,11 @@ class ChatTemplate:
                 f"the tokenizer of {name!r} has no chat template, and template 'chat' needs one; "
                 "use an instruction-tuned model, or pass --template plain"
             )
+        self._override = self.options.template
+        if self.options.from_trl and self._override is None:
+            self._override = training_template(tokenizer)
+        if self.options.mask == TRL:
+            check_marks(self.source(None), tokenizer.name_or_path)
         self._arguments = {**tokenizer.special_tokens_map, **self.options.template_args}
         self._tags = own_tags(self.source(None), tokenizer.get_vocab())
         own = {i: t.content for i, t in tokenizer.added_tokens_decoder.items() if t.special}
@@ -106,8 +119,8 @@ class ChatTemplate:
 
     def source(self, tools: Sequence[Any] | None) -> str:
         """Return the template's source, for conversations with or without tools."""
-        if self.options.template is not None:
-            return self.options.template
+        if self._override is not None:
+            return self._override
         return str(self.tokenizer.get_chat_template(tools=tools))  # type: ignore[arg-type]
 
     def code(self, tools: Sequence[Any] | None) -> TemplateCode:
@@ -125,6 +138,16 @@ class ChatTemplate:
         assistant = [i for i, message in enumerate(messages) if is_trained(message)]
         tools = [dict(tool) for tool in example.tools] if example.tools else None
         ways = tuple(forms(messages, self.options.reasoning, self._tags))
+        if self.options.mask != CURATE:
+            row = whole_row(
+                self.options.mask,
+                {form: partial(self._written, form, messages, tools) for form in ways},
+                messages,
+                partial(self.code(tools).render, tools=tools, arguments=self._arguments),
+                partial(self.code(tools).marked, tools=tools, arguments=self._arguments),
+                partial(self._opening, tools=tools),
+            )
+            return (ChatRow(row.text, row.spans if turns == "all" else row.spans[-1:]),)
         wanted = assistant if turns == "all" else assistant[-1:]
         found = [self._turn(messages, i, tools, ways) for i in wanted]
         return merged(found)
@@ -178,11 +201,12 @@ class ChatTemplate:
 
     def _differing_marks(self) -> tuple[str, str] | None:
         """Return what the template marks as generated and what is scored, where they differ."""
-        if not _GENERATION.search(self.source(None)):
+        if self.options.mask != CURATE or not MARKS.search(self.source(None)):
             return None
         conversation = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         try:
-            marked = self.code(None).marked(conversation, self._arguments)
+            text, spans = self.code(None).marked(conversation, None, self._arguments)
+            marked = [text[start:stop] for start, stop in spans]
             (row,) = self.rows(Example("", tuple(conversation)), "all")
         except Exception:  # noqa: BLE001 - foreign code; what fails here fails per example
             return None
@@ -217,9 +241,7 @@ class ChatTemplate:
                     break
         if self.options.reasoning == "inline" and Said.of(messages[i]).reasoning:
             return self._spliced(messages, i, tools)
-        lost = [f for f in failures if f.reason == REASONING_NOT_RENDERED]
-        named = [f for f in failures if not f.reason.startswith(TEMPLATE_ERROR)]
-        raise (lost or named or failures)[0]
+        raise most_telling(failures)
 
     def _in_form(
         self, form: Form, messages: Sequence[Mapping[str, Any]], i: int, tools: list[Any] | None
@@ -345,9 +367,4 @@ class ChatTemplate:
     def _render(
         self, written: Sequence[Mapping[str, Any]], tools: list[Any] | None, *, prompt: bool
     ) -> str:
-        arguments = self._arguments
-        if written and TEMPLATE_ARGUMENTS in written[0]:  # the conversation's own go first
-            own = written[0][TEMPLATE_ARGUMENTS]
-            bare = {key: value for key, value in written[0].items() if key != TEMPLATE_ARGUMENTS}
-            written, arguments = [bare, *written[1:]], {**arguments, **own}
-        return self.code(tools).render(written, tools, arguments, prompt=prompt)
+        return self.code(tools).render(written, tools, self._arguments, prompt=prompt)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from curate.errors import ConfigError
+from curate.models.text.masks import CURATE, MASKS
 
 _PARTS: Final = re.compile(r"""(?:\[[^\]]*\]|\{[^}]*\}|"[^"]*"|[^,])+""")
 REASONING_CHOICES: Final = ("inline", "drop", "fail")
@@ -28,11 +29,17 @@ class ChatOptions:
         JSON object of what ``--template-args`` passes to the template.
     template
         Source that stands in for the model's own template, or None.
+    mask
+        Whose rule decides which tokens are scored: ``curate``, ``trl`` or ``llama-factory``.
+    from_trl
+        Whether TRL's training template for this model stands in for the model's own.
     """
 
     reasoning: str | None = None
     arguments: str = "{}"
     template: str | None = None
+    mask: str = CURATE
+    from_trl: bool = False
 
     @classmethod
     def of(
@@ -40,6 +47,9 @@ class ChatOptions:
         reasoning: str | None = None,
         template_args: Mapping[str, str] | None = None,
         chat_template: str | None = None,
+        mask: str | None = None,
+        *,
+        from_trl: bool = False,
     ) -> "ChatOptions":
         """Return checked options from what a user typed.
 
@@ -50,9 +60,17 @@ class ChatOptions:
             raise ConfigError(
                 f"--reasoning must be one of {', '.join(REASONING_CHOICES)}, got {reasoning!r}"
             )
+        if mask is not None and mask not in MASKS:
+            raise ConfigError(f"--mask must be one of {', '.join(MASKS)}, got {mask!r}")
+        if from_trl and chat_template is not None:
+            raise ConfigError(
+                f"--template trl and --chat-template {chat_template!r} both name a chat template; "
+                "leave one of them out"
+            )
         values = {name: _value(text) for name, text in (template_args or {}).items()}
         source = None if chat_template is None else _read(chat_template)
-        return cls(reasoning, json.dumps(values, sort_keys=True), source)
+        arguments = json.dumps(values, sort_keys=True)
+        return cls(reasoning, arguments, source, mask or CURATE, from_trl)
 
     @property
     def template_args(self) -> dict[str, Any]:
@@ -65,7 +83,19 @@ class ChatOptions:
         """What a score key says of these choices beside the template's hash; "" for the defaults."""
         parts = [] if self.reasoning in (None, "fail") else [f"reasoning={self.reasoning}"]
         parts += [] if self.arguments == "{}" else [f"args={self.arguments}"]
+        parts += [] if self.mask == CURATE else [f"mask={self.mask}"]
         return "".join(f";{part}" for part in parts)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a stored identity says of these choices: what 0.1 knew, and all else but defaults."""
+        fields = {
+            "reasoning": self.reasoning,
+            "arguments": self.arguments,
+            "template": self.template,
+        }
+        fields |= {} if self.mask == CURATE else {"mask": self.mask}
+        return fields | ({"from_trl": True} if self.from_trl else {})
 
 
 def arguments_of(text: str | None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from curate.contracts.conversation import is_trained
 from curate.errors import ExampleFailure, ModelError
 from curate.models.text.chat import ChatTemplate
 from curate.models.text.chat_options import ChatOptions
+from curate.models.text.masks import CURATE, LLAMA_FACTORY, TRL
 from curate.models.text.said import without_reasoning
 from curate.models.text.templates import CHAT, Span, scored_spans, text_template, turn_text
 
@@ -79,6 +80,9 @@ class _Tokens:
 class _Text:
     text: str
     spans: tuple[Span, ...]
+    exact: bool = (
+        False  # whether blanks after the end of a turn are scored where they are in a span
+    )
 
 
 @final
@@ -153,7 +157,9 @@ class Renderer:
     def _texts(self, example: Example, rendering: Rendering) -> tuple[_Text, ...]:
         result: tuple[_Text, ...]
         if rendering.template == CHAT and rendering.part == "full":
-            result = tuple(_Text(r.text, r.spans) for r in self.chat.rows(example, rendering.turns))
+            exact = self.options.mask != CURATE
+            rows = self.chat.rows(example, rendering.turns)
+            result = tuple(_Text(row.text, row.spans, exact) for row in rows)
             if rendering.scored == "all":  # a token that several rows share is scored once
                 result = result[-1:]
         elif rendering.part == "full":
@@ -173,23 +179,24 @@ class Renderer:
         if not texts:
             return []
         is_chat = rendering.template == CHAT and rendering.part == "full"
-        if rendering.boundary == "separate":
+        apart = is_chat and self.options.mask == LLAMA_FACTORY
+        if rendering.boundary == "separate" or apart:
             tokens = self._in_pieces(texts, add_special=not is_chat)
         else:
             tokens = self._at_once(texts, add_special=not is_chat)
         for one in tokens:
             if rendering.scored == "all":
                 one.scored[:] = True
-            self._close(one)
+            self._close(one, append=not (is_chat and self.options.mask == TRL))
         return tokens
 
     def _at_once(self, texts: Sequence[_Text], *, add_special: bool) -> list[_Tokens]:
         encodings = self._backend.encode_batch(
             [t.text for t in texts], add_special_tokens=add_special
         )
-        return [self._align(e, t.spans) for e, t in zip(encodings, texts, strict=True)]
+        return [self._align(e, t) for e, t in zip(encodings, texts, strict=True)]
 
-    def _align(self, encoding: Any, spans: Sequence[Span]) -> _Tokens:
+    def _align(self, encoding: Any, text: _Text) -> _Tokens:
         own = self._own(encoding)
         ids = np.array(encoding.ids, dtype=np.int32)[own]
         added = np.array(encoding.special_tokens_mask, dtype=bool)[own]
@@ -198,8 +205,8 @@ class Renderer:
         reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])[: len(ids)]
         starts = np.where((starts == ends) & ~added, np.minimum(reached, starts), starts)
         tokens = _Tokens(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
-        for start, end in spans:
-            self._score_turn(tokens, (ends > start) & (starts < end) & ~added)
+        for start, end in text.spans:
+            self._score_turn(tokens, (ends > start) & (starts < end) & ~added, text.exact)
         return tokens
 
     def _in_pieces(self, texts: Sequence[_Text], *, add_special: bool) -> list[_Tokens]:
@@ -210,7 +217,7 @@ class Renderer:
         flat = [text for cut in cuts for text, _ in cut[1:]]
         rest = iter(self._backend.encode_batch(flat, add_special_tokens=False) if flat else ())
         result = []
-        for cut, head in zip(cuts, heads, strict=True):
+        for text, cut, head in zip(texts, cuts, heads, strict=True):
             parts = [np.array(head.ids, dtype=np.int32)[self._own(head)]]
             parts += [np.array(next(rest).ids, dtype=np.int32) for _ in cut[1:]]
             owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -218,7 +225,7 @@ class Renderer:
             tokens = _Tokens(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
             for number, (_, is_scored) in enumerate(cut):
                 if is_scored:
-                    self._score_turn(tokens, owner == number)
+                    self._score_turn(tokens, owner == number, text.exact)
             result.append(tokens)
         return result
 
@@ -231,15 +238,19 @@ class Renderer:
         twice = end > 1 and added[0] and ids[0] == ids[1] == self._bos
         return slice(int(twice), end)
 
-    def _score_turn(self, tokens: _Tokens, inside: Bool[np.ndarray, " n"]) -> None:
-        """Score a turn; its closing special tokens are its end, and blanks after them no part of it."""
+    def _score_turn(self, tokens: _Tokens, inside: Bool[np.ndarray, " n"], exact: bool) -> None:
+        """Score a turn; its closing special tokens are its end, and blanks after them no part of it.
+
+        Under the mask of another trainer (``exact``) those blanks are scored too, as its end.
+        """
         rows = np.flatnonzero(inside)
         special = np.isin(tokens.ids[rows], self._special)
         last = len(rows)
         while last and not special[last - 1] and self._is_blank(tokens.ids[rows[last - 1]]):
             last -= 1
         if last and special[last - 1]:
-            rows = rows[:last]
+            tokens.is_end[rows[last:]] = exact
+            rows = rows if exact else rows[:last]
             while last and special[last - 1]:
                 tokens.is_end[rows[last - 1]] = True
                 last -= 1
@@ -248,10 +259,16 @@ class Renderer:
     def _is_blank(self, token: int) -> bool:
         return not self._backend.decode([int(token)], skip_special_tokens=False).strip()
 
-    def _close(self, tokens: _Tokens) -> None:
+    def _close(self, tokens: _Tokens, *, append: bool) -> None:
         """Append EOS as a last scored position, unless the text has an end of its own."""
         tokens.n_text = len(tokens.ids)
-        if self._eos is None or not tokens.n_text or not tokens.scored[-1] or tokens.is_end[-1]:
+        if (
+            not append
+            or self._eos is None
+            or not tokens.n_text
+            or not tokens.scored[-1]
+            or tokens.is_end[-1]
+        ):
             return
         tokens.ids = np.append(tokens.ids, np.int32(self._eos))
         tokens.scored = np.append(tokens.scored, True)

@@ -2,11 +2,12 @@
 
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, final
 
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.errors import ConfigError, ExampleFailure, ModelError, did_you_mean
 
 TEMPLATE_ERROR: Final = "template_error"
@@ -69,43 +70,52 @@ class TemplateCode:
         Raises `ExampleFailure` with the template's own words when it refuses, and when it takes
         longer than 5 seconds.
         """
+        blocks = self._run(
+            self.compiled.render, messages, tools, arguments, add_generation_prompt=prompt
+        )
+        return str(blocks)
+
+    def marked(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        arguments: Mapping[str, Any],
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Return the text of a conversation, and where it is marked with ``{% generation %}``.
+
+        Raises `ExampleFailure` as `render` does.
+        """
+        blocks: list[str] = []
+        spans: list[tuple[int, int]] = []
+
+        def collect(**given: Any) -> None:
+            with self.compiled.environment.activate_tracker(blocks, spans):
+                blocks.extend(self.compiled.generate(**given))
+
+        self._run(collect, messages, tools, arguments, add_generation_prompt=False)
+        return "".join(blocks), list(spans)
+
+    def _run(
+        self,
+        work: Callable[..., Any],
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        arguments: Mapping[str, Any],
+        **given: Any,
+    ) -> Any:
+        if messages and TEMPLATE_ARGUMENTS in messages[0]:  # the conversation's own go first
+            bare = {key: value for key, value in messages[0].items() if key != TEMPLATE_ARGUMENTS}
+            arguments = {**arguments, **messages[0][TEMPLATE_ARGUMENTS]}
+            messages = [bare, *messages[1:]]
         self.clock.deadline = time.monotonic() + LIMIT_S
         try:
-            return str(
-                self.compiled.render(
-                    messages=messages,
-                    tools=tools,
-                    documents=None,
-                    add_generation_prompt=prompt,
-                    **arguments,
-                )
-            )
+            return work(messages=messages, tools=tools, documents=None, **given, **arguments)
         except _TooLongError as error:
             raise ExampleFailure(TEMPLATE_TIMEOUT) from error
         except Exception as error:  # a template is foreign code and may raise anything
             words = " ".join(str(error).split())[:_REASON_CHARS]
             reason = f"{TEMPLATE_ERROR}: {words}" if words else TEMPLATE_ERROR
             raise ExampleFailure(reason) from error
-
-    def marked(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        arguments: Mapping[str, Any],
-    ) -> list[str]:
-        """Return the texts a template marks with ``{% generation %}``."""
-        blocks: list[str] = []
-        spans: list[tuple[int, int]] = []
-        self.clock.deadline = time.monotonic() + LIMIT_S
-        with self.compiled.environment.activate_tracker(blocks, spans):
-            blocks += self.compiled.generate(
-                messages=messages,
-                tools=None,
-                documents=None,
-                add_generation_prompt=False,
-                **arguments,
-            )
-        text = "".join(blocks)
-        return [text[start:stop] for start, stop in spans]
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Raise `ConfigError` for an argument the template never reads."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from safetensors.torch import load_file
 
-from curate.contracts import Rendering, RunScorer
+from curate.contracts import RunScorer
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, ModelError
 from curate.models.files import folder_hash, text_hash
@@ -99,7 +99,7 @@ def trajectory_of_checkpoints(
     config = config.resolved(has_chat_template=first.chat_template_hash is not None)
     data = config.data
     assert data.micro_tokens is not None
-    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    rendering = data.rendering
     key = ScoreKey(
         scorer=SCORER,
         version=VERSION,
@@ -173,6 +173,11 @@ def config_of_checkpoints(
                 for name in ("template", "turns", "max_length")
             },
             **{f"lora.{name}": value for name, value in (identity["method"]["lora"] or {}).items()},
+            **{
+                f"data.{name}": identity["data"][name]
+                for name in ("reasoning", "template_args", "mask")
+                if name in identity["data"]
+            },
             "compute.dtype": identity["compute"]["dtype"],
         }
     else:
@@ -180,6 +185,7 @@ def config_of_checkpoints(
         assert isinstance(rendered, RunScorer)
         max_length = rendered.recipe().settings.get("data.max_length")
         settings = {"data.template": rendered.template, "data.max_length": max_length}
+    settings |= options.chat_settings
     settings["compute.device"] = options.device
     settings["data.micro_tokens"] = options.batch_tokens
     if options.dtype != "auto":
@@ -213,7 +219,7 @@ def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
         if _is_ours(folder):
             saved.append(_Saved(folder, step, folder_hash(folder), base, True))
         else:
-            resolved = resolve_model(str(folder))
+            resolved = resolve_model(str(folder), chat=base.chat)
             saved.append(_Saved(folder, step, resolved.fingerprint, resolved, False))
     saved.sort(key=lambda one: one.step)
     for one, other in pairwise(saved):

@@ -12,6 +12,7 @@ from curate.contracts import Role, RunRecipe, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, DataError
 from curate.models.load import resolve_model
+from curate.models.text.masks import TRL
 from curate.scoring.requests import with_template
 from curate.store.records import canonical_json, digest
 from curate.train.data import rows_of_pool
@@ -69,7 +70,7 @@ def record(
     if options.from_checkpoints is not None:
         return _from_checkpoints(store, scorer, alias, options.models[wanted], options, progress)
     recipe = made.recipe()
-    resolved = resolve_model(options.models[wanted])
+    resolved = resolve_model(options.models[wanted], chat=options.chat)
     config = _config(recipe, resolved, made.template, options)
     run = _run_id(store, recipe, made.template, resolved, config)
     known = _stored(store, run)
@@ -137,7 +138,16 @@ def _from_checkpoints(
 def _config(
     recipe: RunRecipe, resolved: "ResolvedModel", template: str, options: "ScoringOptions"
 ) -> "TrainConfig":
-    config = config_of(recipe, resolved.name, template, device=options.device, dtype=options.dtype)
+    config = config_of(
+        recipe,
+        resolved.name,
+        TRL if options.template == TRL else template,
+        {
+            **options.chat_settings,
+            "compute.device": options.device,
+            "compute.dtype": options.dtype,
+        },
+    )
     return config.resolved(has_chat_template=resolved.chat_template_hash is not None)
 
 

@@ -83,8 +83,9 @@ def model_key(resolved: "ResolvedModel") -> dict[str, Any]:
 
 def template_key(rendering: "Rendering", resolved: "ResolvedModel") -> str:
     """Return a template as score keys name it."""
-    is_chat = rendering.template == "chat"
-    return f"chat@{resolved.chat_template_hash}" if is_chat else rendering.template
+    if rendering.template != "chat":
+        return rendering.template
+    return f"chat@{resolved.chat_template_hash}{resolved.chat.key}"
 
 
 @final

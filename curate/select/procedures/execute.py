@@ -16,7 +16,6 @@ from curate.contracts import (
     Judge,
     Mean,
     Procedure,
-    Rendering,
     Result,
     Revise,
     Score,
@@ -236,7 +235,7 @@ class StepExecutor:
         loaded = load_model(resolve_model(path), config.compute.device, "float32")
         renderer = Renderer(loaded.tokenizer, loaded.resolved.max_length, config.data.chat)
         wanted = self._rows(step.selection) if rows is None else rows
-        prepared = prepare(wanted, renderer, _rendering(config), "evaluation")
+        prepared = prepare(wanted, renderer, config.data.rendering, "evaluation")
         assert config.data.micro_tokens is not None
         sums = summed_nll(loaded, prepared.rendered, config.data.micro_tokens)
         means = (sums / prepared.n_targets).tolist()
@@ -256,8 +255,12 @@ class StepExecutor:
             flag = "--model MODEL" if step.role == "target" else f"--model-for {step.role}=MODEL"
             raise ConfigError(f"method {self.procedure.name!r} trains a model; pass {flag}")
         name = self.scoring.models[step.role]
-        settings = {"compute.device": self.scoring.device, **step.settings}
-        resolved = resolve_model(name, revision=self.scoring.revision)
+        settings = {
+            "compute.device": self.scoring.device,
+            **self.scoring.chat_settings,
+            **step.settings,
+        }
+        resolved = resolve_model(name, revision=self.scoring.revision, chat=self.scoring.chat)
         config = build_config(name, settings, revision=self.scoring.revision, seed=step.seed)
         return config.resolved(has_chat_template=resolved.chat_template_hash is not None)
 
@@ -268,7 +271,7 @@ class StepExecutor:
             return config
         resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
         renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
-        tokens = int(prepare(rows, renderer, _rendering(config)).lengths.sum())
+        tokens = int(prepare(rows, renderer, config.data.rendering).lengths.sum())
         batch = max(1, min(config.data.batch_tokens, tokens // MIN_UPDATES))
         return replace(config, data=replace(config.data, batch_tokens=batch))
 
@@ -299,11 +302,6 @@ class StepExecutor:
 
     def _folder(self, model: str) -> Path:
         return self.store.parts / "runs" / f"step-{model}"
-
-
-def _rendering(config: "TrainConfig") -> Rendering:
-    data = config.data
-    return Rendering(data.template, turns=data.turns, max_length=data.max_length)
 
 
 def united(

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from curate.contracts import Rendering
 from curate.models.load import resolve_model
 from curate.models.text.render import Renderer
 from curate.models.text.templates import turn_text
@@ -102,7 +101,7 @@ def answered(
     assert data.micro_tokens is not None
     resolved = resolve_model(str(weights))
     model = load_trained_model(resolved, config, torch.device(config.compute.device))
-    rendering = Rendering(data.template, turns=data.turns, max_length=data.max_length)
+    rendering = data.rendering
     renderer = Renderer(model.tokenizer, resolved.max_length, data.chat)
     prepared = prepare(rows, renderer, rendering, "evaluation")
     prompts = [_prompt(prepared, row) for row in range(len(prepared))]

@@ -128,7 +128,7 @@ class TestNames:
             (("--max-failures", "few"), "--max-failures takes a count or a share, got 'few'; type 10 or 1%"),
             (("--dtype", "float8"), "no dtype 'float8'; choose auto, float32, bfloat16, float64"),
             (("--device", "gpu"), "no device 'gpu'; choose auto, cpu, cuda or cuda:0"),
-            (("--template", "chatt"), "--template is method, chat or plain, got 'chatt'"),
+            (("--template", "chatt"), "--template is method, chat, plain or trl, got 'chatt'"),
         ],
     )  # fmt: skip
     def test_options_of_score(

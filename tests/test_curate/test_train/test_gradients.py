@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from curate.train.api import train
 from curate.train.config import (
     ComputeConfig,
-    DataConfig,
     LengthConfig,
     LoraConfig,
     MethodConfig,
     OptimiserConfig,
 )
+from curate.train.data_config import DataConfig
 
 SCRIPT = """
 import sys

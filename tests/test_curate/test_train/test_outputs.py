@@ -9,13 +9,13 @@ from curate.errors import ConfigError, DataError, MissingPackageError, ModelErro
 from curate.train.api import load_record, train
 from curate.train.config import (
     ComputeConfig,
-    DataConfig,
     LengthConfig,
     LoraConfig,
     MethodConfig,
     OptimiserConfig,
     WatchConfig,
 )
+from curate.train.data_config import DataConfig
 from curate.train.record import HISTORY
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

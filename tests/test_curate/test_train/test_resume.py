@@ -15,13 +15,13 @@ from curate.registry import get, names
 from curate.train.api import load_record, train
 from curate.train.config import (
     SEAMS,
-    DataConfig,
     LengthConfig,
     LoraConfig,
     MethodConfig,
     OptimiserConfig,
     WatchConfig,
 )
+from curate.train.data_config import DataConfig
 from curate.train.mixtures.loss_proportional import LossProportional
 from curate.train.objectives.dft import DFT
 from curate.train.policies.drop_highest_loss import DropHighestLoss

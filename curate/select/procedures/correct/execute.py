@@ -72,7 +72,7 @@ def generate(
     drawing = Sampling(1, step.max_new_tokens, step.temperature, step.seed)
     write_parts(
         folder, rows,
-        lambda: load_answerer(context, config.data.template, drawing, gains, counted),
+        lambda: load_answerer(context, config.data.rendering.template, drawing, gains, counted),
         progress, "write candidates",
     )  # fmt: skip
     made, spent = read_parts(folder)

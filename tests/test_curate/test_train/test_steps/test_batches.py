@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from curate.train.config import DataConfig, LengthConfig, MethodConfig
+from curate.train.config import LengthConfig, MethodConfig
+from curate.train.data_config import DataConfig
 from curate.train.steps.batches import cut_micro, deal, keep_within_tokens, plan_epoch
 from curate.train.steps.stream import EpochStream, MixedStream, open_stream
 
