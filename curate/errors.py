@@ -69,7 +69,12 @@ class DeviceError(CurateError, RuntimeError):
 
 
 class StoreError(CurateError, RuntimeError):
-    """The store cannot be opened or written; the message says why."""
+    """The store cannot be opened or written; the message says why.
+
+    ``is_held``: another process has the file, so the same call will do once that is done.
+    """
+
+    is_held: bool = False
 
 
 class TooManyFailuresError(CurateError, RuntimeError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
-from curate.errors import ConfigError, InterruptedRunError, MissingColumnError
+from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
 from curate.models.load import resolve_device
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors import EXECUTORS
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
 
 COMMIT_INTERVAL_S: Final = 2.0
+HELD_INTERVAL_S: Final = 15.0  # between tries while another process holds the store's file
+SHORT_WAIT_S: Final = 0.2  # for that process, with workers waiting for their next shard
+LONG_WAIT_S: Final = 3600.0  # where nothing can go on without the file
 
 
 def with_recorded(
@@ -97,21 +100,31 @@ def score(
     is computed first, and reported after what was asked for. After an interrupt or kill, the same call
     resumes with the unfinished shards.
 
+    While another process holds the store's file, scoring goes on and what is finished is committed
+    later; if it is still held at the end, `StoreError` says so, and the same call only commits.
+
     Raises `InterruptedRunError` on Ctrl-C, SIGTERM or when ``max_hours`` is over.
     """
     began = time.perf_counter()
     requests = with_inputs(requests)
     job = _Job.prepare(store, requests, options)
     try:
-        job.run(progress, began)
+        with store.waiting(LONG_WAIT_S):
+            job.run(progress, began)
     except KeyboardInterrupt:
-        job.commit()
-        raise InterruptedRunError(job.saved("interrupted")) from None
+        raise InterruptedRunError(job.stopped("interrupted")) from None
     except TimeoutError:
+        raise InterruptedRunError(job.stopped(f"stopped after {options.max_hours} h")) from None
+    try:
         job.commit()
-        raise InterruptedRunError(job.saved(f"stopped after {options.max_hours} h")) from None
-    job.commit()
-    sets = tuple(job.outcome(request) for request in requests)
+        sets = tuple(job.outcome(request) for request in requests)
+    except StoreError as error:
+        if not error.is_held:
+            raise
+        raise StoreError(
+            f"everything is scored and kept in {store.parts}, but not yet in the store: {error}; "
+            "nothing is scored twice"
+        ) from error
     for one in sets:
         for warning in one.warnings():
             progress.note(f"warning: {warning}")
@@ -132,7 +145,8 @@ class _Job:
     reused: dict[str, int]
     uncommitted: dict[str, list[str]]
     missing: dict[str, list["Shard"]]
-    last_commit: float = 0.0
+    next_commit: float = 0.0
+    is_told: bool = False
 
     @classmethod
     def prepare(
@@ -152,13 +166,13 @@ class _Job:
         return job
 
     def run(self, progress: Progress, began: float) -> None:
-        self.commit()
+        self.commit_if_free(progress)
         for request in self.requests:
             if isinstance(request.scorer, PoolScorer):
                 self._run_pool_scorer(request, progress)
         for wave in in_waves([r for r in self.requests if not isinstance(r.scorer, PoolScorer)]):
             self._run_shards(wave, progress, began)
-            self.commit()  # what the next wave reads has no forgotten examples then
+            self.commit_if_free(progress)  # what the next wave reads has no forgotten examples then
 
     def _run_shards(self, rows: Sequence[ScoreRequest], progress: Progress, began: float) -> None:
         from curate.scoring.passes import WorkerPass
@@ -191,8 +205,8 @@ class _Job:
             progress.advance(stage, report.task.n_examples)
 
         def idle() -> None:
-            if time.perf_counter() - self.last_commit > COMMIT_INTERVAL_S:
-                self.commit()
+            if time.perf_counter() > self.next_commit:
+                self.commit_if_free(progress)
             hours = self.options.max_hours
             if hours is not None and time.perf_counter() - began > hours * 3600:
                 raise TimeoutError
@@ -243,7 +257,33 @@ class _Job:
             if shard_ids:
                 self.store.commit_parts(self.sets[set_id], list(shard_ids))
                 shard_ids.clear()
-        self.last_commit = time.perf_counter()
+        self.next_commit = time.perf_counter() + COMMIT_INTERVAL_S
+
+    def commit_if_free(self, progress: Progress) -> None:
+        """Commit every finished part, or later if another process holds the store's file."""
+        try:
+            with self.store.waiting(SHORT_WAIT_S):
+                self.commit()
+        except StoreError as error:
+            if not error.is_held:
+                raise
+            self.next_commit = time.perf_counter() + HELD_INTERVAL_S
+            if not self.is_told:
+                progress.note(
+                    f"{str(error).partition(' and was not released')[0]}; scoring goes on, and what "
+                    "is finished is committed once it is released"
+                )
+            self.is_told = True
+
+    def stopped(self, why: str) -> str:
+        """Commit what is finished; say what is saved, wherever it is, and how to resume."""
+        try:
+            self.commit()
+            return self.saved(why)
+        except StoreError as error:
+            if not error.is_held:
+                raise
+            return f"{why}: every finished shard is kept in {self.store.parts}; {error}"
 
     def saved(self, why: str) -> str:
         """Say what is saved and how to resume."""

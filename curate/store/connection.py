@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -51,15 +51,21 @@ def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyC
 
 @contextmanager
 def connect_to_read(
-    path: Path, parts: Path, spill: Path, wait_s: float
+    path: Path,
+    parts: Path,
+    spill: Path,
+    wait_s: float,
+    prepare: Callable[[duckdb.DuckDBPyConnection], None],
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the DuckDB file for SQL that somebody typed: it can change nothing and see nothing else.
 
     A read-only transaction, in which only files below ``parts`` can be read, and no variable of
-    Python. Other threads of this process wait meanwhile. Raises as `connect`.
+    Python; ``prepare`` is called before that. Other threads of this process wait meanwhile. Raises
+    as `connect`.
     """
     inside = ", ".join(dict.fromkeys(literal(f"{p}/") for p in (parts, parts.resolve())))
     with gate.alone(path, wait_s), _opened(path, spill, wait_s) as connection:
+        prepare(connection)
         connection.execute("set python_enable_replacements = false")
         connection.execute(f"set allowed_directories = [{inside}]")
         connection.execute("set enable_external_access = false")
@@ -153,6 +159,21 @@ def arrow_reader(relation: duckdb.DuckDBPyRelation, rows: int) -> pa.RecordBatch
     return stream(rows)
 
 
+def is_read_only(path: Path) -> bool:
+    """Whether a DuckDB file can be read, but neither it nor its folder be written."""
+    return os.access(path, os.R_OK) and not (
+        os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    )
+
+
+def cannot_write(path: Path) -> StoreError:
+    """Return the error of whatever would change a store that is read-only here."""
+    return StoreError(
+        f"cannot write {path}: it is read-only here; make the file and its folder writable "
+        "for this user, or copy the store (the file and its .parts folder) to a writable folder"
+    )
+
+
 def _open(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + wait_s
     pause = _FIRST_WAIT_S
@@ -164,6 +185,8 @@ def _open(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
                 f"curate doctor --rebuild --store {path}"
             )
         try:
+            if is_read_only(path):
+                return duckdb.connect(str(path), read_only=True)
             return duckdb.connect(str(path))
         except duckdb.Error as error:
             if _LOCKED not in str(error):
@@ -191,10 +214,12 @@ def _held(error: duckdb.Error, path: Path, wait_s: float) -> StoreError:
     match = _HOLDER.search(str(error))
     holder = f"process {match[2]} ({match[1].strip()})" if match else "another process"
     kill = f"end it (kill {match[2]})" if match else "end that process"
-    return StoreError(
+    held = StoreError(
         f"{path} is held by {holder} and was not released within {wait_s:g} s; "
         f"wait until it is done, or {kill}, and run the same command again"
     )
+    held.is_held = True
+    return held
 
 
 def _explained(error: duckdb.Error, path: Path) -> StoreError:
@@ -210,10 +235,7 @@ def _explained(error: duckdb.Error, path: Path) -> StoreError:
             f"{duckdb.__version__}); update it with: pip install --upgrade duckdb"
         )
     if "Permission denied" in text or "Read-only file system" in text:
-        return StoreError(
-            f"cannot write {path}: it is read-only here; make the file and its folder writable "
-            "for this user, or copy the store (the file and its .parts folder) to a writable folder"
-        )
+        return cannot_write(path)
     if _LOCKED in text:
         return _held(error, path, 0)
     missing = _MISSING.search(text)

@@ -1,11 +1,14 @@
 """Where a store lies and how to open its file: all that the modules behind `Store` are given."""
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from curate.store import connection, gate
+from curate.store import connection, gate, schema
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,18 +33,67 @@ class StoreHandle:
         self._writing = gate.writing(self.path)
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether the store lies on media that cannot be written."""
+        return connection.is_read_only(self.path)
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what can be computed again; elsewhere for a store that is read-only."""
+        if not self.is_read_only:
+            return self.parts / "cache"
+        name = hashlib.blake2b(str(self.path).encode(), digest_size=8).hexdigest()
+        return Path(tempfile.gettempdir()) / f"curate-{os.getuid()}-{name}"
+
+    @property
     def spill(self) -> Path:
         """Folder for queries larger than memory."""
-        return self.parts / "cache" / "spill"
+        return self.cache / "spill"
+
+    @contextmanager
+    def waiting(self, seconds: float) -> Iterator[None]:
+        """Wait this long for other processes, instead of the usual time, while the block runs."""
+        usual = self.wait_s
+        self.wait_s = seconds
+        try:
+            yield
+        finally:
+            self.wait_s = usual
 
     @contextmanager
     def connect(self) -> "Iterator[duckdb.DuckDBPyConnection]":
         """Open the file for one query; waits for other processes (see `connection.connect`)."""
         with connection.connect(self.path, self.spill, self.wait_s) as con:
+            self._relocate(con)
+            yield con
+
+    @contextmanager
+    def connect_to_read(self) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """Open the file for SQL that somebody typed (see `connection.connect_to_read`)."""
+        with connection.connect_to_read(
+            self.path, self.parts, self.spill, self.wait_s, self._relocate
+        ) as con:
             yield con
 
     @contextmanager
     def write(self) -> "Iterator[duckdb.DuckDBPyConnection]":
-        """Open the file for one transaction. No other process can open it meanwhile."""
-        with self._writing, self.connect() as con, connection.transaction(con):
+        """Open the file for one transaction. No other process can open it meanwhile.
+
+        A store that was moved gets its relations rewritten. Raises `StoreError` if it is read-only.
+        """
+        if self.is_read_only:
+            raise connection.cannot_write(self.path)
+        with (
+            self._writing,
+            connection.connect(self.path, self.spill, self.wait_s) as con,
+            connection.transaction(con),
+        ):
+            if schema.is_elsewhere(con, self.parts):
+                schema.refresh_views(con, self.parts)
+                schema.set_meta(con, "parts", str(self.parts))
+                schema.set_meta(con, "views", schema.VIEWS)
             yield con
+
+    def _relocate(self, con: "duckdb.DuckDBPyConnection") -> None:
+        if schema.is_elsewhere(con, self.parts):
+            schema.relocate_views(con, self.parts)

@@ -13,6 +13,8 @@ from curate.store.records import PART_INPUT, POOL_INPUT
 
 SCHEMA_VERSION: Final = 1
 VIEWS: Final = "files"  # how views name what they read: every file, where it was once a pattern
+_STORED: Final = "internal.set_"  # before the id of a score set: its relation
+_RELOCATED: Final = "relocated_set_"
 
 TABLES: Final[tuple[str, ...]] = (
     "create schema internal",
@@ -113,6 +115,26 @@ def refresh_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
     refresh_score_views(connection, parts)
 
 
+def relocate_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
+    """Put temporary relations before the documented ones, which name files at another place.
+
+    Where one store is seen under two paths, as in a container and outside, neither rewrites what the
+    other reads; on read-only media nothing can be rewritten.
+    """
+    datasets = _names(connection, "select dataset_id from internal.datasets order by ordinal")
+    shapes = set_shapes(connection)
+    statements = [
+        *_pool_views(parts, datasets, pool_files(connection, parts)),
+        *_score_views(parts, shapes, tuple(_newest(shapes).items()), prefix=_RELOCATED),
+    ]
+    for statement in statements:
+        connection.execute(statement.replace("create or replace view", "create temp view", 1))
+    connection.execute(
+        "create temp macro score_set(set_id) as table "
+        f"select * from query_table('{_RELOCATED}' || set_id)"
+    )
+
+
 def refresh_score_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> None:
     """Redefine ``scores``, ``vectors`` and the relation of each score set."""
     shapes = set_shapes(connection)
@@ -149,6 +171,15 @@ def meta(connection: duckdb.DuckDBPyConnection, key: str) -> str | None:
     """Return one fact about the store, or None."""
     rows = connection.execute("select value from internal.meta where key = ?", [key]).fetchall()
     return str(rows[0][0]) if rows else None
+
+
+def is_elsewhere(connection: duckdb.DuckDBPyConnection, parts: Path) -> bool:
+    """Whether the stored relations name files at another place, or in the way they once did."""
+    try:
+        facts = dict(connection.execute("select key, value from internal.meta").fetchall())
+    except (duckdb.CatalogException, duckdb.InvalidInputException):
+        return False  # not a store, which whoever opened it will say
+    return facts.get("parts") != str(parts) or facts.get("views") != VIEWS
 
 
 def set_meta(connection: duckdb.DuckDBPyConnection, key: str, value: str | None) -> None:
@@ -226,12 +257,15 @@ def _pool_views(parts: Path, datasets: Sequence[str], files: Sequence[Path]) -> 
 
 
 def _score_views(
-    parts: Path, shapes: Sequence[SetShape], newest: Sequence[tuple[str, SetShape]]
+    parts: Path,
+    shapes: Sequence[SetShape],
+    newest: Sequence[tuple[str, SetShape]],
+    prefix: str = _STORED,
 ) -> list[str]:
-    statements = [_set_view(parts, shape) for shape in shapes]
+    statements = [_set_view(parts, shape, prefix) for shape in shapes]
     vectors = [
         f"select {literal(shape.set_id)} as set_id, v.id, v.{identifier(name)} as vector "
-        f"from internal.set_{shape.set_id} v"
+        f"from {prefix}{shape.set_id} v"
         for shape in shapes
         for name in shape.vectors
     ] or [
@@ -244,7 +278,7 @@ def _score_views(
             f", case when s{number}.id is not null then struct_pack({fields}) end "
             f"as {identifier(alias)}"
         )
-        joins.append(f" left join internal.set_{shape.set_id} s{number} on s{number}.id = e.id")
+        joins.append(f" left join {prefix}{shape.set_id} s{number} on s{number}.id = e.id")
     statements.append(f"create or replace view vectors as {' union all '.join(vectors)}")
     statements.append(
         f"create or replace view scores as select e.id{''.join(structs)} "
@@ -253,7 +287,7 @@ def _score_views(
     return statements
 
 
-def _set_view(parts: Path, shape: SetShape) -> str:
+def _set_view(parts: Path, shape: SetShape, prefix: str) -> str:
     columns = "".join(
         f", {'p' if name in shape.vectors else 't'}.{identifier(name)}" for name in shape.columns
     )
@@ -261,6 +295,6 @@ def _set_view(parts: Path, shape: SetShape) -> str:
         f" left join {part_source(parts, shape.set_id)} p on p.id = e.id" if shape.vectors else ""
     )
     return (
-        f"create or replace view internal.set_{shape.set_id} as "
+        f"create or replace view {prefix}{shape.set_id} as "
         f"select e.id{columns} from {shape.table} t join internal.examples e on e.row = t.row{join}"
     )

@@ -67,6 +67,10 @@ class Store:
         """Open the file for one transaction. No other process can open it meanwhile."""
         return self._handle.write()
 
+    def waiting(self, seconds: float) -> AbstractContextManager[None]:
+        """Wait this long for other processes, instead of ``wait_s``, while the block runs."""
+        return self._handle.waiting(seconds)
+
     def query(self, sql: str) -> pa.Table:
         """Run one read-only SQL statement over the documented relations; return a copy in Arrow.
 

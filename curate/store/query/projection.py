@@ -27,7 +27,7 @@ def projected(store: StoreHandle, set_id: str, column: str) -> tuple[Points, Ids
     """
     stored = vectors.cached(store, set_id, column)
     name = f"{set_id}-{column}-{_state(stored.ids)}-2d.npy"
-    path = store.parts / "cache" / name
+    path = store.cache / name
     with _BUILDING:
         if not path.exists():
             points = _project(stored.array)

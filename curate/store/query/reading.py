@@ -6,7 +6,6 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import ConfigError
-from curate.store.connection import connect_to_read
 from curate.store.handle import StoreHandle
 
 _KINDS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -28,7 +27,7 @@ def run(store: StoreHandle, sql: str) -> pa.Table:
         Anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN); a statement that would change
         something or read another file; one that DuckDB cannot run.
     """
-    with connect_to_read(store.path, store.parts, store.spill, store.wait_s) as con:
+    with store.connect_to_read() as con:
         try:
             statements = con.extract_statements(sql)
             explains = any(s.type == duckdb.StatementType.EXPLAIN for s in statements)

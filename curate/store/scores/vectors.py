@@ -51,7 +51,7 @@ def cached(store: StoreHandle, set_id: str, column: str) -> CachedVectors:
             ids = np.empty(0, dtype="S32")
     if len(ids) == 0:
         return CachedVectors(np.empty((0, 0), dtype=np.float32), ids)
-    path = store.parts / "cache" / f"{set_id}-{state}.npy"
+    path = store.cache / f"{set_id}-{state}.npy"
     with _BUILDING:
         if not path.exists():
             parts = [store.parts / "scores" / set_id / f"{s}.parquet" for s, _ in shards]

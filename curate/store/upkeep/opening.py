@@ -40,20 +40,16 @@ def open_store(store: StoreHandle, *, create: bool) -> None:
         make_folders(store)
         create_file(store.path, schema.initial_statements(store.parts, utc_now()))
     with store.connect() as con:
-        facts = _facts(store, con)
-        moved = facts.get("parts") != str(store.parts) or facts.get("views") != schema.VIEWS
+        _check_version(store, con)
         known = con.execute("select dataset_id, manifest from internal.datasets").fetchall()
     if known and not store.parts.is_dir():
         raise StoreError(
             f"the folder of parts {store.parts} is missing; it holds the texts, the input rows and "
             f"the vectors; move it back beside {store.path.name}"
         )
+    if store.is_read_only:
+        return
     make_folders(store)
-    if moved:
-        with store.write() as con:
-            schema.refresh_views(con, store.parts)
-            schema.set_meta(con, "parts", str(store.parts))
-            schema.set_meta(con, "views", schema.VIEWS)
     for dataset_id, manifest in known:
         path = store.parts / "datasets" / f"{dataset_id}.json"
         if not path.exists():  # killed between the transaction and the manifest
@@ -86,7 +82,7 @@ def remove_dead_staging(store: StoreHandle) -> int:
     return removed
 
 
-def _facts(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def _check_version(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> None:
     try:
         facts = dict(con.execute("select key, value from internal.meta").fetchall())
     except duckdb.CatalogException as error:
@@ -100,7 +96,6 @@ def _facts(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> dict[str, str]
             f"one reads up to {schema.SCHEMA_VERSION}); update with: "
             "pip install --upgrade curate-sft"
         )
-    return facts
 
 
 def _refuse_orphaned_parts(store: StoreHandle) -> None:

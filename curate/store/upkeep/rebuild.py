@@ -73,7 +73,7 @@ def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:
         with connect(target, parts / "cache" / "spill", wait_s):
             return
     except StoreError as error:
-        if "is held by" in str(error):
+        if error.is_held:
             raise
 
 

@@ -158,11 +158,13 @@ class TestStores:
         shutil.copytree(pool, folder / "pool")
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
         path = folder / "pool/curate.duckdb"
-        self.fails(
-            curate,
-            path,
-            f"cannot write {path}: it is read-only here; make the file and its folder writable for "
-            "this user, or copy the store (the file and its .parts folder) to a writable folder",
+        assert curate("status", "--store", path, "--json").json["n_examples"] == 26
+        ran = curate("select", "--method", "random", "-b", "2", "--store", path, "--json")
+        assert (ran.code, ran.out) == (1, "")
+        assert ran.err == (
+            f"StoreError: cannot write {path}: it is read-only here; make the file and its folder "
+            "writable for this user, or copy the store (the file and its .parts folder) to a "
+            "writable folder\n"
         )
 
 

@@ -245,10 +245,58 @@ def test_a_read_only_file_is_said(store: Store, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can write a read-only file")
-def test_a_really_read_only_file_is_said(store: Store) -> None:
+def test_a_really_read_only_file_is_read(store: Store) -> None:
     store.path.chmod(0o444)
-    with pytest.raises(StoreError, match="it is read-only here"):
-        store.n_examples()
+    assert store.n_examples() == 0
+    with pytest.raises(StoreError, match="it is read-only here"), store.write():
+        pass
+
+
+def test_a_store_on_read_only_media_answers_wherever_it_is(
+    store: Store, pools: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write anything, so only what asks for leave to write is told no."""
+    pools.ingest(store, "a", range(300))
+    set_id = pools.score(store, "embedding", vector=True).set_id
+    n_scored = 300 - store.score_sets()[0].n_failed
+    hashed = store.pool_hash()
+    shutil.copytree(tmp_path, tmp_path / "disc", ignore=shutil.ignore_patterns("disc"))
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "disc").rglob("*")}
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode == os.R_OK)
+    store.parts.rename(tmp_path / "not mounted here")
+    disc = Store(tmp_path / "disc" / store.path.name, create=False)
+    assert disc.query("select prompt from examples").num_rows == 300
+    assert disc.query(f"select * from score_set('{set_id}')").num_rows == n_scored
+    assert disc.query("select * from vectors").num_rows == n_scored
+    assert disc.query("select embedding.vector from scores").num_rows == 300
+    assert (disc.status()["n_examples"], disc.pool_hash()) == (300, hashed)
+    assert disc.vectors(set_id, "vector").array.shape[0] == n_scored
+    with pytest.raises(StoreError) as caught, disc.write():
+        pass
+    assert str(caught.value) == (
+        f"cannot write {disc.path}: it is read-only here; make the file and its folder writable for "
+        "this user, or copy the store (the file and its .parts folder) to a writable folder"
+    )
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "disc").rglob("*")} == before
+
+
+def test_a_store_under_two_paths_serves_both(store: Store, pools: Any, tmp_path: Path) -> None:
+    pools.ingest(store, "a", range(300))
+    set_id = pools.score(store, "embedding", vector=True).set_id
+    n_scored = 300 - store.score_sets()[0].n_failed
+    (tmp_path / "mount").symlink_to(store.path.parent)
+    inside = Store(tmp_path / "mount" / store.path.name)
+    inside.status()
+    with duckdb.connect(str(store.path), read_only=True) as own:
+        [(names,)] = own.execute(
+            "select string_agg(sql) from duckdb_views() where view_name = 'examples'"
+        ).fetchall()
+        assert f"{store.parts}/" in names and "mount" not in names
+    pools.ingest(inside, "b", range(300, 350))  # its relations name its own path now
+    for one in (store, inside):
+        assert one.query("select prompt from examples").num_rows == 350
+        assert one.query("select * from rows").num_rows == 350
+        assert one.query(f"select * from score_set('{set_id}')").num_rows == n_scored
 
 
 def test_a_moved_store_still_answers(store: Store, pools: Any, tmp_path: Path) -> None:
