@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +30,7 @@ from curate.scoring.executors.worker import (
 MAX_DEATHS_PER_TASK: Final = 2
 POLL_S: Final = 0.5
 FEW_EXAMPLES: Final = 1_000
+_MAIN_BY_NAME: Final = b"\x8c\x08__main__"  # a reference to the module __main__ in a pickle
 
 
 def devices_for(device: str, workers: int | None, n_tasks: int, n_examples: int) -> list[str]:
@@ -111,6 +114,10 @@ class _Team:
     on_idle: Callable[[], None]
     workers: list[_Worker] = field(default_factory=list)
     deaths: dict[tuple[int, str], int] = field(default_factory=dict)
+    needs_main: bool = False
+
+    def __post_init__(self) -> None:
+        self.needs_main = _MAIN_BY_NAME in pickle.dumps(self.passes, 4)
 
     def run(self, devices: Sequence[str]) -> None:
         try:
@@ -132,7 +139,8 @@ class _Team:
         process = context.Process(target=work, args=(theirs, self.passes, device), daemon=True)
         worker = _Worker(process, ours, device)
         resource_tracker.ensure_running()  # starting it would let interrupts through again
-        with _interrupts_held():  # a worker is either not started or in the list that is ended
+        # a worker is either not started or in the list that is ended
+        with _interrupts_held(), _without_main(self.needs_main):
             process.start()
             self.workers.append(worker)
         theirs.close()
@@ -178,11 +186,18 @@ class _Team:
         if self.deaths[key] >= MAX_DEATHS_PER_TASK:
             raise WorkerError(
                 f"{self.deaths[key]} workers died on shard {task.shard_id} "
-                f"({_cause(worker.process.exitcode)}); finished shards are kept; "
-                "check memory, lower --batch-tokens or --workers, and run the same command again"
+                f"({_cause(worker.process.exitcode)}); finished shards are kept; {self._advice()}"
             )
         self.waiting.appendleft(task)
         self._spawn(worker.device)
+
+    def _advice(self) -> str:
+        if self.needs_main:
+            return (
+                "a scorer is defined in the script itself, which each worker therefore runs again: put "
+                "what starts the work under if __name__ == '__main__':, or the scorer into a module"
+            )
+        return "check memory, lower --batch-tokens or --workers, and run the same command again"
 
 
 def _raise(message: TaskError) -> None:
@@ -216,6 +231,23 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_main(needs_main: bool) -> Iterator[None]:
+    """Start processes that do not run the user's script again, as they would to import its names.
+
+    A script without ``if __name__ == "__main__"`` would start the work a second time in each.
+    """
+    if needs_main:
+        yield
+        return
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

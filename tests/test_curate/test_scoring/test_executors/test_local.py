@@ -1,18 +1,21 @@
 """Shard tasks survive dying workers, interrupts and errors; finished parts stay."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+import curate as cu
 from curate.errors import ConfigError
-from curate.scoring.executors.local import devices_for
+from curate.scoring.executors.local import _Team, devices_for
 
 SCRIPT = """
 import os, signal, sys, time
@@ -197,3 +200,45 @@ def test_a_small_job_runs_in_this_process_unless_told_otherwise() -> None:
 def test_zero_workers_are_refused() -> None:
     with pytest.raises(ConfigError, match="--workers must be at least 1, got 0"):
         devices_for("cpu", 0, 4, 10)
+
+
+PLAIN_SCRIPT = """
+import sys
+import curate as cu
+
+print("begun", flush=True)
+pool = cu.open(sys.argv[1])
+[made] = pool.score("mtld", workers=2).sets
+print(made.n_scored, made.status.complete)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
+    """Spawned processes import the main module of their parent, unless it is kept from them."""
+    pool = cu.open(tmp_path / "curate.duckdb")
+    for name in ("a", "b"):
+        rows = [{"prompt": f"{name} {n}", "response": "so it is"} for n in range(3)]
+        (tmp_path / name).with_suffix(".jsonl").write_text("\n".join(map(json.dumps, rows)))
+        pool.ingest(str(tmp_path / f"{name}.jsonl"))
+    script = tmp_path / "script.py"
+    script.write_text(PLAIN_SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, script, pool.store.path], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "begun\n6 True\n"), ran.stderr
+
+
+def test_scorers_of_the_script_itself_are_told_apart() -> None:
+    class Main:
+        pass
+
+    Main.__module__, Main.__qualname__ = "__main__", "Main"
+    main = sys.modules["__main__"]
+    vars(main)["Main"] = Main
+    try:
+        assert _Team((Main(),), deque(), print, print).needs_main  # type: ignore[arg-type]
+        text = "/home/__main__/x"
+        assert not _Team((text,), deque(), print, print).needs_main  # type: ignore[arg-type]
+    finally:
+        del vars(main)["Main"]
