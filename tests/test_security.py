@@ -4,6 +4,8 @@ import ast
 import copy
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,7 @@ def test_a_value_of_another_kind_is_named_or_harmless(
     manifest: dict[str, Any], tmp_path: Path
 ) -> None:
     place, known = tmp_path / "m.json", set[str]()
+    wrong: Any
     for path in places(manifest):
         for wrong in (None, 7, "x", [], {}, [None], True):
             document = copy.deepcopy(manifest)
@@ -150,7 +153,12 @@ def test_code_that_comes_with_a_model_never_runs(
     hostile_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "y")
+
+    def yes(question: str) -> str:
+        asked.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", yes)
     folder = str(hostile_model)
     words = "it needs code of its own (auto_map), and code that comes with a model is never run"
     with pytest.raises(ModelError) as caught:
@@ -191,3 +199,61 @@ def test_every_loading_refuses_code_whatever_is_typed() -> None:
     for path, line, call in loadings():
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}
         assert given.get("trust_remote_code") == "False", f"{path}:{line}"
+
+
+# Arrow files that lead outside themselves --------------------------------------------------------
+
+MUTANTS = """
+import io, random, sys
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.parquet as pq
+from curate.data.read.arrow_readers import arrow_schema, read_arrow
+from curate.errors import DataError
+
+path, rng = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
+table = pa.table({
+    "prompt": [f"Say {i}." for i in range(50)],
+    "response": pa.array([f"{i}" for i in range(50)], pa.large_string()),
+    "messages": [[{"role": "user", "content": f"{i}"}] for i in range(50)],
+    "kind": pa.array(["a", "b"] * 25).dictionary_encode(),
+    "view": pa.array([f"{i}" * 9 for i in range(50)], pa.string_view()),
+})
+whole = []
+for codec in (None, "zstd"):
+    for new in (pa.ipc.new_file, pa.ipc.new_stream):
+        sink = io.BytesIO()
+        with new(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+            writer.write_table(table, max_chunksize=20)
+        whole.append(sink.getvalue())
+read = refused = 0
+for number in range(300):
+    data = bytearray(whole[number % 4])
+    for _ in range(rng.choice((1, 2, 8))):
+        data[rng.randrange(len(data))] = rng.choice((0, 255, 127, 128, rng.randrange(256)))
+    if rng.random() < 0.1:
+        del data[rng.randrange(len(data)) :]
+    path.write_bytes(data)
+    try:
+        schema = arrow_schema(path, "")
+        for chunk in read_arrow(path, "", 0, schema):
+            chunk.raw.to_pylist()
+            pq.write_table(pa.Table.from_batches([chunk.raw]), io.BytesIO())
+        read += 1
+    except DataError as error:
+        assert str(path) in str(error)
+        refused += 1
+print(read, refused)
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_damaged_arrow_file_crashes_the_process(tmp_path: Path, seed: int) -> None:
+    """It runs in a process of its own: what it is about ends the process."""
+    ran = subprocess.run(
+        [sys.executable, "-c", MUTANTS, str(tmp_path / "m.arrow"), str(seed)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    n_read, n_refused = map(int, ran.stdout.split())
+    assert n_read > 20 and n_refused > 100

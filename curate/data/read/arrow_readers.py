@@ -43,7 +43,7 @@ def arrow_schema(path: Path, compression: str) -> pa.Schema:
 def read_arrow(path: Path, compression: str, position: int, schema: pa.Schema) -> Iterator[Chunk]:
     """Stream an Arrow IPC file or stream."""
     with _arrow(path, compression) as (_, batches):
-        yield from _chunks(batches, path, position, schema)
+        yield from _chunks(map(_validated, batches), path, position, schema)
 
 
 def disk_files(folder: Path) -> list[Path]:
@@ -88,6 +88,15 @@ def check_storable(schema: pa.Schema, path: object) -> None:
                 f"{path}: column {field.name!r} of type {field.type} cannot be kept ({error}); "
                 "cast or drop the column"
             ) from None
+
+
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch none of whose offsets lead outside its buffers, where reading would crash.
+
+    Raises `pa.ArrowInvalid` for one of a damaged file. Costs one pass over the batch.
+    """
+    batch.validate(full=True)
+    return batch
 
 
 def _chunks(
@@ -138,10 +147,22 @@ def _arrow(path: Path, compression: str) -> Iterator[tuple[pa.Schema, Iterator[p
             if file.read(6) == b"ARROW1":
                 file.seek(0)
                 reader = pa.ipc.open_file(file)
+                _check_names(reader.schema)
                 yield reader.schema, map(reader.get_batch, range(reader.num_record_batches))
             else:
                 file.seek(0)
                 stream = pa.ipc.open_stream(file)
+                _check_names(stream.schema)
                 yield stream.schema, iter(stream)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise DataError(f"{path} is not a readable Arrow file: {error}") from None
+        except MemoryError:
+            raise DataError(
+                f"{path} holds a batch larger than the memory here, or is damaged; write it again in "
+                "smaller batches"
+            ) from None
+
+
+def _check_names(schema: pa.Schema) -> None:
+    """Raise `UnicodeDecodeError` for a name that is not text, at any depth."""
+    schema.to_string(show_field_metadata=False, show_schema_metadata=False)
