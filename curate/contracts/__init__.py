@@ -106,11 +106,16 @@ class Example:
 
     A message is a mapping with ``role`` and ``content`` and, where given, ``name``, ``tool_calls``,
     ``tool_call_id`` and ``reasoning_content``; ``content`` is text or a list of parts.
+
+    Where a row had an instruction and an input, the message before the last holds both, with a blank
+    line between them; ``input_at`` is where the input begins in it, in characters. It is no part of
+    the id: templates that know an input write it apart, all others read the message as it is.
     """
 
     id: str
     messages: tuple[Mapping[str, Any], ...]
     tools: tuple[Mapping[str, Any], ...] | None = None
+    input_at: int | None = None
 
 
 @final

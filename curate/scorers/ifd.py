@@ -18,8 +18,8 @@ class _Convention(NamedTuple):
 
 
 _CONVENTIONS: Final[Mapping[str, _Convention]] = {
-    "cherry": _Convention("alpaca", "### Response:", 512),
-    "superfiltering": _Convention("alpaca", "", 1024),
+    "cherry": _Convention("alpaca-input", "### Response:", 512),
+    "superfiltering": _Convention("superfiltering", "", 1024),
     "codeact": _Convention("codeact", "", 2048),
 }
 
@@ -36,6 +36,7 @@ class IFD(ForwardScorer):
     token of a lone response without a lead, so it is left out of that mean, as with GPT-2 in [2]_.
     An undefined ratio (no token to score, a loss of zero) fails the example with its reason.
 
+    A row's input, where it has one, is written apart from its instruction, as the official scripts do.
     Deviations: the response is found by character offsets instead of the official code's search
     from the right with its off-by-one; where the text is cut, the lone response is cut to the
     same number of tokens.
@@ -43,9 +44,10 @@ class IFD(ForwardScorer):
     Parameters
     ----------
     variant
-        Published prompt, lead-in of the lone response, and cap in tokens: ``cherry`` (Alpaca prompt,
-        ``### Response:``, 512), ``superfiltering`` (Alpaca prompt, none, 1024) or ``codeact``
-        (``Question:``/``Answer:``, none, 2048).
+        Published prompt, lead-in of the lone response, and cap in tokens: ``cherry`` (both forms of
+        the Alpaca prompt, ``### Response:``, 512), ``superfiltering`` (the instruction and the
+        input alone, a line each, none, 1024) or ``codeact`` (``Question:``/``Answer:``, none,
+        2048).
     template
         ``method`` for the variant's own prompt and cap. Any other is not the published score, and
         is capped only by the model's context, so that it shares the tokens of other scorers.
@@ -71,7 +73,7 @@ class IFD(ForwardScorer):
     """
 
     name: ClassVar[str] = "ifd"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     role: ClassVar[Role | None] = "target"
     outputs: ClassVar[Mapping[str, Column]] = {
         "ratio_ppl": Column(

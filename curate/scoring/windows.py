@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.contracts import Example, Rendering
-from curate.store.parts import open_parquet
+from curate.store.parts import open_parquet, present
 
 if TYPE_CHECKING:
     from curate.models.text.render import Rendered, Renderer
@@ -23,6 +23,7 @@ T = TypeVar("T")
 TEXT_BLOCK: Final = 512  # examples parsed and tokenised together
 WINDOW: Final = 1_024  # examples whose batches are planned together while others are rendered
 SWITCH_S: Final = 1e-4  # torch lets go of Python's lock in each call and must not wait 5 ms for it
+_COLUMNS: Final = ("id", "messages", "tools", "input_at")
 AHEAD: Final = 4  # windows that may wait for the device
 
 
@@ -30,8 +31,8 @@ def read_examples(
     path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
 ) -> Iterator[list[Example]]:
     """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
-    names = ["id", "messages", "tools"]
     with open_parquet(path) as file:
+        names = present(file, _COLUMNS)
         for batch in file.iter_batches(block, columns=names):
             if only is not None:
                 batch = batch.filter(pc.is_in(batch.column("id"), only))
@@ -39,8 +40,8 @@ def read_examples(
                 continue
             columns = (batch.column(name).to_pylist() for name in names)
             yield [
-                Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None)
-                for i, m, t in zip(*columns, strict=True)
+                Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None, *input_at)
+                for i, m, t, *input_at in zip(*columns, strict=True)
             ]
 
 

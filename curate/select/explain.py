@@ -119,7 +119,8 @@ def _example(document: Mapping[str, Any]) -> Example:
     tools = document.get("tools")
     if isinstance(tools, str):
         tools = json.loads(tools)
-    return Example(document["id"], tuple(document["messages"]), tuple(tools) if tools else None)
+    listed = tuple(tools) if tools else None
+    return Example(document["id"], tuple(document["messages"]), listed, document.get("input_at"))
 
 
 def _marked_rows(tokenizer: Any, shown: "Shown") -> str:

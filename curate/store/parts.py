@@ -125,6 +125,11 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
+def present(file: pq.ParquetFile, names: Sequence[str]) -> list[str]:
+    """Return those of some columns that a file has; parts written earlier may lack newer ones."""
+    return [name for name in names if name in file.schema_arrow.names]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON, atomically and durably."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

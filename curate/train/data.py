@@ -211,19 +211,19 @@ def rows_of_data(data: str, *, split: str = "train") -> list[TrainRow]:
     return rows
 
 
-_COLUMNS: Final = ["id", "messages", "tools", "source"]
+_COLUMNS: Final = ("id", "messages", "tools", "source", "input_at")
 
 
 def _read(store: "Store", ids: set[str] | None) -> Iterator[TrainRow]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from curate.store.parts import open_parquet
+    from curate.store.parts import open_parquet, present
 
     wanted = None if ids is None else pa.array(sorted(ids), pa.string())
     for shard in store.shards():
         with open_parquet(shard.path) as file:
-            for batch in file.iter_batches(RENDER_BLOCK, columns=_COLUMNS):
+            for batch in file.iter_batches(RENDER_BLOCK, columns=present(file, _COLUMNS)):
                 if wanted is not None:
                     batch = batch.filter(pc.is_in(batch.column("id"), wanted))
                 yield from rows_from_records(batch.to_pylist())
@@ -236,6 +236,9 @@ def rows_from_records(records: Sequence[Mapping[str, Any]]) -> Iterator[TrainRow
         assert example_id is not None and messages is not None
         tools = record["tools"]
         example = Example(
-            example_id, tuple(json.loads(messages)), tuple(json.loads(tools)) if tools else None
+            example_id,
+            tuple(json.loads(messages)),
+            tuple(json.loads(tools)) if tools else None,
+            record.get("input_at"),
         )
         yield TrainRow(example_id, example, source=record["source"] or "")

@@ -27,19 +27,23 @@ EXAMPLE_SCHEMA: Final = pa.schema(
         ("position", pa.int64()), ("id", pa.string()), ("group_id", pa.string()),
         ("external_id", pa.string()), ("source", pa.string()), ("messages", pa.string()),
         ("tools", pa.string()), ("prompt", pa.string()), ("response", pa.string()),
-        ("n_chars", pa.int64()),
+        ("n_chars", pa.int64()), ("input_at", pa.int64()),
     ]
 )  # fmt: skip
 _SURROGATES: Final = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 class CanonicalRow(NamedTuple):
-    """One usable row: where it is in the chunk, its messages and tools, its identity."""
+    """One usable row: where it is in the chunk, its messages and tools, its identity.
+
+    ``input_at`` is as in `curate.contracts.Example`.
+    """
 
     at: int
     messages: list[Message]
     tools: list[dict[str, Any]] | None
     identity: Identity
+    input_at: int | None = None
 
 
 @final
@@ -59,6 +63,7 @@ class Canonical:
     prompts: list[str] = field(default_factory=list)
     responses: list[str] = field(default_factory=list)
     n_chars: list[int] = field(default_factory=list)
+    input_at: list[int | None] = field(default_factory=list)
     bad: list[BadRecord] = field(default_factory=list)
 
 
@@ -78,6 +83,8 @@ def columns_of(chunk: Chunk, layout: Layout) -> list[Sequence[Any]]:
 def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadRecord]:
     """Convert each row to messages and hash it; a row that cannot be converted is yielded as a bad record."""
     convert = layout.format.convert
+    roles = layout.format.roles
+    extra = roles.index("input") if "input" in roles else None
     arguments = _optional(chunk, layout, "template_args")
     media = {r: found for r in MEDIA_ROLES if (found := _optional(chunk, layout, r))}
     columns = columns_of(chunk, layout)
@@ -91,7 +98,8 @@ def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadR
                 _refuse_media(held[i], layout.columns[role], role)
             if arguments is not None and arguments[i]:
                 messages[0] = {**messages[0], TEMPLATE_ARGUMENTS: _arguments(arguments[i])}
-            row = CanonicalRow(i, messages, tools, identify(messages, tools))
+            at = None if extra is None or not values[extra] else _input_at(messages, values[extra])
+            row = CanonicalRow(i, messages, tools, identify(messages, tools), at)
         except RowError as error:
             yield BadRecord(chunk.positions[i], chunk.place(i), str(error))
         except (TypeError, ValueError, RecursionError) as error:
@@ -136,6 +144,11 @@ def _arguments(held: Any) -> dict[str, Any]:
     return found
 
 
+def _input_at(messages: Sequence[Message], extra: str) -> int:
+    """Return where a row's input begins in the message before the last, which ends with it."""
+    return len(messages[-2]["content"]) - len(extra)
+
+
 def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
     """Convert every row to an example and hash it; rows that cannot be converted become bad records."""
     result = Canonical()
@@ -143,7 +156,7 @@ def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
         if isinstance(row, BadRecord):
             result.bad.append(row)
             continue
-        at, listed, _, (example_id, group_id, messages, tools) = row
+        at, listed, _, (example_id, group_id, messages, tools), input_at = row
         texts = [text_of(message) for message in listed]
         result.kept.append(at)
         result.ids.append(example_id)
@@ -153,6 +166,7 @@ def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
         result.prompts.append(history_text(listed[:-1], texts))
         result.responses.append(texts[-1])
         result.n_chars.append(sum(map(len, texts)))
+        result.input_at.append(input_at)
     return result
 
 
@@ -172,7 +186,7 @@ def example_batch(
         [chunk.positions[i] for i in kept], converted.ids, groups,
         _external_ids(chunk, layout, kept), _sources(chunk, layout, kept, source, label),
         converted.messages, converted.tools, converted.prompts, converted.responses,
-        converted.n_chars,
+        converted.n_chars, converted.input_at,
     ]  # fmt: skip
     arrays = [_array(values, f.type) for values, f in zip(columns, EXAMPLE_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=EXAMPLE_SCHEMA)

@@ -4,7 +4,7 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 from curate.contracts import Example
@@ -179,7 +179,7 @@ def without_reasoning(example: Example) -> Example:
             messages.append({**bare, "content": content})
         else:
             messages.append(message)
-    return Example(example.id, tuple(messages), example.tools)
+    return replace(example, messages=tuple(messages))
 
 
 def think_block(reasoning: str, tags: tuple[str, str]) -> str:

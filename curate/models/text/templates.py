@@ -12,6 +12,8 @@ from curate.errors import ConfigError, ExampleFailure, did_you_mean
 CHAT: Final = "chat"
 METHOD: Final = "method"
 
+INPUT_SEPARATOR: Final = "\n\n"  # between an instruction and its input in one message
+
 Span = tuple[int, int]  # [start, end) in characters
 
 
@@ -34,6 +36,11 @@ class TextTemplate:
         Text between two turns.
     header
         First block of a conversation without a system message, or "". A system message replaces it.
+    user_with_input
+        Pattern of the last user turn where the row has an input beside its instruction, with ``{}``
+        for each, or "" to write the two as they are joined in the message.
+    header_with_input
+        ``header`` of a conversation with an input, or "" for the same.
     """
 
     name: str
@@ -43,6 +50,8 @@ class TextTemplate:
     system: str = "{}"
     tool: str = "Tool: {}"
     header: str = ""
+    user_with_input: str = ""
+    header_with_input: str = ""
 
     def render(self, example: Example) -> tuple[str, tuple[Span, ...]]:
         """Return the text of a whole conversation and the span of each trained turn's own text.
@@ -60,7 +69,7 @@ class TextTemplate:
 
         blocks = [
             *((role, text, False) for role, text in self._opening(example)),
-            *((m["role"], turn_text(m), is_trained(m)) for m in example.messages),
+            *self._turns(example),
         ]
         for number, (role, text, trained) in enumerate(blocks):
             before, _, after = self._pattern(role).partition("{}")
@@ -73,11 +82,27 @@ class TextTemplate:
 
     def _opening(self, example: Example) -> list[tuple[str, str]]:
         opening = []
-        if self.header and all(m["role"] != "system" for m in example.messages):
-            opening.append(("header", self.header))
+        header = self.header
+        if self._writes_input(example):
+            header = self.header_with_input or header
+        if header and all(m["role"] != "system" for m in example.messages):
+            opening.append(("header", header))
         if example.tools:
             opening.append(("header", f"Tools: {_json(list(example.tools))}"))
         return opening
+
+    def _writes_input(self, example: Example) -> bool:
+        return bool(self.user_with_input) and example.input_at is not None
+
+    def _turns(self, example: Example) -> list[tuple[str, str, bool]]:
+        turns = [(m["role"], turn_text(m), is_trained(m)) for m in example.messages]
+        if example.input_at is not None and self.user_with_input:
+            asked = turns[-2][1]
+            given = asked[example.input_at :]
+            instruction = asked[: example.input_at].removesuffix(INPUT_SEPARATOR)
+            before, between, after = self.user_with_input.split("{}")
+            turns[-2] = ("written", f"{before}{instruction}{between}{given}{after}", False)
+        return turns
 
     def _pattern(self, role: str) -> str:
         patterns = {
@@ -86,6 +111,7 @@ class TextTemplate:
             "system": self.system,
             "tool": self.tool,
             "header": "{}",
+            "written": "{}",
         }
         if role not in patterns:
             raise ExampleFailure("unknown_role")
@@ -131,6 +157,10 @@ _ALPACA_HEADER: Final = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
 )
+_ALPACA_INPUT_HEADER: Final = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request."
+)
 
 TEMPLATES: Final[Mapping[str, TextTemplate]] = {
     template.name: template
@@ -146,6 +176,26 @@ TEMPLATES: Final[Mapping[str, TextTemplate]] = {
             joiner="\n\n",
             tool="### Tool:\n{}",
             header=_ALPACA_HEADER,
+        ),
+        # Both forms of the Alpaca prompt; "alpaca" joins an input to its instruction by a blank line.
+        TextTemplate(
+            "alpaca-input",
+            user="### Instruction:\n{}",
+            assistant="### Response:{}",
+            joiner="\n\n",
+            tool="### Tool:\n{}",
+            header=_ALPACA_HEADER,
+            user_with_input="### Instruction:\n{}\n\n### Input:\n{}",
+            header_with_input=_ALPACA_INPUT_HEADER,
+        ),
+        # The default of the official script of arXiv 2402.00530: the texts alone, a line each.
+        TextTemplate(
+            "superfiltering",
+            user="{}",
+            assistant="{}",
+            joiner="\n",
+            tool="{}",
+            user_with_input="{}\n{}",
         ),
         TextTemplate("codeact", user="Question:\n{}", assistant="Answer:\n{}", joiner="\n\n"),
         TextTemplate("plain", user="{}", assistant="{}", joiner="\n", tool="{}"),

@@ -29,6 +29,7 @@ SHARD_SCHEMA: Final = pa.schema(
         ("prompt", pa.string()),
         ("response", pa.string()),
         ("n_chars", pa.int64()),
+        ("input_at", pa.int64()),
     ]
 )
 

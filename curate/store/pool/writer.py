@@ -98,7 +98,8 @@ class PoolWriter:
         Parameters
         ----------
         batch
-            position, id, group_id, external_id, source, messages, tools, prompt, response, n_chars.
+            position, id, group_id, external_id, source, messages, tools, prompt, response, n_chars,
+            input_at.
         raw
             The same rows as they were read, of the writer's ``raw_schema``.
         """

@@ -56,8 +56,8 @@ def test_undefined_ratios_fail_with_their_reason(full, lone, reason):
 @pytest.mark.parametrize(
     ("variant", "template", "lead", "cap"),
     [
-        ("cherry", "alpaca", "### Response:", 512),
-        ("superfiltering", "alpaca", "", 1024),
+        ("cherry", "alpaca-input", "### Response:", 512),
+        ("superfiltering", "superfiltering", "", 1024),
         ("codeact", "codeact", "", 2048),
     ],
 )

@@ -19,7 +19,9 @@ from curate.data.read.ingest import IngestOptions, IngestReport, ingest
 from curate.data.read.readers import open_reader
 from curate.data.read.sources import resolve
 from curate.errors import ConfigError, DataError
+from curate.scoring.windows import read_examples
 from curate.store import Store
+from curate.train.data import rows_of_pool
 
 GOOD = {"id": "1", "prompt": "a", "response": "b"}
 HINT = "; correct it, or skip bad rows and record them with --on-error skip"
@@ -43,6 +45,36 @@ def run(store: Store, path: Path | str, **options: Any) -> IngestReport:
 def examples(store: Store) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = store.query("select * from examples order by id").to_pylist()
     return rows
+
+
+def test_where_an_input_begins_is_kept_beside_an_id_that_it_does_not_change(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = [
+        {"instruction": "Sum\n\nup.", "input": "1 2", "output": "3"},
+        {"instruction": "Sum.", "input": "", "output": "none"},
+        {"instruction": "", "input": "1 2", "output": "4"},
+    ]
+    run(store, write_rows(tmp_path / "pool.jsonl", rows))
+    joined = [
+        {"role": "user", "content": "Sum\n\nup.\n\n1 2"},
+        {"role": "assistant", "content": "3"},
+    ]
+    (shard,) = store.shards()
+    found = pq.read_table(shard.path).to_pylist()
+    assert identify(joined).id in [row["id"] for row in found]
+    assert {row["response"]: row["input_at"] for row in found} == {"3": 10, "none": None, "4": 0}
+    (block,) = read_examples(shard.path)
+    assert {one.id: one.input_at for one in block}[identify(joined).id] == 10
+
+
+def test_a_shard_of_before_inputs_were_kept_apart_is_read(store: Store, tmp_path: Path) -> None:
+    run(store, write_rows(tmp_path / "pool.jsonl", [GOOD]))
+    (shard,) = store.shards()
+    pq.write_table(pq.read_table(shard.path).drop_columns("input_at"), shard.path)
+    (block,) = read_examples(shard.path)
+    assert [one.input_at for one in block] == [None]
+    assert [row.example.input_at for row in rows_of_pool(store)] == [None]
 
 
 def test_rows_become_examples_with_their_identity(store: Store, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from curate.contracts import Example
@@ -35,6 +37,39 @@ def test_a_single_turn_reads_exactly_as_published(name, text):
     rendered, spans = text_template(name).render(ONE)
     assert rendered == text
     assert [rendered[start:end] for start, end in spans] == ["Yo {}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "alpaca-input",
+            (
+                "Below is an instruction that describes a task, paired with an input that provides further "
+                "context. Write a response that appropriately completes the request.\n\n"
+                "### Instruction:\nTranslate.\n\n### Input:\na\n\nb\n\n### Response:A B"
+            ),
+        ),
+        ("superfiltering", "Translate.\na\n\nb\nA B"),
+        ("alpaca", f"{ALPACA}\n\n### Instruction:\nTranslate.\n\na\n\nb\n\n### Response:A B"),
+        ("plain", "Translate.\n\na\n\nb\nA B"),
+    ],
+)
+def test_an_input_is_written_apart_where_the_official_prompt_does(name, text):
+    joined = example(("user", "Translate.\n\na\n\nb"), ("assistant", "A B"))
+    rendered, spans = text_template(name).render(replace(joined, input_at=len("Translate.\n\n")))
+    assert rendered == text
+    assert [rendered[start:end] for start, end in spans] == ["A B"]
+
+
+def test_only_the_last_question_has_the_input():
+    history = example(
+        ("user", "One?"), ("assistant", "1"), ("user", "Two?\n\nx"), ("assistant", "2")
+    )
+    text, _ = text_template("alpaca-input").render(replace(history, input_at=6))
+    assert "### Instruction:\nOne?\n\n### Response:1" in text
+    assert text.endswith("### Instruction:\nTwo?\n\n### Input:\nx\n\n### Response:2")
+    assert text.count("### Input:") == 1 and "paired with an input" in text
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
