@@ -10,17 +10,19 @@ from curate.errors import ConfigError
 Probability = Literal["softmax", "linear", "uniform"]
 WeightUpdate = Literal["hedge", "official"]
 
-_DIGITS: Final = 9  # of a remainder: what is below is rounding error and must not decide
+_DIGITS: Final = 9  # of a sum of shares: what is below is rounding error and must not decide
 
 
 def allocate_to_clusters(
-    total: int, weights: Float[np.ndarray, " k"], capacities: Int[np.ndarray, " k"]
+    total: int, weights: Float[np.ndarray, " k"], capacities: Int[np.ndarray, " k"], seed: int
 ) -> Int[np.ndarray, " k"]:
     """Split a total over clusters in proportion to weights, none beyond its capacity, exactly.
 
     What a full cluster cannot take is spread over the others in the same proportion until no other
-    overflows. Fractions go to the largest remainders, ties to the smaller number of the
-    cluster. Clusters of weight 0 get something only when all others are full, by capacity.
+    overflows. Fractions are rounded systematically: the clusters are put in a random order, and
+    each gets the whole numbers that its stretch of the running sum of shares holds, from a random
+    start. So a cluster gets its share rounded down or up, and over seeds its share exactly: one that
+    is due half an example gives one half of the time, and none can never be drawn from. Clusters of weight 0 get something only when all others are full, by capacity.
 
     Parameters
     ----------
@@ -30,6 +32,8 @@ def allocate_to_clusters(
         At least 0, in any unit, (k,).
     capacities
         Rows each cluster can still give, (k,).
+    seed
+        Of the order and the start. The same for every total of one draw.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def allocate_to_clusters(
 
     Examples
     --------
-    >>> allocate_to_clusters(10, np.array([0.5, 0.3, 0.2]), np.array([3, 90, 90])).tolist()
+    >>> allocate_to_clusters(10, np.array([0.5, 0.4, 0.3]), np.array([3, 90, 90]), 0).tolist()
     [3, 4, 3]
     """
     left = min(total, int(capacities.sum()))
@@ -48,7 +52,7 @@ def allocate_to_clusters(
         share = _proportional(left, weights, capacities, is_open)
         full = is_open & (share >= capacities)
         if not full.any():
-            counts += _largest_remainder(left, share, is_open)
+            counts += _rounded(left, share, is_open, np.random.default_rng(seed))
             break
         counts[full] = capacities[full]
         left -= int(capacities[full].sum())
@@ -68,15 +72,22 @@ def _proportional(
     return np.asarray(total * (held / held.sum()), dtype=np.float64)
 
 
-def _largest_remainder(
-    total: int, share: Float[np.ndarray, " k"], is_open: Bool[np.ndarray, " k"]
+def _rounded(
+    total: int,
+    share: Float[np.ndarray, " k"],
+    is_open: Bool[np.ndarray, " k"],
+    rng: np.random.Generator,
 ) -> Int[np.ndarray, " k"]:
-    share = np.round(share, _DIGITS)
-    counts = np.floor(share).astype(np.int64)
-    remainder = np.where(is_open, share - counts, -1.0)
-    order = np.argsort(-np.round(remainder, _DIGITS), kind="stable")
-    counts[order[: total - int(counts.sum())]] += 1
-    return np.asarray(counts)
+    """Round shares to whole numbers with the same sum, systematically."""
+    order = rng.permutation(len(share))
+    edges = np.cumsum(np.where(is_open, share, 0.0)[order])
+    start = rng.random()
+    reached = np.floor(np.round(edges, _DIGITS) + start).astype(np.int64)
+    last_open = int(np.flatnonzero(is_open[order])[-1])
+    reached[last_open:] = total  # the sum of the shares, whatever rounding error it has
+    counts = np.empty(len(share), dtype=np.int64)
+    counts[order] = np.diff(reached, prepend=0)
+    return counts
 
 
 def draw_log_weights(

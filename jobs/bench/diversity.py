@@ -73,7 +73,7 @@ def sample(
     places = places_in_group(-keys, codes)[1]
     sizes = np.bincount(codes, minlength=CLUSTERS)
     return draw_from_clusters(
-        places, codes, allocate_to_clusters(len(codes) // SHARE, sizes / len(codes), sizes)
+        places, codes, allocate_to_clusters(len(codes) // SHARE, sizes / len(codes), sizes, 0)
     )
 
 

@@ -121,7 +121,7 @@ def published(model_name: str, rows: Sequence[Mapping[str, str]]) -> Iterator[di
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(model_name)
-    model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32)
 
     def losses(lead: str, answer: str, cap: int) -> Float[np.ndarray, " T"]:
         ids = tokenizer(lead + answer, truncation=True, max_length=cap)["input_ids"]
@@ -165,8 +165,8 @@ def agreement(theirs: Float[np.ndarray, " n"], ours: Float[np.ndarray, " n"]) ->
     n_top = max(1, round(len(one) / 10))
     tops = [set(np.argsort(-values, kind="stable")[:n_top].tolist()) for values in (one, other)]
     overlap = len(tops[0] & tops[1]) / n_top
-    ranks = [pl.Series(values).rank().to_numpy() for values in (one, other)]
-    rank = float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.stack([pl.Series(values).rank().to_numpy() for values in (one, other)])
+    rank = float(np.corrcoef(ranks)[0, 1])
     return Agreement(round(rank, 12), overlap, float(np.abs(one - other).max()))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Final, Literal, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,6 +25,8 @@ from curate import (
     register,
 )
 
+MAX_SEED: Final = 2**31 - 1
+
 
 @register
 @final
@@ -32,7 +34,7 @@ from curate import (
 class ClusterDraw(Selector):
     """Examples drawn from the stored clusters of an embedding, in proportion to given weights.
 
-    The exact allocation and the draw without replacement of `kmq`, with weights per cluster in the
+    The exact allocation, with seeded rounding, and the draw without replacement of `kmq`, with weights per cluster in the
     place of cluster sizes. Reads the score set ``clusters``. O(n log n).
 
     Parameters
@@ -93,9 +95,10 @@ class ClusterDraw(Selector):
         keys = gumbel_keys(draw_log_weights(quality[rows], self.prob, self.temperature), rng)
         places = places_in_group(-keys, codes)[1] if len(rows) else np.zeros(0, dtype=np.int64)
         weights = self._weights(len(sizes))
+        start = int(rng.integers(MAX_SEED))
 
         def pick(n: int) -> Int[np.ndarray, " k"]:
-            return draw_from_clusters(places, codes, allocate_to_clusters(n, weights, sizes))
+            return draw_from_clusters(places, codes, allocate_to_clusters(n, weights, sizes, start))
 
         considered = View(
             view.ids[rows],

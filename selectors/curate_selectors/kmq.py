@@ -32,6 +32,8 @@ from curate import (
 DEFAULT_EMBEDDING: Final = "embedding"
 DEFAULT_QUALITY: Final = "likelihood.mean_logp"
 MAX_SEED: Final = 2**31 - 1
+MOST_CLUSTERS: Final = 1_024
+ROWS_PER_CLUSTER: Final = 20
 NAMED: Final = 5
 
 
@@ -48,17 +50,20 @@ class _Usable(NamedTuple):
 @final
 @dataclass(frozen=True)
 class KMQ(Selector):
-    """Examples drawn by quality from every k-means cluster of an embedding, in proportion to its size.
+    """Examples drawn from every k-means cluster of an embedding, in proportion to its size.
 
     Diversity comes from the clusters, quality from the draw inside them (kMQ [1]_, section 2.1). A
     cluster's share of the budget is its share of the pool; the split is exact, so a cluster that is
-    smaller than its share passes the rest on. Inside a cluster examples are drawn without
-    replacement with a chance that rises with their quality. The picks of a smaller budget are not
+    smaller than its share passes the rest on, and fractions are rounded up or down by chance, so
+    every example can be drawn. Inside a cluster examples are drawn without replacement, with the
+    same chance for all, or, with a ``quality``, one that rises with it. The picks of a smaller budget are not
     the first picks of a larger one. Gains are qualities; uniform draws have none. Vectors are
     used as they are, by Euclidean distance.
 
-    The paper draws by DEITA's score, which is not implemented here, and does not say how a score becomes a
-    probability. Our own choices are therefore: the default quality, the softmax with its
+    The paper draws by DEITA's score, which is not implemented here, so the default draws as its
+    kM-Random does, until ``quality`` names a score that measures quality: the log-probability under
+    the target measures how usual a response is. The paper does not say how a score becomes a
+    probability. Our own choices are therefore: the default quality and k, the softmax with its
     temperature (the published code takes a softmax of scores cut to whole numbers, which is nearly
     greedy), the draw without replacement (so does the code; the text says with), the estimators
     behind ``k=auto``, and 20 iterations of one k-means (300 and the best of 5 in the code).
@@ -75,17 +80,18 @@ class KMQ(Selector):
         Expression over the columns of any scorer, higher is better. The default, the mean
         log-probability of the response under the target model, is computed where it is missing;
         with temperature 1 an example's chance is then proportional to 1 / perplexity. Not read
-        with ``prob=uniform``.
+        where the draw is uniform.
     k
-        Clusters. ``auto`` takes, of powers of two that leave 20 examples or more to a cluster, the
+        Clusters. ``by-size``: one for every 20 examples, at most 1,024. ``auto`` takes, of powers of two that leave 20 examples or more to a cluster, the
         one with the highest simplified silhouette (distances to centroids); ``silhouette`` that of
         the highest exact silhouette of 10,000 examples; ``elbow`` the elbow of the inertia. The
         paper tries 64 to 8192 and judges by silhouette. Few clusters may cover less than random
-        draws: ``reports/kmq-coverage.md`` measures ``auto`` beside 1,024.
+        draws: ``reports/kmq-coverage.md`` measures all of these.
     init
         Budget per cluster: proportional to its ``size``, or ``uniform``, the same for all.
     prob
-        Chance inside a cluster: ``softmax``, exp(quality / temperature); ``linear``,
+        Chance inside a cluster: ``auto``, ``softmax`` if ``quality`` names another score than the
+        default, else ``uniform``; ``softmax``, exp(quality / temperature); ``linear``,
         quality^(1 / temperature) of qualities of 0 or more; ``uniform``, the paper's kM-Random.
     temperature
         Positive; lower is greedier.
@@ -113,9 +119,9 @@ class KMQ(Selector):
     nested: ClassVar[bool] = False
     embedding: str = DEFAULT_EMBEDDING
     quality: str = DEFAULT_QUALITY
-    k: int | Literal["auto", "silhouette", "elbow"] = "auto"
+    k: int | Literal["by-size", "auto", "silhouette", "elbow"] = "by-size"
     init: Literal["size", "uniform"] = "size"
-    prob: Literal["softmax", "linear", "uniform"] = "softmax"
+    prob: Literal["auto", "softmax", "linear", "uniform"] = "auto"
     temperature: float = 1.0
     niter: int = 20
     max_points_per_centroid: int = 256
@@ -137,10 +143,16 @@ class KMQ(Selector):
             if not getattr(self, name).strip():
                 raise ConfigError(f"kmq.{name} is empty; give {meant}")
 
+    @property
+    def _probability(self) -> Literal["softmax", "linear", "uniform"]:
+        if self.prob != "auto":
+            return self.prob
+        return "uniform" if self.quality == DEFAULT_QUALITY else "softmax"
+
     def requires(self) -> Mapping[str, Need | Expression]:
         scorer = "embedding" if self.embedding == DEFAULT_EMBEDDING else None
         needs: dict[str, Need | Expression] = {self.embedding: Need(scorer)}
-        if self.prob == "uniform":
+        if self._probability == "uniform":
             return needs
         if self.quality == DEFAULT_QUALITY:
             needs["likelihood"] = Need("likelihood", "target")
@@ -159,28 +171,30 @@ class KMQ(Selector):
             )
         clusters = self._clusters(view, usable.rows, int(rng.integers(MAX_SEED)))
         quality = np.zeros(len(considered)) if usable.quality is None else usable.quality
-        keys = gumbel_keys(draw_log_weights(quality, self.prob, self.temperature), rng)
+        keys = gumbel_keys(draw_log_weights(quality, self._probability, self.temperature), rng)
         places = places_in_group(-keys, clusters.codes)[1]
         sizes = clusters.sizes
         weights = sizes / len(considered) if self.init == "size" else np.ones(len(sizes))
+        start = int(rng.integers(MAX_SEED))
 
         def pick(n: int) -> Int[np.ndarray, " k"]:
             return draw_from_clusters(
-                places, clusters.codes, allocate_to_clusters(n, weights, sizes)
+                places, clusters.codes, allocate_to_clusters(n, weights, sizes, start)
             )
 
         picks = fit_size(pick, budget, considered)
         gains = None if usable.quality is None else usable.quality[picks]
         reasons = _reasons(clusters, picks, gains)
         rows = usable.rows[picks]
-        return Selection(rows, gains, None, reasons, usable.excluded, usable.warnings)
+        warnings = (*usable.warnings, *_fewer_than_clusters(len(picks), len(sizes)))
+        return Selection(rows, gains, None, reasons, usable.excluded, warnings)
 
     def _usable(self, view: View) -> _Usable:
         """Separate the rows that can be drawn from those without an embedding or a quality."""
         is_finite, has_length = _lengths(view.vectors(f"{self.embedding}.vector"))
         lacks = {"embedding is not finite": ~is_finite}
         lacks["embedding has length 0"] = is_finite & ~has_length
-        quality = None if self.prob == "uniform" else view.scores("quality")
+        quality = None if self._probability == "uniform" else view.scores("quality")
         keep = is_finite & has_length
         if quality is not None:
             lacks["quality is not finite"] = keep & ~np.isfinite(quality)
@@ -195,20 +209,43 @@ class KMQ(Selector):
         """Cluster some rows of the view."""
         stored = view.vectors(f"{self.embedding}.vector")
         vectors = Vectors(stored.array, rows if stored.rows is None else stored.rows[rows])
-        if isinstance(self.k, str):
+        if isinstance(self.k, str) and self.k != "by-size":
             return choose_clusters(
                 vectors, self.k, seed=seed, niter=self.niter,
                 max_points_per_centroid=self.max_points_per_centroid,
             )  # fmt: skip
-        if self.k > len(rows):
+        k = clusters_by_size(len(rows)) if isinstance(self.k, str) else self.k
+        if k > len(rows):
             raise ConfigError(
-                f"kmq.k={self.k} clusters need as many examples, but only {len(rows)} can be drawn; "
-                f"give at most --set kmq.k={len(rows)}, or --set kmq.k=auto"
+                f"kmq.k={k} clusters need as many examples, but only {len(rows)} can be drawn; "
+                f"give at most --set kmq.k={len(rows)}, or --set kmq.k=by-size"
             )
         return kmeans(
-            vectors, self.k, seed=seed, niter=self.niter,
+            vectors, k, seed=seed, niter=self.niter,
             max_points_per_centroid=self.max_points_per_centroid,
         )  # fmt: skip
+
+
+def clusters_by_size(n: int) -> int:
+    """Return how many clusters n examples get by default: one for every 20, at most 1,024.
+
+    Examples
+    --------
+    >>> clusters_by_size(5_000), clusters_by_size(200_000), clusters_by_size(7)
+    (250, 1024, 1)
+    """
+    return min(MOST_CLUSTERS, max(1, n // ROWS_PER_CLUSTER))
+
+
+def _fewer_than_clusters(n_picked: int, n_clusters: int) -> tuple[str, ...]:
+    if n_picked >= n_clusters:
+        return ()
+    lacking = n_clusters - n_picked
+    warning = (
+        f"{n_picked} examples from {n_clusters} clusters: at least {lacking} clusters give none, by "
+        f"chance; use fewer with --set kmq.k={max(1, n_picked // 2)}, or select more"
+    )
+    return (warning,)
 
 
 def _lengths(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:

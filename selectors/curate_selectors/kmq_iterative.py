@@ -1,6 +1,6 @@
 """Iterative kMQ: rounds of drawing, training, and measuring where training helped."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
@@ -57,7 +57,8 @@ class KMQIterative(Procedure):
     rounds
         The paper's 3, "arbitrarily selected".
     k
-        Clusters; 512 in the published code.
+        Clusters; 512 in the published code. A round that draws fewer examples than this leaves some
+        clusters out, by chance; a warning says so.
     scorer
         ``likelihood-gain``, ``perplexity``, or ``reward``, which needs a reward model:
         ``--model-for reward=MODEL``.
@@ -135,7 +136,18 @@ class KMQIterative(Procedure):
                 (yield Select("cluster-draw", spent, config, None, seed + number, without))
             )
         united = yield Union(tuple(one.id for one in drawn))
-        return Outcome(united.id)
+        return Outcome(united.id, tuple(self._small_rounds(drawn)))
+
+    def _small_rounds(self, drawn: list[Result]) -> Iterator[str]:
+        """Warn of rounds that draw less than one example a cluster."""
+        sizes = [int(one.facts["n_selected"]) for one in drawn]
+        if min(sizes) < self.k:
+            yield (
+                f"rounds of {', '.join(map(str, sizes))} examples from {self.k} clusters: at least "
+                f"{self.k - min(sizes)} clusters give none to a round, by chance, and have no score of "
+                f"their own after it; use fewer with --set kmq-iterative.k={max(1, min(sizes) // 2)}, "
+                "or select more"
+            )
 
     def _reweighted(
         self,

@@ -13,6 +13,7 @@ from curate.contracts.view import Vectors
 from curate.errors import BudgetError, ConfigError, ExpressionError, MissingColumnError
 from curate.registry import build, get_selector
 from curate.testing import check_selector
+from curate_selectors.kmq import clusters_by_size
 
 KMQ = get_selector("kmq")
 SEED = 5
@@ -46,7 +47,9 @@ def cluster_of(view: View) -> np.ndarray:
 
 def select(view: View, budget, seed: int = SEED, **fields):
     spent = Budget.parse(budget)
-    return build(KMQ, fields).select(view, spent, np.random.default_rng(seed))
+    return build(KMQ, {"prob": "softmax", **fields}).select(
+        view, spent, np.random.default_rng(seed)
+    )
 
 
 @pytest.fixture
@@ -69,9 +72,32 @@ def as_planted():
 
 def test_each_cluster_gives_its_share_of_the_pool(as_planted):
     view = planted((10, 30, 60))
-    for budget, wanted in ((10, [1, 3, 6]), (50, [5, 15, 30]), (13, [1, 4, 8]), (1, [0, 0, 1])):
+    for budget, wanted in ((10, [1, 3, 6]), (50, [5, 15, 30])):
         picks = select(view, budget, k=3).indices
         assert np.bincount(cluster_of(view)[picks], minlength=3).tolist() == wanted
+
+
+def test_a_fraction_of_an_example_is_rounded_by_chance(as_planted):
+    """Of 13 examples, clusters of 10, 30 and 60 in 100 are due 1.3, 3.9 and 7.8."""
+    view = planted((10, 30, 60))
+    counts = [
+        np.bincount(cluster_of(view)[select(view, 13, seed, k=3).indices], minlength=3)
+        for seed in range(200)
+    ]
+    assert {*map(tuple, counts)} <= {(1, 4, 8), (2, 3, 8), (2, 4, 7)}
+    assert np.abs(np.mean(counts, axis=0) - [1.3, 3.9, 7.8]).max() < 0.1
+
+
+def test_every_example_can_be_drawn_where_there_are_more_clusters_than_picks(as_planted):
+    view = planted((3,) * 20)
+    drawn = {i for seed in range(200) for i in select(view, 6, seed, k=20).indices.tolist()}
+    assert len(drawn) == 60
+    (warning,) = select(view, 6, k=20).warnings
+    assert warning == (
+        "6 examples from 20 clusters: at least 14 clusters give none, by chance; use fewer with "
+        "--set kmq.k=3, or select more"
+    )
+    assert select(view, 20, k=20).warnings == ()
 
 
 def test_equal_split_passes_on_what_a_small_cluster_cannot_give(as_planted):
@@ -202,9 +228,9 @@ def test_the_number_of_clusters_is_found(k):
     assert all("(of 8)" in reason for reason in select(view, 40, k=k).reasons)
 
 
-@pytest.mark.parametrize("k", ["silhouette", "elbow"])
+@pytest.mark.parametrize("k", ["auto", "silhouette", "elbow"])
 def test_other_ways_to_a_number_of_clusters_keep_the_contract(k):
-    """The contract test of all selectors takes ``auto``."""
+    """The contract test of all selectors takes ``by-size``."""
     check_selector(KMQ(k=k, prob="uniform"))
 
 
@@ -213,7 +239,7 @@ def test_more_clusters_than_examples_are_refused():
         select(viewed(np.eye(5)), 2, k=6)
     assert str(error.value) == (
         "kmq.k=6 clusters need as many examples, but only 5 can be drawn; "
-        "give at most --set kmq.k=5, or --set kmq.k=auto"
+        "give at most --set kmq.k=5, or --set kmq.k=by-size"
     )
 
 
@@ -264,8 +290,29 @@ def test_rows_behind_an_index_are_those_of_the_view():
 # Requests ----------------------------------------------------------------------------------------
 
 
+def test_the_default_draw_needs_an_embedding_alone():
+    """Until a score that measures quality is named, all examples of a cluster have the same chance."""
+    assert KMQ().requires() == {"embedding": Need("embedding")}
+    assert "quality" in KMQ(quality="reward.value").requires()
+    view = viewed(np.eye(4), [0.0, 0.0, 0.0, 9.0])
+    assert select(view, 2, k=1, prob="auto").gains is None
+    assert select(view, 2, k=1, prob="auto", quality="q").gains is not None
+
+
+@pytest.mark.parametrize(
+    ("n", "k"), [(7, 1), (40, 2), (1_000, 50), (20_480, 1_024), (10_000_000, 1_024)]
+)
+def test_by_default_a_cluster_has_twenty_examples_and_there_are_at_most_1024(n, k):
+    assert clusters_by_size(n) == k
+
+
+def test_the_default_number_of_clusters_is_in_the_reasons():
+    view = viewed(np.random.default_rng(0).normal(size=(100, 4)))
+    assert all("(of 5)" in reason for reason in select(view, 20).reasons)
+
+
 def test_the_defaults_are_computed_where_they_are_missing():
-    assert KMQ().requires() == {
+    assert KMQ(prob="softmax").requires() == {
         "embedding": Need("embedding"),
         "likelihood": Need("likelihood", "target"),
         "quality": Expression("likelihood.mean_logp"),
@@ -328,8 +375,9 @@ def pool(tmp_path_factory):
 
 
 def test_one_call_scores_what_is_missing_and_selects(pool, tiny_model):
-    first = pool.select("kmq", budget="25%", settings={"k": "6"}, model=str(tiny_model))
-    again = pool.select("kmq", budget="25%", settings={"k": "6"}, model=str(tiny_model))
+    settings = {"k": "6", "prob": "softmax"}
+    first = pool.select("kmq", budget="25%", settings=settings, model=str(tiny_model))
+    again = pool.select("kmq", budget="25%", settings=settings, model=str(tiny_model))
     assert first.document["n_selected"] == 12 and again.document["n_scored"] == 0
     assert first.document["selection_id"] == again.document["selection_id"]
     assert set(first.document["score_sets"]) >= {"embedding", "likelihood"}

@@ -20,6 +20,11 @@ SETTINGS = {
 
 def steps_of(procedure, budget, groups=None):
     """Run a procedure with made-up results, 1,000 examples in the pool; return its steps."""
+    return run_of(procedure, budget, groups)[0]
+
+
+def run_of(procedure, budget, groups=None):
+    """Run a procedure with made-up results; return its steps and its outcome."""
 
     def facts_of(step, number):
         if isinstance(step, Select):
@@ -28,7 +33,7 @@ def steps_of(procedure, budget, groups=None):
             return {"n_pool": 1_000, "n_selected": n, "n_tokens": n}
         return {"groups": groups or {"0": [5, 0.5], "1": [5, -0.5]}}
 
-    return drive(procedure, facts_of, budget)[0]
+    return drive(procedure, facts_of, budget)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,16 @@ def test_the_rounds_add_up_to_the_budget(budget, sizes):
     parts = [Budget.parse(draw.budget) for draw in draws]
     found = [p.amount * (1_000 if p.unit == "share" else 1) for p in parts]
     assert [int(n + 1e-9) for n in found] == sizes
+
+
+def test_rounds_smaller_than_the_number_of_clusters_are_said():
+    (warning,) = run_of(KMQIterative(), "90")[1].warnings
+    assert warning == (
+        "rounds of 30, 30, 30 examples from 512 clusters: at least 482 clusters give none to a round, "
+        "by chance, and have no score of their own after it; use fewer with "
+        "--set kmq-iterative.k=15, or select more"
+    )
+    assert run_of(KMQIterative(k=15), "90")[1].warnings == ()
 
 
 def test_a_token_budget_is_spent_in_parts():

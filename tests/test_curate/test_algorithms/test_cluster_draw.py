@@ -20,10 +20,10 @@ from curate.errors import ConfigError
 CHI_SQUARED_9 = 27.88  # exceeded once in a thousand times
 
 
-def exact_counts(total: int, weights: list[int], capacities: list[int]) -> list[int]:
-    """The allocation in fractions: shares, full clusters out, again; then largest remainders."""
+def exact_shares(total: int, weights: list[int], capacities: list[int]) -> list[Fraction]:
+    """The allocation in fractions: shares, full clusters out, again."""
     left = min(total, sum(capacities))
-    counts = [0] * len(capacities)
+    counts = [Fraction(0)] * len(capacities)
     open_ = [i for i, capacity in enumerate(capacities) if capacity]
     while left:
         held = {i: Fraction(weights[i]) for i in open_}
@@ -33,14 +33,10 @@ def exact_counts(total: int, weights: list[int], capacities: list[int]) -> list[
         full = [i for i in open_ if share[i] >= capacities[i]]
         if not full:
             for i in open_:
-                counts[i] = int(share[i])
-            spare = left - sum(int(share[i]) for i in open_)
-            by_remainder = sorted(open_, key=lambda i: (int(share[i]) - share[i], i))
-            for i in by_remainder[:spare]:
-                counts[i] += 1
+                counts[i] = share[i]
             break
         for i in full:
-            counts[i] = capacities[i]
+            counts[i] = Fraction(capacities[i])
         left -= sum(capacities[i] for i in full)
         open_ = [i for i in open_ if i not in full]
     return counts
@@ -51,9 +47,9 @@ def official_counts(total: int, sizes) -> np.ndarray:
     return np.minimum(int(total / len(sizes)), sizes)
 
 
-def counts_of(total, weights, capacities) -> list[int]:
+def counts_of(total, weights, capacities, seed=0) -> list[int]:
     return allocate_to_clusters(
-        total, np.array(weights, dtype=float), np.array(capacities)
+        total, np.array(weights, dtype=float), np.array(capacities), seed
     ).tolist()
 
 
@@ -64,23 +60,38 @@ def counts_of(total, weights, capacities) -> list[int]:
     ("total", "weights", "capacities", "wanted"),
     [
         (10, [5, 3, 2], [99, 99, 99], [5, 3, 2]),
-        (10, [1, 1, 1], [99, 99, 99], [4, 3, 3]),
-        (11, [1, 1, 1], [99, 99, 99], [4, 4, 3]),
-        (10, [5, 3, 2], [3, 99, 99], [3, 4, 3]),
+        (10, [5, 4, 3], [3, 99, 99], [3, 4, 3]),
         (10, [5, 3, 2], [3, 4, 99], [3, 4, 3]),
         (10, [8, 1, 1], [2, 3, 99], [2, 3, 5]),
-        (2, [1, 1, 1, 1], [9, 9, 9, 9], [1, 1, 0, 0]),
-        (5, [1, 0, 0], [2, 4, 2], [2, 2, 1]),
+        (8, [1, 0, 0], [2, 4, 4], [2, 3, 3]),
         (99, [1, 2], [3, 4], [3, 4]),
         (4, [1, 1], [0, 9], [0, 4]),
     ],
     ids=[
-        "even", "first takes the rest", "two take it", "a full one passes on", "two pass on",
-        "twice around", "fewer than clusters", "weight 0 last, by capacity", "everything", "empty",
+        "even", "a full one passes on", "two pass on", "twice around", "weight 0 last, by capacity",
+        "everything", "empty",
     ],
 )  # fmt: skip
 def test_allocation_by_hand(total, weights, capacities, wanted):
-    assert counts_of(total, weights, capacities) == wanted
+    for seed in range(5):
+        assert counts_of(total, weights, capacities, seed) == wanted
+
+
+def test_fractions_are_rounded_by_chance_to_the_shares_over_seeds():
+    """Shares 0.5, 0.5, 1.25 and 0.75 of 3; nothing is drawn of weight 0."""
+    found = np.array([counts_of(3, [2, 2, 5, 3, 0], [9] * 5, seed) for seed in range(2_000)])
+    assert (found.sum(axis=1) == 3).all()
+    assert set(found[:, 0]) == {0, 1} and set(found[:, 2]) == {1, 2} and set(found[:, 4]) == {0}
+    assert np.abs(found.mean(axis=0) - [0.5, 0.5, 1.25, 0.75, 0]).max() < 0.05
+    assert counts_of(3, [2, 2, 5, 3, 0], [9] * 5, 7) == found[7].tolist()
+
+
+def test_no_cluster_is_out_of_reach_of_a_small_round():
+    """At 512 equal clusters and 236 draws a round the lowest numbers used to take them all."""
+    drawn = np.zeros(512, dtype=int)
+    for seed in range(60):
+        drawn += counts_of(236, np.full(512, 1 / 512), np.full(512, 6), seed)
+    assert drawn.sum() == 60 * 236 and (drawn > 0).all()
 
 
 def test_two_thousand_random_allocations_are_exact():
@@ -90,8 +101,9 @@ def test_two_thousand_random_allocations_are_exact():
         capacities = rng.integers(0, 30, k).tolist()
         weights = rng.integers(0, 6, k).tolist()
         total = int(rng.integers(0, sum(capacities) + 4))
-        found = counts_of(total, weights, capacities)
-        assert found == exact_counts(total, weights, capacities)
+        found = counts_of(total, weights, capacities, int(rng.integers(1_000)))
+        shares = exact_shares(total, weights, capacities)
+        assert all(int(s) <= n <= -(-s // 1) for n, s in zip(found, shares, strict=True))
         assert sum(found) == min(total, sum(capacities))
         assert all(count <= capacity for count, capacity in zip(found, capacities, strict=True))
 
@@ -131,7 +143,7 @@ def test_equal_weights_give_the_official_counts_and_then_the_rest(sizes, total):
 
 def test_rounds_share_a_budget_and_the_official_new_draw_forgets_the_clusters():
     budget = int(196_000 * 0.05)
-    assert counts_of(budget, [1, 1, 1], [budget] * 3) == [3_267, 3_267, 3_266]
+    assert sorted(counts_of(budget, [1, 1, 1], [budget] * 3)) == [3_266, 3_267, 3_267]
     assert int(196_000 * 0.05 / 512 / 3) == 6
 
 
@@ -241,12 +253,12 @@ def test_rounds_are_disjoint_and_sum_to_the_budget():
     keys = gumbel_keys(rng.normal(size=600), rng)
     available = np.ones(600, dtype=bool)
     weights, taken = np.full(12, 1 / 12), []
-    for size in allocate_to_clusters(100, np.ones(3), np.full(3, 100)).tolist():
+    for size in allocate_to_clusters(100, np.ones(3), np.full(3, 100), 0).tolist():
         rows = np.flatnonzero(available)
         left = np.bincount(codes[rows], minlength=12)
         places = places_in_group(-keys[rows], codes[rows])[1]
         new = rows[
-            draw_from_clusters(places, codes[rows], allocate_to_clusters(size, weights, left))
+            draw_from_clusters(places, codes[rows], allocate_to_clusters(size, weights, left, 0))
         ]
         available[new] = False
         taken += new.tolist()
