@@ -71,7 +71,9 @@ class OptimiserConfig:
     schedule
         After the warm-up: ``cosine`` or ``linear`` down to 0 at the last step, or ``constant``.
     warmup_ratio
-        Share of all steps in which the rate rises linearly from 0.
+        Share of all steps in which the rate rises linearly to its peak: step i of w takes i / w of
+        it. The `Trainer` of transformers takes (i - 1) / w, so that its first step changes nothing
+        and its peak comes a step later; all else equal its run is one warm-up step behind.
     weight_decay
         Decoupled; not applied to biases and norms.
     betas, eps

@@ -218,6 +218,7 @@ def test_wrong_settings_are_refused(make_config, message):
 
 
 def test_learning_rate_warms_up_and_falls():
+    """The first step of w takes 1 / w of the peak, where transformers' Trainer takes nothing."""
     cosine = OptimiserConfig(lr=1.0, warmup_ratio=0.2)
     assert [cosine.rate(s, 10) for s in (0, 1, 2, 6)] == pytest.approx([0.5, 1.0, 1.0, 0.5])
     linear = OptimiserConfig(lr=1.0, schedule="linear", warmup_ratio=0.0)
