@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from jaxtyping import Bool
 
+from curate.algorithms.overlap import jaccard
 from curate.errors import StoreError
 from curate.prove.config import RANDOM
 from curate.prove.costs import cost_of
-from curate.prove.statistics import NOT_APPLICABLE, Comparison, compare, jaccard, judge
+from curate.prove.statistics import NOT_APPLICABLE, Comparison, compare, judge
 from curate.prove.trials import Measured, TrialResult
 
 if TYPE_CHECKING:

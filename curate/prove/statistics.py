@@ -283,19 +283,6 @@ def holm_levels(p_values: Sequence[float], level: float = LEVEL) -> list[float]:
     return levels
 
 
-def jaccard(one: Sequence[str], other: Sequence[str]) -> float:
-    """Return the overlap of two selections: shared examples over all examples of either.
-
-    Examples
-    --------
-    >>> jaccard(["a", "b", "c"], ["b", "c", "d"])
-    0.5
-    """
-    first, second = set(one), set(other)
-    union = len(first | second)
-    return len(first & second) / union if union else 1.0
-
-
 def _check(
     arms: Mapping[str, Float[np.ndarray, "seeds n"]], weights: Float[np.ndarray, " n"]
 ) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from curate.errors import ConfigError, DataError
 from curate.views.charts.text import one_line, pieces
 from curate.views.explore.query import Query
-from curate.views.explore.session import STORED, Session, row_mask
+from curate.views.explore.session import STORED, Session
 
 if TYPE_CHECKING:
     from curate.store.ids import Rows
@@ -137,7 +137,7 @@ def _colour(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
 def _coloured(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
     if colour.startswith("selection:"):
         picks = session.selection(colour.partition(":")[2])
-        kept = row_mask(len(snapshot), picks.rows)
+        kept = picks.mask(len(snapshot))
         return _Colour(np.where(kept, 0.0, 1.0), ["kept", "not kept"])
     known = snapshot.columns.get(colour)
     if known is None:

@@ -10,7 +10,7 @@ import numpy as np
 from curate.errors import ConfigError, DataError
 from curate.store.expressions import parse
 from curate.store.grammar import Call, Literal_, Name, to_text
-from curate.views.explore.session import STORED, Session, row_mask
+from curate.views.explore.session import STORED, Session
 
 if TYPE_CHECKING:
     from curate.store.ids import Rows
@@ -97,9 +97,9 @@ class Query:
     def _part(self, session: Session, snapshot: "Snapshot") -> "Mask":
         def make() -> "Mask":
             n = len(snapshot)
-            none: Rows = np.zeros(0, dtype=np.int64)
-            a = row_mask(n, session.selection(self.a).rows if self.a else none)
-            b = row_mask(n, session.selection(self.b).rows if self.b else none)
+            none = np.zeros(n, dtype=bool)
+            a = session.selection(self.a).mask(n) if self.a else none
+            b = session.selection(self.b).mask(n) if self.b else none
             return {
                 "both": a & b, "only-a": a & ~b, "only-b": b & ~a, "either": a | b,
                 "neither": ~(a | b),

@@ -2,37 +2,21 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
-import numpy as np
-
 from curate.errors import StoreError
 from curate.select.marks import MARKS, METHOD, marked, marks_id
+from curate.views.selected import SelectedRows, no_picks, read_selected
 
 if TYPE_CHECKING:
     from curate.store import Store
-    from curate.store.ids import Rows
     from curate.store.query.snapshot import Snapshot
 
 T = TypeVar("T")
 STORED: Final = "stored"  # begins the keys of what depends on stored selections
 REMEMBERED: Final = 48  # masks, orders and bins of one snapshot, 1 to 8 bytes an example each
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class StoredPicks:
-    """A stored selection against the snapshot: its rows in order of rank, and how many were deleted."""
-
-    selection_id: str
-    method: str
-    budget: str | None
-    created_at: str
-    rows: "Rows"
-    n_gone: int
 
 
 @final
@@ -56,7 +40,7 @@ class Session:
         self._stat: tuple[int, ...] = ()
         self._snapshot: Snapshot | None = None
         self._taken = ""
-        self._selections: dict[str, StoredPicks] = {}
+        self._selections: dict[str, SelectedRows] = {}
         self._marks: dict[str, str] = {}
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
         self._generation = 0
@@ -77,12 +61,12 @@ class Session:
             assert self._snapshot is not None
             return self._snapshot
 
-    def selections(self) -> list[StoredPicks]:
+    def selections(self) -> list[SelectedRows]:
         """Return the stored selections, oldest first; of marks, only those of this marker."""
         self.snapshot()
         return list(self._selections.values())
 
-    def selection(self, selection_id: str) -> StoredPicks:
+    def selection(self, selection_id: str) -> SelectedRows:
         """Return a stored selection by its id or id prefix; `DataError` if there is none.
 
         Marks of this marker that do not exist yet are an empty selection.
@@ -90,7 +74,7 @@ class Session:
         self.snapshot()
         if selection_id not in self._selections:
             if selection_id in {marks_id(self.marker, mark) for mark in MARKS}:
-                return StoredPicks(selection_id, METHOD, None, "", np.zeros(0, dtype=np.int64), 0)
+                return no_picks(selection_id, METHOD)
             selection_id = str(self.store.selection(selection_id)["selection_id"])
         return self._selections[selection_id]
 
@@ -136,7 +120,7 @@ class Session:
         known = {(one.selection_id, one.created_at): one for one in self._selections.values()}
         if snapshot is None or self.store.state() != snapshot.state:
             snapshot, known = self.store.snapshot(), {}
-        selections = {one.selection_id: one for one in _stored(self.store, snapshot, known)}
+        selections = _stored(self.store, snapshot, known)
         found = marked(self.store, self.marker)
         for key in list(self._memory):
             if snapshot is not self._snapshot or (isinstance(key, tuple) and key[0] == STORED):
@@ -148,41 +132,14 @@ class Session:
 
 
 def _stored(
-    store: "Store", snapshot: "Snapshot", known: "Mapping[tuple[str, str], StoredPicks]"
-) -> "Iterator[StoredPicks]":
-    """Yield the stored selections, oldest first; known ones are not read again."""
-    from curate.store.connection import literal
-    from curate.store.ids import id_bytes
-
+    store: "Store", snapshot: "Snapshot", known: Mapping[tuple[str, str], SelectedRows]
+) -> dict[str, SelectedRows]:
+    """Return the stored selections by id, oldest first; known ones are not read again."""
     records = store.query(
         "select selection_id, method, budget, created_at from selections "
         "order by created_at, selection_id"
     ).to_pylist()
-    unread = [
-        one["selection_id"]
-        for one in records
-        if (one["selection_id"], one["created_at"]) not in known
-    ]
-    picked = store.query(
-        "select selection_id, id from selection_rows where selection_id in "
-        f"({', '.join(map(literal, unread)) or 'null'}) order by selection_id, rank"
-    )
-    names = picked["selection_id"].combine_chunks().dictionary_encode()
-    codes = names.indices.to_numpy()
-    at = snapshot.places(id_bytes(picked["id"]))
-    number = {name: k for k, name in enumerate(names.dictionary.to_pylist())}
-    for one in records:
-        key = one["selection_id"], one["created_at"]
-        if key in known:
-            yield known[key]
-            continue
-        rows = at[codes == number.get(one["selection_id"], -1)]
-        kept = rows[rows >= 0]
-        yield StoredPicks(key[0], one["method"], one["budget"], key[1], kept, len(rows) - len(kept))
-
-
-def row_mask(n: int, rows: "Rows") -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """Return which of n rows are among some, (n,)."""
-    mask = np.zeros(n, dtype=bool)
-    mask[rows] = True
-    return mask
+    keys = [(record["selection_id"], record["created_at"]) for record in records]
+    unread = [record for record, key in zip(records, keys, strict=True) if key not in known]
+    read = {one.selection_id: one for one in read_selected(store, snapshot, unread)}
+    return {key[0]: read.get(key[0]) or known[key] for key in keys}

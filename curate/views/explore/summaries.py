@@ -42,7 +42,7 @@ def pool(session: Session) -> dict[str, Any]:
         "selections": [
             {
                 "id": one.selection_id, "method": one.method, "budget": one.budget,
-                "n": len(one.rows), "n_gone": one.n_gone, "created_at": one.created_at[:16],
+                "n": len(one.rows), "n_gone": one.n_deleted, "created_at": one.created_at[:16],
                 "is_marks": one.method == METHOD,
             }
             for one in reversed(session.selections())
@@ -110,7 +110,7 @@ def comparison(session: Session, a: str, b: str) -> dict[str, Any]:
         "a": picks[0].selection_id,
         "b": picks[1].selection_id,
         "n": {name: int(mask.sum()) for name, mask in masks.items()},
-        "n_gone": [one.n_gone for one in picks],
+        "n_gone": [one.n_deleted for one in picks],
         "jaccard": n_both / n_either if n_either else None,
         "means": [
             {"column": name} | _means(numbers(session, snapshot, name), masks) for name in scores

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
+from curate.algorithms.overlap import jaccard_matrix
 from curate.errors import ConfigError, DataError
 from curate.views.charts import svg
 from curate.views.charts.numbers import Values, bin_counts, bin_edges, short
@@ -15,7 +16,6 @@ from curate.views.notebook import columns as read
 from curate.views.notebook.charts import Picture, Pictures
 from curate.views.notebook.near import plane
 from curate.views.notebook.proof_plots import ProofPlots
-from curate.views.report.chosen import jaccard_matrix
 from curate.views.report.selection_sections import tenths_chart
 
 if TYPE_CHECKING:

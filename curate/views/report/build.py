@@ -13,18 +13,19 @@ from curate.prove.contamination import find_overlap
 from curate.prove.targets import read_targets
 from curate.store.records import utc_now
 from curate.views.report import html, markdown, pool_sections, selection_sections, warned
-from curate.views.report.chosen import read_chosen
+from curate.views.report.chosen import read_selections
 from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Table, Warned
 from curate.views.report.pool import read_facts, read_scores
 from curate.views.report.proof import proof_sections, read_proof
 from curate.views.report.repeats import find_repeats
 from curate.views.report.selection_sections import overlap_section
 from curate.views.report.shown import read_texts
+from curate.views.selected import read_selected
 
 if TYPE_CHECKING:
     from curate.prove.contamination import Overlap
     from curate.store import Store
-    from curate.views.report.chosen import Chosen
+    from curate.views.report.chosen import SelectionFacts
     from curate.views.report.pool import PoolFacts, Scored
 
 HTML_NAMES: Final = (".html", ".htm")
@@ -112,7 +113,7 @@ def write_report(
         "output": str(path),
         "format": "markdown" if options.as_markdown else "html",
         "bytes": path.stat().st_size,
-        "selections": [one.id for one in chosen],
+        "selections": [one.picks.selection_id for one in chosen],
         "proof": None if options.proof is None else str(options.proof),
         "warnings": [
             {"kind": one.kind, "level": one.level, "text": one.text} for one in warned
@@ -123,11 +124,11 @@ def write_report(
 
 def build_page(
     store: "Store | None", options: ReportOptions, progress: Progress, made: str
-) -> tuple[Page, list[Warned], "list[Chosen]"]:
+) -> tuple[Page, list[Warned], "list[SelectionFacts]"]:
     """Return the page, its warnings, and the selections on it."""
     sections: list[Section] = []
     warned: list[Warned] = []
-    chosen: list[Chosen] = []
+    chosen: list[SelectionFacts] = []
     about: list[str] = []
     if options.proof is not None:
         document = read_proof(options.proof)
@@ -150,7 +151,7 @@ def build_page(
 
 def _store_sections(
     store: "Store", options: ReportOptions, progress: Progress
-) -> "tuple[list[Section], list[Warned], list[Chosen]]":
+) -> "tuple[list[Section], list[Warned], list[SelectionFacts]]":
     for one in options.selections:
         store.selection(one)  # a wrong name fails before anything long is read
     targets = read_targets(options.benchmarks) if options.benchmarks else []
@@ -166,7 +167,7 @@ def _store_sections(
         overlaps.append(find_overlap(store, target))
         progress.advance("reading", 1)
     asked = options.selections or _newest(pool)
-    chosen = [read_chosen(store, pool, scored, one) for one in dict.fromkeys(asked)]
+    chosen = read_selections(store, pool, scored, [*dict.fromkeys(asked)])
     progress.advance("reading", 1)
     progress.finish("reading")
     shown = sorted({row for pair in repeats.pairs for row in pair}) if repeats else []
@@ -184,7 +185,10 @@ def _store_sections(
     ]
     sections += _overlap(store, pool, chosen, options)
     bound = {
-        f"{one.name} ({one.id})": [s.status.set_id for s in one.scored.values()] for one in chosen
+        f"{one.picks.name} ({one.picks.selection_id})": [
+            scores.status.set_id for scores in one.scored.values()
+        ]
+        for one in chosen
     }
     sections.append(pool_sections.cost_section(scored, bound, _trials(store)))
     return sections, warned, chosen
@@ -198,7 +202,7 @@ def _newest(pool: "PoolFacts") -> list[str]:
 
 
 def _warnings(
-    pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[Chosen]", repeats: Any,
+    pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[SelectionFacts]", repeats: Any,
     overlaps: "Sequence[Overlap]",
 ) -> list[Warned]:  # fmt: skip
     found = [
@@ -233,18 +237,15 @@ def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
 
 
 def _overlap(
-    store: "Store", pool: "PoolFacts", chosen: "Sequence[Chosen]", options: ReportOptions
+    store: "Store", pool: "PoolFacts", chosen: "Sequence[SelectionFacts]", options: ReportOptions
 ) -> list[Section]:
     """Return the overlap of the selections shown; and of the newest ones, if none is asked for."""
-    picks = {one.id: (one.name, one.ids) for one in chosen}
-    for one in [] if options.selections else pool.status["selections"][-IN_OVERLAP:]:
-        name = " ".join(str(part) for part in (one["method"], one["budget"]) if part)
-        if one["selection_id"] not in picks:
-            ids = store.selection_rows(one["selection_id"])["id"].to_pylist()
-            picks[one["selection_id"]] = name, ids
-    names = [f"{name} {selection_id[:6]}" for selection_id, (name, _) in picks.items()]
-    ids_of = [ids for _, ids in picks.values()]
-    return [overlap_section(names, ids_of)] if len(picks) > 1 else []
+    picks = {one.picks.selection_id: one.picks for one in chosen}
+    newest = [] if options.selections else pool.status["selections"][-IN_OVERLAP:]
+    unread = [record for record in newest if record["selection_id"] not in picks]
+    shown = [*picks.values(), *read_selected(store, pool.snapshot, unread)]
+    names = [f"{selection.name} {selection.selection_id[:6]}" for selection in shown]
+    return [overlap_section(names, [s.names() for s in shown])] if len(shown) > 1 else []
 
 
 def _trials(store: "Store") -> Mapping[str, Any]:

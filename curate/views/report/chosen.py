@@ -12,6 +12,7 @@ import numpy as np
 from curate.errors import CurateError
 from curate.views.charts.numbers import Values
 from curate.views.report.pool import Mask, PoolFacts, Rows, ScoreColumn, Scored
+from curate.views.selected import SelectedRows, read_selected
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,17 +25,15 @@ NEAR_CUT: Final = 10
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Chosen:
-    """A stored selection against the pool it was made from.
+class SelectionFacts:
+    """The rows of a stored selection, and what a report asks of the pool it was made from.
 
     Parameters
     ----------
+    picks
+        Its rows, gains and reasons.
     record
         As `Store.selection` returns it.
-    at
-        Row of the pool of each pick, best first, (k,); -1 where it is no longer in the pool.
-    ids, gains, reasons
-        Of each pick, (k,).
     scored
         The score sets it read, by alias as it read them.
     barred
@@ -42,40 +41,14 @@ class Chosen:
         not scored, excluded, or outside its condition, selection or datasets.
     """
 
+    picks: SelectedRows
     record: Mapping[str, Any]
-    at: Rows
-    ids: Sequence[str]
-    gains: Values
-    reasons: Sequence[str]
     scored: Mapping[str, Scored]
     barred: Mask
 
-    @property
-    def id(self) -> str:
-        """Id of the selection."""
-        return str(self.record["selection_id"])
-
-    @property
-    def name(self) -> str:
-        """Method and budget, for headings."""
-        return " ".join(
-            str(part) for part in (self.record["method"], self.record["budget"]) if part
-        )
-
-    @property
-    def rows(self) -> Rows:
-        """Rows of the pool it took, in order of rank."""
-        return self.at[self.at >= 0]
-
-    def mask(self, n_pool: int) -> Mask:
-        """Return whether each example of the pool was taken, (n,)."""
-        taken = np.zeros(n_pool, dtype=bool)
-        taken[self.rows] = True
-        return taken
-
     def columns(self) -> list[ScoreColumn]:
         """Return the score columns it read."""
-        return [column for one in self.scored.values() for column in one.columns]
+        return [column for scores in self.scored.values() for column in scores.columns]
 
 
 @final
@@ -100,35 +73,28 @@ class Picture:
     rejected_note: str
 
 
-def read_chosen(
-    store: "Store", pool: PoolFacts, scored: Sequence[Scored], selection_id: str
-) -> Chosen:
-    """Read a stored selection by its id or id prefix."""
-    from curate.store.ids import id_bytes
-
-    record = store.selection(selection_id)
-    rows = store.selection_rows(record["selection_id"])
-    by_id = {one.status.set_id: one for one in scored}
-    bound = record.get("score_sets") or {}
-    used = {alias: by_id[one["set_id"]] for alias, one in bound.items() if one["set_id"] in by_id}
-    return Chosen(
-        record=record,
-        at=pool.snapshot.places(id_bytes(rows["id"])),
-        ids=rows["id"].to_pylist(),
-        gains=np.asarray(rows["gain"].to_numpy(), dtype=np.float64),
-        reasons=[reason or "" for reason in rows["reason"].to_pylist()],
-        scored=used,
-        barred=_barred(store, pool, record, used),
-    )
+def read_selections(
+    store: "Store", pool: PoolFacts, scored: Sequence[Scored], selection_ids: Sequence[str]
+) -> list[SelectionFacts]:
+    """Read stored selections by their ids or id prefixes."""
+    records = [store.selection(selection_id) for selection_id in selection_ids]
+    by_id = {scores.status.set_id: scores for scores in scored}
+    selections = []
+    picks_of = read_selected(store, pool.snapshot, records)
+    for record, picks in zip(records, picks_of, strict=True):
+        bound = (record.get("score_sets") or {}).items()
+        used = {alias: by_id[own["set_id"]] for alias, own in bound if own["set_id"] in by_id}
+        barred = _barred(store, pool, record, used)
+        selections.append(SelectionFacts(picks, record, used, barred))
+    return selections
 
 
-def ordering(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Ordering | None:
+def ordering(picks: SelectedRows, columns: Sequence[ScoreColumn]) -> Ordering | None:
     """Return the column the selection ranks by; None if there is none.
 
     Its gains are the column, up to the sign, and never grow from one rank to the next.
     """
-    inside = chosen.at >= 0
-    gains, rows = chosen.gains[inside], chosen.at[inside]
+    rows, gains = picks.rows, picks.gains[picks.at >= 0]
     if len(gains) < 2 or not np.isfinite(gains).all() or gains[0] == gains[-1]:
         return None
     if (np.diff(gains) > 0).any():
@@ -140,19 +106,19 @@ def ordering(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Ordering | None:
     return None
 
 
-def picture(chosen: Chosen, pool: PoolFacts, by: Ordering | None) -> Picture:
+def picture(chosen: SelectionFacts, pool: PoolFacts, by: Ordering | None) -> Picture:
     """Choose the examples to show; ``by`` as `ordering` returns it.
 
     Best are the first picks. Borderline are the last picks and, where the selection ranks by a
     score, the first below the last of them. Rejected are spread evenly over the rest of what could
     be picked: by that score, or by id, which is a hash and thus as good as chance.
     """
-    picks = chosen.rows.tolist()
-    best = picks[:SHOWN]
-    taken = chosen.mask(len(pool))
+    rows = chosen.picks.rows.tolist()
+    best = rows[:SHOWN]
+    taken = chosen.picks.mask(len(pool))
     left = np.flatnonzero(~taken & ~chosen.barred)
     if by is None:
-        last = picks[len(best) :][-SHOWN:]
+        last = rows[len(best) :][-SHOWN:]
         note = "The last picks: the first to be dropped if the budget were smaller."
         spread = "Spread evenly by id, which is a hash: a random sample of what was left out."
         return Picture(best, last, _spread(left, SHOWN), note, spread)
@@ -161,7 +127,7 @@ def picture(chosen: Chosen, pool: PoolFacts, by: Ordering | None) -> Picture:
     order = np.argsort(-values[known], kind="stable")
     left, values = left[known][order], values[known][order]
     below = left[values <= by.sign * by.last][:NEAR_CUT]
-    last = picks[len(best) :][-(SHOWN - len(below)) :]
+    last = rows[len(best) :][-(SHOWN - len(below)) :]
     side, kind = ("below", "highest") if by.sign > 0 else ("above", "lowest")
     return Picture(
         best,
@@ -177,7 +143,7 @@ def percentile(ordered: Values, value: float) -> float:
     return 100.0 * float(np.searchsorted(ordered, value, "left")) / max(len(ordered), 1)
 
 
-def reason_kinds(reasons: Sequence[str]) -> list[tuple[str, int]]:
+def reason_kinds(reasons: Sequence[str | None]) -> list[tuple[str, int]]:
     """Return the reasons without their numbers, and how often each occurs, most frequent first.
 
     Examples
@@ -189,18 +155,6 @@ def reason_kinds(reasons: Sequence[str]) -> list[tuple[str, int]]:
         re.sub(r"-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", "#", reason or "") for reason in reasons
     )
     return sorted(found.items(), key=lambda kind: (-kind[1], kind[0]))
-
-
-def jaccard_matrix(ids: Sequence[Sequence[str]]) -> list[list[float]]:
-    """Return shared over all examples of each two selections."""
-    sets = [set(one) for one in ids]
-    return [[_jaccard(one, other) for other in sets] for one in sets]
-
-
-def _jaccard(one: set[str], other: set[str]) -> float:
-    shared = len(one & other)
-    union = len(one) + len(other) - shared
-    return shared / union if union else 1.0
 
 
 def _spread(rows: Rows, wanted: int) -> list[int]:

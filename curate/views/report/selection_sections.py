@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from curate.algorithms.overlap import jaccard_matrix
 from curate.views.charts import svg
 from curate.views.charts.numbers import percent, short
 from curate.views.charts.text import one_line
-from curate.views.report.chosen import Chosen, jaccard_matrix, mean_ratio, percentile, reason_kinds
+from curate.views.report.chosen import SelectionFacts, mean_ratio, percentile, reason_kinds
 from curate.views.report.page import (
     Block,
     Chart,
@@ -40,7 +41,7 @@ def selection_section(
     store: "Store",
     pool: PoolFacts,
     scored: Sequence[Scored],
-    chosen: Chosen,
+    chosen: SelectionFacts,
     repeats: Repeats | None,
 ) -> Section:
     """Return everything about one selection."""
@@ -53,15 +54,18 @@ def selection_section(
     if excluded:
         rows = [(str(reason), f"{n:,}") for reason, n in excluded]
         blocks.append(Table(("could not be picked", "examples"), rows))
-    kinds = [(kind or "no reason given", f"{n:,}") for kind, n in reason_kinds(chosen.reasons)]
+    kinds = [
+        (kind or "no reason given", f"{n:,}")
+        for kind, n in reason_kinds(chosen.picks.reasons.to_pylist())
+    ]
     blocks.append(Table(("reason of the pick (# is a number)", "picks"), kinds[:MAX_KINDS]))
-    if len(chosen.rows):
+    if len(chosen.picks.rows):
         blocks += [*_by_source(pool, chosen), *_by_length(pool, scored, chosen)]
         blocks += _by_cluster(pool, scored, chosen)
         columns = _columns(scored, chosen)
         blocks += [*_by_score(chosen, columns), *example_blocks(store, pool, chosen, columns)]
     blocks.append(Code("Manifest", json.dumps(_trimmed(record), indent=2, ensure_ascii=False)))
-    return Section(f"Selection: {chosen.name} ({chosen.id})", blocks)
+    return Section(f"Selection: {chosen.picks.name} ({chosen.picks.selection_id})", blocks)
 
 
 def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Section:
@@ -81,16 +85,16 @@ def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Secti
 
 
 def _tiles(
-    pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen, repeats: Repeats | None
+    pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts, repeats: Repeats | None
 ) -> Tiles:
     record = chosen.record
     length, unit = lengths(pool, scored)
-    ratio, place = mean_ratio(length, chosen.rows), median_place(length, chosen)
-    groups = len(np.unique(pool.groups[chosen.rows]))
+    ratio, place = mean_ratio(length, chosen.picks.rows), median_place(length, chosen.picks)
+    groups = len(np.unique(pool.groups[chosen.picks.rows]))
     tokens = record.get("n_tokens")
     items = [
-        ("picked", f"{len(chosen.at):,}"),
-        ("of the pool", percent(len(chosen.rows), len(pool))),
+        ("picked", f"{len(chosen.picks.at):,}"),
+        ("of the pool", percent(len(chosen.picks.rows), len(pool))),
         ("could be picked", short(record.get("n_eligible"))),
         ("tokens", short(tokens)),
         ("prompts", f"{groups:,}"),
@@ -98,8 +102,8 @@ def _tiles(
         ("of the pool is shorter than its median", "-" if place is None else f"{place:.0f}%"),
     ]
     if repeats is not None:
-        n = int(repeats.any[chosen.rows].sum())
-        items.append(("near-duplicates of others", percent(n, len(chosen.rows))))
+        n = int(repeats.any[chosen.picks.rows].sum())
+        items.append(("near-duplicates of others", percent(n, len(chosen.picks.rows))))
     return Tiles(items)
 
 
@@ -115,7 +119,7 @@ def _settings(record: Mapping[str, Any]) -> Table:
     return Table(("setting", "value"), [*rows, *listed], n_left=2)
 
 
-def _by_source(pool: PoolFacts, chosen: Chosen) -> Iterator[Block]:
+def _by_source(pool: PoolFacts, chosen: SelectionFacts) -> Iterator[Block]:
     if len(pool.source_names) < 2:
         return
     title = "What was picked, by source"
@@ -123,7 +127,9 @@ def _by_source(pool: PoolFacts, chosen: Chosen) -> Iterator[Block]:
     yield from _shares(title, "source", pool.sources, names, pool, chosen)
 
 
-def _by_cluster(pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
+def _by_cluster(
+    pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts
+) -> Iterator[Block]:
     for one in scored:
         column = one.column(CLUSTER)
         if column is None or column.dtype != "int":
@@ -132,19 +138,19 @@ def _by_cluster(pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen) -> It
         numbers = np.where(known, column.values, -1).astype(np.int64)
         labels, codes = np.unique(numbers, return_inverse=True)
         names = [f"cluster {label}" if label >= 0 else "no cluster" for label in labels.tolist()]
-        reached = len(np.unique(numbers[chosen.rows]))
+        reached = len(np.unique(numbers[chosen.picks.rows]))
         yield Paragraph(f"Picks are in {reached:,} of {len(labels):,} clusters of {column.label}.")
         title = f"What was picked, by {column.label}"
         yield from _shares(title, "cluster", codes, names, pool, chosen)
 
 
 def _shares(
-    title: str, kind: str, codes: np.ndarray[Any, Any], names: Sequence[str], pool: PoolFacts, chosen: Chosen
+    title: str, kind: str, codes: np.ndarray[Any, Any], names: Sequence[str], pool: PoolFacts, chosen: SelectionFacts
 ) -> Iterator[Block]:  # fmt: skip
     """Compare shares of the pool and of the picks, largest differences first."""
     everything = np.bincount(codes, minlength=len(names))
-    taken = np.bincount(codes[chosen.rows], minlength=len(names))
-    shares = 100 * everything / len(pool), 100 * taken / len(chosen.rows)
+    taken = np.bincount(codes[chosen.picks.rows], minlength=len(names))
+    shares = 100 * everything / len(pool), 100 * taken / len(chosen.picks.rows)
     order = np.argsort(-np.abs(shares[1] - shares[0]), kind="stable")[:MAX_KINDS].tolist()
     rows = [
         (
@@ -165,10 +171,12 @@ def _shares(
     yield Table(columns, rows)
 
 
-def _by_length(pool: PoolFacts, scored: Sequence[Scored], chosen: Chosen) -> Iterator[Block]:
+def _by_length(
+    pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts
+) -> Iterator[Block]:
     length, unit = lengths(pool, scored)
     known = length[~np.isnan(length)]
-    taken = length[chosen.rows]
+    taken = length[chosen.picks.rows]
     taken = taken[~np.isnan(taken)]
     if not len(known):
         return
@@ -213,17 +221,17 @@ def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit:
     return Chart(title, picture, table, f"Without a length bias every bar would be at {overall}.")
 
 
-def _columns(scored: Sequence[Scored], chosen: Chosen) -> list[ScoreColumn]:
+def _columns(scored: Sequence[Scored], chosen: SelectionFacts) -> list[ScoreColumn]:
     """Return the scores to show: those the selection read, or all if it read none."""
     own = chosen.columns()
     found = own or [column for one in scored if one.status.complete for column in one.columns]
     return [column for column in found if len(column.finite)]
 
 
-def _by_score(chosen: Chosen, columns: Sequence[ScoreColumn]) -> Iterator[Block]:
+def _by_score(chosen: SelectionFacts, columns: Sequence[ScoreColumn]) -> Iterator[Block]:
     charts, rows = [], []
     for column in columns:
-        taken = column.values[chosen.rows]
+        taken = column.values[chosen.picks.rows]
         taken = taken[~np.isnan(taken)]
         if not len(taken):
             continue

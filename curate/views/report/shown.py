@@ -7,9 +7,10 @@ import numpy as np
 
 from curate.views.charts.numbers import short
 from curate.views.charts.text import one_line
-from curate.views.report.chosen import Chosen, Ordering, ordering, percentile, picture
+from curate.views.report.chosen import Ordering, SelectionFacts, ordering, percentile, picture
 from curate.views.report.page import Block, Examples, Excerpt, Shown
 from curate.views.report.pool import PoolFacts, ScoreColumn
+from curate.views.selected import SelectedRows
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -24,14 +25,14 @@ Texts = Mapping[int, tuple[Excerpt, Excerpt]]
 
 
 def example_blocks(
-    store: "Store", pool: PoolFacts, chosen: Chosen, columns: Sequence[ScoreColumn]
+    store: "Store", pool: PoolFacts, chosen: SelectionFacts, columns: Sequence[ScoreColumn]
 ) -> Iterator[Block]:
     """Yield the best, the borderline and the rejected examples of a selection."""
-    by = ordering(chosen, columns)
+    by = ordering(chosen.picks, columns)
     found = picture(chosen, pool, by)
     wanted = sorted({*found.best, *found.borderline, *found.rejected})
     texts = read_texts(store, pool, wanted)
-    show = _Showing(pool, chosen, columns, texts, by)
+    show = _Showing(pool, chosen.picks, columns, texts, by)
     parts = (
         ("best", "The first picks.", found.best),
         ("borderline", found.borderline_note, found.borderline),
@@ -47,12 +48,12 @@ class _Showing:
     """Turns rows of the pool into examples to show."""
 
     def __init__(
-        self, pool: PoolFacts, chosen: Chosen, columns: Sequence[ScoreColumn], texts: Texts,
+        self, pool: PoolFacts, picks: SelectedRows, columns: Sequence[ScoreColumn], texts: Texts,
         by: Ordering | None,
     ) -> None:  # fmt: skip
         self._pool, self._columns, self._texts, self._by = pool, columns, texts, by
-        self._chosen = chosen
-        self._rank = {row: k for k, row in enumerate(chosen.at.tolist()) if row >= 0}
+        self._picks = picks
+        self._rank = {row: k for k, row in enumerate(picks.at.tolist()) if row >= 0}
         self._best_of_group: dict[int, int] = {}
         for row, k in self._rank.items():
             self._best_of_group.setdefault(int(pool.groups[row]), k)
@@ -63,15 +64,15 @@ class _Showing:
         [name] = self._pool.snapshot.names(np.array([row]))
         prompt, response = self._texts.get(row, (Excerpt("prompt", ""), Excerpt("response", "")))
         place = f"#{k + 1}" if k is not None else "not picked"
-        has_gain = k is not None and np.isfinite(self._chosen.gains[k])
-        gain = short(float(self._chosen.gains[k])) if has_gain else ""
+        has_gain = k is not None and np.isfinite(self._picks.gains[k])
+        gain = short(float(self._picks.gains[k])) if has_gain else ""
         line = one_line(response.head, LINE_CHARS) or "(empty response)"
         title = " · ".join(filter(None, (place, gain and f"gain {gain}", name[:8], line)))
         source = self._pool.source_names[self._pool.sources[row]]
         facts = [("id", name), ("source", one_line(source, NAME_CHARS))]
         facts.append(("characters", f"{int(self._pool.n_chars[row]):,}"))
         facts += [self._score(column, row) for column in self._columns]
-        reason = (self._chosen.reasons[k] if k is not None else self._why_not(row)) or ""
+        reason = (self._picks.reasons[k].as_py() if k is not None else self._why_not(row)) or ""
         return Shown(title, facts, reason, (prompt, response), k is not None)
 
     def _score(self, column: ScoreColumn, row: int) -> tuple[str, str]:
@@ -88,7 +89,7 @@ class _Showing:
         if mate is not None:
             text = f"Another response to the same prompt was picked, at rank {mate + 1:,}."
         else:
-            text = f"Not among the {len(self._chosen.at):,} picks."
+            text = f"Not among the {len(self._picks.at):,} picks."
         if self._by is None:
             return text
         value = float(self._by.column.values[row])

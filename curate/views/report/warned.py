@@ -7,10 +7,11 @@ import numpy as np
 
 from curate.prove.contamination import Overlap
 from curate.views.charts.numbers import Values, most_common, percent, short
-from curate.views.report.chosen import Chosen, mean_ratio
+from curate.views.report.chosen import SelectionFacts, mean_ratio
 from curate.views.report.page import Level, Warned
 from curate.views.report.pool import PoolFacts, Scored, lengths
 from curate.views.report.repeats import Repeats
+from curate.views.selected import SelectedRows
 
 FEW: Final = 0.01  # a share below this is a note, not a warning
 COLLAPSED: Final = 0.5  # share of the most common value from which on a score has collapsed
@@ -149,25 +150,27 @@ def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
 
 
 def about_selection(
-    chosen: Chosen, pool: PoolFacts, scored: Sequence[Scored], overlaps: Sequence[Overlap]
+    chosen: SelectionFacts, pool: PoolFacts, scored: Sequence[Scored], overlaps: Sequence[Overlap]
 ) -> Iterator[Warned]:
     """Yield what is unusual about a selection compared with its pool."""
-    name = f"{chosen.name} ({chosen.id})"
-    gone = int((chosen.at < 0).sum())
-    if gone:
-        text = f"{gone:,} of {len(chosen.at):,} picks of {name} are no longer in the pool."
+    picks = chosen.picks
+    name = f"{picks.name} ({picks.selection_id})"
+    if picks.n_deleted:
+        text = (
+            f"{picks.n_deleted:,} of {len(picks.at):,} picks of {name} are no longer in the pool."
+        )
         yield Warned("forgotten", f"{text} They are left out of everything below.")
     length, unit = lengths(pool, scored)
     responses = pool.response_chars.astype(np.float64)
     found = [
-        length_bias(length, chosen, f"examples ({unit})"),
-        length_bias(responses, chosen, "responses (characters)"),
+        length_bias(length, picks, f"examples ({unit})"),
+        length_bias(responses, picks, "responses (characters)"),
     ]
     if any(found):
         text = f"{name} differs from the pool in length: {'; '.join(filter(None, found))}. Compare "
         text += "it with a random subset of equal tokens, not of equal count."
         yield Warned("length_bias", text)
-    picked = {*chosen.ids}
+    picked = {*picks.names()}
     for one in overlaps:
         shared = len(picked & one.in_pool)
         if shared:
@@ -175,10 +178,10 @@ def about_selection(
             yield Warned("contamination", text, "note" if one.is_small else "warning")
 
 
-def length_bias(values: Values, chosen: Chosen, what: str) -> str:
+def length_bias(values: Values, picks: SelectedRows, what: str) -> str:
     """Describe how picks differ in length from the pool; "" if they hardly do."""
-    ratio = mean_ratio(values, chosen.rows)
-    place = median_place(values, chosen)
+    ratio = mean_ratio(values, picks.rows)
+    place = median_place(values, picks)
     if ratio is None or place is None:
         return ""
     if 1 / BIASED <= ratio <= BIASED and OFF_MEDIAN <= place <= 100 - OFF_MEDIAN:
@@ -189,10 +192,10 @@ def length_bias(values: Values, chosen: Chosen, what: str) -> str:
     )
 
 
-def median_place(values: Values, chosen: Chosen) -> float | None:
+def median_place(values: Values, picks: SelectedRows) -> float | None:
     """Return the percentile of the median pick among all values, ties counted half."""
     known = values[~np.isnan(values)]
-    taken = values[chosen.rows]
+    taken = values[picks.rows]
     taken = taken[~np.isnan(taken)]
     if not len(known) or not len(taken):
         return None

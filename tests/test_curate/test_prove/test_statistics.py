@@ -14,7 +14,6 @@ from curate.prove.statistics import (
     estimate,
     holm,
     holm_levels,
-    jaccard,
 )
 
 
@@ -183,8 +182,3 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         false += found.verdict in (BETTER, WORSE)
     assert covered / runs >= 0.92
     assert false / runs <= 0.08
-
-
-def test_overlap():
-    assert jaccard([], []) == 1.0
-    assert jaccard(["a"], ["b"]) == 0.0

@@ -8,12 +8,11 @@ import pytest
 from reported import COLOURS, colour_rows, quality, score, write_rows
 
 from curate.views.report.chosen import (
-    jaccard_matrix,
     mean_ratio,
     ordering,
     percentile,
     picture,
-    read_chosen,
+    read_selections,
 )
 from curate.views.report.pool import lengths, read_facts, read_scores
 from curate.views.report.repeats import SHARED, TEMPLATE, find_repeats
@@ -24,6 +23,11 @@ def facts(pool):
     read = read_facts(pool.store)
     scored = read_scores(pool.store, read, pool.store.score_sets())
     return read, scored
+
+
+def read_one(pool, read, scored, selection_id):
+    [selection] = read_selections(pool.store, read, scored, [selection_id])
+    return selection
 
 
 def names(pool, rows):
@@ -84,27 +88,27 @@ def top(colours):
 
 def test_a_selection_is_read_in_rank_order_with_its_ordering(colours, top):
     read, scored = facts(colours)
-    chosen = read_chosen(colours.store, read, scored, top)
-    assert names(colours, chosen.rows) == ["gold-2", "gold-1", "plum-2", "plum-1"]
-    assert chosen.mask(12).sum() == 4
-    by = ordering(chosen, scored[0].columns)
+    chosen = read_one(colours, read, scored, top)
+    assert names(colours, chosen.picks.rows) == ["gold-2", "gold-1", "plum-2", "plum-1"]
+    assert chosen.picks.mask(12).sum() == 4
+    by = ordering(chosen.picks, scored[0].columns)
     assert (by.column.label, by.sign) == ("quality.value", 1)
     lowest = colours.select(rank="-quality.value", budget=3).id
-    by = ordering(read_chosen(colours.store, read, scored, lowest), scored[0].columns)
+    by = ordering(read_one(colours, read, scored, lowest).picks, scored[0].columns)
     assert (by.column.label, by.sign) == ("quality.value", -1)
     grouped = colours.select("top-k", settings={"rank": "quality.value", "per_group": "2"}).id
-    by = ordering(read_chosen(colours.store, read, scored, grouped), scored[0].columns)
+    by = ordering(read_one(colours, read, scored, grouped).picks, scored[0].columns)
     assert by is None  # second responses come after first ones, whatever their score
     drawn = colours.select("random", budget=3).id
-    assert ordering(read_chosen(colours.store, read, scored, drawn), scored[0].columns) is None
+    assert ordering(read_one(colours, read, scored, drawn).picks, scored[0].columns) is None
 
 
 def test_borderline_and_rejected_follow_the_score_of_the_selection(colours, top, monkeypatch):
     monkeypatch.setattr("curate.views.report.chosen.SHOWN", 3)
     monkeypatch.setattr("curate.views.report.chosen.NEAR_CUT", 1)
     read, scored = facts(colours)
-    chosen = read_chosen(colours.store, read, scored, top)
-    shown = picture(chosen, read, ordering(chosen, scored[0].columns))
+    chosen = read_one(colours, read, scored, top)
+    shown = picture(chosen, read, ordering(chosen.picks, scored[0].columns))
     assert names(colours, shown.best) == ["gold-2", "gold-1", "plum-2"]
     assert names(colours, shown.borderline) == ["plum-1", "cyan-2"]
     assert names(colours, shown.rejected) == ["cyan-1", "green-2", "red-1"]
@@ -116,11 +120,11 @@ def test_what_could_not_be_picked_is_not_among_the_rejected(colours):
     chosen = colours.select("random", budget=2, where="quality.value > 5", exclude=["gold-2"])
     within = colours.select("random", budget=1, within=chosen.id)
     read, scored = facts(colours)
-    one = read_chosen(colours.store, read, scored, chosen.id)
+    one = read_one(colours, read, scored, chosen.id)
     shown = picture(one, read, None)
     every = names(colours, [*shown.best, *shown.borderline, *shown.rejected])
     assert sorted(every) == ["cyan-1", "cyan-2", "gold-1", "plum-1", "plum-2"]
-    two = read_chosen(colours.store, read, scored, within.id)
+    two = read_one(colours, read, scored, within.id)
     assert (~two.barred).sum() == 2
 
 
@@ -128,7 +132,7 @@ def test_of_two_datasets_only_the_selected_one_could_be_picked(colours, tmp_path
     rows = [{"id": f"new-{n}", "prompt": f"Add {n}.", "response": str(n)} for n in range(5)]
     chosen = colours.select("random", budget=2, data=[str(write_rows(tmp_path / "b.jsonl", rows))])
     read, scored = facts(colours)
-    one = read_chosen(colours.store, read, scored, chosen.id)
+    one = read_one(colours, read, scored, chosen.id)
     assert sorted(names(colours, np.flatnonzero(~one.barred))) == [f"new-{n}" for n in range(5)]
 
 
@@ -141,15 +145,11 @@ def test_places_among_all_values():
 
 def test_the_median_pick_is_placed_with_ties_counted_half(colours, top):
     read, scored = facts(colours)
-    chosen = read_chosen(colours.store, read, scored, top)
-    assert median_place(scored[0].column("value").values, chosen) == pytest.approx(100 * 10 / 12)
-    assert median_place(np.zeros(12), chosen) == 50
-
-
-def test_overlap_is_shared_over_all():
-    assert jaccard_matrix([["a", "b"], ["b", "c"], []]) == [
-        [1, pytest.approx(1 / 3), 0], [pytest.approx(1 / 3), 1, 0], [0, 0, 1],
-    ]  # fmt: skip
+    chosen = read_one(colours, read, scored, top)
+    assert median_place(scored[0].column("value").values, chosen.picks) == pytest.approx(
+        100 * 10 / 12
+    )
+    assert median_place(np.zeros(12), chosen.picks) == 50
 
 
 # Near-duplicates ---------------------------------------------------------------------------------
