@@ -16,6 +16,7 @@ _TOKENIZER_FILES: Final = (
     "tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "merges.txt",
     "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
+_ADAPTER: Final = "adapter_config.json"  # as peft writes it
 _PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _HUB_PATTERNS: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
@@ -89,6 +90,11 @@ def check_causal_folder(name: str, folder: Path) -> None:
 
 def check_tokenizer(name: str, folder: Path) -> None:
     """Raise `ModelError` unless a folder has a configuration and a tokenizer."""
+    if not (folder / "config.json").is_file() and (folder / _ADAPTER).is_file():
+        base = _base_of(folder / _ADAPTER)
+        raise ModelError(
+            f"{name!r} is an adapter of {base!r}, not a model; pass --model {base} --adapter {name}"
+        )
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"model {name!r} has no config.json in {folder}; give the folder save_pretrained wrote"
@@ -98,6 +104,13 @@ def check_tokenizer(name: str, folder: Path) -> None:
             f"model {name!r} has no tokenizer in {folder}; "
             "save it there with tokenizer.save_pretrained(folder)"
         )
+
+
+def _base_of(file: Path) -> str:
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "MODEL"
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -224,8 +224,8 @@ def load_model(resolved: ResolvedModel, device: str, dtype: str) -> LoadedModel:
     are more than a scaled, soft-capped linear head can give.
     """
     model = load_causal(resolved.name, resolved.path, resolved.adapter, device, dtype)
-    backbone, head = take_apart(resolved.name, model, dtype)
-    return LoadedModel(resolved, backbone, head, load_tokenizer(resolved.path), device, dtype)
+    parts = take_apart(resolved.name, model, dtype)
+    return LoadedModel(resolved, *parts, load_tokenizer(resolved.path), device, dtype)
 
 
 def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype: str) -> Any:
@@ -233,25 +233,46 @@ def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype:
 
     Raises `ModelError`, which calls the model ``name``, for any other architecture.
     """
+    model = read_causal(name, folder, dtype)
+    if adapter:
+        model = _with_adapter(model, adapter)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def read_causal(name: str, folder: str, dtype: str) -> Any:
+    """Read a causal language model from its folder, all of its weights; nothing is made up.
+
+    Raises `ModelError` for any other architecture, and for weights that transformers would draw.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     try:
         with no_progress_bar():
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"model {name!r} cannot be loaded as a causal language model: {first_line(error)}"
         ) from error
-    if adapter:
-        model = _with_adapter(model, adapter)
-    return model.to(device).eval().requires_grad_(False)
+    model, report = loaded
+    lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if lacking:
+        named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
+        unread = sorted(report["unexpected_keys"])
+        hint = f"; they hold {unread[0]} instead" if unread else ""
+        raise ModelError(
+            f"the weights of model {name!r} lack {named}{hint}; "
+            "random ones would take their place, so it is refused: copy the model again, or save it "
+            "with model.save_pretrained(folder)"
+        )
+    return model
 
 
 def first_line(error: Exception) -> str:
@@ -314,6 +335,11 @@ def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
     ids = torch.arange(PROBE_LENGTH, device=model.device)[None] * 37 % rows
     with torch.inference_mode():
         wanted = model(input_ids=ids, use_cache=False).logits.double()
+        if not wanted.isfinite().all():
+            raise ModelError(
+                f"the outputs of model {name!r} are not finite in {dtype}: its weights hold NaN or "
+                "infinity, or overflow; copy it again, or choose another --dtype"
+            )
         for candidate in (model.get_decoder(), model.base_model):
             if candidate is model:
                 continue

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, final
 import torch
 from torch import Tensor, nn
 
-from curate.errors import ConfigError, MissingPackageError, ModelError
+from curate.errors import ConfigError, MissingPackageError
 from curate.models.load import (
     LoadedModel,
     ResolvedModel,
     load_tokenizer,
     no_progress_bar,
+    read_causal,
     take_apart,
 )
 from curate.models.passes.head import Head
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 ALL_LINEAR: Final = "all-linear"
 _SHOWN: Final = 12
+# These read the weights of two layers directly, past an adapter on them, so that it would do nothing.
+_MAMBA_TYPES: Final = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
+_PAST_ADAPTERS: Final = ("out_proj", "dt_proj")
 
 
 @final
@@ -117,25 +121,10 @@ def load_trained_model(
     Raises `ModelError` for a model that cannot be used, `ConfigError` for adapter targets that
     match no layer, `MissingPackageError` without peft.
     """
-    from transformers import AutoModelForCausalLM
-
     lora = config.method.lora
     dtype = config.compute.dtype
     stored = "float32" if dtype == "bfloat16" and lora is None else dtype
-    try:
-        with no_progress_bar():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                resolved.path,
-                dtype=getattr(torch, stored),
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"model {resolved.name!r} cannot be loaded as a causal language model: {error}"
-        ) from error
-    model = model.to(device).eval()
+    model = read_causal(resolved.name, resolved.path, stored).to(device).eval()
     backbone, head = take_apart(resolved.name, model, stored)
     output = model.get_output_embeddings()
     head = replace(head, weight=output.weight, bias=getattr(output, "bias", None))
@@ -196,6 +185,7 @@ def _with_lora(model: Any, output: nn.Module, lora: "LoraConfig", seed: int) -> 
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets,
+        fan_in_fan_out=_is_transposed(model, targets),
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=_cuda_devices(model)), _quiet_peft():
@@ -208,12 +198,22 @@ def _with_lora(model: Any, output: nn.Module, lora: "LoraConfig", seed: int) -> 
 
 
 def _targets(model: Any, output: nn.Module, wanted: tuple[str, ...]) -> list[str]:
-    """Return the full names of the layers an adapter sits in."""
+    """Return the full names of the layers an adapter sits in; GPT-2's linear layers are `Conv1D`."""
+    from transformers.pytorch_utils import Conv1D
+
+    is_mamba = model.config.model_type in _MAMBA_TYPES
     layers = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not output
+        if isinstance(module, nn.Linear | Conv1D)
+        and module is not output
+        and not (is_mamba and name.endswith(_PAST_ADAPTERS))
     ]
+    if not layers:
+        raise ConfigError(
+            f"the model ({type(model).__name__}) has no linear layer but its LM head, so there is "
+            "nothing for an adapter to sit in; train all weights, without --lora"
+        )
     if ALL_LINEAR in wanted:
         return layers
     found = {w: [n for n in layers if n == w or n.endswith(f".{w}")] for w in wanted}
@@ -227,6 +227,11 @@ def _targets(model: Any, output: nn.Module, wanted: tuple[str, ...]) -> list[str
         )
     chosen = {name for matches in found.values() for name in matches}
     return [name for name in layers if name in chosen]
+
+
+def _is_transposed(model: Any, targets: list[str]) -> bool:
+    """Whether the layers store their weights as (in, out), which `Conv1D` does."""
+    return not isinstance(model.get_submodule(targets[0]), nn.Linear)
 
 
 def _cuda_devices(model: Any) -> list[torch.device]:

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
 from curate.models import files
@@ -14,6 +15,8 @@ from curate.models.load import (
     resolve_encoder,
     resolve_model,
 )
+from curate.train.config import TrainConfig
+from curate.train.model import load_trained_model
 
 
 @pytest.fixture
@@ -249,3 +252,60 @@ def test_tied_weights_count_as_a_head_of_their_own(folder):
     assert loaded.head.is_linear
     wanted = float(loaded.backbone.embed_tokens.weight.square().sum())
     assert loaded.head_weight_sq_norm == pytest.approx(wanted, rel=1e-12)
+
+
+def rewritten(folder, change):
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    return resolve_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda w: {k: v for k, v in w.items() if "layers.0.mlp" not in k},
+            (
+                r"lack model.layers.0.mlp.down_proj.weight, model.layers.0.mlp.gate_proj.weight, "
+                r"model.layers.0.mlp.up_proj.weight; random ones"
+            ),
+        ),
+        (
+            lambda w: {f"language_model.{k}": v for k, v in w.items()},
+            r"lack .* and \d+ more; they hold language_model\.\S+ instead",
+        ),
+    ],
+    ids=["layer", "prefix"],
+)
+def test_weights_that_are_missing_are_not_drawn_at_random(change, words, folder):
+    resolved = rewritten(folder, change)
+    with pytest.raises(ModelError, match=f"the weights of model .*{words}"):
+        load_model(resolved, "cpu", "float32")
+    config = TrainConfig(str(folder)).resolved(has_chat_template=True)
+    with pytest.raises(ModelError, match=f"the weights of model .*{words}"):
+        load_trained_model(resolved, config, torch.device("cpu"))
+
+
+def test_an_untied_head_that_the_files_lack_is_missing(folder):
+    edit(folder / "config.json", tie_word_embeddings=False)
+    resolved = rewritten(folder, lambda w: {k: v for k, v in w.items() if k != "lm_head.weight"})
+    with pytest.raises(ModelError, match=r"lack lm_head\.weight; random ones"):
+        load_model(resolved, "cpu", "float32")
+
+
+def test_weights_that_are_not_numbers_are_called_that(folder):
+    def spoiled(weights):
+        weights["model.layers.0.mlp.down_proj.weight"][0, 0] = torch.nan
+        return weights
+
+    resolved = rewritten(folder, spoiled)
+    with pytest.raises(ModelError, match="are not finite in float32: its weights hold NaN"):
+        load_model(resolved, "cpu", "float32")
+
+
+def test_an_adapter_is_not_a_model_and_says_of_which_it_is(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(
+        ModelError, match=r"is an adapter of 'org/base', .* --model org/base --adapter"
+    ):
+        resolve_model(str(tmp_path))
