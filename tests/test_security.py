@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ import pytest
 
 import curate as cu
 from curate.api.reproduce import reproduce
+from curate.cli import main
+from curate.contracts.display import printable
 from curate.contracts.progress import SilentProgress
 from curate.data.write.manifest import read_manifest
-from curate.errors import DataError, ModelError
+from curate.errors import ConfigError, DataError, ExampleFailure, ModelError
+from curate.models.generation.server import check_address
 from curate.models.load import load_causal, load_config, load_tokenizer
+from curate.models.text import template_code
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -257,3 +262,100 @@ def test_no_damaged_arrow_file_crashes_the_process(tmp_path: Path, seed: int) ->
     assert ran.returncode == 0, ran.stderr
     n_read, n_refused = map(int, ran.stdout.split())
     assert n_read > 20 and n_refused > 100
+
+
+# Addresses the prompts of a pool are sent to ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["134744072", "0x08080808", "010.010.010.010", "8.526344", "0x8.8.8.8", "8.8.8.8",
+     "[::ffff:8.8.8.8]", "[::ffff:808:808]", "[64:ff9b::808:808]", "[2002:808:808::]",
+     "[2001:4860:4860::8888]", "\uff11\uff13\uff14\uff17\uff14\uff14\uff10\uff17\uff12", "evil\u3002com",
+     "example.com", "8.8.8.8."],
+)  # fmt: skip
+def test_an_address_elsewhere_is_refused_in_any_notation(host: str) -> None:
+    with pytest.raises(ConfigError, match="is not on this machine or its private network"):
+        check_address("samples.server", f"http://{host}:8000/v1", "m")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "2130706433", "0x7f000001", "127.1", "10.0.0.7", "192.168.1.2", "[::1]",
+     "[::ffff:127.0.0.1]", "[fe80::1]", "[fd00::1]", "localhost", "gpu-box", "node.lan"],
+)  # fmt: skip
+def test_an_address_of_this_network_is_taken(host: str) -> None:
+    check_address("samples.server", f"http://{host}:8000/v1", "m")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[zz]:8000/v1", "http://a:99999/v1", "//a"])
+def test_an_address_that_is_none_is_one_clear_error(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_address("samples.server", url, "m")
+    assert str(caught.value) == (
+        f"samples.server={url!r} is not an address; give one such as http://127.0.0.1:8000/v1"
+    )
+
+
+# Chat templates without an end --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}",
+        "{% macro m(n) %}{{ m(n) }}{{ m(n) }}{% endmacro %}{% for a in range(99999) %}{{ m(a) }}{% endfor %}",
+        "{{ 10 ** (10 ** 10) }}",
+        "{{ 'a' * 10 ** 10 }}",
+        "{{ [1] * 10 ** 10 }}",
+    ],
+)
+def test_a_template_that_does_not_end_fails_its_example(
+    template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread of its own, as no signal reaches one there."""
+    monkeypatch.setattr(template_code, "LIMIT_S", 0.1)
+    code = template_code.compile_template(template)
+    with ThreadPoolExecutor(1) as threads:
+        reason = threads.submit(_reason, code).result(timeout=60)
+    assert reason.startswith(("template_timeout", "template_error"))
+
+
+def _reason(code: template_code.TemplateCode) -> str:
+    with pytest.raises(ExampleFailure) as caught:
+        code.render([{"role": "user", "content": "a"}], None, {}, prompt=False)
+    return caught.value.reason
+
+
+# Terminals ----------------------------------------------------------------------------------------
+
+
+def test_what_commands_a_terminal_is_spelt_out() -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07\r\x9b31m\x7f\u202etxt.exe\u2066\ud800"
+    shown = printable(f"a\n\tb{hostile}é→")
+    assert shown == (
+        "a\n\tb\\u001b[2J\\u001b]0;title\\u0007\\u000d\\u009b31m\\u007f\\u202etxt.exe\\u2066\\ud800é→"
+    )
+    assert json.loads(printable(json.dumps({"a": hostile}, ensure_ascii=False))) == {"a": hostile}
+
+
+def test_escapes_of_a_data_set_reach_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J"
+    path, store = tmp_path / f"{evil}.jsonl", tmp_path / "curate.duckdb"
+    rows = [{"id": f"one{evil}", "prompt": f"Say{evil}", "response": f"so{evil}", "source": evil}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    commands: list[tuple[str, ...]] = [
+        ("ingest", str(path)), ("status",), ("explain", f"one{evil}"), ("explain", f"none{evil}"),
+        ("explain", f"one{evil}", "--json"), ("ingest", f"gone{evil}.jsonl"),
+    ]  # fmt: skip
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", ["curate", *command, "--store", str(store)])
+        with pytest.raises(SystemExit):
+            main()
+        captured = capsys.readouterr()
+        said = captured.out + captured.err
+        assert not {"\x1b", "\x07", "\x9b"} & set(said)
+        assert "\\u001b]0;" in said

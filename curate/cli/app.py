@@ -10,6 +10,7 @@ import typer
 
 import curate
 from curate.api.commands.catalogue import COMMANDS
+from curate.contracts.display import printable
 from curate.errors import CurateError
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -80,7 +81,7 @@ def main() -> None:
 
 
 def _stop(line: str, code: int) -> NoReturn:
-    typer.echo(line, err=True)
+    typer.echo(printable(line), err=True)
     sys.exit(code)
 
 

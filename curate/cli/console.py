@@ -12,6 +12,7 @@ from typing import Any, Final, final
 
 import typer
 
+from curate.contracts.display import printable
 from curate.contracts.progress import Progress
 
 LINE_INTERVAL_S: Final = 10.0
@@ -19,7 +20,8 @@ LINE_INTERVAL_S: Final = 10.0
 
 def emit(document: Mapping[str, Any], as_json: bool, text: str) -> None:
     """Print the result of a command: one JSON document, or text for a person."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text)
+    shown = json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text
+    typer.echo(printable(shown))
 
 
 def table(
@@ -42,7 +44,7 @@ def table(
         drawn.add_row(*(Text(_cell(value)) for value in row))
     out = StringIO()
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120"))
-    Console(file=out, width=width, no_color="NO_COLOR" in os.environ).print(drawn)
+    Console(file=out, width=width, color_system=None).print(drawn)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").splitlines())
 
 
@@ -55,7 +57,7 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.4g}"
-    return str(value)
+    return printable(str(value))
 
 
 @contextmanager
@@ -113,7 +115,7 @@ class _Bars:
         self._progress.update(task, total=self._progress.tasks[task].completed)
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @final
@@ -144,7 +146,7 @@ class _Lines:
 
     def note(self, text: str) -> None:
         if not self.quiet:
-            typer.echo(text, err=True)
+            typer.echo(printable(text), err=True)
 
     def _say(self, stage: str) -> None:
         self.said[stage], self.shown[stage] = time.monotonic(), self.done[stage]

@@ -1,11 +1,32 @@
-"""How a notebook shows a result, registered by the views so that what makes it need not know them."""
+"""How a result is shown: as HTML in a notebook, as text that a terminal only prints."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
 _CARDS: Final[dict[type, Callable[[Any], str]]] = {}
+
+
+# Control characters, which move the cursor, rename the window or answer for the user; marks that
+# reverse the direction of a line; and halves of surrogate pairs, which cannot be printed at all.
+_COMMANDS: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which nothing commands a terminal: such characters as ``\u001b``.
+
+    Line breaks and tabs stay. Inside a JSON document the result means the same.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb")
+    'a\\u001b[2Jb'
+    """
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def show_as(cls: type[T]) -> Callable[[Callable[[T], str]], Callable[[T], str]]:

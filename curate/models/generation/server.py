@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from socket import AI_NUMERICHOST, gaierror, getaddrinfo
 from typing import Any, Final, final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ LOOK_S: Final = 10.0
 SHOWN: Final = 160  # characters of a reply that errors quote
 
 _LOCAL_ENDINGS: Final = (".local", ".internal", ".lan", ".localhost")
+_TRANSLATED: Final = IPv6Network("64:ff9b::/96")  # IPv4 addresses in their last 32 bits
 _TRANSIENT: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _OWN_DISTRIBUTION: Final[Mapping[str, Any]] = {  # whatever the server's defaults cut off or penalise
     "top_p": 1, "top_k": -1, "min_p": 0, "repetition_penalty": 1, "repeat_penalty": 1,
@@ -214,9 +216,12 @@ def check_address(field: str, url: str, model: str) -> None:
     Prompts of the pool are sent there, so an address that is not of this machine or its private
     network is refused.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not host:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # such as an IPv6 address without its closing bracket
+        parts, host, port = urlsplit(""), "", None
+    if parts.scheme not in ("http", "https") or not host or port == 0:
         raise ConfigError(
             f"{field}={url!r} is not an address; give one such as http://127.0.0.1:8000/v1"
         )
@@ -239,10 +244,30 @@ def check_address(field: str, url: str, model: str) -> None:
 
 
 def _is_local(host: str) -> bool:
+    """Whether a host is of this machine or its network, as what connects to it will read it.
+
+    A number in any notation (decimal, hexadecimal, octal, shortened) is an address, and so is an
+    IPv4 address inside one of IPv6.
+    """
     try:
-        address = ip_address(host)
-    except ValueError:
+        host = host.encode("idna").decode() if not host.isascii() else host
+        found = getaddrinfo(host, None, flags=AI_NUMERICHOST)
+    except UnicodeError:
+        return False
+    except gaierror:  # a name
         return "." not in host or host.endswith(_LOCAL_ENDINGS)
+    return all(_is_local_address(ip_address(one[4][0])) for one in found)
+
+
+def _is_local_address(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        within = address.ipv4_mapped or address.sixtofour
+        if address in _TRANSLATED:
+            within = IPv4Address(int(address) & 0xFFFFFFFF)
+        if within is not None:
+            return _is_local_address(within)
+        if address.teredo is not None:
+            return False
     return address.is_private or address.is_loopback or address.is_link_local
 
 

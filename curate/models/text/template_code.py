@@ -1,8 +1,9 @@
 """A chat template's code: compiled once as transformers does, limited in time, without a clock."""
 
 import datetime
+import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, final
@@ -17,6 +18,9 @@ FIXED_DATE: Final = datetime.datetime(2026, 1, 1)  # what a template that asks f
 LIMIT_S: Final = 5.0  # for one rendering; a real template takes well under a millisecond
 _REASON_CHARS: Final = 160
 _TICK: Final = "curate_tick"
+_LIMITED: Final = frozenset({"**", "*", "+"})
+_POWER_BITS: Final = 30
+MAX_SIZE: Final = 10_000_000  # bits of a number, or items, that an operator may give
 _GIVEN: Final = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 _CLOCK: Final = "strftime_now"
 
@@ -140,15 +144,20 @@ def compile_template(source: str) -> TemplateCode:
     from transformers.utils import chat_template_utils
 
     compile_as_transformers: Any = chat_template_utils._cached_compile_jinja_template
+    digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass")).hexdigest()
+    # an environment of its own: that of the source itself would compute its constants first
+    environment = compile_as_transformers(f"{{# {digest} #}}").environment
+    environment.intercepted_binops = _LIMITED
+    environment.call_binop = _limited(environment)
     try:
-        environment = compile_as_transformers(source).environment
+        tree = environment.parse(source)
+        environment.compile(environment.parse(source))
     except TemplateSyntaxError as error:
         raise ModelError(
             f"the chat template is not valid Jinja: line {error.lineno}: {error.message}; "
             "correct it, or pass another with --chat-template FILE"
         ) from error
     clock = _Clock()
-    tree = environment.parse(source)
     variables = frozenset(meta.find_undeclared_variables(tree))
     for node in tree.find_all((nodes.For, nodes.Macro)):
         tick = nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None)
@@ -161,6 +170,34 @@ def compile_template(source: str) -> TemplateCode:
     code = environment.compile(tree)
     compiled = environment.template_class.from_code(environment, code, environment.globals)
     return TemplateCode(compiled, clock, variables - own - _GIVEN, asks)
+
+
+def _limited(environment: Any) -> Callable[[Any, str, Any, Any], Any]:
+    """Return how operators are carried out whose results may need any time or memory."""
+    compute = environment.binop_table
+
+    def call(_context: Any, operator: str, left: Any, right: Any) -> Any:
+        if _size(operator, left, right) > MAX_SIZE:
+            raise OverflowError(f"the result of {operator} is too large")
+        return compute[operator](left, right)
+
+    return call
+
+
+def _size(operator: str, left: Any, right: Any) -> int:
+    """Return about how many bits or items a result has; 0 where it is small for certain."""
+    if isinstance(left, int) and isinstance(right, int):
+        n, m = left.bit_length(), right.bit_length()
+        if operator == "**":
+            return n * right if m < _POWER_BITS else n << _POWER_BITS
+        return n + m if operator == "*" else 0
+    if operator == "+":
+        both = isinstance(left, Sized) and isinstance(right, Sized)
+        return len(left) + len(right) if both else 0
+    for many, times in ((left, right), (right, left)):
+        if operator == "*" and isinstance(many, Sized) and isinstance(times, int):
+            return len(many) * times
+    return 0
 
 
 def _fixed_date(format: str) -> str:
