@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import StoreError
-from curate.store import gate
+from curate.store import engine, gate
 from curate.store.parts import full_disk_as_error, owner, sync
+
+literal: Final = engine.literal
 
 STORAGE_VERSION: Final = "v1.4.0"  # read by duckdb 1.4 to 2.x
 MEMORY_LIMIT: Final = "1GiB"  # of DuckDB's own buffers; larger work spills to the cache folder
@@ -21,6 +23,7 @@ MEMORY_LIMIT: Final = "1GiB"  # of DuckDB's own buffers; larger work spills to t
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 0.5
 _LOCKED: Final = "Could not set lock on file"
+_UNREAD: Final = "Unique file handle conflict"  # a result that is read still holds the file
 _MISSING: Final = re.compile(
     r"""(?:No files found that match the pattern|Cannot open file) "([^"]+\.parquet)\""""
 )
@@ -45,7 +48,13 @@ def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyC
     StoreError
         Held by another process (names its pid), corrupt, newer, read-only, missing or disk full.
     """
-    with gate.shared(path), _opened(path, spill, wait_s) as connection:
+    with (
+        gate.shared(path),
+        _attached(path, spill, wait_s) as connection,
+        duckdb_errors(path),
+        full_disk_as_error(path),
+    ):
+        silence(connection)
         yield connection
 
 
@@ -64,34 +73,37 @@ def connect_to_read(
     as `connect`.
     """
     inside = ", ".join(dict.fromkeys(literal(f"{p}/") for p in (parts, parts.resolve())))
-    with gate.alone(path, wait_s), _opened(path, spill, wait_s) as connection:
-        prepare(connection)
-        connection.execute("set python_enable_replacements = false")
-        connection.execute(f"set allowed_directories = [{inside}]")
-        connection.execute("set enable_external_access = false")
-        connection.execute("begin transaction read only")
-        yield connection
+    with gate.alone(path, wait_s):
+        connection = _opened(path, wait_s, lambda: _alone(path))
+        try:
+            with duckdb_errors(path), full_disk_as_error(path):
+                silence(connection)
+                connection.execute("set ieee_floating_point_ops = true")
+                connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+                connection.execute(f"set temp_directory = {literal(str(spill))}")
+                prepare(connection)
+                connection.execute("set python_enable_replacements = false")
+                connection.execute(f"set allowed_directories = [{inside}]")
+                connection.execute("set enable_external_access = false")
+                connection.execute("begin transaction read only")
+                yield connection
+        finally:
+            connection.close()
 
 
 @contextmanager
-def _opened(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = _open(path, wait_s)
-    try:
-        with duckdb_errors(path), full_disk_as_error(path):
-            configure(connection, spill, MEMORY_LIMIT)
-            yield connection
-    finally:
-        connection.close()
+def connect_to_memory(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Connect to an empty database in memory, with the settings of the store's own."""
+    with engine.attached(None, spill, MEMORY_LIMIT) as connection:
+        silence(connection)
+        yield connection
 
 
-def configure(connection: duckdb.DuckDBPyConnection, spill: Path, memory_limit: str) -> None:
-    """Set what every connection needs: bounded memory, silence, NaN instead of errors."""
+def silence(connection: duckdb.DuckDBPyConnection) -> None:
+    """Set what every connection needs: silence."""
     [shown] = connection.execute("select current_setting('enable_progress_bar')").fetchall()[0]
     if shown:  # in a kernel without widgets it is off already, and setting it is an error
         connection.execute("set enable_progress_bar = false")
-    connection.execute("set ieee_floating_point_ops = true")
-    connection.execute(f"set memory_limit = '{memory_limit}'")
-    connection.execute(f"set temp_directory = {literal(str(spill))}")
 
 
 @contextmanager
@@ -129,23 +141,11 @@ def create_file(path: Path, statements: tuple[str, ...]) -> None:
 
 def build_file(path: Path, statements: tuple[str, ...]) -> None:
     """Write a new DuckDB file with the fixed storage version in place, statements run."""
-    connection = duckdb.connect()
-    try:
-        connection.execute(
-            f"attach {literal(str(path))} as store (storage_version '{STORAGE_VERSION}')"
-        )
-        connection.execute("use store")
+    options = f" (storage_version '{STORAGE_VERSION}')"
+    spill = path.with_name(f"{path.name}.spill")
+    with engine.attached(path, spill, MEMORY_LIMIT, options) as connection:
         for statement in statements:
             connection.execute(statement)
-        connection.execute("use memory")
-        connection.execute("detach store")
-    finally:
-        connection.close()
-
-
-def literal(text: str) -> str:
-    """Return a text as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
@@ -153,10 +153,18 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def arrow_reader(relation: duckdb.DuckDBPyRelation, rows: int) -> pa.RecordBatchReader:
-    """Return a result as a stream of batches of at most ``rows``, under any DuckDB version."""
+@contextmanager
+def arrow_reader(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatchReader]:
+    """Read a result as a stream of batches of at most ``rows``, under any DuckDB version.
+
+    It is closed at the end: one that is not read out would hold the file of the store.
+    """
     stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
-    return stream(rows)
+    reader: pa.RecordBatchReader = stream(rows)
+    try:
+        yield reader
+    finally:
+        reader.close()
 
 
 def is_read_only(path: Path) -> bool:
@@ -174,7 +182,27 @@ def cannot_write(path: Path) -> StoreError:
     )
 
 
-def _open(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def _attached(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    with ExitStack() as stack:
+
+        def attach() -> duckdb.DuckDBPyConnection:
+            options = " (read_only)" if is_read_only(path) else ""
+            return stack.enter_context(engine.attached(path, spill, MEMORY_LIMIT, options))
+
+        yield _opened(path, wait_s, attach)
+
+
+def _alone(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a file in an engine of its own, whose settings are nobody else's."""
+    if is_read_only(path):
+        return duckdb.connect(str(path), read_only=True)
+    return duckdb.connect(str(path))
+
+
+def _opened(
+    path: Path, wait_s: float, open_: Callable[[], duckdb.DuckDBPyConnection]
+) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + wait_s
     pause = _FIRST_WAIT_S
     while True:
@@ -185,11 +213,9 @@ def _open(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
                 f"curate doctor --rebuild --store {path}"
             )
         try:
-            if is_read_only(path):
-                return duckdb.connect(str(path), read_only=True)
-            return duckdb.connect(str(path))
+            return open_()
         except duckdb.Error as error:
-            if _LOCKED not in str(error):
+            if _LOCKED not in str(error) and _UNREAD not in str(error):
                 raise _explained(error, path) from error
             if time.monotonic() + pause > deadline:
                 raise _held(error, path, wait_s) from error
@@ -211,6 +237,11 @@ def duckdb_errors(path: Path) -> Iterator[None]:
 
 
 def _held(error: duckdb.Error, path: Path, wait_s: float) -> StoreError:
+    if _UNREAD in str(error):
+        return StoreError(
+            f"{path} is held by a result of this process that was not read to its end; "
+            "close it, and run the same again"
+        )
     match = _HOLDER.search(str(error))
     holder = f"process {match[2]} ({match[1].strip()})" if match else "another process"
     kill = f"end it (kill {match[2]})" if match else "end that process"

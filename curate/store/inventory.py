@@ -73,7 +73,8 @@ def file_hash(path: Path) -> str:
 def _known(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
     present = con.execute(
         "select 1 from information_schema.tables "
-        "where table_schema = 'internal' and table_name = 'files'"
+        "where table_catalog = current_database() and table_schema = 'internal' "
+        "and table_name = 'files'"
     ).fetchall()
     if not present:
         return {}

@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.store.connection import arrow_reader, configure, literal
+from curate.store import engine
+from curate.store.connection import arrow_reader, literal, silence
 from curate.store.parts import WRITTEN
 from curate.store.schema import scalar
 
@@ -90,9 +91,9 @@ def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
         Shards are named after it.
     """
     index, seen = folder / "index.parquet", folder / "seen.parquet"
-    con = duckdb.connect(str(folder / "work.duckdb"))
-    try:
-        configure(con, folder / "spill", MEMORY_LIMIT)
+    work = folder / "work.duckdb"
+    with engine.attached(work, folder / "spill", MEMORY_LIMIT) as con:
+        silence(con)
         con.execute(
             "create or replace table slim as select position, id, group_id, source, n_chars "
             f"from read_parquet({literal(str(staged))})"
@@ -111,8 +112,6 @@ def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
             f"copy (select * from seen order by id) to {literal(str(seen))} (format parquet)"
         )
         _write_shards(con, folder / "examples", staged)
-    finally:
-        con.close()
     return Cut(index, seen, n_new, n_shards)
 
 
@@ -125,8 +124,10 @@ def _write_shards(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path) ->
         from assigned a join read_parquet({literal(str(staged))}) p on p.position = a.position
         order by a.first, a.position"""
     )
-    for number, table in _by_number(arrow_reader(ordered, 2_048)):
-        pq.write_table(table.cast(SHARD_SCHEMA), folder / f"shard-{number:05d}.parquet", **WRITTEN)
+    with arrow_reader(ordered, 2_048) as reader:
+        for number, table in _by_number(reader):
+            path = folder / f"shard-{number:05d}.parquet"
+            pq.write_table(table.cast(SHARD_SCHEMA), path, **WRITTEN)
 
 
 def _by_number(reader: pa.RecordBatchReader) -> Iterator[tuple[int, pa.Table]]:

@@ -85,8 +85,9 @@ def pool_hash(store: StoreHandle) -> str:
             return known
         hasher = hashlib.blake2b(digest_size=16)
         ids = con.sql("select id from internal.examples order by id")
-        for batch in arrow_reader(ids, 262_144):
-            hasher.update(id_bytes(batch.column(0)).tobytes())
+        with arrow_reader(ids, 262_144) as reader:
+            for batch in reader:
+                hasher.update(id_bytes(batch.column(0)).tobytes())
     if store.is_read_only:
         return hasher.hexdigest()
     with store.write() as con:

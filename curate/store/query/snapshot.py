@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, final
 
 import duckdb
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import DataError
-from curate.store.connection import MEMORY_LIMIT, configure, duckdb_errors, identifier, literal
+from curate.store.connection import connect_to_memory, duckdb_errors, identifier, literal
 from curate.store.expressions import Column, Kind, parse
 from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
@@ -198,7 +197,7 @@ class Snapshot:
     @contextmanager
     def memory(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Connect to an empty database in memory, independent of the store's file."""
-        with memory_connection(self._store.spill) as con, duckdb_errors(self._store.path):
+        with connect_to_memory(self._store.spill) as con, duckdb_errors(self._store.path):
             yield con
 
     def _known(self, name: str) -> Described:
@@ -231,17 +230,6 @@ class Snapshot:
             column = _whole(table[one.column or one.name])
             column = column.dictionary_encode() if one.kind == "text" else column
             self._loaded[one.name] = column.take(taken)
-
-
-@contextmanager
-def memory_connection(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Connect to an empty database in memory, with the settings of the store's own."""
-    connection = duckdb.connect()
-    try:
-        configure(connection, spill, MEMORY_LIMIT)
-        yield connection
-    finally:
-        connection.close()
 
 
 def state(con: duckdb.DuckDBPyConnection) -> str:

@@ -36,9 +36,11 @@ def content_hash(store: StoreHandle, score_set: ScoreSet) -> str:
                 f"select e.id{listed} from {shape.table} t "
                 "join internal.examples e on e.row = t.row order by e.id"
             )
-            found |= _hash_rows(arrow_reader(con.sql(sql), BATCH_ROWS), "values")
+            with arrow_reader(con.sql(sql), BATCH_ROWS) as reader:
+                found |= _hash_rows(reader, "values")
         sql = f"select id, reason from failures where set_id = {literal(set_id)} order by id"
-        found |= _hash_rows(arrow_reader(con.sql(sql), BATCH_ROWS), "failures")
+        with arrow_reader(con.sql(sql), BATCH_ROWS) as reader:
+            found |= _hash_rows(reader, "failures")
     for name, dtype in columns.items():
         if dtype == "vector":
             found[f"values.{name}"] = _hash_vectors(vectors.cached(store, set_id, name).array)

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from curate.errors import ConfigError, StoreError
-from curate.store import Store, connection, schema
+from curate.store import Store, connection, engine, schema
 
 RELATIONS = {
     "examples": "id n_rows source group_id messages prompt response n_chars",
@@ -119,7 +119,7 @@ def test_query_explains_a_wrong_statement(store: Store) -> None:
 def test_file_has_the_storage_version_old_readers_know(store: Store) -> None:
     with store.connect() as con:
         tags = con.execute(
-            "select tags from duckdb_databases() where database_name = 'curate'"
+            "select tags from duckdb_databases() where database_name = current_database()"
         ).fetchall()[0][0]
     assert str(tags["storage_version"]).startswith(connection.STORAGE_VERSION)
 
@@ -178,7 +178,7 @@ def test_a_newer_duckdb_file_says_so(store: Store, monkeypatch: pytest.MonkeyPat
             "versions between 64 and 67.\nThe database file was created with an newer version"
         )
 
-    monkeypatch.setattr(duckdb, "connect", refuse)
+    monkeypatch.setattr(engine, "attached", refuse)
     with pytest.raises(StoreError, match=r"newer version of duckdb .*pip install --upgrade duckdb"):
         store.n_examples()
 
@@ -239,7 +239,7 @@ def test_a_read_only_file_is_said(store: Store, monkeypatch: pytest.MonkeyPatch,
     def refuse(*_: object) -> None:
         raise duckdb.IOException(f"IO Error: {text}")
 
-    monkeypatch.setattr(duckdb, "connect", refuse)
+    monkeypatch.setattr(engine, "attached", refuse)
     with pytest.raises(StoreError, match="it is read-only here; make the file and its folder"):
         store.n_examples()
 
