@@ -44,6 +44,7 @@ class PoolMaker:
                 "messages": [f'[{{"content":"{i}","role":"assistant"}}]' for i in numbers],
                 "tools": pa.nulls(n, pa.string()),
                 "prompt": [f"prompt {i // self.group}" for i in numbers],
+                "input_at": pa.nulls(n, pa.int64()),
                 "response": [f"response {i}" for i in numbers],
                 "n_chars": pa.array(numbers, pa.int64()),
             }
