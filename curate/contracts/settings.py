@@ -4,7 +4,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Union
@@ -232,3 +232,31 @@ def _items(value: Any) -> list[Any]:
         except json.JSONDecodeError:
             raise MismatchError("starts like a JSON list and is not one") from None
     return [item.strip() for item in text.split(",")] if text else []
+
+
+def refuse_unused(
+    settings: Mapping[str, Any], owners: Sequence[str], *, must_name: bool = False
+) -> None:
+    """Raise `ConfigError` for a setting of something that is not used, or that names no owner.
+
+    Parameters
+    ----------
+    settings
+        Values by ``OWNER.field``, or ``field``.
+    owners
+        What settings may belong to here.
+    must_name
+        Whether a setting has to name its owner, because it could be for several.
+    """
+    for key in settings:
+        owner, dot, _ = key.partition(".")
+        if dot and owner not in owners:
+            raise ConfigError(
+                f"--set {key}: nothing here uses {owner!r}{did_you_mean(owner, owners)}; "
+                f"fields here belong to: {', '.join(owners)}"
+            )
+        if not dot and must_name:
+            raise ConfigError(
+                f"--set {key}: say which one it belongs to; write OWNER.{key}=VALUE with one of: "
+                f"{', '.join(owners)}"
+            )

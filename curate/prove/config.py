@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, final
 
 from curate.contracts import Budget
+from curate.contracts.settings import refuse_unused
 from curate.errors import ConfigError, did_you_mean
 from curate.train.config import SEAMS
 from curate.train.recipes import build_config
@@ -171,7 +172,7 @@ class ProveConfig:
 
     def _with_own_settings(self, arms: Sequence[Arm]) -> list[Arm]:
         """Give each arm the settings it uses; a setting that no arm uses is an error."""
-        from curate.select.run import build_method, refuse_unused, setting_owners
+        from curate.select.run import build_method, setting_owners
 
         found, everyone = [], set[str]()
         for arm in arms:
@@ -184,7 +185,7 @@ class ProveConfig:
                 if "." not in key or key.partition(".")[0] in owners
             }
             found.append(replace(arm, settings=used))
-        refuse_unused(sorted(everyone), self.settings)
+        refuse_unused(self.settings, sorted(everyone))
         return found
 
 

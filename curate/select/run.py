@@ -9,9 +9,10 @@ import numpy as np
 
 from curate.contracts import Budget, Expression, Need, Procedure, Selection, Selector, View
 from curate.contracts.progress import DedupedNotes, Progress
+from curate.contracts.settings import refuse_unused
 from curate.data.revisions import refuse_revised
 from curate.data.write.manifest import library_versions
-from curate.errors import ConfigError, did_you_mean
+from curate.errors import ConfigError
 from curate.models.files import find_folder, folder_hash
 from curate.models.text.chat_options import ChatOptions
 from curate.registry import build, get_method
@@ -56,7 +57,7 @@ def select(
     if budget is None and not method.budget_optional:
         raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
     needs = _needs(method, scoring, budget)
-    refuse_unused(setting_owners(method), options.settings)
+    refuse_unused(options.settings, setting_owners(method))
     options = replace(
         options,
         include=tuple(store.resolve_ids(options.include)),
@@ -123,17 +124,6 @@ def setting_owners(method: Selector | Procedure) -> list[str]:
     return sorted(
         {method.name, *scorers, *([LENGTH_ALIAS] if isinstance(method, Selector) else [])}
     )
-
-
-def refuse_unused(owners: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for a setting of something that is not used."""
-    for key in settings:
-        owner, dot, _ = key.partition(".")
-        if dot and owner not in owners:
-            raise ConfigError(
-                f"--set {key}: this selection does not use {owner!r}{did_you_mean(owner, owners)}; "
-                f"fields here belong to: {', '.join(owners)}"
-            )
 
 
 def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions) -> View:
@@ -252,7 +242,7 @@ def _run_procedure(
             f"method {options.method!r} is a procedure; --include and --quota apply to single "
             "selectors; run it first, then use them in a second select command"
         )
-    refuse_unused(setting_owners(method), options.settings)
+    refuse_unused(options.settings, setting_owners(method))
     budget = None if options.budget is None else Budget.parse(options.budget)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
     notes = DedupedNotes(progress)

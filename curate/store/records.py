@@ -20,6 +20,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def text_or_json(value: Any) -> str | None:
+    """Return a value for a text column: texts and None as they are, anything else as JSON."""
+    return value if value is None or isinstance(value, str) else canonical_json(value)
+
+
 def digest(text: str, n_bytes: int = 16) -> str:
     """Return the BLAKE2b digest of a text in hex."""
     data = text.encode("utf-8", "surrogatepass")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
 from curate.api.commands.groups import NO_SETTINGS, ScoringPass, scoring_options
 from curate.api.commands.option import option
-from curate.api.options import refuse_unused
+from curate.contracts.settings import refuse_unused
 from curate.errors import ConfigError
 from curate.scoring.recorded.record import check_from_checkpoints
 
@@ -54,7 +54,8 @@ class ScoreCommand(ScoringPass):
             if request is None:
                 raise ConfigError(requests.missing_model(name, chosen, own))
             asked.append(request)
-        refuse_unused(self.settings, self.scorers)
+        owners = sorted({name.strip() for name in self.scorers})
+        refuse_unused(self.settings, owners, must_name=len(owners) > 1)
         planned = self.dry_run or self.limit is not None
         if self.within is not None:
             scope.refuse(self.within, runs, estimated=planned)

@@ -13,7 +13,7 @@ from curate.store import inventory
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.parts import write_json, write_parquet
-from curate.store.records import canonical_json, utc_now
+from curate.store.records import canonical_json, text_or_json, utc_now
 from curate.store.schema import scalar
 
 ROWS_SCHEMA = pa.schema(
@@ -60,8 +60,8 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path
     con.execute(
         "insert into selections values (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            selection_id, record["method"], _text(record.get("config")),
-            _text(record.get("budget")), record.get("seed"), _text(record.get("counts")),
+            selection_id, record["method"], text_or_json(record.get("config")),
+            text_or_json(record.get("budget")), record.get("seed"), text_or_json(record.get("counts")),
             record["created_at"], canonical_json(dict(record)),
         ],
     )  # fmt: skip
@@ -133,9 +133,3 @@ def n_forgotten(con: duckdb.DuckDBPyConnection, selection_id: str) -> int:
         and s.id not in (select id from internal.examples)""",
         [selection_id],
     )
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return canonical_json(value)

@@ -9,7 +9,7 @@ import duckdb
 from curate.errors import ConfigError, DataError
 from curate.store.handle import StoreHandle
 from curate.store.parts import write_json
-from curate.store.records import canonical_json, utc_now
+from curate.store.records import canonical_json, text_or_json, utc_now
 
 
 def save(store: StoreHandle, record: Mapping[str, Any], evals: Sequence[Mapping[str, Any]]) -> None:
@@ -40,8 +40,8 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> None:
         "insert into trials values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             trial_id, record.get("selection_id"), record.get("method"),
-            _text(record.get("budget")), record.get("seed"), _text(record.get("model")),
-            _text(record.get("config")), record.get("status"), record["created_at"],
+            text_or_json(record.get("budget")), record.get("seed"), text_or_json(record.get("model")),
+            text_or_json(record.get("config")), record.get("status"), record["created_at"],
             record.get("tokens"), record.get("wall_s"), canonical_json(dict(record)),
         ],
     )  # fmt: skip
@@ -59,9 +59,3 @@ def load(store: StoreHandle, trial_id: str) -> dict[str, Any]:
     if found is None:
         raise DataError(f"no trial {trial_id!r} in the store; see: select trial_id from trials")
     return dict(json.loads(found[0]))
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return canonical_json(value)

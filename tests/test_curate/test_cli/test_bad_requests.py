@@ -118,8 +118,7 @@ class TestNames:
             ),
             (
                 ("--set", "ifd.turns=last"),
-                ("--set ifd.turns: say which scorer it belongs to; write SCORER.turns=VALUE with one of: "
-                "likelihood"),
+                "--set ifd.turns: nothing here uses 'ifd'; fields here belong to: likelihood",
             ),
             (("--workers", "0"), "--workers must be at least 1, got 0"),
             (("--batch-tokens", "0"), "--batch-tokens must be positive, got 0"),
@@ -145,11 +144,19 @@ class TestNames:
             "score", "--scorer", "ifd,length", "-m", tiny_model, "--as", "x",
         )  # fmt: skip
 
+    def test_a_setting_of_two_scorers(self, curate, tiny_model: Path) -> None:
+        fails(
+            curate,
+            "ConfigError: --set turns: say which one it belongs to; write OWNER.turns=VALUE with one "
+            "of: ifd, likelihood",
+            "score", "--scorer", "likelihood,ifd", "-m", tiny_model, "--set", "turns=last",
+        )  # fmt: skip
+
     def test_a_setting_that_nothing_reads(self, curate, tiny_model: Path) -> None:
         fails(
             curate,
-            "ConfigError: --set likelihod.turns: this selection does not use 'likelihod'; did you "
-            "mean 'likelihood'; fields here belong to: grape, length, likelihood",
+            "ConfigError: --set likelihod.turns: nothing here uses 'likelihod'; did you mean "
+            "'likelihood'; fields here belong to: grape, length, likelihood",
             "select", "--method", "grape", "-m", tiny_model, "--set", "likelihod.turns=last",
         )  # fmt: skip
 
