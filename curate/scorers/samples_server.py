@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from curate.contracts import FAILURE, TOKENS_RUN, Columns, Example, LoadContext
-from curate.errors import ExampleFailure
+from curate.errors import ConfigError, ExampleFailure
 from curate.models.classifiers.text_model import make_each, object_column
 from curate.models.files import find_folder
 from curate.models.generation.server import Asked, CompletionServer, Replied
 from curate.models.load import load_tokenizer
+from curate.models.text.chat_options import ChatOptions
 from curate.models.text.prompts import Prompter
+from curate.models.text.said import without_reasoning
 from curate.models.text.templates import CHAT
 from curate.scorers.bsdetector.prompts import sampling_messages
 
@@ -33,6 +35,7 @@ def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Exampl
     server = CompletionServer(
         scorer.server, scorer.served_model, scorer.max_new_tokens, scorer.temperature
     )
+    arguments = _served_arguments(scorer, context.chat)
     server.check()
     prompt = _prompts(scorer, context)
 
@@ -40,7 +43,7 @@ def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Exampl
         text = prompt(example)
         tools = example.tools if scorer.template == CHAT else None
         keys = (sample_key(scorer.seed, example.id, number) for number in range(scorer.k))
-        return [Asked(text, key % SEEDS, tools) for key in keys]
+        return [Asked(text, key % SEEDS, tools, arguments) for key in keys]
 
     def draw(examples: Sequence[Example]) -> Columns:
         wanted, places, reasons = make_each(examples, asked)
@@ -67,10 +70,30 @@ def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Exampl
     return draw
 
 
+def _served_arguments(scorer: "Samples", chat: ChatOptions | None) -> Mapping[str, Any] | None:
+    """Return the arguments for the server's chat template; `ConfigError` for what it cannot be told."""
+    if chat is None or scorer.template != CHAT:
+        return None
+    if chat.template is not None or chat.from_trl:
+        raise ConfigError(
+            f"the server at {scorer.server} renders chats with its own template; start it with the "
+            "template you want (vLLM: --chat-template FILE) and leave out --chat-template, or render "
+            "here with --set samples.template=plain"
+        )
+    if chat.reasoning == "inline":
+        raise ConfigError(
+            f"the server at {scorer.server} renders chats with its own template, so reasoning cannot be "
+            "put inline here; use --reasoning drop, or --set samples.template=plain"
+        )
+    return chat.template_args or None
+
+
 def _prompts(scorer: "Samples", context: LoadContext) -> Callable[[Example], Any]:
     """Return what makes of an example its messages, or under a text template its text."""
+    drops_reasoning = context.chat is not None and context.chat.reasoning == "drop"
 
     def messages(example: Example) -> list[Mapping[str, Any]]:
+        example = without_reasoning(example) if drops_reasoning else example
         asked = sampling_messages(example.messages[:-1], scorer.prompt)
         return [{key: value for key, value in one.items() if value is not None} for one in asked]
 
@@ -78,5 +101,5 @@ def _prompts(scorer: "Samples", context: LoadContext) -> Callable[[Example], Any
         return messages
     assert context.model is not None
     folder = find_folder(context.model, context.revision)[0]
-    prompter = Prompter(load_tokenizer(str(folder)), scorer.template)
+    prompter = Prompter(load_tokenizer(str(folder)), scorer.template, context.chat)
     return lambda example: prompter.text(messages(example), example.tools)

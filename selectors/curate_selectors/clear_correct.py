@@ -47,7 +47,7 @@ class ClearCorrect(Procedure):
     ``reflection=generate`` decode as published. Answers that are empty, cut at ``max_new_tokens`` or equal
     to the response are no candidates. A candidate that repeats an example of the result is
     dropped. Readers of the paper disagree on whether all responses or only those of low confidence
-    are corrected. Twelve fields, because they configure three steps.
+    are corrected. Thirteen fields, because they configure three steps.
 
     Cost: the confidence of every example, one fine-tuning, and for each example of low confidence
     an answer, and two short prompts with both responses and four with the verdict run once.
@@ -68,6 +68,9 @@ class ClearCorrect(Procedure):
         ``batch_tokens``: 16,384, or a quarter of what it trains on if that is less.
     max_new_tokens
         Maximum tokens of an answer, and of what the judge writes; 512 in the paper.
+    least_mass
+        Probability (median over verdicts) that a judge must give to the letters it can answer
+        with; below it the command stops, since what it reads says nothing. Below 0.5 it warns.
 
     References
     ----------
@@ -93,12 +96,17 @@ class ClearCorrect(Procedure):
     batch_tokens: int | None = None
     template: str = "auto"
     max_new_tokens: int = 512
+    least_mass: float = 0.01
 
     def __post_init__(self) -> None:
         for name in ("k", "epochs", "batch_tokens", "max_new_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"clear-correct.{name} must be at least 1, got {value}")
+        if not 0 <= self.least_mass <= 1:
+            raise ConfigError(
+                f"clear-correct.least_mass is a probability, got {self.least_mass}; try 0.01"
+            )
         if not 0 <= self.eta < 1:
             raise ConfigError(
                 f"clear-correct.eta is a confidence from 0 up to less than 1, got {self.eta}; try 0.8"
@@ -132,9 +140,20 @@ class ClearCorrect(Procedure):
         judged = yield Judge(
             written.id, self.mode, self.reflection, self.k, self.max_new_tokens, seed=seed
         )
+        self._check_mass(judged.facts["mass"])
         limit = None if budget is None else int(kept.facts["n_selected"])
         revised = yield Revise(kept.id, judged.id, self.eta, limit)
         return Outcome(revised.id, tuple(self._warnings(written, judged, revised)))
+
+    def _check_mass(self, mass: float | None) -> None:
+        """Raise `ConfigError` where the judge hardly ever answers with one of the letters."""
+        if mass is not None and mass < self.least_mass:
+            raise ConfigError(
+                f"the judge's letters A, B and C carry {mass:.2g} of the probability (median), less than "
+                f"clear-correct.least_mass={self.least_mass:g}: what is left between them is noise; "
+                "let it write its verdicts with --set clear-correct.mode=sample, judge with "
+                "another --model, or take this with --set clear-correct.least_mass=0"
+            )
 
     def _filter(self) -> dict[str, Any]:
         own: dict[str, Any] = {

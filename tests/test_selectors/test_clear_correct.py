@@ -51,6 +51,21 @@ def test_the_options_of_the_filter_are_passed_on():
     assert rest.config == {**kept.config, "keep_fraction": 1.0}
 
 
+def test_a_judge_that_hardly_ever_says_a_letter_is_refused():
+    facts = {"mass": 0.0005, "n_eligible": 20, "n_selected": 10, "n_rows": 10, "failed": {}}
+    with pytest.raises(ConfigError) as refused:
+        steps_of(ClearCorrect(), **facts)
+    assert str(refused.value) == (
+        "the judge's letters A, B and C carry 0.0005 of the probability (median), less than "
+        "clear-correct.least_mass=0.01: what is left between them is noise; let it write its verdicts "
+        "with --set clear-correct.mode=sample, judge with another --model, or take this with "
+        "--set clear-correct.least_mass=0"
+    )
+    assert steps_of(ClearCorrect(least_mass=0.0), **facts, n_replaced=1)[1].warnings
+    with pytest.raises(ConfigError, match="least_mass is a probability, got 2"):
+        ClearCorrect(least_mass=2.0)
+
+
 def test_what_is_no_candidate_little_mass_and_no_replacement_are_warned_of():
     _, outcome = steps_of(ClearCorrect())
     assert [warning.split(":")[0] for warning in outcome.warnings] == [

@@ -36,11 +36,15 @@ _OWN_DISTRIBUTION: Final[Mapping[str, Any]] = {  # whatever the server's default
 @final
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One requested answer: messages, or a text to continue, and the seed to draw it with."""
+    """One requested answer: messages, or a text to continue, and the seed to draw it with.
+
+    ``template_args`` are passed on to the server's chat template.
+    """
 
     prompt: "str | Sequence[Mapping[str, Any]]"
     seed: int
     tools: Sequence[Mapping[str, Any]] | None = None
+    template_args: Mapping[str, Any] | None = None
 
 
 @final
@@ -131,6 +135,8 @@ class CompletionServer:
         }
         if asked.tools:
             body["tools"] = [dict(tool) for tool in asked.tools]
+        if asked.template_args:
+            body["chat_template_kwargs"] = dict(asked.template_args)
         try:
             reply = self._persistently("chat/completions" if chat else "completions", body)
         except ExampleFailure as failure:

@@ -11,6 +11,7 @@ from curate.contracts import OUT_OF_MEMORY, Example, LoadContext, Rendering
 from curate.data.revisions import revised_example
 from curate.errors import ExampleFailure
 from curate.models.classifiers.text_model import make_each
+from curate.models.text.chat_options import ChatOptions
 from curate.models.text.prompts import Prompter
 from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT, Renderer
 from curate.models.text.templates import turn_text
@@ -49,6 +50,8 @@ class Answerer:
         Of the current response, by example id.
     counted
         Template in which the tokens of an example are counted, or None to leave them out.
+    chat
+        How they go through a chat template, or None for the defaults.
     """
 
     decoder: "Decoder"
@@ -56,6 +59,7 @@ class Answerer:
     drawing: "Sampling"
     confidence: Mapping[str, float]
     counted: str | None
+    chat: ChatOptions | None = None
 
     def __call__(self, rows: "Sequence[TrainRow]") -> Part:
         """Answer the prompts of some examples; the facts are tokens and seconds."""
@@ -99,7 +103,7 @@ class Answerer:
     def _counts(self, made: Sequence[Example | None]) -> list[int | None]:
         if self.counted is None:
             return [None] * len(made)
-        renderer = Renderer(self.decoder.tokenizer, None)
+        renderer = Renderer(self.decoder.tokenizer, None, self.chat)
         rendered = iter(
             renderer.render([one for one in made if one is not None], Rendering(self.counted))
         )
@@ -121,7 +125,8 @@ def load_answerer(
     from curate.models.generation.decoding import load_decoder
 
     decoder = load_decoder(context)
-    return Answerer(decoder, Prompter(decoder.tokenizer, template), drawing, confidence, counted)
+    prompter = Prompter(decoder.tokenizer, template, context.chat)
+    return Answerer(decoder, prompter, drawing, confidence, counted, context.chat)
 
 
 def _candidate(example: Example, drawn: "Sequence[Sample] | None") -> tuple[str, str | None]:

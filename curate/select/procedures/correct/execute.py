@@ -54,7 +54,8 @@ def generate(
     device = config.compute.device
     dtype = resolve_dtype(scoring.dtype, device)
     counted = _length_template(store, step.selection)
-    found = _digest([step_to_json(step), dtype, counted, VERSION])
+    chat = [config.data.chat.key] if config.data.chat.key else []
+    found = _digest([step_to_json(step), dtype, counted, VERSION, *chat])
     folder = candidates_folder(store, found)
     write_note(folder, {"step": step_to_json(step), "model": writer.name})
     rows = sorted(rows_of_selection(store, step.selection), key=lambda row: row.id)
@@ -68,6 +69,7 @@ def generate(
         base.path if has_adapter else str(writer.weights),
         adapter=str(writer.weights) if has_adapter else None,
         batch_tokens=scoring.batch_tokens,
+        chat=base.chat,
     )
     drawing = Sampling(1, step.max_new_tokens, step.temperature, step.seed)
     write_parts(
@@ -97,17 +99,21 @@ def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Prog
         scoring.models[step.role],
         revision=scoring.revision if own else None,
         adapter=scoring.adapter if own else None,
+        chat=scoring.chat,
     )
     device = resolve_device(scoring.device)
     dtype = resolve_dtype(scoring.dtype, device)
     key = [model.fingerprint, model.tokenizer_hash, model.chat_template_hash,
            model.adapter_fingerprint]  # fmt: skip
+    if scoring.chat.key:
+        key.append(scoring.chat.key)
     found = _digest([step_to_json(step), key, dtype, VERSION])
     folder = verdicts_folder(store, found)
     write_note(folder, {"step": step_to_json(step), "model": model.name})
     context = LoadContext(
-        device, dtype, model.path, adapter=model.adapter, batch_tokens=scoring.batch_tokens
-    )
+        device, dtype, model.path, adapter=model.adapter, batch_tokens=scoring.batch_tokens,
+        chat=model.chat,
+    )  # fmt: skip
     pairs = _pairs(store, step.candidates)
     write_parts(folder, pairs, lambda: load_judge(context, step), progress, "judge candidates")
     made, spent = read_parts(folder)

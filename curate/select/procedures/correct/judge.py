@@ -186,7 +186,8 @@ def load_judge(context: LoadContext, step: Judge) -> LoadedJudge:
     letters = None
     if "logits" in (step.mode, step.reflection):
         letters = dict(letter_tokens(decoder.tokenizer, str(context.model), INSTEAD))
-    return LoadedJudge(decoder, Prompter(decoder.tokenizer, step.template), step, letters)
+    prompter = Prompter(decoder.tokenizer, step.template, context.chat)
+    return LoadedJudge(decoder, prompter, step, letters)
 
 
 def _columns(choice: _Said, reflection: float) -> dict[str, Any]:

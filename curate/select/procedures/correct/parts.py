@@ -6,8 +6,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import pyarrow as pa
 
+from curate.contracts import OUT_OF_MEMORY
 from curate.contracts.progress import Progress
-from curate.errors import ProcedureError
+from curate.errors import DeviceError, ProcedureError
 from curate.store.parts import read_part, write_part
 
 PART_ROWS: Final = 512
@@ -23,6 +24,7 @@ def write_parts(
     """Do the parts missing from a folder, in order; ``load`` is called only if there are any.
 
     What a part holds depends on its items alone, so a killed run resumes and gives the same rows.
+    A lack of memory is no result: raises `DeviceError`, and the part is not written.
     """
     starts = range(0, len(items), PART_ROWS)
     missing = [start for start in starts if not _path(folder, start).exists()]
@@ -34,6 +36,7 @@ def write_parts(
     for start in missing:
         chosen = items[start : start + PART_ROWS]
         table, facts = work(chosen)
+        _refuse_lack_of_memory(stage, table)
         write_part(_path(folder, start), table, facts)
         progress.advance(stage, len(chosen))
     progress.finish(stage)
@@ -52,6 +55,20 @@ def read_parts(folder: Path) -> Part:
         )
     facts = {name: sum(one[name] for _, one in found) for name in found[0][1]}
     return pa.concat_tables([table.replace_schema_metadata(None) for table, _ in found]), facts
+
+
+def _refuse_lack_of_memory(stage: str, table: pa.Table) -> None:
+    if "failure" not in table.column_names:  # work that has no failures
+        return
+    failures = zip(table["parent_id"].to_pylist(), table["failure"].to_pylist(), strict=True)
+    short = [example for example, reason in failures if reason == OUT_OF_MEMORY]
+    if short:
+        n = f"{len(short)} examples do" if len(short) > 1 else "1 example does"
+        raise DeviceError(
+            f"{stage}: {n} not fit in memory even alone, example {short[0]} first; finished parts are "
+            "kept, this one is not stored; run the same command with more memory or --dtype "
+            f"bfloat16, or leave the example out: curate forget --where \"id = '{short[0]}'\""
+        )
 
 
 def _path(folder: Path, start: int) -> Path:

@@ -12,6 +12,7 @@ from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ExampleFailure, ModelError
 from curate.models.generation import server as module
 from curate.models.generation.server import Asked, CompletionServer, check_address
+from curate.models.text.chat_options import ChatOptions
 from curate.registry import build
 from curate.scorers.samples import Samples
 
@@ -129,6 +130,31 @@ def test_a_text_template_is_continued(server, tiny_model):
     path, body = server.asked[0]
     assert path == "/v1/completions" and "messages" not in body
     assert body["prompt"].startswith("say 0")
+
+
+def test_what_the_template_is_told_reaches_the_server_and_its_own_template_stays(server):
+    def context(**chosen):
+        return LoadContext("cpu", "float32", "nowhere", chat=ChatOptions(**chosen))
+
+    thoughtful = {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+    asked = Example("0" * 32, (EXAMPLES[0].messages[0], thoughtful, *EXAMPLES[0].messages))
+    given = context(reasoning="drop", arguments='{"enable_thinking": false}')
+    samples(server).load(given)([asked])
+    body = server.asked[0][1]
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert [one.get("reasoning_content") for one in body["messages"]] == [None] * 3
+    load(server)([asked])
+    assert "chat_template_kwargs" not in server.asked[-1][1]
+    assert server.asked[-1][1]["messages"][1]["reasoning_content"] == "hm"
+    for chosen, words in (
+        (
+            {"template": "{{ x }}"},
+            "start it with the template you want .*leave out --chat-template",
+        ),
+        ({"reasoning": "inline"}, "cannot be put inline here; use --reasoning drop"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            samples(server).load(context(**chosen))
 
 
 def test_a_key_comes_from_the_environment_and_goes_nowhere_else(server, monkeypatch):

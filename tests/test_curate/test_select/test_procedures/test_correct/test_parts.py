@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from curate.contracts.progress import SilentProgress
-from curate.errors import ProcedureError
+from curate.errors import DeviceError, ProcedureError
 from curate.select.procedures.correct import parts
 from curate.select.procedures.correct.parts import read_parts, write_parts
 
@@ -44,6 +44,23 @@ def test_parts_come_back_in_order_with_the_sum_of_their_facts(tmp_path):
     assert table["square"].to_pylist() == [n**2 for n in range(10)]
     assert facts == {"tokens": 10, "seconds": 3}
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_lack_of_memory_ends_the_work_and_is_not_stored(tmp_path):
+    def work(items):
+        failures = ["empty" if item < 4 else "out_of_memory" for item in items]
+        table = pa.table({"parent_id": [f"e{item}" for item in items], "failure": failures})
+        return table, {"tokens": 1, "seconds": 1}
+
+    with pytest.raises(DeviceError) as error:
+        write_parts(tmp_path, range(6), lambda: work, SilentProgress(), "write candidates")
+    assert str(error.value) == (
+        "write candidates: 2 examples do not fit in memory even alone, example e4 first; finished "
+        "parts are kept, this one is not stored; run the same command with more memory or --dtype "
+        "bfloat16, or leave the example out: curate forget --where \"id = 'e4'\""
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+    assert read_parts(tmp_path)[0]["failure"].to_pylist() == ["empty"] * 4
 
 
 @pytest.mark.parametrize("place", [0, 5, 9])
