@@ -1,7 +1,7 @@
 """Bind what a method needs to exact score sets, computing those that are missing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from curate.contracts import Expression, Need, Role, RunScorer
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class Bound:
     """The exact score set of every alias, the expressions, and what binding cost.
 
-    ``n_scored`` counts examples scored on the way, 0 when everything was in the store.
+    ``named`` are the sets that only expressions read. ``n_scored`` counts examples scored on the way, 0 when everything was in the store.
     """
 
     sets: "Mapping[str, ScoreSetStatus]"
     expressions: Mapping[str, str]
     n_scored: int
     warnings: tuple[str, ...]
+    named: "Mapping[str, ScoreSetStatus]" = field(default_factory=dict)
 
 
 class BindOptions(Protocol):
@@ -68,7 +69,7 @@ def bind_needs(
     runs = {}
     for alias, need in scorer_needs.items():
         if alias in options.bind:
-            found[alias] = _fixed(alias, options.bind[alias], statuses)
+            found[alias] = fixed_set(alias, options.bind[alias], statuses)
             continue
         if need.scorer is None:
             found[alias] = _by_alias(alias, statuses)
@@ -103,7 +104,7 @@ def bind_needs(
         found[alias] = made.status
         n_scored += made.n_recorded
     for alias, status in found.items():
-        _refuse_stale(alias, status, options.allow_stale)
+        refuse_stale(alias, status, options.allow_stale)
     return Bound(found, expressions, n_scored, ())
 
 
@@ -138,7 +139,10 @@ def _usable(status: "ScoreSetStatus | None") -> bool:
     return status is not None and status.complete and status.content_hash is not None
 
 
-def _fixed(alias: str, set_id: str, statuses: "Mapping[str, ScoreSetStatus]") -> "ScoreSetStatus":
+def fixed_set(
+    alias: str, set_id: str, statuses: "Mapping[str, ScoreSetStatus]"
+) -> "ScoreSetStatus":
+    """Return the score set with an id; raise `StoreError` if the store lacks it."""
     if set_id not in statuses:
         raise StoreError(
             f"score set {set_id} (alias {alias!r}) is not in this store; "
@@ -156,7 +160,7 @@ def _by_alias(alias: str, statuses: "Mapping[str, ScoreSetStatus]") -> "ScoreSet
             f"no complete score set has the alias {alias!r}; run the scorer that writes it: "
             f"curate score --scorer NAME --as {alias}"
         )
-    ids = ", ".join(f"{s.set_id} ({_model_name(s)})" for s in named)
+    ids = ", ".join(f"{s.set_id} ({model_name(s)})" for s in named)
     raise ConfigError(
         f"{len(named)} score sets have the alias {alias!r}: {ids}; give them other aliases"
     )
@@ -180,7 +184,7 @@ def _only_candidate(
             f"score {alias!r} (scorer {need.scorer}) {state}; pass {flag} to compute it here, "
             f"or run: curate score --scorer {need.scorer} {flag}{_hint(need)}"
         )
-    models = ", ".join(sorted({_model_name(s) for s in fitting}))
+    models = ", ".join(sorted({model_name(s) for s in fitting}))
     raise ConfigError(
         f"{len(fitting)} score sets fit {alias!r} (models: {models}); say which model: {flag}"
     )
@@ -197,7 +201,8 @@ def _hint(need: Need) -> str:
     return f"; {need.hint}" if need.hint else ""
 
 
-def _refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
+def refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
+    """Raise `StoreError` for a set that was computed before the pool changed, unless allowed."""
     if status.stale and not allowed:
         raise StoreError(
             f"score set {status.set_id} ({alias}) was computed before the pool changed; recompute it "
@@ -205,7 +210,8 @@ def _refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
         )
 
 
-def _model_name(status: "ScoreSetStatus") -> str:
+def model_name(status: "ScoreSetStatus") -> str:
+    """Name the models of a score set, for messages."""
     return ", ".join(dict.fromkeys(_models_of(status.spec["run"]))) or "none"
 
 

@@ -18,6 +18,7 @@ from curate.models.text.chat_options import ChatOptions
 from curate.registry import build, get_method
 from curate.scoring.options import ScoringOptions
 from curate.select.bind import Bound, bind_needs, method_settings
+from curate.select.bind_expressions import bind_expressions, scorers_named
 from curate.select.choose import choose
 from curate.select.marks import with_selections
 from curate.select.options import SelectOptions
@@ -57,13 +58,18 @@ def select(
     if budget is None and not method.budget_optional:
         raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
     needs = _needs(method, scoring, budget)
-    refuse_unused(options.settings, setting_owners(method))
+    texts = [need.text for need in needs.values() if isinstance(need, Expression)]
+    texts += [options.where] if options.where else []
+    owners = [*setting_owners(method), *scorers_named(store, texts)]
+    refuse_unused(options.settings, owners)
     options = replace(
         options,
         include=tuple(store.resolve_ids(options.include)),
         exclude=tuple(store.resolve_ids(options.exclude)),
     )
     bound = bind_needs(store, needs, options, scoring, progress)
+    named = bind_expressions(store, texts, bound.sets, options, scoring)
+    bound = replace(bound, named=named)
     view = _view(store, method, bound, options)
     chosen = choose(method, view, budget, options.seed, options.include, options.quota)
     record = _record(store, method, bound, view, chosen, options)
@@ -133,6 +139,7 @@ def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions
     view = store.view(
         bind={alias: status.set_id for alias, status in bound.sets.items()},
         expressions=bound.expressions,
+        named={alias: status.set_id for alias, status in bound.named.items()},
         where=options.where,
         datasets=options.datasets,
         within=options.within,
@@ -179,7 +186,7 @@ def _record(
         "datasets": datasets,
         "score_sets": {
             alias: {"set_id": status.set_id, "content_hash": status.content_hash}
-            for alias, status in sorted(bound.sets.items())
+            for alias, status in sorted({**bound.sets, **bound.named}.items())
         },
     }
     warnings = [*bound.warnings, *chosen.warnings, *_length_warning(ratio)]
@@ -198,7 +205,9 @@ def _record(
         "length_ratio": ratio,
         "warnings": warnings,
         "created_at": utc_now(),
-        "specs": {alias: status.spec for alias, status in sorted(bound.sets.items())},
+        "specs": {
+            alias: status.spec for alias, status in sorted({**bound.sets, **bound.named}.items())
+        },
         "inputs": inputs_of(store, datasets),
         "versions": library_versions(),
     }

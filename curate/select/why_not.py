@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.contracts import Expression, Selection, Selector, View
+from curate.contracts import Expression, Need, Selection, Selector, View
 from curate.contracts.budget import Budget
 from curate.contracts.settings import settings_of
 from curate.errors import CurateError
@@ -204,8 +204,11 @@ def _by_rank(
 
 
 def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
-    bound = {alias: one["set_id"] for alias, one in record["score_sets"].items()}
     needs = method.requires()
+    read = {alias for alias, need in needs.items() if isinstance(need, Need)}
+    read |= set() if record["n_tokens"] is None else {LENGTH_ALIAS}
+    sets = {alias: one["set_id"] for alias, one in record["score_sets"].items()}
+    bound = {alias: set_id for alias, set_id in sets.items() if alias in read}
     return store.view(
         bind=bound,
         expressions={a: need.text for a, need in needs.items() if isinstance(need, Expression)},
@@ -214,6 +217,7 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
         within=record["within"],
         exclude=record["exclude"],
         tokens_set=bound.get(LENGTH_ALIAS),
+        named={alias: set_id for alias, set_id in sets.items() if alias not in read},
     )
 
 

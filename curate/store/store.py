@@ -202,6 +202,7 @@ class Store:
         exclude: Sequence[str] = (),
         tokens_set: str | None = None,
         max_examples: int | None = None,
+        named: Mapping[str, str] | None = None,
     ) -> View:
         """Return the eligible examples as arrays, sorted by id.
 
@@ -223,6 +224,8 @@ class Store:
             Set of the ``length`` scorer: tokens are prompt_tokens + response_tokens.
         max_examples
             Keep at most this many, in order of id.
+        named
+            Score set id by alias, for expressions alone; by default the newest complete set.
 
         Raises
         ------
@@ -241,6 +244,7 @@ class Store:
             exclude=tuple(exclude),
             tokens_set=tokens_set,
             max_examples=max_examples,
+            named=dict(named or {}),
         )
         return viewing.view(self._handle, request)
 

@@ -1,7 +1,7 @@
 """Builds a view: which examples are eligible, and their columns as arrays in order of id."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import duckdb
@@ -49,6 +49,7 @@ class Request:
     exclude: tuple[str, ...]
     tokens_set: str | None
     max_examples: int | None
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 def view(store: StoreHandle, request: Request) -> View:
@@ -106,7 +107,8 @@ class _Query:
             else self._bound("length", request.tokens_set, shapes)
         )
         known = {alias: s for s in shapes.values() for alias in s.aliases if self._covered(s)}
-        self._aliases: dict[str, SetShape] = {**known, **self.bound}
+        named = {alias: self._bound(alias, i, shapes) for alias, i in request.named.items()}
+        self._aliases: dict[str, SetShape] = {**known, **named, **self.bound}
         self._joined: dict[str, str] = {}  # set id -> its name in the statement
         used = {name for p in parsed for name in p.columns}
         self._with_text = bool(used & set(TEXT_COLUMNS))

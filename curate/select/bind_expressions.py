@@ -1,0 +1,144 @@
+"""Bind the score names of expressions to exact score sets, as those of methods are bound."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from curate.contracts import PoolScorer, Role, RunScorer
+from curate.contracts.settings import spell_value
+from curate.errors import ConfigError, MissingColumnError
+from curate.registry import get_scorer, names
+from curate.scoring.requests import make_request, model_flag
+from curate.select.bind import fixed_set, model_name, refuse_stale, scorer_settings
+from curate.select.options import SelectOptions
+from curate.store.expressions import parse
+
+if TYPE_CHECKING:
+    from curate.scoring.options import ScoringOptions
+    from curate.store import ScoreSetStatus, Store
+
+
+def bind_expressions(
+    store: "Store",
+    texts: Iterable[str],
+    taken: Iterable[str],
+    options: SelectOptions,
+    scoring: "ScoringOptions",
+) -> "dict[str, ScoreSetStatus]":
+    """Return the score set of each name that expressions use as ``name.column``.
+
+    A name is that of one complete set: the one computed with the model and the settings given here
+    or, without them, the only one there is. Names in ``taken`` are bound already; a name that no
+    score set has is left to the expression, which says what there is.
+
+    Raises
+    ------
+    ConfigError
+        Several sets fit.
+    MissingColumnError
+        None was computed with the model given.
+    """
+    used = _aliases(texts)
+    statuses = {status.set_id: status for status in store.score_sets()}
+    found = {}
+    for alias in sorted(used - {"", *taken}):
+        if alias in options.bind:
+            found[alias] = fixed_set(alias, options.bind[alias], statuses)
+        elif named := _named(alias, statuses, options):
+            found[alias] = _only(store, alias, named, options, scoring)
+        if alias in found:
+            refuse_stale(alias, found[alias], options.allow_stale)
+    return found
+
+
+def scorers_named(store: "Store", texts: Iterable[str]) -> list[str]:
+    """Return the scorers of the score sets that expressions name."""
+    used = _aliases(texts)
+    return sorted({one.scorer for one in store.score_sets() if used & {one.alias, *one.aliases}})
+
+
+def _aliases(texts: Iterable[str]) -> set[str]:
+    return {name.rpartition(".")[0] for text in texts for name in parse(text).columns}
+
+
+def _named(
+    alias: str, statuses: "Mapping[str, ScoreSetStatus]", options: SelectOptions
+) -> "list[ScoreSetStatus]":
+    return [
+        one
+        for one in statuses.values()
+        if alias in (one.alias, *one.aliases)
+        and not one.partial
+        and (one.complete or (options.datasets is not None and one.n_examples))
+    ]
+
+
+def _only(
+    store: "Store",
+    alias: str,
+    named: "list[ScoreSetStatus]",
+    options: SelectOptions,
+    scoring: "ScoringOptions",
+) -> "ScoreSetStatus":
+    wanted = {one.set_id: scorer_settings(one.scorer, options.settings) for one in named}
+    fitting = [
+        one
+        for one in named
+        if all(str(one.config.get(k)) == str(v) for k, v in wanted[one.set_id].items())
+    ]
+    matches = {one.set_id: _match(store, alias, one, scoring) for one in fitting}
+    fitting = [one for one in fitting if matches[one.set_id]]
+    exact = [one for one in fitting if matches[one.set_id] == 2]
+    fitting = exact or fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    scorer = named[0].scorer
+    role = get_scorer(scorer).role if scorer in names("scorer") else None
+    listed = ", ".join(f"{one.set_id} (model {model_name(one)})" for one in fitting or named)
+    if not fitting:
+        raise MissingColumnError(
+            f"score {alias!r} was not computed with the model or the settings given here; there is "
+            f"{listed}; compute it: curate score --scorer {scorer} {model_flag(role or 'target')}"
+        )
+    raise ConfigError(
+        f"{len(fitting)} score sets have the name {alias!r}: {listed}; say which: "
+        f"{' or '.join(_ways(fitting, role))}"
+    )
+
+
+def _ways(fitting: "list[ScoreSetStatus]", role: Role | None) -> list[str]:
+    """Return what to type to name one of several sets: a model, or a setting they differ in."""
+    models = (
+        []
+        if role is None or len({model_name(one) for one in fitting}) == 1
+        else [model_flag(role).replace("MODEL", model_name(one)) for one in fitting]
+    )
+    first, *others = (one.config for one in fitting)
+    differing = [k for k in first if any(one.get(k) != first[k] for one in others)]
+    settings = [
+        f"--set {one.scorer}.{key}={spell_value(one.config[key])}"
+        for key in differing[:1]
+        for one in fitting
+        if key in one.config
+    ]
+    again = f"curate score --scorer {fitting[0].scorer} --as NAME, for a name of its own"
+    return [*models, *settings] or [again]
+
+
+def _match(store: "Store", alias: str, status: "ScoreSetStatus", scoring: "ScoringOptions") -> int:
+    """Return 2 for a set with exactly the key it would have now, 1 for one that fits, 0 for neither.
+
+    A set whose role has no model here fits; so does one of the same model with another template or
+    data type, if no set has the exact key.
+    """
+    if status.scorer not in names("scorer"):
+        return 1
+    cls = get_scorer(status.scorer)
+    if issubclass(cls, RunScorer | PoolScorer) or not scoring.models:
+        return 1
+    request = make_request(store, status.scorer, alias, dict(status.config), None, scoring)
+    if request is None:
+        return 1
+    if request.key.set_id == status.set_id:
+        return 2
+    theirs, ours = status.spec["key"], request.spec()["key"]
+    return int(all(theirs.get(name) == ours.get(name) for name in ("model", "adapter", "inputs")))
