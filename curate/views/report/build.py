@@ -137,8 +137,8 @@ def build_page(
     if options.needs_store:
         if store is None:
             raise ConfigError("a report about a pool needs its store; name it with --store")
-        found, warned, chosen = _store_sections(store, options, progress)
-        sections = [found[0], *sections, *found[1:]] if sections else found
+        of_store, warned, chosen = _store_sections(store, options, progress)
+        sections = [of_store[0], *sections, *of_store[1:]] if sections else of_store
         about.append(f"store {store.path.name}")
     when = made or utc_now()[:16].replace("T", " ") + " UTC"
     title = "Proof" if not options.needs_store else "Selections" if options.selections else "Pool"
@@ -152,8 +152,8 @@ def build_page(
 def _store_sections(
     store: "Store", options: ReportOptions, progress: Progress
 ) -> "tuple[list[Section], list[Warned], list[SelectionFacts]]":
-    for one in options.selections:
-        store.selection(one)  # a wrong name fails before anything long is read
+    for selection in options.selections:
+        store.selection(selection)  # a wrong name fails before anything long is read
     targets = read_targets(options.benchmarks) if options.benchmarks else []
     progress.start("reading", 4 + len(targets), "parts")
     pool = read_facts(store)
@@ -181,14 +181,15 @@ def _store_sections(
         sections.append(_benchmarks(overlaps))
     sections.append(pool_sections.score_section(pool, scored))
     sections += [
-        selection_sections.selection_section(store, pool, scored, one, repeats) for one in chosen
+        selection_sections.selection_section(store, pool, scored, selection, repeats)
+        for selection in chosen
     ]
     sections += _overlap(store, pool, chosen, options)
     bound = {
-        f"{one.picks.name} ({one.picks.selection_id})": [
-            scores.status.set_id for scores in one.scored.values()
+        f"{selection.picks.name} ({selection.picks.selection_id})": [
+            scores.status.set_id for scores in selection.scored.values()
         ]
-        for one in chosen
+        for selection in chosen
     }
     sections.append(pool_sections.cost_section(scored, bound, _trials(store)))
     return sections, warned, chosen
@@ -196,23 +197,23 @@ def _store_sections(
 
 def _newest(pool: "PoolFacts") -> list[str]:
     """Return the newest selection of each method, newest last, up to four."""
-    by_method = {one["method"]: one["selection_id"] for one in pool.status["selections"]}
-    order = {one["selection_id"]: k for k, one in enumerate(pool.status["selections"])}
-    return sorted(by_method.values(), key=lambda one: order[one])[-NEWEST:]
+    by_method = {record["method"]: record["selection_id"] for record in pool.status["selections"]}
+    order = {record["selection_id"]: k for k, record in enumerate(pool.status["selections"])}
+    return sorted(by_method.values(), key=lambda record: order[record])[-NEWEST:]
 
 
 def _warnings(
     pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[SelectionFacts]", repeats: Any,
     overlaps: "Sequence[Overlap]",
 ) -> list[Warned]:  # fmt: skip
-    found = [
+    warnings = [
         *warned.about_pool(pool, repeats),
         *warned.about_scores(pool, scored),
         *warned.about_overlap(overlaps),
     ]
     for one in chosen:
-        found += warned.about_selection(one, pool, scored, overlaps)
-    return sorted(found, key=lambda one: one.level != "warning")
+        warnings += warned.about_selection(one, pool, scored, overlaps)
+    return sorted(warnings, key=lambda one: one.level != "warning")
 
 
 def _notices(warned: Sequence[Warned]) -> Block:
@@ -224,10 +225,10 @@ def _notices(warned: Sequence[Warned]) -> Block:
 def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
     rows = [
         (
-            one.target, f"{one.n_examples:,}", f"{len(one.same_example):,}",
-            f"{len(one.same_prompt):,}", f"{len(one.same_words):,}", f"{len(one.in_pool):,}",
+            overlap.target, f"{overlap.n_examples:,}", f"{len(overlap.same_example):,}",
+            f"{len(overlap.same_prompt):,}", f"{len(overlap.same_words):,}", f"{len(overlap.in_pool):,}",
         )
-        for one in overlaps
+        for overlap in overlaps
     ]  # fmt: skip
     columns = (
         "benchmark", "examples", "in the pool", "same prompt", "13 words in a row",

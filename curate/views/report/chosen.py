@@ -151,10 +151,10 @@ def reason_kinds(reasons: Sequence[str | None]) -> list[tuple[str, int]]:
     >>> reason_kinds(["best of 4 (-1.5)", "best of 3 (-2)", "random"])
     [('best of # (#)', 2), ('random', 1)]
     """
-    found = Counter(
+    counts = Counter(
         re.sub(r"-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", "#", reason or "") for reason in reasons
     )
-    return sorted(found.items(), key=lambda kind: (-kind[1], kind[0]))
+    return sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
 
 
 def _spread(rows: Rows, wanted: int) -> list[int]:
@@ -176,15 +176,15 @@ def _barred(
         barred |= ~_where(store, pool, str(record["where"]))
     if record.get("within"):
         barred |= ~_within(store, pool, str(record["within"]))
-    known = {one["dataset_id"] for one in pool.status["datasets"]}
+    known = {dataset["dataset_id"] for dataset in pool.status["datasets"]}
     datasets = set(record.get("datasets") or known) & known
     if datasets != known:
         listed = ", ".join(map(literal, sorted(datasets))) or "null"
         rows = store.query(f"select distinct id from rows where dataset in ({listed})")
         barred |= ~_mask(pool, rows["id"])
-    for one in scored.values():
-        if one.failures:
-            failed = f"select id from failures where set_id = {literal(one.status.set_id)}"
+    for scores in scored.values():
+        if scores.failures:
+            failed = f"select id from failures where set_id = {literal(scores.status.set_id)}"
             barred |= _mask(pool, store.query(failed)["id"])
     return barred | _mask(pool, pa.array(list(record.get("exclude") or ()), pa.string()))
 
@@ -192,10 +192,10 @@ def _barred(
 def _mask(pool: PoolFacts, ids: "pa.Array | pa.ChunkedArray") -> Mask:
     from curate.store.ids import id_bytes
 
-    found = np.zeros(len(pool), dtype=bool)
+    mask = np.zeros(len(pool), dtype=bool)
     places = pool.snapshot.places(id_bytes(ids))
-    found[places[places >= 0]] = True
-    return found
+    mask[places[places >= 0]] = True
+    return mask
 
 
 def _where(store: "Store", pool: PoolFacts, where: str) -> Mask:

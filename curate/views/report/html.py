@@ -118,8 +118,8 @@ def block_html(block: Block) -> str:
             return f"<dl class=tiles>{''.join(tiles)}</dl>"
         case Notices(items):
             rows = (
-                f"<li{' class=note' if one.level == 'note' else ''}>{safe(one.text)}</li>"
-                for one in items
+                f"<li{' class=note' if item.level == 'note' else ''}>{safe(item.text)}</li>"
+                for item in items
             )
             return f"<ul class=notices>{''.join(rows)}</ul>"
         case Table():

@@ -91,7 +91,7 @@ class Scored:
 
     def column(self, name: str) -> ScoreColumn | None:
         """Return a column by name, or None."""
-        return next((one for one in self.columns if one.name == name), None)
+        return next((column for column in self.columns if column.name == name), None)
 
 
 def read_facts(store: "Store") -> PoolFacts:
@@ -175,9 +175,9 @@ def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") ->
 
 def lengths(pool: PoolFacts, scored: Sequence[Scored]) -> tuple[Values, str]:
     """Return each example's length, and its unit: tokens if counted, else characters."""
-    for one in reversed(scored):
-        if one.status.scorer == LENGTH_SCORER and one.status.complete:
-            parts = [one.column("prompt_tokens"), one.column("response_tokens")]
+    for scores in reversed(scored):
+        if scores.status.scorer == LENGTH_SCORER and scores.status.complete:
+            parts = [scores.column("prompt_tokens"), scores.column("response_tokens")]
             total = np.sum([part.values for part in parts if part is not None], axis=0)
             if not np.isnan(total).all():
                 return total, "tokens"

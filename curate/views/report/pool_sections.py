@@ -71,8 +71,8 @@ def score_section(pool: PoolFacts, scored: Sequence[Scored]) -> Section:
     if not scored:
         text = "Nothing is scored yet. Score the pool: curate score --scorer likelihood --model M"
         blocks.append(Paragraph(text))
-    for one in scored:
-        blocks += _score_set(pool, one)
+    for scores in scored:
+        blocks += _score_set(pool, scores)
     return Section("Scores", blocks)
 
 
@@ -82,17 +82,17 @@ def cost_section(
     """Return what scores, selections and trials cost; ``bound``: score sets by selection."""
     rows = [
         (
-            f"{one.status.alias} ({one.status.set_id})", one.status.device or "-",
-            f"{one.status.n_examples:,}", f"{one.status.tokens:,}", f"{one.status.wall_s:,.1f}",
+            f"{scores.status.alias} ({scores.status.set_id})", scores.status.device or "-",
+            f"{scores.status.n_examples:,}", f"{scores.status.tokens:,}", f"{scores.status.wall_s:,.1f}",
         )
-        for one in scored
+        for scores in scored
     ]  # fmt: skip
     columns = ("score set", "device", "examples", "tokens run", "seconds")
     blocks: list[Block] = [
         Paragraph("Scores are computed once and shared by every selection that reads them.", True),
         Table(columns, rows, n_left=2),
     ]
-    by_id = {one.status.set_id: one.status for one in scored}
+    by_id = {scores.status.set_id: scores.status for scores in scored}
     spent = [
         (
             name,
@@ -179,8 +179,8 @@ def _lengths(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Block]:
 
 
 def _summary(values: Values) -> list[str]:
-    found = [values.min(), *np.quantile(values, QUANTILES), values.max(), values.mean()]
-    return [short(float(value)) for value in found]
+    statistics = [values.min(), *np.quantile(values, QUANTILES), values.max(), values.mean()]
+    return [short(float(value)) for value in statistics]
 
 
 def _sources(pool: PoolFacts) -> Iterator[Block]:
@@ -245,10 +245,10 @@ def _shown(pool: PoolFacts, texts: Texts, row: int) -> str:
 def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
-            str(one["name"]), str(one["format"]), one["content_hash"][:16],
-            f"{one['n_rows']:,}", f"{one['n_added']:,}",
+            str(dataset["name"]), str(dataset["format"]), dataset["content_hash"][:16],
+            f"{dataset['n_rows']:,}", f"{dataset['n_added']:,}",
         )
-        for one in datasets
+        for dataset in datasets
     ]  # fmt: skip
     columns = ("dataset", "format", "hash", "rows", "new examples")
     return Table(columns, rows, n_left=3, title="Datasets")

@@ -62,9 +62,9 @@ def read_proof(path: Path) -> dict[str, Any]:
 def proof_sections(d: Mapping[str, Any]) -> Iterator[Section]:
     """Yield the sections of a proof's page, verdicts first."""
     yield Section("Verdicts", list(_verdicts(d)))
-    for one in d["results"]:
-        title = f"{one['target']} at {one['budget']}: {METRICS[one['metric']]}"
-        yield Section(title, list(_result(one)))
+    for result in d["results"]:
+        title = f"{result['target']} at {result['budget']}: {METRICS[result['metric']]}"
+        yield Section(title, list(_result(result)))
     curve = list(curve_charts(d))
     if curve:
         yield Section("Budget curve", curve)
@@ -83,16 +83,16 @@ def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
             ("pool", f"{d['n_pool']:,} examples"),
             ("budgets", ", ".join(map(str, d["budgets"]))),
             ("seeds", str(d["seeds"])),
-            ("targets", ", ".join(str(one["name"]) for one in d["targets"])),
+            ("targets", ", ".join(str(target["name"]) for target in d["targets"])),
         ]
     )
     rows = []
-    for one in d["results"]:
-        for label, row in one["methods"].items():
+    for result in d["results"]:
+        for label, row in result["methods"].items():
             if label == RANDOM:
                 continue
-            metric = "NLL" if one["metric"] == NLL else "exact match"
-            place = (str(one["target"]), str(one["budget"]), metric, label)
+            metric = "NLL" if result["metric"] == NLL else "exact match"
+            place = (str(result["target"]), str(result["budget"]), metric, label)
             rows.append((*place, str(row["verdict"]), difference_text(row["delta_vs_random"])))
     columns = (
         "target",
@@ -105,7 +105,7 @@ def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
     yield Table(columns, rows, n_left=5)
     yield Notices([_contamination(target) for target in d["targets"]])
     statements = [str(text) for text in d["statements"]]
-    if all(one["metric"] == NLL for one in d["results"]):
+    if all(result["metric"] == NLL for result in d["results"]):
         statements.append(f"Exact match was {NOT_MEASURED}.")
     yield Notices([Warned("statement", text, "note") for text in statements])
 
@@ -193,21 +193,21 @@ def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
     if len(d["budgets"]) < 2:
         return
     for target, metric in dict.fromkeys((one["target"], one["metric"]) for one in d["results"]):
-        found = {
+        points = {
             str(one["budget"]): one["methods"]
             for one in d["results"]
             if (one["target"], one["metric"]) == (target, metric)
         }
-        labels = list(dict.fromkeys(label for methods in found.values() for label in methods))
+        labels = list(dict.fromkeys(label for methods in points.values() for label in methods))
         series = [
-            [_point(label, methods.get(label)) for methods in found.values()] for label in labels
+            [_point(label, methods.get(label)) for methods in points.values()] for label in labels
         ]
         unit = _UNITS.get(metric, "exact match, share of examples")
         rows = [(one[0].label, *(short(point.value) for point in one)) for one in series]
         title = f"{target}: {METRICS[metric]}"
-        picture = svg.lines(list(found), series, "budget", unit, title)
+        picture = svg.lines(list(points), series, "budget", unit, title)
         yield Chart(
-            title, picture, Table(("method", *found), rows),
+            title, picture, Table(("method", *points), rows),
             "Bars are 95% intervals; methods are drawn side by side so that they can be told apart.",
         )  # fmt: skip
 
@@ -220,19 +220,21 @@ def _point(label: str, row: Mapping[str, Any] | None, colour: int = 0) -> svg.Es
 
 def _slices(d: Mapping[str, Any]) -> Iterator[Block]:
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for one in d["slices"]:
-        groups.setdefault((one["target"], one["budget"], one["metric"]), []).append(one)
-    for (target, budget, metric), found in groups.items():
-        labels = [label for label in found[0]["methods"] if label != RANDOM]
-        names = [f"{one['slice']} ({one['n_examples']:,})" for one in found]
-        values = [[one["methods"].get(label, {}).get("delta") for label in labels] for one in found]
+    for part in d["slices"]:
+        groups.setdefault((part["target"], part["budget"], part["metric"]), []).append(part)
+    for (target, budget, metric), slices in groups.items():
+        labels = [label for label in slices[0]["methods"] if label != RANDOM]
+        names = [f"{part['slice']} ({part['n_examples']:,})" for part in slices]
+        values = [
+            [part["methods"].get(label, {}).get("delta") for label in labels] for part in slices
+        ]
         rows = [
             (
                 name,
-                _number(one["methods"][RANDOM]["mean"]),
-                *(_slice_cell(one["methods"].get(label)) for label in labels),
+                _number(part["methods"][RANDOM]["mean"]),
+                *(_slice_cell(part["methods"].get(label)) for label in labels),
             )
-            for name, one in zip(names, found, strict=True)
+            for name, part in zip(names, slices, strict=True)
         ]
         title = f"{target} at {budget}: method minus random, {_UNITS.get(metric, 'exact match')}"
         picture = svg.heat_map(names, labels, values, title, digits=3, signed=True)
@@ -261,11 +263,11 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
     for budget, methods in d["costs"].items():
         rows = [
             (
-                label, f"{one['scoring_s']:,.1f}", f"{one['scoring_tokens']:,}",
-                f"{one['training_s']:,.1f}", f"{one['training_tokens']:,}",
-                f"{one['evaluation_tokens']:,}", _flops(one), _energy(one),
+                label, f"{cost['scoring_s']:,.1f}", f"{cost['scoring_tokens']:,}",
+                f"{cost['training_s']:,.1f}", f"{cost['training_tokens']:,}",
+                f"{cost['evaluation_tokens']:,}", _flops(cost), _energy(cost),
             )
-            for label, one in methods.items()
+            for label, cost in methods.items()
         ]  # fmt: skip
         columns = (
             "method", "scoring s", "scoring tokens", "training s", "training tokens",
@@ -278,8 +280,8 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
 def cost_chart(budget: str, methods: Mapping[str, Any]) -> Chart:
     """Draw the seconds of scoring and of training of each method at one budget."""
     series = [
-        svg.Series("scoring", [float(one["scoring_s"]) for one in methods.values()]),
-        svg.Series("training", [float(one["training_s"]) for one in methods.values()]),
+        svg.Series("scoring", [float(cost["scoring_s"]) for cost in methods.values()]),
+        svg.Series("training", [float(cost["training_s"]) for cost in methods.values()]),
     ]
     title = f"Seconds at {budget}"
     picture = svg.bars(list(methods), series, "seconds, all seeds together", title)
@@ -300,16 +302,16 @@ def _energy(one: Mapping[str, Any]) -> str:
 def _selected(d: Mapping[str, Any]) -> Iterator[Block]:
     rows = [
         (
-            str(budget), label, short(one["n_selected"]), short(one["n_tokens"]),
-            "-" if one["length_ratio"] is None else f"{one['length_ratio']:.2f}",
+            str(budget), label, short(facts["n_selected"]), short(facts["n_tokens"]),
+            "-" if facts["length_ratio"] is None else f"{facts['length_ratio']:.2f}",
         )
         for budget, methods in d["selections"].items()
-        for label, one in methods.items()
+        for label, facts in methods.items()
     ]  # fmt: skip
     columns = ("budget", "method", "examples", "tokens", "mean length over the pool's")
     yield Table(columns, rows, n_left=2, title="Means over seeds")
-    for budget, one in d["overlap"].items():
-        yield overlap_chart(str(budget), one)
+    for budget, facts in d["overlap"].items():
+        yield overlap_chart(str(budget), facts)
 
 
 def overlap_chart(budget: str, one: Mapping[str, Any]) -> Chart:

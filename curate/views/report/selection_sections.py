@@ -130,8 +130,8 @@ def _by_source(pool: PoolFacts, chosen: SelectionFacts) -> Iterator[Block]:
 def _by_cluster(
     pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts
 ) -> Iterator[Block]:
-    for one in scored:
-        column = one.column(CLUSTER)
+    for scores in scored:
+        column = scores.column(CLUSTER)
         if column is None or column.dtype != "int":
             continue
         known = ~np.isnan(column.values)
@@ -224,8 +224,10 @@ def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit:
 def _columns(scored: Sequence[Scored], chosen: SelectionFacts) -> list[ScoreColumn]:
     """Return the scores to show: those the selection read, or all if it read none."""
     own = chosen.columns()
-    found = own or [column for one in scored if one.status.complete for column in one.columns]
-    return [column for column in found if len(column.finite)]
+    shown = own or [
+        column for scores in scored if scores.status.complete for column in scores.columns
+    ]
+    return [column for column in shown if len(column.finite)]
 
 
 def _by_score(chosen: SelectionFacts, columns: Sequence[ScoreColumn]) -> Iterator[Block]:
@@ -255,9 +257,9 @@ def _by_score(chosen: SelectionFacts, columns: Sequence[ScoreColumn]) -> Iterato
 def _trimmed(value: Any) -> Any:
     """Return a manifest with long lists cut, and how many entries were cut."""
     if isinstance(value, Mapping):
-        return {key: _trimmed(one) for key, one in value.items()}
+        return {key: _trimmed(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        kept = [_trimmed(one) for one in value[:MAX_LISTED]]
+        kept = [_trimmed(item) for item in value[:MAX_LISTED]]
         more = len(value) - len(kept)
         return [*kept, f"... {more:,} more"] if more else kept
     return value

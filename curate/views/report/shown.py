@@ -29,14 +29,14 @@ def example_blocks(
 ) -> Iterator[Block]:
     """Yield the best, the borderline and the rejected examples of a selection."""
     by = ordering(chosen.picks, columns)
-    found = picture(chosen, pool, by)
-    wanted = sorted({*found.best, *found.borderline, *found.rejected})
+    shown = picture(chosen, pool, by)
+    wanted = sorted({*shown.best, *shown.borderline, *shown.rejected})
     texts = read_texts(store, pool, wanted)
     show = _Showing(pool, chosen.picks, columns, texts, by)
     parts = (
-        ("best", "The first picks.", found.best),
-        ("borderline", found.borderline_note, found.borderline),
-        ("rejected", found.rejected_note, found.rejected),
+        ("best", "The first picks.", shown.best),
+        ("borderline", shown.borderline_note, shown.borderline),
+        ("rejected", shown.rejected_note, shown.rejected),
     )
     for name, note, rows in parts:
         items = [show(row) for row in rows]
@@ -115,11 +115,11 @@ def read_texts(store: "Store", pool: PoolFacts, rows: Sequence[int]) -> Texts:
         for name in ("prompt", "response")
     )
     table = store.query(f"select id{parts} from examples where id in ({listed})")
-    found = {}
+    excerpts = {}
     at = pool.snapshot.places(id_bytes(table["id"]))
     for row, texts in zip(at.tolist(), table.to_pylist(), strict=True):
-        found[row] = (_excerpt("prompt", texts), _excerpt("response", texts))
-    return found
+        excerpts[row] = (_excerpt("prompt", texts), _excerpt("response", texts))
+    return excerpts
 
 
 def _excerpt(name: str, row: Mapping[str, Any]) -> Excerpt:

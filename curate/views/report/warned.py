@@ -47,12 +47,12 @@ def about_scores(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Warned]:
     if len(pool) and not scored:
         text = "No example is scored yet. Start with: curate score --scorer likelihood --model M"
         yield Warned("no_scores", text, "note")
-    for one in scored:
-        yield from _coverage(one, len(pool))
+    for scores in scored:
+        yield from _coverage(scores, len(pool))
     yield from _failures(scored, len(pool))
     yield from _truncation(scored)
-    for one in scored:
-        yield from _collapse(one)
+    for scores in scored:
+        yield from _collapse(scores)
 
 
 def _coverage(one: Scored, n_pool: int) -> Iterator[Warned]:
@@ -69,9 +69,9 @@ def _coverage(one: Scored, n_pool: int) -> Iterator[Warned]:
 def _failures(scored: Sequence[Scored], n_pool: int) -> Iterator[Warned]:
     """Yield one warning for all the score sets that fail the same way."""
     alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
-    for one in scored:
-        if one.failures:
-            alike.setdefault(tuple(one.failures.items()), []).append(one.status.alias)
+    for scores in scored:
+        if scores.failures:
+            alike.setdefault(tuple(scores.failures.items()), []).append(scores.status.alias)
     for failures, names in alike.items():
         n = sum(count for _, count in failures)
         listed = ", ".join(f"{count:,} {reason}" for reason, count in failures[:3])
@@ -86,12 +86,12 @@ def _failures(scored: Sequence[Scored], n_pool: int) -> Iterator[Warned]:
 def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
     """Yield one warning for all score sets that truncate the same number of examples."""
     alike: dict[tuple[int, int, object], list[str]] = {}
-    for one in scored:
-        column = one.column("truncated")
+    for scores in scored:
+        column = scores.column("truncated")
         if column is not None and column.finite.sum() > 0:
-            room = one.status.spec.get("key", {}).get("max_length")
+            room = scores.status.spec.get("key", {}).get("max_length")
             key = (int(column.finite.sum()), len(column.finite), room)
-            alike.setdefault(key, []).append(one.status.alias)
+            alike.setdefault(key, []).append(scores.status.alias)
     for (n, total, room), names in alike.items():
         limit = f" of {room:,} tokens" if isinstance(room, int) else ""
         what = f"{counted(n, 'example')} ({percent(n, total)})"
@@ -131,21 +131,19 @@ def _and(names: Sequence[str]) -> str:
 
 def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
     """Yield what benchmarks share with the pool."""
-    for one in overlaps:
-        if not one.ids:
-            text = (
-                f"Nothing of benchmark {one.target!r} ({one.n_examples:,} examples) is in the pool."
-            )
+    for overlap in overlaps:
+        if not overlap.ids:
+            text = f"Nothing of benchmark {overlap.target!r} ({overlap.n_examples:,} examples) is in the pool."
             yield Warned("contamination", text, "note")
             continue
         yield Warned(
             "contamination",
-            f"{len(one.ids):,} of {one.n_examples:,} examples of benchmark {one.target!r} overlap "
-            f"with {len(one.in_pool):,} of the pool: {len(one.same_example):,} are in it, "
-            f"{len(one.same_prompt):,} have a prompt of it, {len(one.same_words):,} share 13 words "
+            f"{len(overlap.ids):,} of {overlap.n_examples:,} examples of benchmark {overlap.target!r} overlap "
+            f"with {len(overlap.in_pool):,} of the pool: {len(overlap.same_example):,} are in it, "
+            f"{len(overlap.same_prompt):,} have a prompt of it, {len(overlap.same_words):,} share 13 words "
             "in a row with it. Leave those of the pool out with --exclude before you measure on "
             "this benchmark.",
-            "note" if one.is_small else "warning",
+            "note" if overlap.is_small else "warning",
         )
 
 
@@ -162,20 +160,24 @@ def about_selection(
         yield Warned("forgotten", f"{text} They are left out of everything below.")
     length, unit = lengths(pool, scored)
     responses = pool.response_chars.astype(np.float64)
-    found = [
+    biases = [
         length_bias(length, picks, f"examples ({unit})"),
         length_bias(responses, picks, "responses (characters)"),
     ]
-    if any(found):
-        text = f"{name} differs from the pool in length: {'; '.join(filter(None, found))}. Compare "
+    if any(biases):
+        text = (
+            f"{name} differs from the pool in length: {'; '.join(filter(None, biases))}. Compare "
+        )
         text += "it with a random subset of equal tokens, not of equal count."
         yield Warned("length_bias", text)
     picked = {*picks.names()}
-    for one in overlaps:
-        shared = len(picked & one.in_pool)
+    for overlap in overlaps:
+        shared = len(picked & overlap.in_pool)
         if shared:
-            text = f"Overlap with benchmark {one.target!r}: {counted(shared, 'pick')} of {name}."
-            yield Warned("contamination", text, "note" if one.is_small else "warning")
+            text = (
+                f"Overlap with benchmark {overlap.target!r}: {counted(shared, 'pick')} of {name}."
+            )
+            yield Warned("contamination", text, "note" if overlap.is_small else "warning")
 
 
 def length_bias(values: Values, picks: SelectedRows, what: str) -> str:
