@@ -43,7 +43,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True, wait_s: float = 30.0) -> None:
-        self._handle = StoreHandle(path, wait_s)
+        self._handle = StoreHandle(Path(path).expanduser(), wait_s)
         opening.open_store(self._handle, create=create)
 
     @property

@@ -95,7 +95,20 @@ class TopK(Selector):
                 f"{reason}, place {place} of its group"
                 for reason, place in zip(reasons, places[: len(indices)].tolist(), strict=True)
             ]
-        return Selection(indices, gains, None, reasons, excluded)
+        return Selection(
+            indices, gains, None, reasons, excluded, self._ties(values[finite], indices)
+        )
+
+    def _ties(
+        self, values: Float[np.ndarray, " n"], kept: Int[np.ndarray, " m"]
+    ) -> tuple[str, ...]:
+        if len(kept) == len(values) or len(values) < 2 or (values != values[0]).any():
+            return ()
+        warning = (
+            f"--rank {self.rank} is {values[0]:.6g} for all {len(values):,} examples: the "
+            f"{len(kept):,} taken are those with the smallest ids"
+        )
+        return (warning,)
 
 
 def rank_rows(

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, final
 
 from curate.contracts.settings import MismatchError, read_as
@@ -155,7 +156,8 @@ class Option:
                 return self.declared.read(given)
             if self.is_list and isinstance(given, str) and not self.declared.commas:
                 given = (given,)
-            return read_as(_without_none(self.hint), given)
+            read = read_as(_without_none(self.hint), given)
+            return read.expanduser() if isinstance(read, Path) else read
         except MismatchError as mismatch:
             raise ConfigError(f"{called}={given!r} {mismatch}") from None
 

@@ -77,8 +77,16 @@ def open_reader(source: Source) -> Reader:
     if source.container in _TEXT_READERS:
         return Reader(source, TEXT_SCHEMA)
     schema = _common_schema(source)
+    _refuse_twice(schema, source.files[0])
     check_storable(schema, source.files[0])
     return Reader(source, schema, {"schema": schema_text(schema)})
+
+
+def _refuse_twice(schema: pa.Schema, path: object) -> None:
+    """Raise `DataError` for two columns of one name, which nobody could tell apart."""
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: the file has column {twice!r} twice; rename one")
 
 
 def _common_header(source: Source) -> dict[str, str]:

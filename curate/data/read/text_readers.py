@@ -106,6 +106,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise ValueError("not usable JSON: nested too deeply") from None
     if isinstance(row, dict):
         return row
+    if isinstance(row, list) and row and isinstance(row[0], dict):
+        raise ValueError(
+            'an array, not a JSON object; put a list of turns under a name, as in {"messages": [...]}'
+        )
     kind = {list: "an array", str: "a string", type(None): "null", bool: "a boolean"}
     raise ValueError(f"{kind.get(type(row), 'a number')}, not a JSON object")
 
@@ -116,6 +120,7 @@ def read_jsonl(path: Path, compression: str, position: int) -> Iterator[Chunk]:
     A raw record is everything up to the ``\n``: a ``\r`` before it stays part of the record, so
     that lines come back byte for byte even where endings are mixed. Blank lines are no records.
     """
+    _refuse_other_text(path, compression)
     with open_bytes(path, compression) as stream:
         collector = _Collector(path, position)
         ending = b""
@@ -138,6 +143,28 @@ def read_jsonl(path: Path, compression: str, position: int) -> Iterator[Chunk]:
             if collector.full:
                 yield collector.take()
         yield collector.take()
+
+
+def _refuse_other_text(path: Path, compression: str) -> None:
+    """Raise `DataError` for a file that is not JSON Lines as a whole, and say what it is."""
+    with open_bytes(path, compression) as stream:
+        start = stream.read(1 << 12)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or (start[:1] == b"{" and start[1:2] == b"\0"):
+        raise DataError(
+            f"{path} is UTF-16 text, not UTF-8; convert it: "
+            f"iconv -f UTF-16 -t UTF-8 {path.name} > utf8-{path.name}"
+        )
+    first = start.removeprefix(BOM).lstrip()
+    if first.startswith(b"[") and first[1:].lstrip()[:1] == b"{":
+        raise DataError(
+            f"{path} is one JSON array, not JSON Lines; rename it to {_with_json_suffix(path).name}"
+        )
+
+
+def _with_json_suffix(path: Path) -> Path:
+    if path.suffix in (".gz", ".zst"):
+        return path.with_suffix("").with_suffix(f".json{path.suffix}")
+    return path.with_suffix(".json")
 
 
 def read_json(path: Path, compression: str, position: int) -> Iterator[Chunk]:
@@ -163,7 +190,10 @@ def read_json(path: Path, compression: str, position: int) -> Iterator[Chunk]:
 
 def _is_really_jsonl(path: Path, compression: str) -> bool:
     with open_bytes(path, compression) as stream:
-        start = stream.read(1 << 12).removeprefix(BOM).lstrip()
+        start = stream.read(1 << 12)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return True  # which says that it is UTF-16
+        start = start.removeprefix(BOM).lstrip()
         if not start.startswith(b"{"):
             return False
     with open_bytes(path, compression) as stream:
