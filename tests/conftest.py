@@ -1,5 +1,6 @@
 """Fixtures for every test: where real data lies, which tests need a GPU, golden texts."""
 
+import gc
 import importlib.util
 import os
 from collections.abc import Callable, Generator
@@ -35,6 +36,17 @@ class DoctestsWhereWritten:
         if ">>> " in file_path.read_text(encoding="utf-8"):
             return collectors
         return [each for each in collectors if not isinstance(each, DoctestModule)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among what is imported here: it stays, and is hundreds of thousands."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("duckdb", "polars", "faiss", "datasets", "trl", "beartype", "flaml")
 
 
+@pytest.mark.slow
 def test_every_line_runs_on_a_cpu_without_the_packages_a_gpu_machine_lacks(tmp_path):
     block = f"import sys\nfor name in {ABSENT!r}: sys.modules[name] = None\n"
     (tmp_path / "sitecustomize.py").write_text(block)

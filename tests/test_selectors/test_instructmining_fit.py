@@ -81,6 +81,7 @@ def test_too_few_runs_and_unknown_indicators_are_named():
     assert "6 runs are few for 2 indicators" in outcome.warnings[1]
 
 
+@pytest.mark.slow
 def test_on_a_model_it_fits_selects_and_keeps_the_rule(tmp_path, tiny_model):
     from curate.api.reproduce import reproduce
 

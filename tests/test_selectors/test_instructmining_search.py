@@ -142,6 +142,7 @@ def test_a_rule_can_be_fitted_first_and_its_held_out_examples_stay_out():
     assert "best of 2 sizes" in outcome.warnings[-1]
 
 
+@pytest.mark.slow
 def test_on_a_model_no_size_is_trained_twice(tmp_path, tiny_model, monkeypatch):
     from curate.api.reproduce import reproduce
     from curate.train import api

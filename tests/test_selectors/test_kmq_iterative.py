@@ -154,6 +154,7 @@ def selected(pool, model, **settings):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", ["likelihood-gain", "perplexity"])
 def test_on_a_model_it_meets_the_budget_and_leaves_no_weights(pool, tiny_model, scorer):
     chosen = selected(
@@ -174,6 +175,7 @@ def test_on_a_model_it_meets_the_budget_and_leaves_no_weights(pool, tiny_model, 
     assert again.rows().equals(chosen.rows())
 
 
+@pytest.mark.slow
 def test_a_reward_model_weighs_the_clusters(pool, tiny_model, tmp_path):
     from tiny_reward import save_tiny_reward
 
@@ -229,6 +231,7 @@ def pool_rewards(folder, examples, reward):
     return other.sql("select reward.reward as r from scores")["r"].to_list()
 
 
+@pytest.mark.slow
 def test_an_export_is_made_again_without_training(pool, tiny_model, tmp_path, monkeypatch):
     from curate.api.reproduce import reproduce
     from curate.train import api
@@ -243,6 +246,7 @@ def test_an_export_is_made_again_without_training(pool, tiny_model, tmp_path, mo
         reproduce(manifest, rescore=True, **arguments)
 
 
+@pytest.mark.slow
 def test_more_examples_in_the_pool_are_another_run(tmp_path, pool, tiny_model):
     import shutil
 
@@ -256,6 +260,7 @@ def test_more_examples_in_the_pool_are_another_run(tmp_path, pool, tiny_model):
     assert after.document["n_pool"] == before.document["n_pool"] + 40
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_second_training_it_goes_on(pool, tiny_model, monkeypatch):
     from curate.train import api
 

@@ -22,6 +22,7 @@ def test_jobs_has_the_files_of_the_package() -> None:
     assert (ROOT / "jobs" / "recipes").resolve() == FOLDER.resolve()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["best-responses", "two-rounds", "proof"])
 def test_an_example_runs_from_an_empty_folder(curate, name: str) -> None:

@@ -164,6 +164,7 @@ def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     assert curate(*arguments).json["n_trained"] == 0
 
 
+@pytest.mark.slow
 def test_prove_compares_ways_to_train_on_one_subset(curate, pool_file, tiny_model) -> None:
     rows = [{"prompt": f"Say {n}.", "response": f"{n} indeed"} for n in range(9)]
     Path("target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -101,6 +101,7 @@ def proven(tmp_path_factory, tiny_llama, make_rows):
     return pool, pool.prove(arms=ARMS, **given), given
 
 
+@pytest.mark.slow
 def test_ways_to_train_are_compared_on_one_subset(proven):
     _, d, _ = proven
     assert list(d["methods"]) == ["random", "plain", "dft", "trimmed"]

@@ -30,6 +30,7 @@ def n_trials(pool) -> int:
     return int(pool.sql("select count(*) as n from trials")["n"][0])
 
 
+@pytest.mark.slow
 def test_the_document_says_what_was_compared(proven):
     _, d, _ = proven
     assert set(d["methods"]) == {"random", "grape", "longest"}
@@ -89,6 +90,7 @@ def test_evaluations_are_kept_by_example_and_weights_are_not(proven):
     assert dict(metrics.rows())["nll"] == pytest.approx(mean)
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_a_further_method_only_its_own(proven, tiny_llama):
     pool, first, target = proven
     given = {"target": str(target), "model": str(tiny_llama), **OPTIONS}
@@ -227,6 +229,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     assert n_trials(pool) == before
 
 
+@pytest.mark.slow
 def test_a_curve_with_the_whole_pool_beside_it(proven, tiny_llama):
     from curate.views.report.proof_file import proof_markdown
 
