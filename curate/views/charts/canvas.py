@@ -138,9 +138,9 @@ def margin(labels: Sequence[str]) -> float:
 
 def x_axis(canvas: Canvas, x: Scale, y: float, label: str, grid_top: float | None = None) -> None:
     """Draw the axis below a chart, at height ``y``, with grid lines up to ``grid_top``."""
-    found = ticks(x.low, x.high, max(2, min(6, int((x.end - x.start) / 60))))
+    marks = ticks(x.low, x.high, max(2, min(6, int((x.end - x.start) / 60))))
     canvas.line(x.start, y, x.end, y, "axis")
-    for value, written in zip(found, tick_text(found), strict=True):
+    for value, written in zip(marks, tick_text(marks), strict=True):
         at = x(value)
         canvas.line(at, y if grid_top is None else grid_top, at, y + 4, "grid")
         canvas.text(at, y + 17, written, "middle")
@@ -151,9 +151,9 @@ def y_axis(
     canvas: Canvas, y: Scale, label: str, left: float = 52, right: float | None = None, n: int = 4
 ) -> None:
     """Draw the axis to the left of a chart, with about ``n`` grid lines across it, up to ``right``."""
-    found = ticks(y.low, y.high, n)
+    marks = ticks(y.low, y.high, n)
     right = canvas.width - (10 if left == 52 else 20) if right is None else right
-    for value, written in zip(found, tick_text(found), strict=True):
+    for value, written in zip(marks, tick_text(marks), strict=True):
         canvas.line(left, y(value), right, y(value), "grid")
         canvas.text(left - 6, y(value) + 4, written, "end")
     middle = (y.start + y.end) / 2

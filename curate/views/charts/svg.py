@@ -59,13 +59,13 @@ def histogram(
     canvas = Canvas(460, 250 if len(series) > 1 else 230, title)
     top = 30.0 if len(series) > 1 else 10.0
     x = Scale(edges[0], edges[-1], 52, 450)
-    highest = max((v for one in series for v in one.values if v is not None), default=0.0)
+    highest = max((v for line in series for v in line.values if v is not None), default=0.0)
     y = Scale(0, highest or 1.0, canvas.height - 46, top)
     y_axis(canvas, y, y_label)
     x_axis(canvas, x, y(0), x_label)
-    for number, one in enumerate(series):
+    for number, line in enumerate(series):
         colour = GREY if number == 0 and len(series) > 1 else colour_of(number and number - 1)
-        values = [value or 0.0 for value in one.values]
+        values = [value or 0.0 for value in line.values]
         if number:
             outline = [(x(edges[0]), y(0))]
             for left, right, value in zip(edges, edges[1:], values, strict=False):
@@ -85,7 +85,7 @@ def histogram(
     if len(series) > 1:
         legend(
             canvas,
-            [(one.name, GREY if not k else colour_of(k - 1)) for k, one in enumerate(series)],
+            [(line.name, GREY if not k else colour_of(k - 1)) for k, line in enumerate(series)],
         )
     return canvas.svg()
 
@@ -104,15 +104,15 @@ def bars(
     top = 26.0 if len(series) > 1 else 6.0
     height = top + len(labels) * (thick * len(series) + 8) + 42
     canvas = Canvas(width, height, title)
-    known = [v for one in series for v in one.values if v is not None]
+    known = [v for bar in series for v in bar.values if v is not None]
     x = Scale(min(0.0, *known, 0.0), max(0.0, *known, 0.0) or 1.0, left, width - 60)
     bottom = height - 42
     x_axis(canvas, x, bottom, x_label, grid_top=top)
     for row, label in enumerate(labels):
         start = top + row * (thick * len(series) + 8) + 4
         canvas.text(left - 6, start + thick * len(series) / 2 + 4, one_label(label), "end")
-        for number, one in enumerate(series):
-            value = one.values[row]
+        for number, bar in enumerate(series):
+            value = bar.values[row]
             if value is None:
                 continue
             at = start + number * thick
@@ -120,13 +120,13 @@ def bars(
             colour = GREY if number == 0 and len(series) > 1 else colour_of(number and number - 1)
             canvas.rect(
                 min(edge, origin), at, abs(edge - origin), thick - 2, f'fill="{colour}"',
-                f"{label}, {one.name}: {value:,.{digits}f}",
+                f"{label}, {bar.name}: {value:,.{digits}f}",
             )  # fmt: skip
             canvas.text(max(edge, origin) + 4, at + thick - 5, f"{value:,.{digits}f}")
     if len(series) > 1:
         legend(
             canvas,
-            [(one.name, GREY if not k else colour_of(k - 1)) for k, one in enumerate(series)],
+            [(bar.name, GREY if not k else colour_of(k - 1)) for k, bar in enumerate(series)],
         )
     return canvas.svg()
 
@@ -143,9 +143,9 @@ def intervals(
     height = 12 + len(rows) * _ROW + 44
     canvas = Canvas(width, height, title)
     remarks = margin([row.remark for row in rows]) if any(row.remark for row in rows) else 12
-    found = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
-    found += [] if reference is None else [reference]
-    x = padded(found, left, width - remarks)
+    ends = [v for row in rows for v in (row.value, row.low, row.high) if v is not None]
+    ends += [] if reference is None else [reference]
+    x = padded(ends, left, width - remarks)
     bottom = height - 44
     x_axis(canvas, x, bottom, x_label, grid_top=8)
     if reference is not None:

@@ -52,10 +52,15 @@ def why_not(session: Session, example_id: str) -> list[dict[str, Any]]:
     """Return why each selection without an example does not include it, recomputing rankings for this."""
     from curate.select.why_not import absences
 
-    found = absences(session.store, session.store.example(example_id))
+    missing = absences(session.store, session.store.example(example_id))
     return [
-        {"id": one.selection_id, "method": one.method, "cause": one.cause, "text": pieces(one.text)}
-        for one in found
+        {
+            "id": absence.selection_id,
+            "method": absence.method,
+            "cause": absence.cause,
+            "text": pieces(absence.text),
+        }
+        for absence in missing
     ]
 
 

@@ -78,21 +78,21 @@ class Query:
             mask &= session.remembered(("where", where), lambda: snapshot.matching(where))
         if self.search:
             mask &= searched(session, snapshot, self.search)[0]
-        for one in self.ranges:
-            values = numbers(session, snapshot, one.column)
-            mask &= (values >= one.low) & (values <= one.high)
+        for bounds in self.ranges:
+            values = numbers(session, snapshot, bounds.column)
+            mask &= (values >= bounds.low) & (values <= bounds.high)
         if self.a or self.b:
             mask &= self._part(session, snapshot)
         return mask
 
     def expression(self) -> str:
         """Return the filter and the ranges as one condition for ``--where``; "" for none."""
-        found = [str(parse(self.where))] if self.where else []
-        found += [
+        conditions = [str(parse(self.where))] if self.where else []
+        conditions += [
             to_text(Call("between", (Name(r.column), Literal_(r.low), Literal_(r.high))))
             for r in self.ranges
         ]
-        return " and ".join(found)
+        return " and ".join(conditions)
 
     def _part(self, session: Session, snapshot: "Snapshot") -> "Mask":
         def make() -> "Mask":
@@ -119,7 +119,11 @@ def numbers(session: Session, snapshot: "Snapshot", column: str) -> "Values":
     """Return a column of numbers, (n,), NaN where there is none; `DataError` if it has none."""
     known = snapshot.columns.get(column)
     if known is None or known.kind not in ("number", "bool"):
-        able = [name for name, one in snapshot.columns.items() if one.kind in ("number", "bool")]
+        able = [
+            name
+            for name, described in snapshot.columns.items()
+            if described.kind in ("number", "bool")
+        ]
         raise DataError(f"no numeric column {column!r}; available: {', '.join(able)}")
     return session.remembered(("values", column), lambda: snapshot.values(column))
 

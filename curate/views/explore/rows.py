@@ -72,8 +72,8 @@ def previews(session: Session, ids: Sequence[str]) -> dict[str, Any]:
     rows = np.array([snapshot.place(i) for i in ids], dtype=np.int64)
     texts = snapshot.previews(rows, 4 * PREVIEW)
     return {
-        i: {"prompt": _beginning(one.prompt), "response": _beginning(one.response)}
-        for i, one in zip(ids, texts, strict=True)
+        i: {"prompt": _beginning(text.prompt), "response": _beginning(text.response)}
+        for i, text in zip(ids, texts, strict=True)
     }
 
 
@@ -93,7 +93,7 @@ def histogram(session: Session, question: Query, column: str) -> dict[str, Any]:
     everything = session.remembered(("bins", column), lambda: bin_counts(finite, edges))
     others = Query(
         question.search, question.where,
-        tuple(one for one in question.ranges if one.column != column),
+        tuple(bounds for bounds in question.ranges if bounds.column != column),
         question.a, question.b, question.part,
     )  # fmt: skip
     kept = bin_counts(values[known & others.mask(session, snapshot)], edges)

@@ -93,8 +93,8 @@ class Session:
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
-                found: T = self._memory[key]
-                return found
+                value: T = self._memory[key]
+                return value
             began = self._generation
         made = make()
         with self._lock:
@@ -141,5 +141,7 @@ def _stored(
     ).to_pylist()
     keys = [(record["selection_id"], record["created_at"]) for record in records]
     unread = [record for record, key in zip(records, keys, strict=True) if key not in known]
-    read = {one.selection_id: one for one in read_selected(store, snapshot, unread)}
+    read = {
+        selection.selection_id: selection for selection in read_selected(store, snapshot, unread)
+    }
     return {key[0]: read.get(key[0]) or known[key] for key in keys}

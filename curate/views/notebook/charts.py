@@ -84,14 +84,14 @@ class Pictures:
         return self._items[place]
 
     def __repr__(self) -> str:
-        return f"Pictures({', '.join(repr(one.title) for one in self._items)})"
+        return f"Pictures({', '.join(repr(picture.title) for picture in self._items)})"
 
     def save(self, path: str | Path) -> Path:
         """Write the charts as NAME.html; return the path. Each of them can be saved as SVG."""
-        return _save(path, None, side_by_side([one.figure for one in self._items]))
+        return _save(path, None, side_by_side([picture.figure for picture in self._items]))
 
     def _repr_html_(self) -> str:
-        return fragment(side_by_side([one.figure for one in self._items]))
+        return fragment(side_by_side([picture.figure for picture in self._items]))
 
 
 def _save(path: str | Path, svg: str | None, body: str) -> Path:

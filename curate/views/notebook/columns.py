@@ -78,28 +78,28 @@ def read_columns(store: "Store", *names: str) -> Columns:
 
 def complete_sets(store: "Store") -> dict[str, "ScoreSetStatus"]:
     """Return the newest score set complete for the pool by each of its names, oldest first."""
-    found: dict[str, ScoreSetStatus] = {}
+    newest: dict[str, ScoreSetStatus] = {}
     for status in store.score_sets():
         if status.complete:
             for alias in status.aliases or (status.alias,):
-                found.pop(alias, None)
-                found[alias] = status
-    return found
+                newest.pop(alias, None)
+                newest[alias] = status
+    return newest
 
 
 def score_columns(store: "Store", kinds: Sequence[str] = ("float", "int")) -> list[str]:
     """Return the score columns of these types as ``alias.column``; raise where there are none."""
-    found = [
+    names = [
         f"{alias}.{name}"
         for alias, status in complete_sets(store).items()
         for name, dtype in status.columns.items()
         if dtype in kinds
     ]
-    if not found:
+    if not names:
         raise MissingColumnError(
             "the pool has no complete scores; score it first: pool.score('likelihood', model=MODEL)"
         )
-    return found
+    return names
 
 
 def axis_label(store: "Store", name: str, room: int = WIDE) -> str:
@@ -136,7 +136,7 @@ def vector_set(store: "Store", name: str | None) -> tuple["ScoreSetStatus", str]
         )
     if name is None:
         return list(known.values())[-1]
-    matching = [one for key, one in known.items() if name in (key, key.rpartition(".")[0])]
+    matching = [vectors for key, vectors in known.items() if name in (key, key.rpartition(".")[0])]
     if not matching:
         raise MissingColumnError(f"no vectors {name!r}; the pool has: {', '.join(known)}")
     return matching[-1]
@@ -162,10 +162,10 @@ def picked(view: "View", selection: "StoredSelection") -> Mask:
 def names_of(selections: Sequence["StoredSelection"]) -> list[str]:
     """Return a short, distinct name for each selection."""
     names = []
-    for one in selections:
-        d = one.document
+    for selection in selections:
+        d = selection.document
         names.append(" ".join(str(part) for part in (d["method"], d.get("budget")) if part))
     return [
-        f"{name} {one.id[:6]}" if names.count(name) > 1 else name
-        for name, one in zip(names, selections, strict=True)
+        f"{name} {selection.id[:6]}" if names.count(name) > 1 else name
+        for name, selection in zip(names, selections, strict=True)
     ]

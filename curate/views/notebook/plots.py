@@ -134,14 +134,14 @@ class PoolPlots:
         chosen = self._selections(selections)
         if not chosen:
             known = self.pool.status()["selections"][-NEWEST:]
-            chosen = [self.pool.selection(one["selection_id"]) for one in known]
+            chosen = [self.pool.selection(selection["selection_id"]) for selection in known]
         if len(chosen) < 2:
             raise DataError(
                 f"an overlap needs two selections, but there is {len(chosen) or 'none'}; make "
                 "another: pool.select('random', budget='10%')"
             )
         names = read.names_of(chosen)
-        matrix = jaccard_matrix([one.ids for one in chosen])
+        matrix = jaccard_matrix([selection.ids for selection in chosen])
         title = "Overlap of selections: shared over all examples of both (Jaccard)"
         note = "1 means the same set, 0 nothing in common."
         return Picture(title, svg.heat_map(names, names, matrix, title), note)
@@ -171,16 +171,16 @@ class PoolPlots:
 
     def lengths(self, *selections: "StoredSelection | str") -> Picture:
         """Draw the lengths of the examples in the pool and in selections."""
-        found, column, unit = read.lengths(self.pool.store)
+        columns, column, unit = read.lengths(self.pool.store)
         label = f"length of prompt and response, {unit}"
-        return self._histogram(found.numbers(column), found, "Lengths", label, selections)
+        return self._histogram(columns.numbers(column), columns, "Lengths", label, selections)
 
     def length_shares(self, selection: "StoredSelection | str") -> Picture:
         """Draw the share of each tenth of the pool, by length, that a selection includes."""
-        found, column, unit = read.lengths(self.pool.store)
+        columns, column, unit = read.lengths(self.pool.store)
         [chosen] = self._selections([selection])
-        known = found.numbers(column)
-        taken = known[read.picked(found.view, chosen)]
+        known = columns.numbers(column)
+        taken = known[read.picked(columns.view, chosen)]
         return Picture.of(tenths_chart(known, taken, unit))
 
     def curve(self, proof: Mapping[str, Any]) -> Pictures:
@@ -222,7 +222,7 @@ class PoolPlots:
         if len(ids) > MAX_POINTS:
             return []
 
-        names = [one.decode("ascii") for one in ids.tolist()]
+        names = [example_id.decode("ascii") for example_id in ids.tolist()]
         prompts = self.pool.store.examples_by_id(names)["prompt"].to_pylist()
         return [
             f"{name[:8]} {one_line(prompt or '', TIP_CHARS)}"
@@ -233,12 +233,12 @@ class PoolPlots:
 def _colouring(name: str, values: np.ndarray[Any, Any]) -> Kinds | Ramp:
     """Return categories for texts, booleans and few whole numbers, and a ramp for other numbers."""
     if values.dtype.kind == "b":
-        return kinds(name, ["yes" if one else "no" for one in values.tolist()])
+        return kinds(name, ["yes" if value else "no" for value in values.tolist()])
     if values.dtype.kind not in "fiu":
         return kinds(name, values.tolist())
     numbers = values.astype(np.float64)
     if bool((numbers == np.floor(numbers)).all()) and len(np.unique(numbers)) <= FEW:
-        return kinds(name, [short(one) for one in numbers.tolist()])
+        return kinds(name, [short(value) for value in numbers.tolist()])
     return Ramp(name, numbers)
 
 
