@@ -15,6 +15,7 @@ from curate.store.records import canonical_json, digest
 from curate.train.checkpoints import RECORD, RunFolder
 from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
+from curate.train.memory import memory_of
 from curate.train.recorder import NoRecorder, Recorder, RunContext
 from curate.train.steps.stream import open_stream
 
@@ -107,7 +108,8 @@ def train(
             )
         progress.note(f"{folder.path} holds this run, already complete; nothing is trained")
         return _with_new_sets(load_record(folder.path), context, held_out, processes)
-    with reproducible(processes.device, config.compute.threads) as threads:
+    device, threads_wanted = processes.device, config.compute.threads
+    with memory_of(config, str(device)), reproducible(device, threads_wanted) as threads:
         model = load_trained_model(resolved, config, processes.device)
         loop = Loop(
             config, model, prepared, stream, held_out, folder, processes, recorder, progress
