@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Final, final
 
+from curate.data.read.records import too_long
+
 _BLOCK: Final = 1 << 20
 # A whole string, a bracket, or the quote of a string that has not ended yet.
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]]', re.DOTALL)
@@ -27,7 +29,8 @@ def elements(stream: BufferedIOBase) -> Iterator[Element]:
 
     Brackets and strings decide where an element ends, so a malformed element does not hide the
     next one. What stands between two elements and is not a comma becomes an element with a
-    ``problem``, and so does an unclosed end of the file. Memory is that of the largest element.
+    ``problem``, and so does an unclosed end of the file. Memory is that of the largest element; one
+    longer than a record may be is the last.
     """
     scanner = _Scanner()
     at_end = False
@@ -35,6 +38,9 @@ def elements(stream: BufferedIOBase) -> Iterator[Element]:
         block = stream.read(max(_BLOCK, scanner.pending))
         at_end = not block
         yield from scanner.feed(block)
+        if problem := too_long(scanner.n_open):
+            yield Element(b"", scanner.line, problem)
+            return
     yield from scanner.finish()
 
 
@@ -57,6 +63,16 @@ class _Scanner:
     def pending(self) -> int:
         """Bytes of an unfinished string, which is scanned again with as many more."""
         return len(self._window) - self._scan
+
+    @property
+    def n_open(self) -> int:
+        """Bytes read of the element that is open, or of what stands between two."""
+        return len(self._window)
+
+    @property
+    def line(self) -> int:
+        """The line at which what is open starts."""
+        return self._line_at(0)
 
     def feed(self, block: bytes) -> Iterator[Element]:
         if not self._window and self._base < 0:

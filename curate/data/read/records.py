@@ -8,7 +8,18 @@ import pyarrow as pa
 
 MAX_ROWS: Final = 8192
 MAX_BYTES: Final = 16 << 20  # of raw records: a chunk ends at whichever comes first
+MAX_RECORD_BYTES: Final = 64 << 20  # of one record of a text file; a longer one is no example
 TEXT_SCHEMA: Final = pa.schema([("record", pa.binary())])
+
+
+def too_long(n_bytes: int) -> str:
+    """Return in words that a record is longer than one may be, or ""."""
+    if n_bytes <= MAX_RECORD_BYTES:
+        return ""
+    return (
+        f"longer than {MAX_RECORD_BYTES / 2**20:g} MiB, the most one record may have; look for a quote "
+        "or bracket that is not closed or a line break that is missing, or split it"
+    )
 
 
 @final

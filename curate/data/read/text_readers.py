@@ -13,11 +13,13 @@ from typing import Any, Final, final
 
 import pyarrow as pa
 
+from curate.data.read import records
 from curate.data.read.json_elements import elements
 from curate.data.read.records import MAX_BYTES, MAX_ROWS, TEXT_SCHEMA, BadRecord, Chunk
 from curate.errors import DataError
 
 BOM: Final = b"\xef\xbb\xbf"
+_SHOWN: Final = 80
 _DELIMITERS: Final = ",\t;|"
 
 
@@ -92,8 +94,24 @@ class _Collector:
         return chunk
 
 
+def lines_of(stream: io.BufferedIOBase) -> Iterator[bytes]:
+    """Yield the lines of a stream; of one longer than a record may be, its beginning.
+
+    The rest of such a line is read past, in bounded memory. What is yielded of it is one byte longer
+    than a record may be, so that `records.too_long` tells it.
+    """
+    limit = records.MAX_RECORD_BYTES + 1
+    while line := stream.readline(limit):
+        if len(line) == limit and not line.endswith(b"\n"):
+            while (rest := stream.readline(limit)) and not rest.endswith(b"\n"):
+                continue
+        yield line
+
+
 def parse_object(raw: bytes) -> dict[str, Any]:
     """Parse one JSON object; raise ValueError with the reason in words."""
+    if problem := records.too_long(len(raw)):
+        raise ValueError(problem)
     try:
         row = json.loads(raw.decode())
     except UnicodeDecodeError as error:
@@ -124,7 +142,7 @@ def read_jsonl(path: Path, compression: str, position: int) -> Iterator[Chunk]:
     with open_bytes(path, compression) as stream:
         collector = _Collector(path, position)
         ending = b""
-        for number, line in enumerate(stream, 1):
+        for number, line in enumerate(lines_of(stream), 1):
             if number == 1 and line.startswith(BOM):
                 line = line[len(BOM) :]
             if line.endswith(b"\n"):
@@ -197,7 +215,8 @@ def _is_really_jsonl(path: Path, compression: str) -> bool:
         if not start.startswith(b"{"):
             return False
     with open_bytes(path, compression) as stream:
-        first = next((line for line in stream if line.removeprefix(BOM).strip()), b"")
+        lines = lines_of(stream)
+        first = next((line for line in lines if line.removeprefix(BOM).strip()), b"")
     try:
         parse_object(first.removeprefix(BOM))
     except ValueError:
@@ -205,13 +224,18 @@ def _is_really_jsonl(path: Path, compression: str) -> bool:
     return True
 
 
+class _TooLongError(ValueError):
+    """A record of a CSV file is longer than one may be."""
+
+
 @final
 class _Lines:
     """Lines of a CSV file as text, remembering those that make up the current record."""
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
+        self._stream = lines_of(stream)
         self._current: list[bytes] = []
+        self._n_bytes = 0
         self._ending = b""
         self.number = 0
 
@@ -223,6 +247,11 @@ class _Lines:
         self.number += 1
         if self.number == 1:
             line = line.removeprefix(BOM)
+        self._n_bytes += len(line)
+        if problem := records.too_long(self._n_bytes):  # the reader begins again with the next line
+            self._current = [line[:_SHOWN]]
+            self._n_bytes = 0
+            raise _TooLongError(problem)
         self._current.append(line)
         return line.decode("utf-8", "surrogateescape")
 
@@ -230,6 +259,7 @@ class _Lines:
         """Return the exact bytes of the record just read, without its last line feed."""
         raw = b"".join(self._current)
         self._current = []
+        self._n_bytes = 0
         if raw.endswith(b"\n"):
             raw = raw[:-1]
             self._ending = raw[-1:]
@@ -242,9 +272,15 @@ def csv_header(path: Path, compression: str) -> dict[str, str]:
     """Return the dialect of a CSV file: its ``delimiter`` and the exact text of its ``header``."""
     with open_bytes(path, compression) as stream:
         lines = _Lines(stream)
-        first = next(lines, "")
-        delimiter = max(_DELIMITERS, key=first.count)  # a comma where there is none of them
-        next(csv.reader(itertools.chain([first], lines), delimiter=delimiter), None)
+        try:
+            first = next(lines, "")
+            delimiter = max(_DELIMITERS, key=first.count)  # a comma where there is none of them
+            next(csv.reader(itertools.chain([first], lines), delimiter=delimiter), None)
+        except (csv.Error, _TooLongError) as error:
+            raise DataError(
+                f"{path} line 1: the header is not valid CSV ({error}); look for a quote that is not "
+                "closed, or line breaks other than \\n and \\r\\n"
+            ) from None
         raw = lines.take()
     try:
         header = raw.decode()
@@ -275,6 +311,10 @@ def read_csv(path: Path, compression: str, position: int) -> Iterator[Chunk]:
             number = lines.number + 1
             try:
                 fields = next(reader, None)
+            except _TooLongError as error:
+                lines.take()
+                collector.add_bad(number, str(error))
+                continue
             except csv.Error as error:
                 lines.take()
                 bare = "new-line character" in str(error)  # csv speaks of Python's own open()
