@@ -86,7 +86,7 @@ class KMQ(Selector):
         one with the highest simplified silhouette (distances to centroids); ``silhouette`` that of
         the highest exact silhouette of 10,000 examples; ``elbow`` the elbow of the inertia. The
         paper tries 64 to 8192 and judges by silhouette. Few clusters may cover less than random
-        draws: ``reports/kmq-coverage.md`` measures all of these.
+        draws: ``reports/kmq-coverage.md`` measures ``auto`` beside 1,024.
     init
         Budget per cluster: proportional to its ``size``, or ``uniform``, the same for all.
     prob
