@@ -108,12 +108,26 @@ def _chunks(
         size = int(min(MAX_ROWS, max(1, MAX_BYTES / max(per_row, 1))))
         for start in range(0, whole.num_rows, size):
             part = whole.slice(start, size)
-            raw = pa.RecordBatch.from_arrays(part.columns, schema=schema)
+            raw = _aligned(part, schema)
             n = raw.num_rows
             first = position + number
             rows = range(number + 1, number + n + 1)
             yield Chunk(str(path), "row", range(first, first + n), rows, raw)
             number += n
+
+
+def _aligned(part: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows in the columns of a whole dataset; those that their own file lacks are null."""
+    if part.schema.names == schema.names and part.schema.types == schema.types:
+        return pa.RecordBatch.from_arrays(part.columns, schema=schema)
+    own = set(part.schema.names)
+    arrays = [
+        part.column(field.name).cast(field.type)
+        if field.name in own
+        else pa.nulls(part.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 @contextmanager

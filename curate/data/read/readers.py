@@ -110,10 +110,17 @@ def _common_schema(source: Source) -> pa.Schema:
     schema = read_schema(first, compression_of(first))
     for file in others:
         other = read_schema(file, compression_of(file))
-        if not other.equals(schema):
+        if other.equals(schema):
+            continue
+        _refuse_twice(other, file)
+        try:
+            if not set(other.names) & set(schema.names):
+                raise pa.ArrowInvalid("no column is in both")
+            schema = pa.unify_schemas([schema, other], promote_options="permissive")
+        except pa.ArrowException as error:
             pairs = [*(set(other) - set(schema)), *(set(schema) - set(other))]
             names = ", ".join(sorted({repr(field.name) for field in pairs})) or "their order"
             raise DataError(
                 f"{file} and {first} differ in their columns ({names}); ingest them separately"
-            )
+            ) from error
     return schema

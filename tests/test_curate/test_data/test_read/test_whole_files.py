@@ -74,3 +74,23 @@ def test_a_rank_that_ties_everywhere_warns(values: list[float], tied: bool) -> N
     assert bool(chosen.warnings) is tied
     if tied:
         assert chosen.warnings[0].startswith("--rank n_rows is 1 for all 3 examples: the 2 taken")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": pa.array(["c"]), "response": pa.array(["d"]), "tag": pa.array(["t"])},
+        {"response": pa.array(["d"]), "prompt": pa.array(["c"])},
+        {"prompt": pa.array(["c"], pa.large_string()), "response": pa.array(["d"])},
+    ],
+)
+def test_parquet_files_that_drift_are_read_as_one(
+    tmp_path: Path, other: dict[str, pa.Array]
+) -> None:
+    first = {"prompt": pa.array(["a"]), "response": pa.array(["b"]), "tag": pa.nulls(1)}
+    pq.write_table(pa.table(first), tmp_path / "0.parquet")
+    pq.write_table(pa.table(other), tmp_path / "1.parquet")
+    chunks = list(open_reader(resolve(str(tmp_path / "*.parquet"))).chunks())
+    rows = [row for chunk in chunks for row in chunk.raw.to_pylist()]
+    assert [(row["prompt"], row["response"]) for row in rows] == [("a", "b"), ("c", "d")]
+    assert [row["tag"] for row in rows] == [None, "t" if "tag" in other else None]
