@@ -147,8 +147,7 @@ class TestNames:
     def test_a_setting_of_two_scorers(self, curate, tiny_model: Path) -> None:
         fails(
             curate,
-            "ConfigError: --set turns: say which one it belongs to; write OWNER.turns=VALUE with one "
-            "of: ifd, likelihood",
+            "ConfigError: --set turns: say which one it belongs to; write OWNER.turns=VALUE with one of: ifd, likelihood",
             "score", "--scorer", "likelihood,ifd", "-m", tiny_model, "--set", "turns=last",
         )  # fmt: skip
 
