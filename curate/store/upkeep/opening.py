@@ -7,7 +7,7 @@ import duckdb
 
 from curate.errors import StoreError
 from curate.store import schema
-from curate.store.connection import create_file
+from curate.store.connection import connect, create_file
 from curate.store.handle import StoreHandle
 from curate.store.parts import full_disk_as_error, owner_is_dead, write_json
 from curate.store.records import utc_now
@@ -39,7 +39,8 @@ def open_store(store: StoreHandle, *, create: bool) -> None:
             )
         make_folders(store)
         create_file(store.path, schema.initial_statements(store.parts, utc_now()))
-    with store.connect() as con:
+    # `store.connect` would look for the files of a moved store, before version and folder are checked.
+    with connect(store.path, store.spill, store.wait_s) as con:
         _check_version(store, con)
         known = con.execute("select dataset_id, manifest from internal.datasets").fetchall()
     if known and not store.parts.is_dir():

@@ -214,13 +214,13 @@ def test_nan_becomes_null_in_json(store: Store, tmp_path: Path) -> None:
 
 
 def test_bytes_have_no_place_in_json(store: Store, tmp_path: Path) -> None:
-    pq.write_table(pa.table({**line_columns(1), "image": [b"\x00"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({**line_columns(1), "blob": [b"\x00"]}), tmp_path / "a.parquet")
     bring(store, tmp_path / "a.parquet")
     select(store)
     with pytest.raises(DataError) as caught:
         export(store, tmp_path / "b.jsonl")
     assert str(caught.value) == (
-        f"{tmp_path}/a.parquet: column 'image' of type binary cannot be written as JSON "
+        f"{tmp_path}/a.parquet: column 'blob' of type binary cannot be written as JSON "
         "(it holds bytes); write .parquet or .arrow"
     )
     assert not (tmp_path / "b.jsonl").exists()
