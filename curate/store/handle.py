@@ -95,5 +95,5 @@ class StoreHandle:
             yield con
 
     def _relocate(self, con: "duckdb.DuckDBPyConnection") -> None:
-        if schema.is_elsewhere(con, self.parts):
+        if self.parts.is_dir() and schema.is_elsewhere(con, self.parts):
             schema.relocate_views(con, self.parts)

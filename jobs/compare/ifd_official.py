@@ -120,8 +120,10 @@ def published(model_name: str, rows: Sequence[Mapping[str, str]]) -> Iterator[di
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(model_name)
-    model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(model_name, trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        model_name, dtype=torch.float32, trust_remote_code=False
+    )
 
     def losses(lead: str, answer: str, cap: int) -> Float[np.ndarray, " T"]:
         ids = tokenizer(lead + answer, truncation=True, max_length=cap)["input_ids"]

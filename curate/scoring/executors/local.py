@@ -186,13 +186,14 @@ class _Team:
         if self.deaths[key] >= MAX_DEATHS_PER_TASK:
             raise WorkerError(
                 f"{self.deaths[key]} workers died on shard {task.shard_id} "
-                f"({_cause(worker.process.exitcode)}); finished shards are kept; {self._advice()}"
+                f"({_cause(worker.process.exitcode)}); finished shards are kept; "
+                f"{self._advice(worker.process.exitcode)}"
             )
         self.waiting.appendleft(task)
         self._spawn(worker.device)
 
-    def _advice(self) -> str:
-        if self.needs_main:
+    def _advice(self, exitcode: int | None) -> str:
+        if self.needs_main and exitcode == 1:  # Python's own end: no signal ended it
             return (
                 "a scorer is defined in the script itself, which each worker therefore runs again: put "
                 "what starts the work under if __name__ == '__main__':, or the scorer into a module"
