@@ -49,7 +49,7 @@ def test_papers_templates_take_a_pass_each_and_one_template_takes_one(tiny_model
     passes = plan_passes(requests)
     assert [one.describe() for one in passes] == [
         "likelihood+donod (grape, 1 segment)",
-        "ifd (alpaca, 2 segments)",
+        "ifd (alpaca-input, 2 segments)",
         "embedding (plain, 1 segment)",
         "length",
     ]
