@@ -18,7 +18,7 @@ class DONOD(ForwardScorer):
 
     DON (delta of norm) and NOD (norm of delta) [1]_ of an independent step from the same weights, in
     closed form: exact for plain SGD, with no backward pass and no optimiser step. To first order
-    DON is proportional to mean NLL minus mean entropy, and NOD to the norm of the head's gradient, both
+    DON is proportional to mean entropy minus mean NLL (``before_minus_after``: the reverse), and NOD to the norm of the head's gradient, both
     of which are also columns, so that don and nod for any learning rate and sign follow without
     another pass. The mean over tokens makes NOD fall with length, about as T^-1/2.
 
@@ -31,8 +31,9 @@ class DONOD(ForwardScorer):
     lr
         Learning rate of the step, positive. It does not change rankings to first order.
     don_sign
-        ``before_minus_after``: DON is positive where the step shrinks the norm, higher is better.
-        ``after_minus_before`` inverts the criterion.
+        ``after_minus_before``: DON is positive where the step grows the norm, higher is better.
+        ``before_minus_after`` inverts the criterion. The default is the one that tells swapped
+        responses, see the method of this name.
     template
         ``chat`` for instruct models, or a text template.
     turns
@@ -65,7 +66,7 @@ class DONOD(ForwardScorer):
         "grad_norm": Column("float", "norm of the head's gradient of the mean loss"),
     }
     lr: float = 1e-5
-    don_sign: Literal["before_minus_after", "after_minus_before"] = "before_minus_after"
+    don_sign: Literal["before_minus_after", "after_minus_before"] = "after_minus_before"
     template: str = "chat"
     turns: Literal["all", "last"] = "all"
     score_end: bool = True

@@ -77,7 +77,7 @@ class DONODLayers(RowScorer):
         "grad_norm": Column("float", "norm of the gradient of the mean loss by all weights"),
     }
     lr: float = 1e-5
-    don_sign: Literal["before_minus_after", "after_minus_before"] = "before_minus_after"
+    don_sign: Literal["before_minus_after", "after_minus_before"] = "after_minus_before"
     template: str = "chat"
     turns: Literal["all", "last"] = "all"
     score_end: bool = True

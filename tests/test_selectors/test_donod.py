@@ -142,7 +142,7 @@ def test_the_sign_of_don_is_asked_of_the_scorer():
 
 def test_all_layers_are_read_from_the_scorer_that_takes_a_backward_pass():
     need = DONOD(layers="all").requires()["donod"]
-    assert (need.scorer, need.config) == ("donod-layers", {"don_sign": "before_minus_after"})
+    assert (need.scorer, need.config) == ("donod-layers", {"don_sign": "after_minus_before"})
 
 
 def test_the_opposite_sign_inverts_the_criterion():

@@ -83,7 +83,7 @@ def everything(rendered: Rendered) -> np.ndarray:
 
 
 def literal_step(own, rendered, keep) -> tuple[float, float]:
-    """DON and NOD of every weight by one SGD step of the whole model, the head a copy of its own."""
+    """DON (after minus before) and NOD of every weight by one SGD step, the head a copy of its own."""
     model = copy.deepcopy(own).requires_grad_(True)
     output = model.get_output_embeddings()
     output.weight = torch.nn.Parameter(output.weight.detach().clone())
@@ -94,7 +94,7 @@ def literal_step(own, rendered, keep) -> tuple[float, float]:
     loss = torch.nn.functional.cross_entropy(logits[rendered.positions[keep].tolist()], targets)
     loss.backward()
     torch.optim.SGD(weights, lr=LR).step()
-    don = sum(float(b.norm() - a.detach().norm()) for b, a in zip(before, weights, strict=True))
+    don = sum(float(a.detach().norm() - b.norm()) for b, a in zip(before, weights, strict=True))
     nod = sum(float((b - a.detach()).norm()) for b, a in zip(before, weights, strict=True))
     return don, nod
 

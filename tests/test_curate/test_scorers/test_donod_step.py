@@ -99,7 +99,7 @@ def literal_step(model, weight, rendered):
     loss.backward()
     optimiser.step()
     after = weight.detach()
-    return float(before.norm() - after.norm()), float((before - after).norm())
+    return float(after.norm() - before.norm()), float((before - after).norm())
 
 
 @pytest.mark.parametrize("t", LENGTHS)
