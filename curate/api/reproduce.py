@@ -1,6 +1,7 @@
 """Reproduce an exported subset from its manifest and say whether it is the same."""
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from curate.data.write.export import ExportSpec, write_output
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
 from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
 from curate.errors import DataError, StoreError
+from curate.models.text.masks import TRL
 from curate.registry import build, get_scorer
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import make_request, request_for
@@ -247,6 +249,7 @@ def _score_again(
         dtype=key.get("dtype") or "auto",
         batch_tokens=run.get("batch_tokens"),
         workers=workers,
+        **_chat_again(store, alias, spec),
     )
     config = settings_of(key["config"])
     if "inputs" in run:  # a derived scorer: what it reads comes first
@@ -258,6 +261,32 @@ def _score_again(
     if wanted is None:
         raise StoreError(f"cannot score {alias!r} again: its model is not in the manifest")
     return _one_set(store, wanted, options, progress)
+
+
+def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that render conversations as they were; a template's source goes to a file."""
+    chat = spec["run"].get("chat")
+    if chat is None:
+        template, _, choices = (spec["key"].get("template") or "").partition(";")
+        if choices:
+            raise StoreError(
+                f"score {alias!r} was computed with {choices} for template {template}, which its "
+                "manifest does not hold; score, select and export again for one that does"
+            )
+        return {}
+    arguments = json.loads(chat["arguments"])
+    options = {
+        "reasoning": chat["reasoning"],
+        "template_args": ",".join(f"{k}={json.dumps(v)}" for k, v in arguments.items()) or None,
+        "mask": chat.get("mask"),
+    }
+    if chat.get("from_trl"):
+        options["template"] = TRL
+    elif chat["template"] is not None:
+        source = store.path.with_name(f"{alias}.jinja")
+        source.write_text(chat["template"], encoding="utf-8")
+        options["chat_template"] = str(source)
+    return options
 
 
 def _one_set(

@@ -25,6 +25,7 @@ from curate.models.load import (
     resolve_encoder,
     resolve_model,
 )
+from curate.models.text.chat_options import ChatOptions
 from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
@@ -70,9 +71,12 @@ class ScoreRequest:
         where = None if model is None else (model.name if model.revision else model.path)
         inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
         scope = {"within": self.scope.selection} if self.scope else {}
+        chosen = model is not None and model.chat != ChatOptions()
+        chat = {"chat": model.chat.identity} if model is not None and chosen else {}
         return {
             **inputs,
             **scope,
+            **chat,
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,

@@ -83,6 +83,32 @@ def test_rescoring_from_the_manifest_flips_nothing(
     assert made.json["flipped"] == {"only_then": [], "only_now": []}
 
 
+def test_rescoring_renders_conversations_as_they_were(
+    curate, pool_file: Path, tiny_model: Path
+) -> None:
+    Path("own.jinja").write_text(
+        "{% for m in messages %}<{{ m.role }} {{ style }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+        "{% if add_generation_prompt %}<assistant {{ style }}>{% endif %}"
+    )
+    chat = ("--template", "chat", "--chat-template", "own.jinja", "--template-args", "style=short")
+    curate("ingest", pool_file)
+    curate("score", "--scorer", "likelihood", "-m", tiny_model, *chat)
+    ranked = ("--rank", "likelihood.mean_logp", "--budget", "5")
+    made = curate("select", *ranked, "-m", tiny_model, *chat, "-o", "subset.jsonl")
+    assert made.code == 0, made.err
+    Path("own.jinja").unlink()
+    manifest = json.loads(Path("subset.jsonl.manifest.json").read_text())
+    key = manifest["specs"]["likelihood"]["key"]["template"]
+    assert key.endswith(';args={"style": "short"}')
+    again = curate("reproduce", "subset.jsonl.manifest.json", "--rescore", "--json")
+    assert again.code == 0, again.out + again.err
+    assert again.json["flipped"] == {"only_then": [], "only_now": []}
+    del manifest["specs"]["likelihood"]["run"]["chat"]
+    Path("subset.jsonl.manifest.json").write_text(json.dumps(manifest))
+    refused = curate("reproduce", "subset.jsonl.manifest.json", "--rescore")
+    assert 'computed with args={"style": "short"} for template chat@' in refused.err
+
+
 def test_reproduce_names_a_file_that_was_changed(curate, pool_file: Path, tiny_model: Path) -> None:
     curate("select", pool_file, "--method", "grape", "-m", tiny_model, "-o", "subset.jsonl")
     with Path("subset.jsonl").open("a") as file:
