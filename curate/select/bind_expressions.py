@@ -27,7 +27,8 @@ def bind_expressions(
     """Return the score set of each name that expressions use as ``name.column``.
 
     A name is that of one complete set: the one computed with the model and the settings given here
-    or, without them, the only one there is. Names in ``taken`` are bound already; a name that no
+    or, without them, the only one there is. So is a name of its own (``curate score --as NAME``),
+    whatever the model given here: it was chosen to tell that set from the others. Names in ``taken`` are bound already; a name that no
     score set has is left to the expression, which says what there is.
 
     Raises
@@ -79,6 +80,8 @@ def _only(
     options: SelectOptions,
     scoring: "ScoringOptions",
 ) -> "ScoreSetStatus":
+    if len(named) == 1 and alias != named[0].scorer:
+        return named[0]
     wanted = {one.set_id: scorer_settings(one.scorer, options.settings) for one in named}
     fitting = [
         one
