@@ -155,7 +155,7 @@ def test_an_interrupt_says_what_is_saved_and_the_rerun_continues(
     wait_for_parts(job, store, 2)
     send(job.pid, signal.SIGINT)  # a terminal sends it to the workers as well
     out, err = job.communicate(timeout=200)
-    assert (job.returncode, out) == (130, "")
+    assert (job.returncode, out) == (130, ""), err
     beginning, _, rest = err.partition(f" of {2 * N_SHARDS} shards are saved; ")
     assert beginning.startswith("InterruptedRunError: interrupted: ")
     n_saved = int(beginning.rpartition(" ")[2])
@@ -179,7 +179,7 @@ def test_an_interrupt_while_workers_start_ends_them_without_a_traceback(
     time.sleep(0.2)  # the workers are importing now
     os.killpg(job.pid, signal.SIGINT)
     out, err = job.communicate(timeout=200)
-    assert (job.returncode, out) == (130, "")
+    assert (job.returncode, out) == (130, ""), err
     assert err == (
         f"InterruptedRunError: interrupted: 0 of {2 * N_SHARDS} shards are saved; "
         "rerun the same command to resume\n"
