@@ -145,6 +145,7 @@ def write_pool(path: Path, n: int) -> None:
                     "prompt": text,
                     "response": text,
                     "n_chars": pa.array(rows, pa.int64()),
+                    "input_at": pa.nulls(len(rows), pa.int64()),
                 }
             )
             raw = pa.RecordBatch.from_arrays([text.cast(pa.binary())], schema=schema)
