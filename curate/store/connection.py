@@ -227,7 +227,8 @@ def _opened(
 def duckdb_errors(path: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file that is damaged or missing into one `StoreError`."""
     try:
-        yield
+        with engine.interrupts():
+            yield
     except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
         raise _explained(error, path) from error
     except duckdb.Error as error:

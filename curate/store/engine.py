@@ -18,6 +18,7 @@ import duckdb
 _LOCK: Final = threading.Lock()  # over which engines there are and what is attached to them
 _NUMBERS: Final = count(1)
 _MEMORY: Final = ":memory:"
+_INTERRUPTED: Final = "Query interrupted"
 
 
 @final
@@ -108,8 +109,16 @@ def attached(
     ------
     duckdb.Error
         Whatever opening the file raises: held by another process, corrupt, newer.
+    KeyboardInterrupt
+        On Ctrl-C, also while DuckDB computes.
     """
-    key = spill, memory_limit
+    with interrupts():
+        yield from _attached(path, (spill, memory_limit), options)
+
+
+def _attached(
+    path: Path | None, key: tuple[Path, str], options: str
+) -> Iterator[duckdb.DuckDBPyConnection]:
     where = f"{_MEMORY}{next(_NUMBERS)}" if path is None else str(path)
     with _LOCK:
         engine = _taken(key)
@@ -132,6 +141,17 @@ def attached(
     finally:
         with _LOCK:
             _give_back(key, engine)
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` for a Ctrl-C during a query, of which DuckDB makes a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != _INTERRUPTED:
+            raise
+        raise KeyboardInterrupt from error
 
 
 def literal(text: str) -> str:

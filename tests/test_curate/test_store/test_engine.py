@@ -163,3 +163,14 @@ def test_a_forked_process_has_an_engine_of_its_own(started: list[int], tmp_path:
     child.start()
     child.join(60)
     assert child.exitcode == 0
+
+
+def test_an_interrupt_while_duckdb_computes_is_one(tmp_path):
+    """DuckDB 2 makes this RuntimeError of a Ctrl-C; commands await Python's own exception."""
+    file = tmp_path / "a.duckdb", tmp_path / "spill", "1GiB"
+    with pytest.raises(KeyboardInterrupt), attached(*file):
+        raise RuntimeError("Query interrupted")
+    with pytest.raises(RuntimeError, match="something else"), attached(*file):
+        raise RuntimeError("something else")
+    with attached(*file) as connection:
+        assert connection.execute("select 1").fetchall() == [(1,)]
