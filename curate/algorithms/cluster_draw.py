@@ -22,7 +22,8 @@ def allocate_to_clusters(
     overflows. Fractions are rounded systematically: the clusters are put in a random order, and
     each gets the whole numbers that its stretch of the running sum of shares holds, from a random
     start. So a cluster gets its share rounded down or up, and over seeds its share exactly: one that
-    is due half an example gives one half of the time, and none can never be drawn from. Clusters of weight 0 get something only when all others are full, by capacity.
+    is due half an example gives one half of the time. Every cluster with a weight can be drawn from;
+    those of weight 0 get something only when all others are full, by capacity.
 
     Parameters
     ----------

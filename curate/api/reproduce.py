@@ -40,6 +40,7 @@ def reproduce(
     rescore: bool,
     workers: int | None,
     progress: Progress,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Select again from the stored scores named in a manifest and compare the rows byte for byte.
 
@@ -53,7 +54,7 @@ def reproduce(
     opened = Store(store or manifest.resolve().parent / document["store"], create=False)
     _check_inputs(opened, document)
     if output is not None:
-        refuse_overwriting(output, input_files(opened), has_manifest)
+        refuse_overwriting(output, input_files(opened), has_manifest, overwrite=overwrite)
     flipped: dict[str, list[str]] = {}
     differences = [] if rescore else _changed_scores(opened, document)
     if rescore:

@@ -18,6 +18,7 @@ def command(options: ReproduceCommand, shell: Shell) -> None:
             options.manifest,
             store=options.store,
             output=options.output,
+            overwrite=options.overwrite,
             rescore=options.rescore,
             workers=options.workers,
             progress=shown,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Bound:
     """The exact score set of every alias, the expressions, and what binding cost.
 
-    ``named`` are the sets that only expressions read. ``n_scored`` counts examples scored on the way, 0 when everything was in the store.
+    ``named`` are the sets that only expressions read. ``n_scored`` counts examples scored on the
+    way, 0 when everything was in the store.
     """
 
     sets: "Mapping[str, ScoreSetStatus]"
@@ -30,6 +31,11 @@ class Bound:
     n_scored: int
     warnings: tuple[str, ...]
     named: "Mapping[str, ScoreSetStatus]" = field(default_factory=dict)
+
+    @property
+    def read(self) -> "dict[str, ScoreSetStatus]":
+        """Every score set that is read, by alias, in order of alias."""
+        return dict(sorted({**self.sets, **self.named}.items()))
 
 
 class BindOptions(Protocol):

@@ -28,8 +28,9 @@ def bind_expressions(
 
     A name is that of one complete set: the one computed with the model and the settings given here
     or, without them, the only one there is. So is a name of its own (``curate score --as NAME``),
-    whatever the model given here: it was chosen to tell that set from the others. Names in ``taken`` are bound already; a name that no
-    score set has is left to the expression, which says what there is.
+    whatever the model given here: it was chosen to tell that set from the others. Names in ``taken``
+    are bound already; a name that no score set has is left to the expression, which says what there
+    is.
 
     Raises
     ------

@@ -186,7 +186,7 @@ def _record(
         "datasets": datasets,
         "score_sets": {
             alias: {"set_id": status.set_id, "content_hash": status.content_hash}
-            for alias, status in sorted({**bound.sets, **bound.named}.items())
+            for alias, status in bound.read.items()
         },
     }
     warnings = [*bound.warnings, *chosen.warnings, *_length_warning(ratio)]
@@ -205,9 +205,7 @@ def _record(
         "length_ratio": ratio,
         "warnings": warnings,
         "created_at": utc_now(),
-        "specs": {
-            alias: status.spec for alias, status in sorted({**bound.sets, **bound.named}.items())
-        },
+        "specs": {alias: status.spec for alias, status in bound.read.items()},
         "inputs": inputs_of(store, datasets),
         "versions": library_versions(),
     }

@@ -76,11 +76,10 @@ def connect_to_read(
     with gate.alone(path, wait_s):
         connection = _opened(path, wait_s, lambda: _alone(path))
         try:
-            with duckdb_errors(path), full_disk_as_error(path):
+            with engine.interrupts(), duckdb_errors(path), full_disk_as_error(path):
                 silence(connection)
-                connection.execute("set ieee_floating_point_ops = true")
-                connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
-                connection.execute(f"set temp_directory = {literal(str(spill))}")
+                engine.compute_with(connection)
+                engine.limit(connection, spill, MEMORY_LIMIT)
                 prepare(connection)
                 connection.execute("set python_enable_replacements = false")
                 connection.execute(f"set allowed_directories = [{inside}]")
@@ -227,8 +226,7 @@ def _opened(
 def duckdb_errors(path: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file that is damaged or missing into one `StoreError`."""
     try:
-        with engine.interrupts():
-            yield
+        yield
     except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
         raise _explained(error, path) from error
     except duckdb.Error as error:

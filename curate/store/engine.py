@@ -27,7 +27,7 @@ class _Engine:
 
     def __init__(self) -> None:
         self.root = duckdb.connect()
-        self.root.execute("set ieee_floating_point_ops = true")  # NaN instead of errors
+        compute_with(self.root)
         self.users = 0
         self.sound = True
         self._limits: tuple[Path, str] | None = None
@@ -37,8 +37,7 @@ class _Engine:
         """Set where it spills and its memory; False where it cannot be changed any more."""
         if self._limits != (spill, memory_limit):
             try:
-                self.root.execute(f"set memory_limit = '{memory_limit}'")
-                self.root.execute(f"set temp_directory = {literal(str(spill))}")
+                limit(self.root, spill, memory_limit)
             except duckdb.Error:
                 return False
             self._limits = spill, memory_limit
@@ -152,6 +151,17 @@ def interrupts() -> Iterator[None]:
         if str(error) != _INTERRUPTED:
             raise
         raise KeyboardInterrupt from error
+
+
+def compute_with(connection: duckdb.DuckDBPyConnection) -> None:
+    """Set how an engine computes: NaN instead of errors."""
+    connection.execute("set ieee_floating_point_ops = true")
+
+
+def limit(connection: duckdb.DuckDBPyConnection, spill: Path, memory_limit: str) -> None:
+    """Set how much memory an engine takes, and where it spills what is larger."""
+    connection.execute(f"set memory_limit = '{memory_limit}'")
+    connection.execute(f"set temp_directory = {literal(str(spill))}")
 
 
 def literal(text: str) -> str:

@@ -1,6 +1,6 @@
 """Stored selections within a snapshot: which of its rows each took, in order of rank."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from curate.store.query.snapshot import Mask, Snapshot, Values
 
 
-@final
 @dataclass(frozen=True, slots=True, eq=False)
 class SelectedRows:
     """A stored selection within a snapshot.
@@ -23,22 +22,15 @@ class SelectedRows:
     ----------
     selection_id, method, budget, created_at
         From its record.
-    ids
-        Of each pick, best first, (k,).
     at
-        Row of the snapshot of each pick, (k,); -1 where the example was deleted.
-    gains, reasons
-        Of each pick, (k,); NaN and null where there is none.
+        Row of the snapshot of each pick, best first, (k,); -1 where the example was deleted.
     """
 
     selection_id: str
     method: str
     budget: str | None
     created_at: str
-    ids: "Ids"
     at: "Rows"
-    gains: "Values"
-    reasons: "pa.DictionaryArray"
 
     @property
     def name(self) -> str:
@@ -61,6 +53,24 @@ class SelectedRows:
         mask[self.rows] = True
         return mask
 
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Picks(SelectedRows):
+    """A stored selection within a snapshot, with what it says of each pick.
+
+    Parameters
+    ----------
+    ids
+        Of each pick, best first, (k,).
+    gains, reasons
+        Of each pick, (k,); NaN and null where there is none.
+    """
+
+    ids: "Ids"
+    gains: "Values"
+    reasons: "pa.DictionaryArray"
+
     def names(self) -> list[str]:
         """Return the ids of its picks as text, best first."""
         return [name.decode("ascii") for name in self.ids.tolist()]
@@ -69,47 +79,60 @@ class SelectedRows:
 def read_selected(
     store: "Store", snapshot: "Snapshot", records: Sequence[Mapping[str, Any]]
 ) -> list[SelectedRows]:
-    """Read the picks of stored selections in one query.
+    """Read which rows stored selections took, in one query.
 
     Parameters
     ----------
     records
         Their selection_id, method, budget and created_at, as in the relation ``selections``.
     """
+    table, places = _read(store, records, "id")
+    at = snapshot.places(_ids(table))
+    return [SelectedRows(*_facts(record), at[places(k)]) for k, record in enumerate(records)]
+
+
+def read_picks(
+    store: "Store", snapshot: "Snapshot", records: Sequence[Mapping[str, Any]]
+) -> list[Picks]:
+    """Read the picks of stored selections, with gains and reasons, in one query."""
     import pyarrow as pa
 
-    from curate.store.connection import literal
+    table, places = _read(store, records, "id, gain, reason")
+    ids = _ids(table)
+    at = snapshot.places(ids)
+    gains = table["gain"].to_numpy().astype(np.float64)
+    reasons = table["reason"].combine_chunks().dictionary_encode()
+    picks = []
+    for k, record in enumerate(records):
+        own = places(k)
+        picks.append(
+            Picks(*_facts(record), at[own], ids[own], gains[own], reasons.take(pa.array(own)))
+        )
+    return picks
+
+
+def _facts(record: Mapping[str, Any]) -> tuple[str, str, str | None, str]:
+    return record["selection_id"], record["method"], record["budget"], record["created_at"]
+
+
+def _ids(table: "pa.Table") -> "Ids":
     from curate.store.ids import id_bytes
+
+    return id_bytes(table["id"])
+
+
+def _read(
+    store: "Store", records: Sequence[Mapping[str, Any]], columns: str
+) -> "tuple[pa.Table, Callable[[int], Rows]]":
+    """Return columns of the rows of selections, and which of these rows are those of each."""
+    from curate.store.connection import literal
 
     number = {record["selection_id"]: k for k, record in enumerate(records)}
     table = store.query(
-        "select selection_id, id, gain, reason from selection_rows where selection_id in "
+        f"select selection_id, {columns} from selection_rows where selection_id in "
         f"({', '.join(map(literal, number)) or 'null'}) order by selection_id, rank"
     ).combine_chunks()
     codes = table["selection_id"].combine_chunks().dictionary_encode()
     own = np.array([number[name] for name in codes.dictionary.to_pylist()], dtype=np.int64)
     of = own[codes.indices.to_numpy()]
-    ids = id_bytes(table["id"])
-    at = snapshot.places(ids)
-    gains = table["gain"].to_numpy().astype(np.float64)
-    reasons = table["reason"].combine_chunks().dictionary_encode()
-    selections = []
-    for k, record in enumerate(records):
-        picks = np.flatnonzero(of == k)
-        selections.append(
-            SelectedRows(
-                record["selection_id"], record["method"], record["budget"], record["created_at"],
-                ids[picks], at[picks], gains[picks], reasons.take(pa.array(picks)),
-            )
-        )  # fmt: skip
-    return selections
-
-
-def no_picks(selection_id: str, method: str) -> SelectedRows:
-    """Return a selection that took nothing, made at no time."""
-    import pyarrow as pa
-
-    none = np.zeros(0, dtype=np.int64)
-    reasons = pa.array([], pa.string()).dictionary_encode()
-    ids = np.zeros(0, dtype="S32")
-    return SelectedRows(selection_id, method, None, "", ids, none, np.zeros(0), reasons)
+    return table, lambda k: np.flatnonzero(of == k)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
+import numpy as np
+
 from curate.errors import StoreError
 from curate.select.marks import MARKS, METHOD, marked, marks_id
-from curate.views.selected import SelectedRows, no_picks, read_selected
+from curate.views.selected import SelectedRows, read_selected
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -74,7 +76,7 @@ class Session:
         self.snapshot()
         if selection_id not in self._selections:
             if selection_id in {marks_id(self.marker, mark) for mark in MARKS}:
-                return no_picks(selection_id, METHOD)
+                return SelectedRows(selection_id, METHOD, None, "", np.zeros(0, dtype=np.int64))
             selection_id = str(self.store.selection(selection_id)["selection_id"])
         return self._selections[selection_id]
 

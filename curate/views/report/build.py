@@ -20,7 +20,7 @@ from curate.views.report.proof import proof_sections, read_proof
 from curate.views.report.repeats import find_repeats
 from curate.views.report.selection_sections import overlap_section
 from curate.views.report.shown import read_texts
-from curate.views.selected import read_selected
+from curate.views.selected import read_picks
 
 if TYPE_CHECKING:
     from curate.prove.contamination import Overlap
@@ -244,7 +244,7 @@ def _overlap(
     picks = {one.picks.selection_id: one.picks for one in chosen}
     newest = [] if options.selections else pool.status["selections"][-IN_OVERLAP:]
     unread = [record for record in newest if record["selection_id"] not in picks]
-    shown = [*picks.values(), *read_selected(store, pool.snapshot, unread)]
+    shown = [*picks.values(), *read_picks(store, pool.snapshot, unread)]
     names = [f"{selection.name} {selection.selection_id[:6]}" for selection in shown]
     return [overlap_section(names, [s.names() for s in shown])] if len(shown) > 1 else []
 

@@ -12,7 +12,7 @@ import numpy as np
 from curate.errors import CurateError
 from curate.views.charts.numbers import Values
 from curate.views.report.pool import Mask, PoolFacts, Rows, ScoreColumn, Scored
-from curate.views.selected import SelectedRows, read_selected
+from curate.views.selected import Picks, read_picks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +41,7 @@ class SelectionFacts:
         not scored, excluded, or outside its condition, selection or datasets.
     """
 
-    picks: SelectedRows
+    picks: Picks
     record: Mapping[str, Any]
     scored: Mapping[str, Scored]
     barred: Mask
@@ -80,7 +80,7 @@ def read_selections(
     records = [store.selection(selection_id) for selection_id in selection_ids]
     by_id = {scores.status.set_id: scores for scores in scored}
     selections = []
-    picks_of = read_selected(store, pool.snapshot, records)
+    picks_of = read_picks(store, pool.snapshot, records)
     for record, picks in zip(records, picks_of, strict=True):
         bound = (record.get("score_sets") or {}).items()
         used = {alias: by_id[own["set_id"]] for alias, own in bound if own["set_id"] in by_id}
@@ -89,7 +89,7 @@ def read_selections(
     return selections
 
 
-def ordering(picks: SelectedRows, columns: Sequence[ScoreColumn]) -> Ordering | None:
+def ordering(picks: Picks, columns: Sequence[ScoreColumn]) -> Ordering | None:
     """Return the column the selection ranks by; None if there is none.
 
     Its gains are the column, up to the sign, and never grow from one rank to the next.

@@ -10,7 +10,7 @@ from curate.views.charts.text import one_line
 from curate.views.report.chosen import Ordering, SelectionFacts, ordering, percentile, picture
 from curate.views.report.page import Block, Examples, Excerpt, Shown
 from curate.views.report.pool import PoolFacts, ScoreColumn
-from curate.views.selected import SelectedRows
+from curate.views.selected import Picks
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -48,7 +48,7 @@ class _Showing:
     """Turns rows of the pool into examples to show."""
 
     def __init__(
-        self, pool: PoolFacts, picks: SelectedRows, columns: Sequence[ScoreColumn], texts: Texts,
+        self, pool: PoolFacts, picks: Picks, columns: Sequence[ScoreColumn], texts: Texts,
         by: Ordering | None,
     ) -> None:  # fmt: skip
         self._pool, self._columns, self._texts, self._by = pool, columns, texts, by

@@ -3,7 +3,7 @@ import json
 import numpy as np
 
 import curate
-from curate.views.selected import no_picks, read_selected
+from curate.views.selected import read_picks, read_selected
 
 
 def test_picks_are_rows_of_the_snapshot_and_deleted_ones_are_counted(tmp_path):
@@ -18,7 +18,7 @@ def test_picks_are_rows_of_the_snapshot_and_deleted_ones_are_counted(tmp_path):
     pool.store.forget(f"id = '{lost}'")
     snapshot = pool.store.snapshot()
     records = [pool.store.selection(one.id) for one in (second, first)]
-    of_second, of_first = read_selected(pool.store, snapshot, records)
+    of_second, of_first = read_picks(pool.store, snapshot, records)
     assert of_first.selection_id == first.id
     assert of_first.name == "random 3"
     assert of_first.names() == first.ids
@@ -28,8 +28,6 @@ def test_picks_are_rows_of_the_snapshot_and_deleted_ones_are_counted(tmp_path):
     assert np.flatnonzero(of_first.mask(len(snapshot))).tolist() == sorted(of_first.rows.tolist())
     assert of_first.reasons.to_pylist() == first.rows()["reason"].to_pylist()
     assert read_selected(pool.store, snapshot, []) == []
-
-
-def test_a_selection_without_picks_takes_nothing():
-    nothing = no_picks("abc", "marks")
-    assert (nothing.names(), nothing.n_deleted, nothing.mask(3).any()) == ([], 0, False)
+    rows_of_second, rows_of_first = read_selected(pool.store, snapshot, records)
+    assert rows_of_first.at.tolist() == of_first.at.tolist()
+    assert (rows_of_second.name, rows_of_second.n_deleted) == ("random 2", of_second.n_deleted)
