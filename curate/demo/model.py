@@ -1,7 +1,6 @@
 """The demo's own language model: Llama-shaped, about 1M parameters, trained on the spot and cached."""
 
 import hashlib
-import os
 import random
 import tempfile
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from curate.demo.pool import build_pool, build_test_split
 from curate.demo.skills import PLAIN_WORDINGS, SKILLS, draw_task
 from curate.models.load import no_progress_bar
 from curate.models.text.templates import TEMPLATES, Span
+from curate.store.cache import cache_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -63,14 +63,6 @@ def ensure_model(progress: Progress | None = None) -> Path:
 
         build_model(folder, Schedule(), progress or SilentProgress())
     return folder
-
-
-def cache_folder() -> Path:
-    """Return the folder where `curate` keeps what it can make again."""
-    if named := os.environ.get("CURATE_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "curate"
 
 
 def build_model(folder: Path, schedule: "Schedule", progress: Progress) -> None:

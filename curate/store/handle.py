@@ -1,14 +1,13 @@
 """Where a store lies and how to open its file: all that the modules behind `Store` are given."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from curate.store import connection, gate, schema
+from curate.store.cache import cache_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,11 +38,11 @@ class StoreHandle:
 
     @property
     def cache(self) -> Path:
-        """Folder for what can be computed again; elsewhere for a store that is read-only."""
+        """Folder for what can be computed again; in the user's for a store that is read-only."""
         if not self.is_read_only:
             return self.parts / "cache"
         name = hashlib.blake2b(str(self.path).encode(), digest_size=8).hexdigest()
-        return Path(tempfile.gettempdir()) / f"curate-{os.getuid()}-{name}"
+        return cache_folder() / f"store-{name}"
 
     @property
     def spill(self) -> Path:

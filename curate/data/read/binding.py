@@ -17,7 +17,7 @@ from curate.data.read.detection import (
 from curate.data.read.readers import open_reader
 from curate.data.read.records import Chunk
 from curate.data.read.sources import Source
-from curate.data.read.turn_keys import unread_turn_keys
+from curate.data.read.turn_keys import is_filled, unread_turn_keys
 from curate.errors import DataError
 
 _TURN_ROLES: Final = ("messages", "prompt", "completion", "chosen")
@@ -70,7 +70,6 @@ class Binder:
         if new:
             self._names.update(dict.fromkeys(new))
             self._bind(chunk, new)
-        self._count(chunk)
         return self.layout
 
     def check(self) -> None:
@@ -97,7 +96,8 @@ class Binder:
                 bound[role] = free[0]
         self.layout = replace(self.layout, columns=bound)
 
-    def _count(self, chunk: Chunk) -> None:
+    def count(self, chunk: Chunk) -> None:
+        """Count what of a chunk, which was seen before, holds something and is not read."""
         bound = set(self.layout.columns.values())
         if chunk.rows is None:
             for name in chunk.raw.schema.names:
@@ -132,11 +132,6 @@ def bound_chunks(source: Source) -> Iterator[tuple[Chunk, Layout]]:
         yield chunk, binder.see(chunk)
     if binder is None:
         raise DataError(f"{source.name} holds no rows; check that it is the right file")
-
-
-def is_filled(value: Any) -> bool:
-    """Whether a value says anything: null, empty text and empty lists do not."""
-    return value is not None and value != "" and value != [] and value != {}
 
 
 def _n_filled(chunk: Chunk, name: str) -> int:

@@ -20,7 +20,7 @@ from curate.data.messages import (
 from curate.data.read.detection import Layout
 from curate.data.read.formats import MEDIA_ROLES
 from curate.data.read.records import BadRecord, Chunk
-from curate.data.read.turn_keys import renamed_speakers
+from curate.data.read.turn_keys import is_filled, renamed_speakers
 
 EXAMPLE_SCHEMA: Final = pa.schema(
     [
@@ -129,7 +129,7 @@ def _is_list(value: Any) -> bool:
 
 
 def _refuse_media(held: Any, column: str, role: str) -> None:
-    if held is not None and held != "" and held != [] and held != {}:
+    if is_filled(held):
         n = len(held) if isinstance(held, list) else 1
         raise RowError(
             f"column {column!r} holds {n} {role if n > 1 else role.removesuffix('s')}; {role} are not "

@@ -106,13 +106,18 @@ def no_such_column(name: str, role: str, column: str, names: Sequence[str]) -> D
 
 
 def _check_roles(roles: Mapping[str, str]) -> dict[str, str]:
-    """Return the canonical role of each speaker, the speakers in lower case and without blanks."""
+    """Return the roles as `canonical_roles` does, once all of them are known."""
     for speaker, role in roles.items():
         if role not in ROLES:
             raise ConfigError(
                 f"--role {speaker}={role}: unknown role {role!r}{did_you_mean(role, ROLES)}; "
                 "choose system, user, assistant or tool"
             )
+    return canonical_roles(roles)
+
+
+def canonical_roles(roles: Mapping[str, str]) -> dict[str, str]:
+    """Return the canonical role of each speaker, the speakers in lower case and without blanks."""
     return {speaker.strip().lower(): ROLES[role] for speaker, role in roles.items()}
 
 

@@ -207,6 +207,7 @@ class _Ingest:
         try:
             for chunk in chain(first, chunks):
                 layout = binder.see(chunk)
+                binder.count(chunk)
                 n_kept += self._write(writer, chunk, layout)
                 n_read += chunk.n_read
                 progress(n_read)

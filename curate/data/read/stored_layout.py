@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from curate.data.messages import ROLES
-from curate.data.read.detection import Layout
+from curate.data.read.detection import Layout, canonical_roles
 from curate.data.read.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -12,6 +11,5 @@ if TYPE_CHECKING:
 
 def layout_of(dataset: "Dataset") -> Layout:
     """Return the layout a dataset was read in."""
-    mapped = dataset.extra.get("options", {}).get("roles", {})
-    roles = {speaker.strip().lower(): ROLES[role] for speaker, role in mapped.items()}
+    roles = canonical_roles(dataset.extra.get("options", {}).get("roles", {}))
     return Layout(FORMATS[dataset.format], dataset.columns, roles)

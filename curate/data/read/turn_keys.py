@@ -10,6 +10,11 @@ _READ: Final = _ANY | {"content", "name", "tool_calls", "tool_call_id", "functio
 _SPEAKERS: Final = ("role", "from")
 
 
+def is_filled(value: Any) -> bool:
+    """Whether a value says anything: null, empty text, empty lists and empty objects do not."""
+    return value is not None and value != "" and value != [] and value != {}
+
+
 def unread_turn_keys(values: Sequence[Any]) -> Iterator[str]:
     """Yield, for each turn of a column of conversations, the keys that hold something and are not read."""
     for value in values:
@@ -27,7 +32,7 @@ def unread_turn_keys(values: Sequence[Any]) -> Iterator[str]:
 def _unread(turn: Mapping[str, Any]) -> Iterator[str]:
     read = _READ if "content" in turn or "value" not in turn else _ANY
     for key, held in turn.items():
-        if key not in read and held is not None and held != "" and held != [] and held != {}:
+        if key not in read and is_filled(held):
             yield key
 
 

@@ -33,6 +33,8 @@ def read(
     chunks = [chunk for chunk in open_reader(source).chunks() if len(chunk)]
     binder = Binder(source.name, chunks[0], source.container, "auto", columns, roles)
     rows = [row for chunk in chunks for row in canonical_rows(chunk, binder.see(chunk))]
+    for chunk in chunks:
+        binder.count(chunk)
     binder.check()
     return binder, rows
 
