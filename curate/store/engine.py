@@ -1,7 +1,7 @@
 """The DuckDB engine of this process: files are attached to it while they are in use, and let go.
 
-An engine takes 40 ms of a processor to start and a file 2 ms to attach, and a command opens its
-file tens of times. No file is held between two uses: its lock ends when the last one detaches it.
+Starting an engine takes many times as long as attaching a file, and a command opens its file tens of
+times. No file is held between two uses: its lock ends when the last one detaches it.
 """
 
 import atexit
