@@ -22,9 +22,7 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 
 SCHEDULES: Final = ("cosine", "linear", "constant")
 TRACKERS: Final = ("none", "tensorboard", "wandb", "trackio")
-CUDA_MICRO_TOKENS: Final = (
-    4_096  # keeps a GPU busy; activations of more would crowd out the weights
-)
+CUDA_MICRO_TOKENS: Final = 4_096  # beside float32 weights, gradients and their moments
 TRAIN_DTYPES: Final = ("float32", "bfloat16", "float64")
 SEAMS: Final[tuple[Kind, ...]] = ("objective", "policy", "mixture")
 
