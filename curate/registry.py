@@ -56,6 +56,7 @@ _GROUPS: Final = (
     "curate.objectives", "curate.policies", "curate.mixtures",
 )  # fmt: skip
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_COLUMN_NAME: Final = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")  # expressions read "_" unquoted
 _URL: Final = re.compile(r"https://\S+")
 _classes: Final[dict[Kind, dict[str, type]]] = {kind: {} for kind in get_args(Kind)}
 
@@ -64,13 +65,15 @@ def register(cls: C) -> C:
     """Add a scorer, method or way to train under its ``name``; use it as the outermost decorator.
 
     Raises `ConfigError` when the class is of no kind, is abstract, is a scorer without
-    ``version``, ``outputs`` or ``role``, is not a frozen dataclass, has no kebab-case name, or its name is taken. Selectors and procedures share one set
-    of names, because ``--method`` may name either.
+    ``version``, ``outputs`` or ``role``, is not a frozen dataclass, has no kebab-case name, or its
+    name is taken. The name of a scorer may also have underscores, which expressions read without
+    quotes. Selectors and procedures share one set of names, because ``--method`` may name either.
     """
     kind = kind_of(cls)
     where = f"{cls.__module__}.{cls.__qualname__}"
     name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    spelling = _COLUMN_NAME if kind == "scorer" else _NAME
+    if not isinstance(name, str) or not spelling.fullmatch(name):
         raise ConfigError(f"{where} has name {name!r}; give it a kebab-case name, such as 'top-k'")
     if isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from curate import registry
-from curate.contracts import Mixture, Need, Selection, Selector
+from curate.contracts import Mixture, Need, RowScorer, Selection, Selector
 from curate.contracts.describe import Kind
 from curate.errors import ConfigError
 from curate.registry import (
@@ -175,6 +175,18 @@ def test_registering_the_same_class_again_is_fine():
 def test_names_are_kebab_case(wrong):
     with pytest.raises(ConfigError, match="give it a kebab-case name, such as 'top-k'"):
         register(frozen(selector_class(wrong)))
+
+
+def test_the_name_of_a_scorer_may_have_underscores():
+    body = {
+        "version": 1,
+        "role": None,
+        "outputs": {},
+        "load": lambda *_: None,
+        "__doc__": "Made up.",
+    }
+    made = frozen(type("Made", (RowScorer,), {"name": "made_up", **body}))
+    assert register(made) is get_scorer("made_up")
 
 
 def test_only_frozen_dataclasses_register():
