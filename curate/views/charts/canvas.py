@@ -124,9 +124,9 @@ def one_label(text: str) -> str:
     return texts.one_line(text, LABEL_CHARS)
 
 
-def padded(found: Sequence[float], start: float, end: float) -> Scale:
+def padded(values: Sequence[float], start: float, end: float) -> Scale:
     """Return a scale over values with a little room on both sides."""
-    low, high = min(found, default=0.0), max(found, default=1.0)
+    low, high = min(values, default=0.0), max(values, default=1.0)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 0.5
     return Scale(low - pad, high + pad, start, end)
 

@@ -91,8 +91,8 @@ def most_common(values: Values) -> tuple[float, float]:
         return math.nan, 0.0
     size = np.where(values == 0, 1.0, np.abs(values))
     scale = 10.0 ** (5 - np.floor(np.log10(size)))
-    found, counts = np.unique(np.round(values * scale) / scale, return_counts=True)
-    return float(found[counts.argmax()]), float(counts.max() / len(values))
+    rounded, counts = np.unique(np.round(values * scale) / scale, return_counts=True)
+    return float(rounded[counts.argmax()]), float(counts.max() / len(values))
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

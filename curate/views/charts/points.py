@@ -134,7 +134,7 @@ class _Paint:
         """What the colour of a group of examples means."""
         return "their mean" if isinstance(self.colour, Ramp) else "their most frequent kind"
 
-    def one(self, rows: Integers) -> tuple[int, str, str]:
+    def look(self, rows: Integers) -> tuple[int, str, str]:
         """Return shape, colour and words for some points together."""
         if isinstance(self.colour, Ramp):
             value = float(self.colour.values[rows].mean())
@@ -163,7 +163,7 @@ class _Paint:
         at = min(max(share, 0.0), 1.0) * (len(_RAMP) - 1)
         k = min(int(at), len(_RAMP) - 2)
         mixed = (a + (at - k) * (b - a) for a, b in zip(_RAMP[k], _RAMP[k + 1], strict=True))
-        return "#" + "".join(f"{round(one):02x}" for one in mixed)
+        return "#" + "".join(f"{round(channel):02x}" for channel in mixed)
 
     def legend(self, canvas: Canvas, *, in_squares: bool) -> None:
         """Explain the colours, and the shapes of single points, to the right of the picture."""
@@ -201,7 +201,7 @@ def _draw_points(
     if isinstance(points.colour, Kinds):
         rows = rows[np.argsort(points.colour.codes[rows] >= 0, kind="stable")]
     for row in rows.tolist():
-        shape, fill, words = paint.one(np.array([row]))
+        shape, fill, words = paint.look(np.array([row]))
         tip = points.tips[row] if points.tips else ""
         numbers = f"{short(float(points.x[row]))}, {short(float(points.y[row]))}"
         said = " · ".join(filter(None, (tip, words, numbers)))
@@ -218,17 +218,17 @@ def _draw_squares(
     line = ((points.y[rows] - y.low) / (y.high - y.low) * _ROWS).astype(np.int64)
     cells = np.minimum(line, _ROWS - 1) * _COLUMNS + np.minimum(column, _COLUMNS - 1)
     order = np.argsort(cells, kind="stable")
-    found, starts = np.unique(cells[order], return_index=True)
+    occupied, starts = np.unique(cells[order], return_index=True)
     groups = np.split(rows[order], starts[1:])
     most = max((len(group) for group in groups), default=1)
-    for cell, group in zip(found.tolist(), groups, strict=True):
-        _, fill, words = paint.one(group)
+    for cell, group in zip(occupied.tolist(), groups, strict=True):
+        _, fill, words = paint.look(group)
         side = (0.3 + 0.7 * np.sqrt(len(group) / most)) * min(wide, high)
         left = x.start + (cell % _COLUMNS + 0.5) * wide - side / 2
         top = y.start - (cell // _COLUMNS + 0.5) * high - side / 2
         tip = f"{len(group):,} example{'s' if len(group) > 1 else ''}"
         canvas.rect(left, top, side, side, f'fill="{fill}"', " · ".join(filter(None, (tip, words))))
-    return len(found)
+    return len(occupied)
 
 
 def _roomy(low: float, high: float, start: float, end: float) -> Scale:

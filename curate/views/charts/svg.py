@@ -172,8 +172,8 @@ def lines(
     columns = min(3, max(1, len(series)))
     top = 14 + 18.0 * math.ceil(len(series) / columns)
     canvas = Canvas(640, 310 + top, title)
-    found = [v for one in series for e in one for v in (e.value, e.low, e.high) if v is not None]
-    y = padded(found, canvas.height - 50, top)
+    values = [v for line in series for e in line for v in (e.value, e.low, e.high) if v is not None]
+    y = padded(values, canvas.height - 50, top)
     y_axis(canvas, y, y_label, left=70)
     slot = 540 / max(len(places), 1)
     base = canvas.height - 50
@@ -181,10 +181,10 @@ def lines(
     for number, place in enumerate(places):
         canvas.text(70 + (number + 0.5) * slot, base + 17, one_label(place), "middle")
     canvas.text(345, canvas.height - 8, x_label, "middle")
-    for number, one in enumerate(series):
+    for number, line in enumerate(series):
         shift = (number - (len(series) - 1) / 2) * min(9.0, 0.6 * slot / max(len(series), 1))
         points = []
-        for k, estimate in enumerate(one):
+        for k, estimate in enumerate(line):
             if estimate.value is None:
                 continue
             x = 70 + (k + 0.5) * slot + shift
@@ -201,7 +201,7 @@ def lines(
             canvas.mark(x, at, number, _tip(estimate))
         column, row = number % columns, number // columns
         canvas.mark(80 + column * 185, 12 + row * 18, number, "")
-        canvas.text(90 + column * 185, 16 + row * 18, texts.one_line(one[0].label, 24))
+        canvas.text(90 + column * 185, 16 + row * 18, texts.one_line(line[0].label, 24))
     return canvas.svg()
 
 

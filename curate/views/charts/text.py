@@ -47,11 +47,11 @@ def pieces(text: str) -> list[str]:
     >>> pieces("a" + chr(0x202E) + "b")
     ['a', 'U+202E', 'b']
     """
-    found, end = [], 0
+    parts, end = [], 0
     for hidden in _HIDDEN.finditer(text):
-        found += [text[end : hidden.start()], _name(hidden)]
+        parts += [text[end : hidden.start()], _name(hidden)]
         end = hidden.end()
-    return [*found, text[end:]]
+    return [*parts, text[end:]]
 
 
 def plain(text: str) -> str:
@@ -62,7 +62,7 @@ def plain(text: str) -> str:
     >>> plain("a" + chr(0x202E) + "b")
     'a⟨U+202E⟩b'
     """
-    return _HIDDEN.sub(lambda found: f"⟨{_name(found)}⟩", text)
+    return _HIDDEN.sub(lambda match: f"⟨{_name(match)}⟩", text)
 
 
 def svg(text: str, limit: int) -> str:
@@ -84,6 +84,6 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{shown}\n{fence}"
 
 
-def _name(found: re.Match[str]) -> str:
-    times = len(found[0])
-    return f"U+{ord(found[1]):04X}" + (f"×{times}" if times > 1 else "")
+def _name(match: re.Match[str]) -> str:
+    times = len(match[0])
+    return f"U+{ord(match[1]):04X}" + (f"×{times}" if times > 1 else "")

@@ -95,21 +95,21 @@ def embedding_map(
         meant = meant & (x >= frame.left) & (x <= frame.right)
         meant &= (y >= frame.bottom) & (y <= frame.top)
     picked = np.flatnonzero(meant)
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "embedding": embedding, "n": len(picked), "n_map": len(rows), "names": colours.names,
         "box": [frame.left, frame.bottom, frame.right, frame.top],
     }  # fmt: skip
     values = colours.values[rows[picked]]
-    found["range"] = _spread(values) if not colours.is_named else None
+    answer["range"] = _spread(values) if not colours.is_named else None
     if len(picked) <= MOST_POINTS:
-        found["points"] = [
+        answer["points"] = [
             [float(a), float(b), _number(value), name]
             for a, b, value, name in zip(
                 x[picked], y[picked], values.tolist(), snapshot.names(rows[picked]), strict=True
             )
         ]
-        return found
-    return found | {"cells": _cells(points[picked], frame, values, colours), "grid": list(CELLS)}
+        return answer
+    return answer | {"cells": _cells(points[picked], frame, values, colours), "grid": list(CELLS)}
 
 
 def _points(session: Session, snapshot: "Snapshot", embedding: str) -> "tuple[Points, Rows]":
@@ -148,8 +148,8 @@ def _coloured(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
         return _Colour(snapshot.values(colour), [])
     if known.kind == "bool":
         return _Colour(1 - snapshot.values(colour), ["true", "false"])
-    codes, found = snapshot.codes(colour)
-    names = [str(one) for one in found]
+    codes, kinds = snapshot.codes(colour)
+    names = [str(kind) for kind in kinds]
     common = commonest(codes, names, MOST_NAMES)
     place = np.full(len(names) + 1, float(len(common)))
     place[common] = np.arange(len(common))

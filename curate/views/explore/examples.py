@@ -36,15 +36,16 @@ def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]
         "n_responses": len(group),
         "n_chars": document["n_chars"],
         "n_rows": document["n_rows"],
-        "names": [pieces(one_line(one["external_id"], 80)) for one in document["rows"][:5]
-                  if one["external_id"]],
+        "names": [pieces(one_line(row["external_id"], 80)) for row in document["rows"][:5]
+                  if row["external_id"]],
         "mark": session.marks().get(document["id"]),
-        "messages": [_message(one, whole) for one in document["messages"]],
+        "messages": [_message(message, whole) for message in document["messages"]],
         "tools": _text(json.dumps(document["tools"], indent=1, ensure_ascii=False), whole) if document["tools"] else None,
         "scores": _scores(document),
-        "failures": [{"alias": one["alias"], "reason": pieces(one["reason"])}
-                     for one in document["failures"]],
-        "selections": [_chosen(one) for one in document["selections"] if one["method"] != METHOD],
+        "failures": [{"alias": failure["alias"], "reason": pieces(failure["reason"])}
+                     for failure in document["failures"]],
+        "selections": [_chosen(selection) for selection in document["selections"]
+                       if selection["method"] != METHOD],
     }  # fmt: skip
 
 
@@ -75,15 +76,19 @@ def responses(session: Session, example_id: str, *, whole: bool) -> dict[str, An
     codes, names = snapshot.codes("group_id")
     rows = np.flatnonzero(codes == codes[row])
     kept = np.sort(np.r_[row, rows[rows != row][: MOST_RESPONSES - 1]])
-    scores = [name for name, one in snapshot.columns.items() if one.shape and one.kind == "number"]
+    scores = [
+        name
+        for name, column in snapshot.columns.items()
+        if column.shape and column.kind == "number"
+    ]
     listed = described(session, snapshot, kept, scores)
-    picks = [one for one in session.selections() if one.method != METHOD]
+    picks = [pick for pick in session.selections() if pick.method != METHOD]
     limit = 10_000_000 if whole else MOST_CHARS
     texts = dict(zip(snapshot.names(kept), snapshot.previews(kept, limit), strict=True))
-    for one, at in zip(listed, kept.tolist(), strict=True):
-        text = texts[one["id"]]
-        one["response"] = _text(text.response, whole, text.n_response)
-        one["selections"] = [
+    for entry, at in zip(listed, kept.tolist(), strict=True):
+        text = texts[entry["id"]]
+        entry["response"] = _text(text.response, whole, text.n_response)
+        entry["selections"] = [
             {"id": pick.selection_id, "method": pick.method} for pick in picks if at in pick.rows
         ]
     first = next(iter(texts.values()))
@@ -145,10 +150,10 @@ def _value(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _chosen(one: Mapping[str, Any]) -> dict[str, Any]:
-    gain, last = one["gain"], one["last_gain"]
+def _chosen(selection: Mapping[str, Any]) -> dict[str, Any]:
+    gain, last = selection["gain"], selection["last_gain"]
     return {
-        "id": one["selection_id"], "method": one["method"], "rank": one["rank"],
-        "n_selected": one["n_selected"], "gain": _value(gain), "last_gain": _value(last),
-        "reason": pieces(one["reason"] or ""),
+        "id": selection["selection_id"], "method": selection["method"], "rank": selection["rank"],
+        "n_selected": selection["n_selected"], "gain": _value(gain), "last_gain": _value(last),
+        "reason": pieces(selection["reason"] or ""),
     }  # fmt: skip

@@ -58,7 +58,7 @@ def described(
             "id": name,
             "source": pieces(one_line(sources[k] or "", 60)),
             "mark": marks.get(name),
-            "values": {column: shown(found[k]) for column, found in by_column.items()},
+            "values": {column: shown(values[k]) for column, values in by_column.items()},
         }
         for k, name in enumerate(snapshot.names(rows))
     ]

@@ -60,7 +60,9 @@ def application(session: Session, token: str, cookie: str = "curate-explore") ->
     """
     routes = [Route("/", _asset("page.html"))]
     routes += [Route(f"/{name}", _asset(name)) for name in ASSETS if name != "page.html"]
-    routes += [Route(f"/api/{name}", _answering(session, one)) for name, one in ANSWERS.items()]
+    routes += [
+        Route(f"/api/{name}", _answering(session, answer)) for name, answer in ANSWERS.items()
+    ]
     routes.append(Route("/api/mark", _marking(session), methods=["POST"]))
     return _Guard(Starlette(routes=routes), token, cookie)
 
@@ -170,7 +172,11 @@ def _mark(session: Session, body: bytes) -> dict[str, Any]:
         raise ConfigError(
             'a mark must be JSON such as {"ids": ["..."], "mark": "in"}; "mark" is in, out or null'
         ) from error
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+    if (
+        not isinstance(ids, list)
+        or not ids
+        or not all(isinstance(example_id, str) for example_id in ids)
+    ):
         raise ConfigError(f"ids must be a list of example ids, got {ids!r}")
     if mark is not None and mark not in MARKS:
         raise ConfigError(f"mark must be in, out or null, got {mark!r}")
@@ -204,7 +210,9 @@ def _whole(text: str | None, default: int) -> int:
 
 
 def _previews(session: Session, request: Request) -> Any:
-    return rows.previews(session, [one for one in _given(request, "ids").split(",") if one])
+    return rows.previews(
+        session, [example_id for example_id in _given(request, "ids").split(",") if example_id]
+    )
 
 
 def _histogram(session: Session, request: Request) -> Any:

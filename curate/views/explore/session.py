@@ -119,16 +119,19 @@ class Session:
     def _read(self) -> None:
         """Read snapshot, selections and marks; if any of them fails, none changes."""
         snapshot = self._snapshot
-        known = {(one.selection_id, one.created_at): one for one in self._selections.values()}
+        known = {
+            (selection.selection_id, selection.created_at): selection
+            for selection in self._selections.values()
+        }
         if snapshot is None or self.store.state() != snapshot.state:
             snapshot, known = self.store.snapshot(), {}
         selections = _stored(self.store, snapshot, known)
-        found = marked(self.store, self.marker)
+        by_mark = marked(self.store, self.marker)
         for key in list(self._memory):
             if snapshot is not self._snapshot or (isinstance(key, tuple) and key[0] == STORED):
                 del self._memory[key]
         self._snapshot, self._selections = snapshot, selections
-        self._marks = {i: mark for mark, ids in found.items() for i in ids}
+        self._marks = {i: mark for mark, ids in by_mark.items() for i in ids}
         self._generation += 1
         self._taken = datetime.now().strftime("%H:%M:%S")
 

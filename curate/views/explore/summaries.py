@@ -30,22 +30,23 @@ def pool(session: Session) -> dict[str, Any]:
         "n_sources": len(snapshot.codes("source")[1]),
         "marker": session.marker,
         "marks": {
-            one: {"n": sum(m == one for m in marks.values()), "id": marks_id(session.marker, one)}
-            for one in ("in", "out")
+            mark: {"n": list(marks.values()).count(mark), "id": marks_id(session.marker, mark)}
+            for mark in ("in", "out")
         },
         "columns": [
-            {"name": name, "kind": one.kind, "score": one.shape is not None}
-            for name, one in snapshot.columns.items()
+            {"name": name, "kind": column.kind, "score": column.shape is not None}
+            for name, column in snapshot.columns.items()
         ],
         "embeddings": embeddings(snapshot),
-        "clusters": [name for name, one in snapshot.columns.items() if one.column == CLUSTER],
+        "clusters": [name for name, column in snapshot.columns.items() if column.column == CLUSTER],
         "selections": [
             {
-                "id": one.selection_id, "method": one.method, "budget": one.budget,
-                "n": len(one.rows), "n_gone": one.n_deleted, "created_at": one.created_at[:16],
-                "is_marks": one.method == METHOD,
+                "id": selection.selection_id, "method": selection.method,
+                "budget": selection.budget, "n": len(selection.rows),
+                "n_gone": selection.n_deleted, "created_at": selection.created_at[:16],
+                "is_marks": selection.method == METHOD,
             }
-            for one in reversed(session.selections())
+            for selection in reversed(session.selections())
         ],
         "notice": session.notice,
     }  # fmt: skip
@@ -61,24 +62,24 @@ def clusters(session: Session, question: Query, column: str, sort: str) -> dict[
     values = numbers(session, snapshot, column)
     meant = question.mask(session, snapshot) & np.isfinite(values)
     rows = np.flatnonzero(meant)
-    found, inverse, sizes = np.unique(values[rows], return_inverse=True, return_counts=True)
+    labels, inverse, sizes = np.unique(values[rows], return_inverse=True, return_counts=True)
     everything, counts = np.unique(values[np.isfinite(values)], return_counts=True)
     in_pool = dict(zip(everything.tolist(), counts.tolist(), strict=True))
     distance = f"{column.rpartition('.')[0]}.distance"
     known = distance in snapshot.columns
     near = numbers(session, snapshot, distance)[rows] if known else np.zeros(len(rows))
     by_cluster = np.lexsort((near, inverse))
-    starts = np.searchsorted(inverse[by_cluster], np.arange(len(found)))
+    starts = np.searchsorted(inverse[by_cluster], np.arange(len(labels)))
     largest = np.argsort(-sizes, kind="stable")[:MOST_CLUSTERS]
     typical = snapshot.names(rows[by_cluster[starts[largest]]])
     texts = previews(session, typical)
-    means = _means_by(session, snapshot, sort, rows, inverse, len(found))
+    means = _means_by(session, snapshot, sort, rows, inverse, len(labels))
     return {
         "column": column,
-        "n": len(found),
+        "n": len(labels),
         "clusters": [
             {
-                "cluster": found[k], "n": int(sizes[k]), "n_pool": in_pool[float(found[k])],
+                "cluster": labels[k], "n": int(sizes[k]), "n_pool": in_pool[float(labels[k])],
                 "mean": means[k], "id": name, "text": texts[name]["prompt"],
             }
             for k, name in zip(largest.tolist(), typical, strict=True)
@@ -89,7 +90,7 @@ def clusters(session: Session, question: Query, column: str, sort: str) -> dict[
 def comparison(session: Session, a: str, b: str) -> dict[str, Any]:
     """Return how two selections overlap, and the mean of each score in each part of them."""
     snapshot = session.snapshot()
-    picks = [session.selection(one) for one in (a, b)]
+    picks = [session.selection(selection_id) for selection_id in (a, b)]
     names: tuple[Part, ...] = ("both", "only-a", "only-b", "neither")
     masks: dict[str, Mask] = {
         name: Query(a=picks[0].selection_id, b=picks[1].selection_id, part=name).mask(
@@ -101,16 +102,16 @@ def comparison(session: Session, a: str, b: str) -> dict[str, Any]:
     n_both, n_either = int(masks["both"].sum()), int(either.sum())
     scores = [
         name
-        for name, one in snapshot.columns.items()
-        if one.kind in ("number", "bool")
-        and (one.shape is not None or name == "n_chars")
-        and one.column != CLUSTER
+        for name, column in snapshot.columns.items()
+        if column.kind in ("number", "bool")
+        and (column.shape is not None or name == "n_chars")
+        and column.column != CLUSTER
     ]
     return {
         "a": picks[0].selection_id,
         "b": picks[1].selection_id,
         "n": {name: int(mask.sum()) for name, mask in masks.items()},
-        "n_gone": [one.n_deleted for one in picks],
+        "n_gone": [pick.n_deleted for pick in picks],
         "jaccard": n_both / n_either if n_either else None,
         "means": [
             {"column": name} | _means(numbers(session, snapshot, name), masks) for name in scores
@@ -150,7 +151,7 @@ def _sources(snapshot: "Snapshot", masks: "dict[str, Mask]") -> list[dict[str, A
     total = np.bincount(codes[codes >= 0], minlength=len(names))
     return [
         {"source": pieces(one_line(names[k], 60)), "pool": int(total[k])}
-        | {name: int(found[k]) for name, found in counts.items()}
+        | {name: int(by_source[k]) for name, by_source in counts.items()}
         for k in commonest(codes, names, MOST_SOURCES)
     ]
 
@@ -159,15 +160,15 @@ def meanings(session: Session) -> dict[str, str]:
     """Return what each score column means, by name, if its scorer is installed here."""
     snapshot = session.snapshot()
     scorers = session.store.query("select set_id, scorer from score_sets").to_pylist()
-    by_set = {one["set_id"]: one["scorer"] for one in scorers}
-    found = {}
-    for name, one in snapshot.columns.items():
-        if one.shape is None:
+    by_set = {row["set_id"]: row["scorer"] for row in scorers}
+    by_column = {}
+    for name, column in snapshot.columns.items():
+        if column.shape is None:
             continue
         try:
-            outputs = get_scorer(by_set[one.shape.set_id]).outputs
+            outputs = get_scorer(by_set[column.shape.set_id]).outputs
         except ConfigError:
             continue  # scored with a package that is not installed here
-        if one.column in outputs:
-            found[name] = outputs[one.column].meaning
-    return found
+        if column.column in outputs:
+            by_column[name] = outputs[column.column].meaning
+    return by_column

@@ -51,17 +51,19 @@ def pool_card(pool: "Pool") -> str:
             ]
         ),
     ]
-    sets = list({one.set_id: one for one in complete_sets(pool.store).values()}.values())
+    sets = list(
+        {score_set.set_id: score_set for score_set in complete_sets(pool.store).values()}.values()
+    )
     if sets:
         parts += [heading("Scores"), _score_table(pool.store, sets[-MAX_SETS:])]
     if status["selections"]:
         newest = status["selections"][-MAX_SELECTIONS:][::-1]
         rows = [
             (
-                one["selection_id"][:8], str(one["method"]), str(one["budget"] or "-"),
-                f"{one['n_selected']:,}",
+                record["selection_id"][:8], str(record["method"]), str(record["budget"] or "-"),
+                f"{record['n_selected']:,}",
             )
-            for one in newest
+            for record in newest
         ]  # fmt: skip
         parts += [
             heading("Selections"),
@@ -80,16 +82,17 @@ def score_card(report: ScoreReport) -> str:
     """Return what a scoring run did, and the distributions of its scores."""
     rows = [
         (
-            one.alias, one.status.scorer, f"{one.n_scored:,}", f"{one.n_reused:,}",
-            f"{one.status.n_failed:,}", f"{one.status.tokens:,}", f"{one.status.wall_s:,.1f}",
+            scored.alias, scored.status.scorer, f"{scored.n_scored:,}", f"{scored.n_reused:,}",
+            f"{scored.status.n_failed:,}", f"{scored.status.tokens:,}",
+            f"{scored.status.wall_s:,.1f}",
         )
-        for one in report.sets
+        for scored in report.sets
     ]  # fmt: skip
     columns = ("score set", "scorer", "scored now", "found there", "failed", "tokens", "seconds")
     parts = [heading(f"Scores, {report.wall_s:,.1f} s"), table(columns, rows, columns[2:])]
     parts += [paragraph(text) for text in _failures(report.sets)]
     if report.store is not None:
-        parts.append(_score_table(report.store, [one.status for one in report.sets]))
+        parts.append(_score_table(report.store, [scored.status for scored in report.sets]))
     return fragment(*parts)
 
 
@@ -113,7 +116,7 @@ def selection_card(selection: "StoredSelection") -> str:
     drawn = len(selection) and len(selection.pool)
     charts = [plots.sources(selection), plots.lengths(selection)] if drawn else []
     if charts:
-        parts.append(side_by_side([one.figure for one in charts]))
+        parts.append(side_by_side([chart.figure for chart in charts]))
     shown = selection.to_arrow(N_ROWS).to_pylist()
     if shown:
         parts += [heading("First picks"), _pick_table(shown)]
@@ -133,7 +136,7 @@ def proof_card(document: Mapping[str, Any], plots: "ProofPlots") -> str:
     if "results" not in d:
         return fragment(heading("Plan of a proof"), tiles(facts))
     parts = [heading("Proof"), tiles(facts), table(VERDICTS, verdict_rows(d), VERDICTS[5:])]
-    charts = [one.figure for one in plots.differences()][:_PLOTTED]
+    charts = [chart.figure for chart in plots.differences()][:_PLOTTED]
     return fragment(*parts, side_by_side(charts))
 
 
@@ -150,8 +153,8 @@ VERDICTS: Final = (
 def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return what a proof says about each method, under the columns `VERDICTS`."""
     rows: list[tuple[str, ...]] = []
-    for one in document["results"]:
-        for label, row in one["methods"].items():
+    for result in document["results"]:
+        for label, row in result["methods"].items():
             delta = row["delta_vs_random"]
             if delta is not None or row["mean"] is None:
                 said = "-"
@@ -159,16 +162,18 @@ def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
                     said = (
                         f"{delta['mean']:+.4f} ({delta['ci_low']:+.4f} to {delta['ci_high']:+.4f})"
                     )
-                about = (str(one["target"]), str(one["budget"]), str(one["metric"]))
+                about = (str(result["target"]), str(result["budget"]), str(result["metric"]))
                 rows.append((*about, str(label), str(row["verdict"]), said))
     return rows
 
 
 def _failures(sets: "Sequence[ScoredSet]") -> list[str]:
     failed = [
-        f"{one.alias}: {n:,} failed, {reason}" for one in sets for reason, n in one.failures.items()
+        f"{scored.alias}: {n:,} failed, {reason}"
+        for scored in sets
+        for reason, n in scored.failures.items()
     ]
-    return failed + [text for one in sets for text in one.warnings()]
+    return failed + [text for scored in sets for text in scored.warnings()]
 
 
 def _score_table(store: "Store", sets: "Sequence[ScoreSetStatus]") -> str:
@@ -196,8 +201,8 @@ def _values(store: "Store", status: "ScoreSetStatus") -> dict[str, Values]:
     if not names:
         return {}
     listed = ", ".join(map(identifier, names))
-    found = store.query(f"select {listed} from score_set({literal(status.set_id)})")
-    return {name: found[name].to_numpy().astype(np.float64) for name in names}
+    scores = store.query(f"select {listed} from score_set({literal(status.set_id)})")
+    return {name: scores[name].to_numpy().astype(np.float64) for name in names}
 
 
 def _example_table(rows: Sequence[Mapping[str, Any]]) -> str:

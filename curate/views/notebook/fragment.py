@@ -61,11 +61,11 @@ def table(
     looks = ["" if name in numbers else " class=l" for name in columns]
 
     def cells(row: Sequence[Cell], tag: str) -> str:
-        found = []
+        drawn = []
         for look, cell in zip(looks, row, strict=True):
             inside = cell[0] if isinstance(cell, tuple) else safe(one_line(cell, CELL_CHARS))
-            found.append(f"<{tag}{look}>{inside}</{tag}>")
-        return f"<tr>{''.join(found)}</tr>"
+            drawn.append(f"<{tag}{look}>{inside}</{tag}>")
+        return f"<tr>{''.join(drawn)}</tr>"
 
     body = "".join(cells(row, "td") for row in rows)
     return f"<table><thead>{cells(columns, 'th')}</thead><tbody>{body}</tbody></table>"

@@ -70,7 +70,7 @@ def nearest(store: "Store", example: str, k: int, column: str | None) -> "pa.Tab
     cosine = _cosines(stored.array, at)
     cosine[at] = -np.inf
     order = np.argsort(-cosine, kind="stable")[: min(k, len(cosine) - 1)]
-    ids = [one.decode("ascii") for one in stored.ids[order].tolist()]
+    ids = [encoded.decode("ascii") for encoded in stored.ids[order].tolist()]
     table = store.examples_by_id(ids)
     return table.add_column(0, "cosine", pa.array(cosine[order]))
 
@@ -78,9 +78,9 @@ def nearest(store: "Store", example: str, k: int, column: str | None) -> "pa.Tab
 def _cosines(array: "Points", at: int) -> Values:
     """Return the cosine of every vector with one of them; 0 with a vector of length 0."""
     own = np.asarray(array[at], dtype=np.float64)
-    found = np.zeros(len(array))
+    cosines = np.zeros(len(array))
     for start in range(0, len(array), BLOCK_ROWS):
         block = np.asarray(array[start : start + BLOCK_ROWS], dtype=np.float64)
         size = np.linalg.norm(block, axis=1) * np.linalg.norm(own)
-        found[start : start + len(block)] = block @ own / np.where(size > 0, size, np.inf)
-    return found
+        cosines[start : start + len(block)] = block @ own / np.where(size > 0, size, np.inf)
+    return cosines

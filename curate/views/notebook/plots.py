@@ -43,15 +43,15 @@ class PoolPlots:
 
     def histogram(self, column: str, *selections: "StoredSelection | str") -> Picture:
         """Draw the distribution of a column, in the pool and in selections."""
-        found = read.read_columns(self.pool.store, column)
-        values = found.numbers(column)
+        columns = read.read_columns(self.pool.store, column)
+        values = columns.numbers(column)
         label = read.axis_label(self.pool.store, column)
-        return self._histogram(values, found, f"Distribution of {column}", label, selections)
+        return self._histogram(values, columns, f"Distribution of {column}", label, selections)
 
     def histograms(self, *columns: str) -> Pictures:
         """Draw the distribution of each named column; default: of every score."""
         return Pictures(
-            self.histogram(one) for one in columns or read.score_columns(self.pool.store)
+            self.histogram(column) for column in columns or read.score_columns(self.pool.store)
         )
 
     def correlations(self, *columns: str) -> Picture:
@@ -64,13 +64,13 @@ class PoolPlots:
                 f"a correlation needs two columns, got {wanted}; name two: "
                 "pool.plot.correlations('likelihood.mean_logp', 'n_chars')"
             )
-        found = read.read_columns(self.pool.store, *wanted)
-        ranks = [pl.Series(found.numbers(one)).rank().to_numpy() for one in wanted]
+        scores = read.read_columns(self.pool.store, *wanted)
+        ranks = [pl.Series(scores.numbers(name)).rank().to_numpy() for name in wanted]
         matrix = [[_correlation(a, b) for b in ranks] for a in ranks]
         title = "Rank correlation of scores (Spearman)"
         drawing = svg.heat_map(wanted, wanted, matrix, title, signed=True)
-        note = f"Over {len(found.view):,} examples; blue is negative, vermillion positive."
-        return Picture(title, drawing, f"{note} {found.remark}".strip())
+        note = f"Over {len(scores.view):,} examples; blue is negative, vermillion positive."
+        return Picture(title, drawing, f"{note} {scores.remark}".strip())
 
     def scatter(self, x: str, y: str, colour: "str | StoredSelection | None" = None) -> Picture:
         """Draw one column against another, coloured by a column or by being in a selection.
@@ -78,20 +78,20 @@ class PoolPlots:
         Beyond 1,500 examples, squares stand for groups of them.
         """
         own, by = [x, y], [colour] if isinstance(colour, str) else []
-        found = read.read_columns(self.pool.store, *dict.fromkeys([*own, *by]))
+        columns = read.read_columns(self.pool.store, *dict.fromkeys([*own, *by]))
         painted = None
         if isinstance(colour, str):
-            painted = _colouring(colour, found.raw(colour))
+            painted = _colouring(colour, columns.raw(colour))
         elif colour is not None:
-            painted = _in_or_out(colour, read.picked(found.view, colour))
+            painted = _in_or_out(colour, read.picked(columns.view, colour))
         store = self.pool.store
         points = Points(
-            found.numbers(x), found.numbers(y), read.axis_label(store, x),
-            read.axis_label(store, y, read.HIGH), painted, self._tips(found.view.ids),
+            columns.numbers(x), columns.numbers(y), read.axis_label(store, x),
+            read.axis_label(store, y, read.HIGH), painted, self._tips(columns.view.ids),
         )  # fmt: skip
         title = f"{y} against {x}"
         drawing, note = scatter(points, title)
-        return Picture(title, drawing, f"{note} {found.remark}".strip())
+        return Picture(title, drawing, f"{note} {columns.remark}".strip())
 
     def map(self, colour: "str | StoredSelection" = "source", column: str | None = None) -> Picture:
         """Draw stored vectors in the plane of their two largest principal components.
@@ -107,11 +107,11 @@ class PoolPlots:
 
         points, ids, shares, name = plane(self.pool.store, column)
         if isinstance(colour, str):
-            found = read.read_columns(self.pool.store, colour)
-            values, known, remark = found.raw(colour), found.view.ids, found.remark
+            columns = read.read_columns(self.pool.store, colour)
+            values, known, remark = columns.raw(colour), columns.view.ids, columns.remark
         else:
-            found = read.read_columns(self.pool.store, "n_chars")
-            values, known, remark = read.picked(found.view, colour), found.view.ids, ""
+            columns = read.read_columns(self.pool.store, "n_chars")
+            values, known, remark = read.picked(columns.view, colour), columns.view.ids, ""
         places = Lookup(known)(ids)
         at, rows = np.flatnonzero(places >= 0), places[places >= 0]
         painted = (
@@ -154,14 +154,15 @@ class PoolPlots:
         chosen = self._selections(selections)
         counts = [np.bincount(codes, minlength=len(names))]
         counts += [
-            np.bincount(codes[read.picked(view, one)], minlength=len(names)) for one in chosen
+            np.bincount(codes[read.picked(view, selection)], minlength=len(names))
+            for selection in chosen
         ]
-        shares = [100.0 * one / max(int(one.sum()), 1) for one in counts]
-        apart = np.max([np.abs(one - shares[0]) for one in shares], axis=0)
+        shares = [100.0 * count / max(int(count.sum()), 1) for count in counts]
+        apart = np.max([np.abs(share - shares[0]) for share in shares], axis=0)
         order = np.lexsort((-shares[0], -apart))[:MAX_SOURCES].tolist()
         series = [
-            svg.Series(name, [float(one[k]) for k in order])
-            for name, one in zip(["pool", *read.names_of(chosen)], shares, strict=True)
+            svg.Series(name, [float(share[k]) for k in order])
+            for name, share in zip(["pool", *read.names_of(chosen)], shares, strict=True)
         ]
         title = "Shares of the sources"
         more = len(names) - len(order)
@@ -196,26 +197,29 @@ class PoolPlots:
         return ProofPlots(proof).cost()
 
     def _histogram(
-        self, values: Values, found: read.Columns, title: str, label: str,
+        self, values: Values, columns: read.Columns, title: str, label: str,
         selections: "Sequence[StoredSelection | str]",
     ) -> Picture:  # fmt: skip
         edges = bin_edges(values)
         pool = bin_counts(values, edges)
         series = [svg.Series("pool", pool.percent.tolist())]
         chosen = self._selections(selections)
-        for name, one in zip(read.names_of(chosen), chosen, strict=True):
-            taken = bin_counts(values[read.picked(found.view, one)], edges)
+        for name, selection in zip(read.names_of(chosen), chosen, strict=True):
+            taken = bin_counts(values[read.picked(columns.view, selection)], edges)
             series.append(svg.Series(name, taken.percent.tolist()))
         n_outside = pool.n_below + pool.n_above
         outside = (
             f"{n_outside:,} of {pool.n:,} values are outside the chart (from "
             f"{short(float(values.min()))} to {short(float(values.max()))})."
         )
-        note = " ".join(filter(None, (outside if n_outside else "", found.remark)))
+        note = " ".join(filter(None, (outside if n_outside else "", columns.remark)))
         return Picture(title, svg.histogram(edges.tolist(), series, label, title, SHARE), note)
 
     def _selections(self, given: "Sequence[StoredSelection | str]") -> "list[StoredSelection]":
-        return [self.pool.selection(one) if isinstance(one, str) else one for one in given]
+        return [
+            self.pool.selection(selection) if isinstance(selection, str) else selection
+            for selection in given
+        ]
 
     def _tips(self, ids: "np.ndarray[Any, np.dtype[np.bytes_]]") -> list[str]:
         """Return the id and the beginning of the prompt of each example, where there are few."""

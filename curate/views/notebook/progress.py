@@ -97,7 +97,7 @@ class KernelProgress:
         self._shown = time.monotonic()
         is_new = not self._handle
         self._handle = self._handle or uuid.uuid4().hex
-        running = [one.text(ended=False) for one in self._stages.values()]
+        running = [bar.text(ended=False) for bar in self._stages.values()]
         self._ipython.display.display(
             {
                 "text/plain": plain("\n".join([*self._lines[-OPEN_LINES:], *running])),
@@ -109,16 +109,16 @@ class KernelProgress:
     def _page(self) -> str:
         """Return the last lines, the ones before them folded away, and the running bars."""
         folded, shown = self._lines[:-OPEN_LINES], self._lines[-OPEN_LINES:]
-        shown = [one for one in folded if one.startswith(WARNING)] + shown
+        shown = [line for line in folded if line.startswith(WARNING)] + shown
         parts = [
             f"<details><summary>{len(folded):,} earlier lines</summary>{_lines(folded)}</details>"
             if folded
             else "",
             _lines(shown) if shown else "",
         ]
-        for one in self._stages.values():
-            share = f' value="{one.done}" max="{one.total}"' if one.total else ""
-            parts.append(f"<div><progress{share}></progress> {safe(one.text(ended=False))}</div>")
+        for bar in self._stages.values():
+            share = f' value="{bar.done}" max="{bar.total}"' if bar.total else ""
+            parts.append(f"<div><progress{share}></progress> {safe(bar.text(ended=False))}</div>")
         style = "font:13.5px system-ui,sans-serif;font-variant-numeric:tabular-nums"
         return f'<div style="{style}">{"".join(parts)}</div>'
 
@@ -148,18 +148,18 @@ class MarimoProgress:
 
     def advance(self, stage: str, amount: int) -> None:
         """Report units as done."""
-        one, _ = self._stages[stage]
-        one.done += amount
-        if one.total:
-            one.handle.update(increment=amount)
+        bar, _ = self._stages[stage]
+        bar.done += amount
+        if bar.total:
+            bar.handle.update(increment=amount)
         else:
-            one.handle.update(subtitle=plain(one.text(ended=False)))
+            bar.handle.update(subtitle=plain(bar.text(ended=False)))
 
     def finish(self, stage: str) -> None:
         """End a stage; its line stays."""
-        one, drawn = self._stages.pop(stage)
+        bar, drawn = self._stages.pop(stage)
         drawn.__exit__(None, None, None)
-        self.note(one.text(ended=True))
+        self.note(bar.text(ended=True))
 
     def note(self, text: str) -> None:
         """Show one line below the cell."""

@@ -29,7 +29,7 @@ class ProofPlots:
                 f"a budget curve needs two budgets, but this proof has {budgets[0]}; prove with "
                 "several: pool.prove(..., budget=['5%', '10%', '20%'])"
             )
-        return Pictures(Picture.of(one) for one in charts.curve_charts(self.document))
+        return Pictures(Picture.of(chart) for chart in charts.curve_charts(self.document))
 
     def means(self) -> Pictures:
         """Draw the mean of each method with its interval; one chart per budget, target and metric."""
@@ -43,23 +43,25 @@ class ProofPlots:
         """Draw the seconds of scoring and of training of each method; one chart per budget."""
         self._check()
         costs = self.document["costs"].items()
-        return Pictures(Picture.of(charts.cost_chart(str(b), one)) for b, one in costs)
+        return Pictures(Picture.of(charts.cost_chart(str(b), cost)) for b, cost in costs)
 
     def overlap(self) -> Pictures:
         """Draw how much of one method's subset is in another's; one chart per budget."""
         self._check()
-        found = self.document["overlap"].items()
-        return Pictures(Picture.of(charts.overlap_chart(str(b), one)) for b, one in found)
+        overlaps = self.document["overlap"].items()
+        return Pictures(
+            Picture.of(charts.overlap_chart(str(b), overlap)) for b, overlap in overlaps
+        )
 
     def _each(self, draw: Any) -> Pictures:
         self._check()
-        found = []
-        for one in self.document["results"]:
-            chart = Picture.of(draw(one))
-            metric = METRICS[one["metric"]].partition(",")[0]
-            about = f"{one['target']} at {one['budget']}, {metric}"
-            found.append(replace(chart, title=f"{chart.title}: {about}"))
-        return Pictures(found)
+        drawn = []
+        for result in self.document["results"]:
+            chart = Picture.of(draw(result))
+            metric = METRICS[result["metric"]].partition(",")[0]
+            about = f"{result['target']} at {result['budget']}, {metric}"
+            drawn.append(replace(chart, title=f"{chart.title}: {about}"))
+        return Pictures(drawn)
 
     def _check(self) -> None:
         if "results" not in self.document:

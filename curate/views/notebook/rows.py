@@ -93,7 +93,7 @@ class Rows:
     def _repr_html_(self) -> str:
         rows: list[list[Cell]] = [list(row) for row in self._shown()]
         if len(self):
-            rows.insert(0, [(one,) for one in self._distributions()])
+            rows.insert(0, [(drawing,) for drawing in self._distributions()])
         numbers = [name for name in self._names if self._is_number(name)]
         more = paragraph(f"and {len(self) - SHOWN:,} more") if len(self) > SHOWN else ""
         return fragment(heading(self._about), table(self._names, rows, numbers), more)
@@ -117,7 +117,7 @@ class Rows:
 
     def _distributions(self) -> list[str]:
         """Return a small histogram for each column of numbers, nothing for the others."""
-        found = []
+        drawings = []
         for name in self._names:
             values = np.empty(0)
             if self._is_number(name):
@@ -125,8 +125,8 @@ class Rows:
                 values = values[np.isfinite(values)]
             drawn = len(values) > 1 and bool((values != values[0]).any())
             bins = bin_counts(values, bin_edges(values)) if drawn else None
-            found.append("" if bins is None else spark(bins, name))
-        return found
+            drawings.append("" if bins is None else spark(bins, name))
+        return drawings
 
     def _shown(self) -> list[list[str]]:
         rows = self.table.select(self._names).slice(0, SHOWN).to_pylist()

@@ -31,14 +31,14 @@ def example_rows(
     rows = np.arange(len(view))
     if by is not None:
         rows = np.argsort(-view.scores("by"), kind="stable")
-    found = [one.decode("ascii") for one in view.ids[rows].tolist()]
-    kept = list(range(len(found)))
+    matching = [encoded.decode("ascii") for encoded in view.ids[rows].tolist()]
+    kept = list(range(len(matching)))
     if asked is not None:
-        place = {one: k for k, one in enumerate(found)}
-        kept = [place[one] for one in asked if one in place]
+        place = {example_id: k for k, example_id in enumerate(matching)}
+        kept = [place[example_id] for example_id in asked if example_id in place]
         kept = sorted(kept) if by is not None else kept
     chosen = kept[:limit]
-    table = store.examples_by_id([found[k] for k in chosen])
+    table = store.examples_by_id([matching[k] for k in chosen])
     if by is not None and by not in table.column_names:
         import pyarrow as pa
 

@@ -113,10 +113,10 @@ def write_report(
         "output": str(path),
         "format": "markdown" if options.as_markdown else "html",
         "bytes": path.stat().st_size,
-        "selections": [one.picks.selection_id for one in chosen],
+        "selections": [selection.picks.selection_id for selection in chosen],
         "proof": None if options.proof is None else str(options.proof),
         "warnings": [
-            {"kind": one.kind, "level": one.level, "text": one.text} for one in warned
+            {"kind": warning.kind, "level": warning.level, "text": warning.text} for warning in warned
         ],
         "wall_s": round(time.perf_counter() - began, 3),
     }  # fmt: skip
@@ -211,9 +211,9 @@ def _warnings(
         *warned.about_scores(pool, scored),
         *warned.about_overlap(overlaps),
     ]
-    for one in chosen:
-        warnings += warned.about_selection(one, pool, scored, overlaps)
-    return sorted(warnings, key=lambda one: one.level != "warning")
+    for selection in chosen:
+        warnings += warned.about_selection(selection, pool, scored, overlaps)
+    return sorted(warnings, key=lambda warning: warning.level != "warning")
 
 
 def _notices(warned: Sequence[Warned]) -> Block:
@@ -241,7 +241,7 @@ def _overlap(
     store: "Store", pool: "PoolFacts", chosen: "Sequence[SelectionFacts]", options: ReportOptions
 ) -> list[Section]:
     """Return the overlap of the selections shown; and of the newest ones, if none is asked for."""
-    picks = {one.picks.selection_id: one.picks for one in chosen}
+    picks = {selection.picks.selection_id: selection.picks for selection in chosen}
     newest = [] if options.selections else pool.status["selections"][-IN_OVERLAP:]
     unread = [record for record in newest if record["selection_id"] not in picks]
     shown = [*picks.values(), *read_picks(store, pool.snapshot, unread)]

@@ -161,15 +161,17 @@ def _chart(chart: Chart) -> str:
     return f"<figure><h3>{safe(chart.title)}</h3>{chart.svg}{note}</figure>"
 
 
-def _example(one: Shown) -> str:
-    facts = "".join(f"<span>{safe(name)} <b>{safe(value)}</b></span>" for name, value in one.facts)
+def _example(example: Shown) -> str:
+    facts = "".join(
+        f"<span>{safe(name)} <b>{safe(value)}</b></span>" for name, value in example.facts
+    )
     texts = "".join(
         f"<div class=role>{safe(text.role)}</div><pre dir=auto>\n{_excerpt(text)}</pre>"
-        for text in one.texts
+        for text in example.texts
     )
-    reason = f"<p class=quiet>{safe(one.reason)}</p>" if one.reason else ""
+    reason = f"<p class=quiet>{safe(example.reason)}</p>" if example.reason else ""
     return (
-        f"<details{'' if one.is_kept else ' class=not'}><summary>{safe(one.title)}</summary>"
+        f"<details{'' if example.is_kept else ' class=not'}><summary>{safe(example.title)}</summary>"
         f"<div class=in>{reason}<div class=facts>{facts}</div>{texts}</div></details>"
     )
 

@@ -49,8 +49,8 @@ def _block(block: Block) -> Iterator[str]:
             yield _table((), ("", ""), items)
         case Notices(items):
             yield "\n".join(
-                f"- {'Note' if one.level == 'note' else '**Warning**'}: {safe(one.text)}"
-                for one in items
+                f"- {'Note' if notice.level == 'note' else '**Warning**'}: {safe(notice.text)}"
+                for notice in items
             )
         case Table(columns, rows, n_left, title):
             if title:
@@ -64,8 +64,8 @@ def _block(block: Block) -> Iterator[str]:
         case Examples(title, note, shown):
             yield f"### {safe(title)}"
             yield safe(note)
-            for one in shown:
-                yield from _example(one)
+            for example in shown:
+                yield from _example(example)
         case Code(title, text):
             yield f"### {safe(title)}"
             yield fenced(text)
@@ -83,13 +83,13 @@ def _chart(chart: Chart) -> Iterator[str]:
         yield safe(chart.note)
 
 
-def _example(one: Shown) -> Iterator[str]:
-    yield f"#### {safe(one.title)}"
-    if one.reason:
-        yield safe(one.reason)
-    if one.facts:
-        yield ", ".join(f"{safe(name)} {safe(value)}" for name, value in one.facts)
-    for text in one.texts:
+def _example(example: Shown) -> Iterator[str]:
+    yield f"#### {safe(example.title)}"
+    if example.reason:
+        yield safe(example.reason)
+    if example.facts:
+        yield ", ".join(f"{safe(name)} {safe(value)}" for name, value in example.facts)
+    for text in example.texts:
         more = f"\n… {text.n_cut:,} characters cut …\n" if text.n_cut else ""
         yield f"{safe(text.role)}:"
         yield fenced(f"{text.head}{more}{text.tail}")

@@ -254,23 +254,23 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
     return Table(columns, rows, n_left=3, title="Datasets")
 
 
-def _score_set(pool: PoolFacts, one: Scored) -> Iterator[Block]:
-    status = one.status
+def _score_set(pool: PoolFacts, scored: Scored) -> Iterator[Block]:
+    status = scored.status
     yield Heading(f"{status.alias} · {model_name(status)}")
     states = {"complete": status.complete, "stale": status.stale, "partial": status.partial}
     state = next((name for name, holds in states.items() if holds), "incomplete")
-    failed = ", ".join(f"{n:,} {reason}" for reason, n in one.failures.items())
+    failed = ", ".join(f"{n:,} {reason}" for reason, n in scored.failures.items())
     yield Paragraph(
         f"Score set {status.set_id}: scorer {status.scorer}, version {status.version}, {state}, "
         f"{status.n_examples:,} of {len(pool):,} examples"
         + (f", of which failed: {failed}." if failed else "."),
         quiet=True,
     )
-    drawn = [c for c in one.columns if c.dtype != "bool" and len(c.finite)]
+    drawn = [c for c in scored.columns if c.dtype != "bool" and len(c.finite)]
     charts = [chart_of(c.finite, c.label, axis_label(c), note=_direction(c)) for c in drawn]
     if charts:
         yield Charts(charts)
-    rows = [_column_row(pool, column) for column in one.columns if len(column.finite)]
+    rows = [_column_row(pool, column) for column in scored.columns if len(column.finite)]
     if rows:
         names = (
             "column",
@@ -285,7 +285,7 @@ def _score_set(pool: PoolFacts, one: Scored) -> Iterator[Block]:
             "mean",
         )
         yield Table((*names, "mode (share)"), rows)
-    others = {n: d for n, d in status.columns.items() if n not in {c.name for c in one.columns}}
+    others = {n: d for n, d in status.columns.items() if n not in {c.name for c in scored.columns}}
     if others:
         listed = ", ".join(f"{name} ({dtype})" for name, dtype in others.items())
         yield Paragraph(f"Columns without a distribution to draw: {listed}.", quiet=True)

@@ -125,15 +125,15 @@ def _contamination(target: Mapping[str, Any]) -> Warned:
     )
 
 
-def _result(one: Mapping[str, Any]) -> Iterator[Block]:
-    methods = one["methods"]
-    charts = [means_chart(one)]
+def _result(result: Mapping[str, Any]) -> Iterator[Block]:
+    methods = result["methods"]
+    charts = [means_chart(result)]
     if any(row["delta_vs_random"] is not None for row in methods.values()):
-        charts.append(differences_chart(one))
+        charts.append(differences_chart(result))
     yield Charts(charts)
     rows = [
         (cells[0], cells[4], *cells[1:4], *_test(methods[cells[0]]["delta_vs_random"]))
-        for cells in result_rows(one)
+        for cells in result_rows(result)
     ]
     columns = (
         "method", "verdict", "mean ± sd over seeds", "95% interval", "minus random",
@@ -142,43 +142,41 @@ def _result(one: Mapping[str, Any]) -> Iterator[Block]:
     yield Table(columns, rows, n_left=2)
 
 
-def means_chart(one: Mapping[str, Any]) -> Chart:
-    """Draw the mean of each method with its interval; ``one`` of a proof's results."""
-    methods = one["methods"]
+def means_chart(result: Mapping[str, Any]) -> Chart:
+    """Draw the mean of each method, with its interval, in one of a proof's results."""
+    methods = result["methods"]
     title = "Mean of each method, with its 95% interval"
     means = [
         _point(label, row, _NEITHER if label == RANDOM else 0) for label, row in methods.items()
     ]
     baseline = methods.get(RANDOM, {}).get("mean")
-    label = f"{_unit(one)}; {_better(one)} is better"
+    label = f"{_unit(result)}; {_better(result)} is better"
     picture = svg.intervals(means, label, title, baseline)
     return Chart(title, picture, "", "The dashed line is random's mean.")
 
 
-def differences_chart(one: Mapping[str, Any]) -> Chart:
-    """Draw the paired difference of each method from random; ``one`` of a proof's results."""
+def differences_chart(result: Mapping[str, Any]) -> Chart:
+    """Draw the paired difference of each method from random in one of a proof's results."""
     differences = [
         svg.Estimate(
             label, delta["mean"], delta["ci_low"], delta["ci_high"],
             _COLOURS.get(row["verdict"], _NEITHER), str(row["verdict"]),
         )
-        for label, row in one["methods"].items()
+        for label, row in result["methods"].items()
         if (delta := row["delta_vs_random"]) is not None
     ]  # fmt: skip
     title = "Paired difference from random, with its corrected interval"
-    picture = svg.intervals(differences, f"minus random, {_unit(one)}", title, 0.0)
-    note = (
-        f"{_better(one).capitalize()} is better; an interval that contains 0 shows no difference."
-    )
+    picture = svg.intervals(differences, f"minus random, {_unit(result)}", title, 0.0)
+    note = f"{_better(result).capitalize()} is better; an interval that contains 0 shows no difference."
     return Chart(title, picture, "", note)
 
 
-def _unit(one: Mapping[str, Any]) -> str:
-    return _UNITS.get(one["metric"], "exact match, share of examples")
+def _unit(result: Mapping[str, Any]) -> str:
+    return _UNITS.get(result["metric"], "exact match, share of examples")
 
 
-def _better(one: Mapping[str, Any]) -> str:
-    return "lower" if one["lower_is_better"] else "higher"
+def _better(result: Mapping[str, Any]) -> str:
+    return "lower" if result["lower_is_better"] else "higher"
 
 
 def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -192,18 +190,23 @@ def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
     """Draw each metric of each target over the budgets; nothing if there is only one budget."""
     if len(d["budgets"]) < 2:
         return
-    for target, metric in dict.fromkeys((one["target"], one["metric"]) for one in d["results"]):
+    for target, metric in dict.fromkeys(
+        (result["target"], result["metric"]) for result in d["results"]
+    ):
         points = {
-            str(one["budget"]): one["methods"]
-            for one in d["results"]
-            if (one["target"], one["metric"]) == (target, metric)
+            str(result["budget"]): result["methods"]
+            for result in d["results"]
+            if (result["target"], result["metric"]) == (target, metric)
         }
         labels = list(dict.fromkeys(label for methods in points.values() for label in methods))
         series = [
             [_point(label, methods.get(label)) for methods in points.values()] for label in labels
         ]
         unit = _UNITS.get(metric, "exact match, share of examples")
-        rows = [(one[0].label, *(short(point.value) for point in one)) for one in series]
+        rows = [
+            (estimates[0].label, *(short(point.value) for point in estimates))
+            for estimates in series
+        ]
         title = f"{target}: {METRICS[metric]}"
         picture = svg.lines(list(points), series, "budget", unit, title)
         yield Chart(
@@ -248,10 +251,12 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _slice_cell(one: Mapping[str, Any] | None) -> str:
-    if one is None or one["delta"] is None:
+def _slice_cell(difference: Mapping[str, Any] | None) -> str:
+    if difference is None or difference["delta"] is None:
         return "-"
-    return f"{one['delta']:+.3f} ({one['ci_low']:+.3f} to {one['ci_high']:+.3f})"
+    return (
+        f"{difference['delta']:+.3f} ({difference['ci_low']:+.3f} to {difference['ci_high']:+.3f})"
+    )
 
 
 def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
@@ -288,14 +293,14 @@ def cost_chart(budget: str, methods: Mapping[str, Any]) -> Chart:
     return Chart(title, picture, "")
 
 
-def _flops(one: Mapping[str, Any]) -> str:
-    if one["scoring_flops"] is None:
-        return f"{one['training_flops']:.2e} and scoring"
-    return f"{one['scoring_flops'] + one['training_flops']:.2e}"
+def _flops(cost: Mapping[str, Any]) -> str:
+    if cost["scoring_flops"] is None:
+        return f"{cost['training_flops']:.2e} and scoring"
+    return f"{cost['scoring_flops'] + cost['training_flops']:.2e}"
 
 
-def _energy(one: Mapping[str, Any]) -> str:
-    joules = one.get("training_energy_j")
+def _energy(cost: Mapping[str, Any]) -> str:
+    joules = cost.get("training_energy_j")
     return "not reported" if joules is None else f"{joules / 3.6e6:.3f} kWh"
 
 
@@ -314,15 +319,15 @@ def _selected(d: Mapping[str, Any]) -> Iterator[Block]:
         yield overlap_chart(str(budget), facts)
 
 
-def overlap_chart(budget: str, one: Mapping[str, Any]) -> Chart:
+def overlap_chart(budget: str, overlap: Mapping[str, Any]) -> Chart:
     """Draw how much of one method's subset is in another's at one budget."""
-    names = [str(name) for name in one["methods"]]
+    names = [str(name) for name in overlap["methods"]]
     cells = [
         (name, *(f"{value:.2f}" for value in values))
-        for name, values in zip(names, one["jaccard"], strict=True)
+        for name, values in zip(names, overlap["jaccard"], strict=True)
     ]
     title = f"Overlap at {budget}: shared over all examples of both (Jaccard), mean over seeds"
-    picture = svg.heat_map(names, names, one["jaccard"], title)
+    picture = svg.heat_map(names, names, overlap["jaccard"], title)
     return Chart(title, picture, Table(("", *names), cells))
 
 

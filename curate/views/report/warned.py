@@ -55,8 +55,8 @@ def about_scores(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Warned]:
         yield from _collapse(scores)
 
 
-def _coverage(one: Scored, n_pool: int) -> Iterator[Warned]:
-    status = one.status
+def _coverage(scored: Scored, n_pool: int) -> Iterator[Warned]:
+    status = scored.status
     name = f"{status.alias} ({status.set_id})"
     if status.stale:
         text = f"Scores {name} are stale: the pool has changed since. Score again to renew them."
@@ -102,8 +102,8 @@ def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
         )
 
 
-def _collapse(one: Scored) -> Iterator[Warned]:
-    for column in one.columns:
+def _collapse(scored: Scored) -> Iterator[Warned]:
+    for column in scored.columns:
         values = column.finite
         if column.dtype == "bool" or len(values) < 2:
             continue
