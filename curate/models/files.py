@@ -142,10 +142,10 @@ def _header(path: Path) -> Mapping[str, Any]:
                 f"weights file {path} is damaged: its header cannot be read; copy the model again"
             ) from error
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    expected, found = 8 + length + max(ends, default=0), path.stat().st_size
-    if found < expected:
+    expected, actual = 8 + length + max(ends, default=0), path.stat().st_size
+    if actual < expected:
         raise ModelError(
-            f"weights file {path} is cut off: it has {found} of {expected} bytes; "
+            f"weights file {path} is cut off: it has {actual} of {expected} bytes; "
             "copy the model again"
         )
     return header

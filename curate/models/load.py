@@ -346,9 +346,9 @@ def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
             states = candidate(input_ids=ids, use_cache=False).last_hidden_state
             if states.shape[-1] != head.weight.shape[1]:
                 continue
-            found = head.finish(head.project(states)).double()
-            error = (found - wanted).abs().max() / wanted.abs().max()
-            if found.shape == wanted.shape and error <= PROBE_TOLERANCE[dtype]:
+            logits = head.finish(head.project(states)).double()
+            error = (logits - wanted).abs().max() / wanted.abs().max()
+            if logits.shape == wanted.shape and error <= PROBE_TOLERANCE[dtype]:
                 return candidate, head
     raise ModelError(
         f"model {name!r} ({architecture}) computes its logits in a way this version does not know; "

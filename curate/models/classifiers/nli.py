@@ -67,9 +67,9 @@ def contradiction_label(name: str, labels: Mapping[int, str]) -> int:
 
     Raises `ModelError`, which calls the model ``name``, unless exactly one label is named so.
     """
-    found = [i for i, label in labels.items() if label.strip().lower().startswith("contradict")]
-    if len(found) == 1:
-        return int(found[0])
+    matching = [i for i, label in labels.items() if label.strip().lower().startswith("contradict")]
+    if len(matching) == 1:
+        return int(matching[0])
     listed = ", ".join(f"{i}: {label}" for i, label in list(labels.items())[:5])
     raise ModelError(
         f"model {name!r} has the labels {listed}; exactly one must be named contradiction, or its "
@@ -95,7 +95,7 @@ class NliModel:
         if not pairs:
             return np.zeros(0, dtype=np.int64)
         ids = self.texts.tokenizer(*_sides(pairs), verbose=False)[IDS]
-        return np.array([len(one) for one in ids], dtype=np.int64)
+        return np.array([len(row) for row in ids], dtype=np.int64)
 
     def contradictions(
         self, pairs: Sequence[Pair]
@@ -153,4 +153,4 @@ def _limit(config: Any, tokenizer: Any) -> int | None:
     if own is not None and config.model_type in _OFFSET_TYPES:
         own -= (config.pad_token_id or 0) + 1
     limits = (own, int(tokenizer.model_max_length))
-    return min((one for one in limits if one is not None and one < _HUGE), default=None)
+    return min((limit for limit in limits if limit is not None and limit < _HUGE), default=None)

@@ -95,4 +95,4 @@ def _padding(config: Any) -> Callable[[Sequence[Row]], int]:
 def token_limit(config: Any, tokenizer: Any) -> int | None:
     """Return how many tokens a model takes: the smaller of its own limit and its tokenizer's."""
     limits = [context_length(config, tokenizer), int(tokenizer.model_max_length)]
-    return min((one for one in limits if one is not None and one < HUGE), default=None)
+    return min((limit for limit in limits if limit is not None and limit < HUGE), default=None)

@@ -76,8 +76,8 @@ class TextModel:
         with torch.inference_mode():
             for batch in plan_batches(lengths, places, budget):
                 chosen = [rows[number] for number in batch.tolist()]
-                found = self.run(_padded(chosen, self.pad(chosen), self.device))
-                values[batch] = found.reshape(-1).double().cpu().numpy()
+                outputs = self.run(_padded(chosen, self.pad(chosen), self.device))
+                values[batch] = outputs.reshape(-1).double().cpu().numpy()
         return Answers(values, cut, lengths)
 
     def _encode(
@@ -92,7 +92,7 @@ class TextModel:
         cut = np.array([limit is not None and len(row[IDS]) > limit for row in rows])
         if cut.any():
             long = np.flatnonzero(cut).tolist()
-            again = ([one[n] for n in long] for one in lists)
+            again = ([side[n] for n in long] for side in lists)
             shorter = _rows(self.tokenizer(*again, truncation=True, max_length=limit, **options))
             for number, row in zip(long, shorter, strict=True):
                 rows[number] = row

@@ -134,8 +134,8 @@ def _cut_head(name: str, model: Any, answers: tuple[int, int], dtype: str) -> No
     with torch.inference_mode():
         wanted = first_step(model, ids, torch.ones_like(ids))[:, list(answers)].double()
         model.lm_head = small
-        found = first_step(model, padded, mask).double()
-    error = (found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)
+        actual = first_step(model, padded, mask).double()
+    error = (actual - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12)
     if error > PROBE_TOLERANCE[dtype]:
         raise ModelError(
             f"model {name!r} ({type(model).__name__}) computes its logits in a way this version does "

@@ -126,7 +126,7 @@ class Decoder:
         One forward pass over what the ``m`` prompts of a row share, which is at least their first
         token, and one over what follows. None where a row alone exceeds the memory.
         """
-        lengths = np.array([sum(len(one) for one in row) for row in prompts], dtype=np.int64)
+        lengths = np.array([sum(len(prompt) for prompt in row) for row in prompts], dtype=np.int64)
         wanted = torch.tensor(list(tokens), device=self.device)
 
         def run(rows: Sequence[int]) -> list[Float[np.ndarray, "m t"]]:
@@ -137,7 +137,7 @@ class Decoder:
     @staticmethod
     def tokens_run(prompts: Sequence[Sequence[int]]) -> int:
         """Return how many tokens `choices` runs for one row of prompts, padding not counted."""
-        return sum(len(one) for one in prompts) - (len(prompts) - 1) * _shared(prompts)
+        return sum(len(prompt) for prompt in prompts) - (len(prompts) - 1) * _shared(prompts)
 
     def _in_batches(
         self,
@@ -194,7 +194,7 @@ class Decoder:
         shared = [_shared(row) for row in prompts]
         _, cache, mask = self._prefill([row[0][:n] for row, n in zip(prompts, shared, strict=True)])
         cache.batch_repeat_interleave(m)
-        rests = [one[n:] for row, n in zip(prompts, shared, strict=True) for one in row]
+        rests = [prompt[n:] for row, n in zip(prompts, shared, strict=True) for prompt in row]
         width = max(len(rest) for rest in rests)
         ids = self._tensor([[*rest, *[0] * (width - len(rest))] for rest in rests])
         tail = self._tensor([[1] * len(rest) + [0] * (width - len(rest)) for rest in rests])
@@ -202,8 +202,8 @@ class Decoder:
         hidden, _ = self._run(ids, mask, cache)
         last = self._tensor([len(rest) - 1 for rest in rests])
         logits = self._logits(hidden[torch.arange(len(rests), device=self.device), last])
-        found = logits.double().log_softmax(-1)[:, wanted].cpu().numpy()
-        return [found[n : n + m] for n in range(0, len(found), m)]
+        log_probs = logits.double().log_softmax(-1)[:, wanted].cpu().numpy()
+        return [log_probs[n : n + m] for n in range(0, len(log_probs), m)]
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any, Tensor]:
         """Run prompts padded on the left; return hidden states, cache and mask."""

@@ -106,13 +106,13 @@ class CompletionServer:
         other than a completion, or refuses all of `SYSTEMATIC` requests or more.
         """
         with ThreadPoolExecutor(CONCURRENT) as threads:
-            waiting = [threads.submit(self._answer, one) for one in asked]
+            waiting = [threads.submit(self._answer, request) for request in asked]
             try:
-                replies = [one.result() for one in waiting]
+                replies = [future.result() for future in waiting]
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
-        refused = [one for one in replies if isinstance(one, ExampleFailure)]
+        refused = [reply for reply in replies if isinstance(reply, ExampleFailure)]
         if len(refused) == len(replies) >= SYSTEMATIC:
             raise ModelError(
                 f"the server at {self.url} refuses every one of {len(replies)} requests: "
@@ -257,12 +257,12 @@ def _is_local(host: str) -> bool:
     """
     try:
         host = host.encode("idna").decode() if not host.isascii() else host
-        found = getaddrinfo(host, None, flags=AI_NUMERICHOST)
+        addresses = getaddrinfo(host, None, flags=AI_NUMERICHOST)
     except UnicodeError:
         return False
     except gaierror:  # a name
         return "." not in host or host.endswith(_LOCAL_ENDINGS)
-    return all(_is_local_address(ip_address(one[4][0])) for one in found)
+    return all(_is_local_address(ip_address(address[4][0])) for address in addresses)
 
 
 def _is_local_address(address: IPv4Address | IPv6Address) -> bool:
@@ -283,8 +283,8 @@ def _said(error: HTTPError) -> str:
     with suppress(OSError, HTTPException):
         text = error.read().decode(errors="replace")
     with suppress(ValueError, AttributeError):
-        found = json.loads(text)
-        text = str(found.get("error", found).get("message", text))
+        document = json.loads(text)
+        text = str(document.get("error", document).get("message", text))
     return " ".join(f"{error.code} {text or error.reason}".split())[:SHOWN]
 
 

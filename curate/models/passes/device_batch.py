@@ -208,12 +208,18 @@ def _add_head(
             results.add(f"norm {with_end}", norm)
         return
     ends = torch.split(at["ends"].bool(), list(results.batch.counts))
-    found = head_stats(head, scored, targets, ends, wants.head)
-    results.add("nll", torch.cat([one.nll for one in found]))
-    results.add("entropy", torch.cat([one.entropy for one in found if one.entropy is not None]))
-    results.add("inner", torch.cat([one.inner for one in found if one.inner is not None]))
+    per_example = head_stats(head, scored, targets, ends, wants.head)
+    results.add("nll", torch.cat([stats.nll for stats in per_example]))
+    results.add(
+        "entropy", torch.cat([stats.entropy for stats in per_example if stats.entropy is not None])
+    )
+    results.add(
+        "inner", torch.cat([stats.inner for stats in per_example if stats.inner is not None])
+    )
     for with_end in sorted(wants.head.grams):
-        results.add(f"norm {with_end}", torch.stack([one.sq_norm[with_end] for one in found]))
+        results.add(
+            f"norm {with_end}", torch.stack([stats.sq_norm[with_end] for stats in per_example])
+        )
 
 
 def _likelihood(
@@ -229,10 +235,10 @@ def _likelihood(
             )
             for h, y in zip(torch.split(scored, chunk), torch.split(targets, chunk), strict=True)
         ]  # fmt: skip
-        return torch.cat([one[0] for one in parts]), torch.cat([one[1] for one in parts])
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     whole = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
-    (found,) = head_stats(head, scored, targets, [whole], HeadWants(wants.head.entropy))
-    return found.nll, found.entropy
+    (stats,) = head_stats(head, scored, targets, [whole], HeadWants(wants.head.entropy))
+    return stats.nll, stats.entropy
 
 
 def pool_rows(hidden: Tensor, at: dict[str, Tensor], lengths: Sequence[int], stat: Stat) -> Tensor:

@@ -153,7 +153,9 @@ class Forward:
     ) -> Iterator[tuple[int, Measured | None]]:
         """Yield (row, what was measured) in order; None for a row that alone exceeds the memory."""
         if self.is_queued:
-            yield from ((place, one) for _, place, one in _fetch(0, self._queue(rows, wants)))
+            yield from (
+                (place, measured) for _, place, measured in _fetch(0, self._queue(rows, wants))
+            )
             return
 
         def measure(part: Sequence[Rendered]) -> list[Measured]:
@@ -168,11 +170,11 @@ class Forward:
     def _batch(self, rows: Sequence[Rendered], wants: PassRequest) -> list[Measured]:
         layout = Layout.of(rows)
         scored, states = layout.scored(self._hidden)
-        found = self._head(rows, scored, wants) if wants.nll else None
+        stats = self._head(rows, scored, wants) if wants.nll else None
         pooled = {stat: layout.pooled(states, partial(pool, stat=stat)) for stat in wants.pooled}
         return [
             _measured(
-                row, found[number] if found else None, {s: p[number] for s, p in pooled.items()}
+                row, stats[number] if stats else None, {s: p[number] for s, p in pooled.items()}
             )
             for number, row in enumerate(rows)
         ]
@@ -186,14 +188,14 @@ class Forward:
         device = self.model.device
         targets = np.concatenate([row.targets for row in rows]).astype(np.int64)
         ends = torch.from_numpy(np.concatenate([row.is_end for row in rows])).to(device)
-        found = head_stats(
+        stats = head_stats(
             self.model.head,
             scored,
             torch.from_numpy(targets).to(device),
             torch.split(ends, [len(row.is_end) for row in rows]),
             wants.head,
         )
-        return _to_cpu(found)
+        return _to_cpu(stats)
 
 
 @final
@@ -263,36 +265,36 @@ def pool(hidden: Tensor, lengths: Sequence[int], stat: Stat) -> Tensor:
     )
 
 
-def _to_cpu(found: Sequence[HeadStats]) -> list[HeadStats]:
+def _to_cpu(stats: Sequence[HeadStats]) -> list[HeadStats]:
     """Move results to the CPU in float64, in one transfer per quantity."""
-    sizes = [len(one.nll) for one in found]
+    sizes = [len(example.nll) for example in stats]
 
     def move(values: Sequence[Tensor]) -> Sequence[Tensor]:
         return torch.split(torch.cat([value.double() for value in values]).cpu(), sizes)
 
-    nll = move([one.nll for one in found])
-    entropy = [one.entropy for one in found if one.entropy is not None]
-    inner = [one.inner for one in found if one.inner is not None]
-    spread = move(entropy) if entropy else [None] * len(found)
-    inners = move(inner) if inner else [None] * len(found)
-    norms: list[dict[bool, Tensor]] = [{} for _ in found]
-    for with_end in found[0].sq_norm if found else ():
-        moved = torch.stack([one.sq_norm[with_end] for one in found]).cpu()
+    nll = move([example.nll for example in stats])
+    entropy = [example.entropy for example in stats if example.entropy is not None]
+    inner = [example.inner for example in stats if example.inner is not None]
+    spread = move(entropy) if entropy else [None] * len(stats)
+    inners = move(inner) if inner else [None] * len(stats)
+    norms: list[dict[bool, Tensor]] = [{} for _ in stats]
+    for with_end in stats[0].sq_norm if stats else ():
+        moved = torch.stack([example.sq_norm[with_end] for example in stats]).cpu()
         for number, value in enumerate(moved):
             norms[number][with_end] = value
     return [HeadStats(*row) for row in zip(nll, spread, inners, norms, strict=True)]
 
 
 def _measured(
-    row: Rendered, found: HeadStats | None, pooled: "dict[Stat, Float[np.ndarray, ' dim']]"
+    row: Rendered, stats: HeadStats | None, pooled: "dict[Stat, Float[np.ndarray, ' dim']]"
 ) -> Measured:
-    if found is None:
+    if stats is None:
         return Measured(row, np.full(len(row.targets), np.nan), None, None, {}, pooled)
     return Measured(
         row,
-        found.nll.numpy(),
-        found.entropy.numpy() if found.entropy is not None else None,
-        found.inner.numpy() if found.inner is not None else None,
-        {with_end: float(value) for with_end, value in found.sq_norm.items()},
+        stats.nll.numpy(),
+        stats.entropy.numpy() if stats.entropy is not None else None,
+        stats.inner.numpy() if stats.inner is not None else None,
+        {with_end: float(value) for with_end, value in stats.sq_norm.items()},
         pooled,
     )

@@ -186,20 +186,22 @@ def _whole_examples(
     head: Head, hidden: Tensor, targets: Tensor, ends: Sequence[Tensor], wants: HeadWants
 ) -> list[HeadStats]:
     gradients = bool(wants.grams)
-    found = _distribution(
+    distribution = _distribution(
         head, hidden, targets, entropy=wants.entropy or gradients, gradients=gradients
     )
     sizes = [len(end) for end in ends]
-    nlls = torch.split(found.nll, sizes)
+    nlls = torch.split(distribution.nll, sizes)
     spreads = (
-        torch.split(found.entropy, sizes) if found.entropy is not None else [None] * len(sizes)
+        torch.split(distribution.entropy, sizes)
+        if distribution.entropy is not None
+        else [None] * len(sizes)
     )
     if not gradients:
         return [HeadStats(nll, spread) for nll, spread in zip(nlls, spreads, strict=True)]
-    residual = found.exps.div_(found.exps.sum(dim=1)[:, None])
-    residual.scatter_(1, targets[:, None], torch.expm1(-found.nll)[:, None])
-    inner = _inner(found, residual)
-    slopes = found.slope
+    residual = distribution.exps.div_(distribution.exps.sum(dim=1)[:, None])
+    residual.scatter_(1, targets[:, None], torch.expm1(-distribution.nll)[:, None])
+    inner = _inner(distribution, residual)
+    slopes = distribution.slope
     if not (isinstance(slopes, float) and slopes == 1.0):
         residual = residual * slopes
     results = []
@@ -216,12 +218,12 @@ def _whole_examples(
     return results
 
 
-def _inner(found: _Distribution, residual: Tensor) -> Tensor:
+def _inner(distribution: _Distribution, residual: Tensor) -> Tensor:
     """Return the inner product of the weight with each position's gradient, (rows,)."""
-    if found.raw is None:
-        assert found.entropy is not None
-        return found.nll.double() - found.entropy.double()
-    return (residual * found.slope * found.raw).sum(dim=1, dtype=torch.float64)
+    if distribution.raw is None:
+        assert distribution.entropy is not None
+        return distribution.nll.double() - distribution.entropy.double()
+    return (residual * distribution.slope * distribution.raw).sum(dim=1, dtype=torch.float64)
 
 
 def _long_example(
@@ -321,6 +323,7 @@ class _GradientNorm:
         if full.is_cuda:
             weights = {with_end: keep.double() for with_end, keep in self.keeps.items()}
             return {
-                with_end: (full * one[:, None] * one).sum() for with_end, one in weights.items()
+                with_end: (full * weight[:, None] * weight).sum()
+                for with_end, weight in weights.items()
             }
         return {with_end: full[keep][:, keep].sum() for with_end, keep in self.keeps.items()}

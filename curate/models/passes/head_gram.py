@@ -58,12 +58,12 @@ def gram_norms(
     for first, last, start, stop in chunks(counts, GRAM_ROWS):
         h, y, end = hidden[start:stop], targets[start:stop], ends[start:stop]
         if stop - start > LONGEST:
-            (one,) = head_stats(head, h, y, [end], HeadWants(True, grams))
-            assert one.entropy is not None
-            nlls.append(one.nll.float())
-            spreads.append(one.entropy.float())
-            for with_end, found in norms.items():
-                found.append(one.sq_norm[with_end][None])
+            (stats,) = head_stats(head, h, y, [end], HeadWants(True, grams))
+            assert stats.entropy is not None
+            nlls.append(stats.nll.float())
+            spreads.append(stats.entropy.float())
+            for with_end, parts in norms.items():
+                parts.append(stats.sq_norm[with_end][None])
             continue
         nll, spread, pairs = _pairs(head, h, y)
         nlls.append(nll)
@@ -71,12 +71,12 @@ def gram_norms(
         if last > first + 1:
             own = examples[start:stop]
             pairs = pairs * (own[:, None] == own[None])
-        for with_end, found in norms.items():
+        for with_end, parts in norms.items():
             keep = torch.ones_like(nll, dtype=torch.float64) if with_end else (~end).double()
             by_row = (pairs @ keep) * keep
             lengths = sizes[first:last]
-            found.append(torch.segment_reduce(by_row, "sum", lengths=lengths, unsafe=True))
-    sq_norm = {with_end: torch.cat(found) for with_end, found in norms.items()}
+            parts.append(torch.segment_reduce(by_row, "sum", lengths=lengths, unsafe=True))
+    sq_norm = {with_end: torch.cat(parts) for with_end, parts in norms.items()}
     return torch.cat(nlls), torch.cat(spreads), sq_norm
 
 

@@ -82,7 +82,7 @@ class Layers:
         """
         names = [HEAD] + ([HEAD_BIAS] if model.head.bias is not None else [])
         weights: list[Tensor] = [
-            one for one in (model.head.weight, model.head.bias) if one is not None
+            parameter for parameter in (model.head.weight, model.head.bias) if parameter is not None
         ]
         places: dict[int, dict[str, int]] = {}
         for path, module in model.backbone.named_modules():
@@ -110,20 +110,20 @@ class Layers:
         """
         with torch.inference_mode(False), torch.enable_grad(), _recording(self, len(rows)) as calls:
             hidden = self.model.hidden(_padded(rows).to(self.model.device))
-            found, gradient = self._head(rows, keeps, hidden.detach())
+            results, gradient = self._head(rows, keeps, hidden.detach())
             hidden.backward(gradient)  # type: ignore[no-untyped-call]
         by_module: dict[int, list[_Call]] = {}
         for call in calls:
             by_module.setdefault(id(call.module), []).append(call)
         for uses in by_module.values():
-            self._measure(uses, found)
-        return [LayerStats(one[0], one[1]) for one in found]
+            self._measure(uses, results)
+        return [LayerStats(inner, sq_norm) for inner, sq_norm in results]
 
     def _head(
         self, rows: Sequence[Rendered], keeps: Sequence[Bool[np.ndarray, " T"]], hidden: Tensor
     ) -> tuple[Float[np.ndarray, "rows 2 weights"], Tensor]:
         """Return results with the head's filled in, and the gradient of the hidden states."""
-        found = np.zeros((len(rows), 2, len(self.names)))
+        results = np.zeros((len(rows), 2, len(self.names)))
         gradient = torch.zeros_like(hidden)
         wants = HeadWants(entropy=True, grams=frozenset({True}))
         head = self.model.head
@@ -134,7 +134,7 @@ class Layers:
             end = torch.zeros(t, dtype=torch.bool, device=hidden.device)
             (stats,) = head_stats(head, states, targets, [end], wants)
             assert stats.inner is not None
-            found[number, :, 0] = float(stats.inner.mean()), float(stats.sq_norm[True]) / t**2
+            results[number, :, 0] = float(stats.inner.mean()), float(stats.sq_norm[True]) / t**2
             bias = torch.zeros(len(head.weight), dtype=torch.float64, device=hidden.device)
             for start in range(0, t, head.chunk_rows):
                 part = slice(start, start + head.chunk_rows)
@@ -142,15 +142,15 @@ class Layers:
                 gradient[number, positions[part]] = (residual.to(hidden.dtype)) @ head.weight
                 bias += residual.sum(dim=0, dtype=torch.float64)
             if head.bias is not None:
-                found[number, :, 1] = float((bias * head.bias).sum()), float(bias.square().sum())
-        return found, gradient
+                results[number, :, 1] = float((bias * head.bias).sum()), float(bias.square().sum())
+        return results, gradient
 
-    def _measure(self, uses: Sequence[_Call], found: Float[np.ndarray, "rows 2 weights"]) -> None:
+    def _measure(self, uses: Sequence[_Call], results: Float[np.ndarray, "rows 2 weights"]) -> None:
         """Fill in the results of one module's weights, all its uses together."""
         module = uses[0].module
-        for number in range(len(found)):
+        for number in range(len(results)):
             for name, (inner, sq_norm) in _MEASURES[_kind(module)](module, uses, number).items():
-                found[number, :, self.places[id(module)][name]] = inner, sq_norm
+                results[number, :, self.places[id(module)][name]] = inner, sq_norm
 
 
 # The pass ----------------------------------------------------------------------------------------
@@ -226,10 +226,10 @@ def _linear(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
         sq_norm = gram.sum()
     else:
         sq_norm = (gradient.T @ given).double().square().sum()
-    found = {"weight": (float(inner), float(sq_norm))}
+    measured = {"weight": (float(inner), float(sq_norm))}
     if bias is not None:
-        found["bias"] = _formed(bias, gradient.sum(dim=0, dtype=torch.float64))
-    return found
+        measured["bias"] = _formed(bias, gradient.sum(dim=0, dtype=torch.float64))
+    return measured
 
 
 def _embedding(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
@@ -257,8 +257,8 @@ def _vectors(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
         for call in uses:
             here = slice(number, number + 1)
             output = torch.func.functional_call(module, weights, (call.given[here],))
-            found = torch.autograd.grad(output, list(weights.values()), _gradient(call)[here])
-            for name, gradient in zip(weights, found, strict=True):
+            gradients = torch.autograd.grad(output, list(weights.values()), _gradient(call)[here])
+            for name, gradient in zip(weights, gradients, strict=True):
                 totals[name] += gradient.double()
     return {name: _formed(weights[name].detach(), total) for name, total in totals.items()}
 
@@ -315,10 +315,10 @@ def _probe(layers: Layers) -> None:
         rows.append(Rendered(ids, positions, ids[1:], np.zeros(len(positions), bool), False, 0))
     keeps = [np.ones(len(row.targets), dtype=bool) for row in rows]
     try:
-        found = layers.run(rows, keeps)
+        measured = layers.run(rows, keeps)
     except (RuntimeError, IndexError, TypeError, AttributeError) as error:
         raise _unreadable(model, f"a layer ({error})") from error
-    for row, stats in zip(rows, found, strict=True):
+    for row, stats in zip(rows, measured, strict=True):
         wanted = _by_autograd(layers, row)
         apart = np.abs(stats.sq_norm[-len(wanted) :] - wanted)
         tolerance = PROBE_TOLERANCE[model.dtype] * wanted.max(initial=0.0)
@@ -343,8 +343,10 @@ def _by_autograd(layers: Layers, row: Rendered) -> Float[np.ndarray, " weights"]
         try:
             hidden = model.hidden(_padded([row]).to(model.device))
             _, gradient = layers._head([row], [np.ones(len(row.targets), bool)], hidden.detach())
-            found = torch.autograd.grad(hidden, weights, gradient, allow_unused=True)
+            gradients = torch.autograd.grad(hidden, weights, gradient, allow_unused=True)
         finally:
             for weight in weights:
                 weight.requires_grad_(False)
-    return np.array([0.0 if one is None else float(one.double().square().sum()) for one in found])
+    return np.array(
+        [0.0 if grad is None else float(grad.double().square().sum()) for grad in gradients]
+    )

@@ -63,14 +63,14 @@ class Layout:
     @classmethod
     def of(cls, rendered: Sequence[Rendered]) -> "Layout":
         """Lay out some examples, at least one."""
-        if all(len(one.starts) == 1 for one in rendered):
-            pieces = [(n, 0, len(one.ids)) for n, one in enumerate(rendered)]
+        if all(len(example.starts) == 1 for example in rendered):
+            pieces = [(n, 0, len(example.ids)) for n, example in enumerate(rendered)]
             first = tuple((0, n) for n in range(len(rendered)))
             return cls((_array(rendered, pieces),), None, first)
         pieces = [
             (number, start, stop)
-            for number, one in enumerate(rendered)
-            for start, stop in one.edges
+            for number, example in enumerate(rendered)
+            for start, stop in example.edges
         ]
         pieces.sort(key=lambda piece: piece[1] - piece[2])
         groups: list[list[tuple[int, int, int]]] = []
@@ -79,19 +79,19 @@ class Layout:
             if piece[2] - piece[1] < MAX_SHRINK * longest or not groups:
                 groups.append([])
             groups[-1].append(piece)
-        last_start = [one.starts[-1] for one in rendered]
+        last_start = [example.starts[-1] for example in rendered]
         last = [(0, 0)] * len(rendered)
         for a, group in enumerate(groups):
             for r, (number, start, _) in enumerate(group):
                 if start == last_start[number]:
                     last[number] = (a, r)
-        offsets = np.cumsum([0, *(len(one.positions) for one in rendered)])
-        found = [
+        offsets = np.cumsum([0, *(len(example.positions) for example in rendered)])
+        places = [
             offsets[number] + np.flatnonzero(_inside(rendered[number], start, stop))
             for group in groups
             for number, start, stop in group
         ]
-        order = np.argsort(np.concatenate(found), kind="stable")
+        order = np.argsort(np.concatenate(places), kind="stable")
         return cls(tuple(_array(rendered, group) for group in groups), order, tuple(last))
 
     def scored(
@@ -106,10 +106,10 @@ class Layout:
         """
         states = [run(array.ids) for array in self.arrays]
         picked = [
-            one.reshape(-1, one.shape[-1]).index_select(
-                0, torch.from_numpy(array.places).to(one.device)
+            hidden.reshape(-1, hidden.shape[-1]).index_select(
+                0, torch.from_numpy(array.places).to(hidden.device)
             )
-            for one, array in zip(states, self.arrays, strict=True)
+            for hidden, array in zip(states, self.arrays, strict=True)
         ]
         if self.order is None:
             return picked[0], states
@@ -129,8 +129,8 @@ class Layout:
             A vector for each row of some states, given the rows' lengths.
         """
         vectors = [
-            pool(one, array.lengths).cpu().numpy()
-            for one, array in zip(states, self.arrays, strict=True)
+            pool(hidden, array.lengths).cpu().numpy()
+            for hidden, array in zip(states, self.arrays, strict=True)
         ]
         if self.order is None:
             only: np.ndarray = vectors[0]
@@ -148,10 +148,12 @@ def _array(rendered: Sequence[Rendered], pieces: Sequence[tuple[int, int, int]])
     ids = np.zeros((len(pieces), width), dtype=np.int64)
     places = []
     for row, (number, start, stop) in enumerate(pieces):
-        one = rendered[number]
-        ids[row, : stop - start] = one.ids[start:stop]
+        example = rendered[number]
+        ids[row, : stop - start] = example.ids[start:stop]
         positions = (
-            one.positions if len(one.starts) == 1 else one.positions[_inside(one, start, stop)]
+            example.positions
+            if len(example.starts) == 1
+            else example.positions[_inside(example, start, stop)]
         )
         places.append(positions.astype(np.int64) - start + row * width)
     return RowArray(ids, lengths, np.concatenate(places), tuple(number for number, _, _ in pieces))

@@ -112,7 +112,7 @@ def _attention(
         raise PackingError(f"attention {what} cannot be computed on packed rows")
     if query.is_cuda and torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
-        query, key, value = (one.to(dtype) for one in (query, key, value))
+        query, key, value = (tensor.to(dtype) for tensor in (query, key, value))
     run = _flash if query.is_cuda and query.dtype in FLASH_DTYPES else _row_by_row
     return run(query, key, value, rows, dropout, scaling, sliding_window), None
 
@@ -127,7 +127,7 @@ def _flash(
     window: int | None,
 ) -> Tensor:
     """Run the flash kernel torch brings, all rows in one launch; it reads grouped keys as they are."""
-    q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     output: Tensor = torch.ops.aten._flash_attention_forward(
         q, k, v, rows.starts, rows.starts, rows.longest, rows.longest, dropout, True, False,
         scale=scaling, window_size_left=None if window is None else window - 1,
@@ -150,7 +150,9 @@ def _row_by_row(
     if group > 1:
         key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
     lengths = list(rows.lengths)
-    pieces = zip(*(torch.split(one, lengths, dim=2) for one in (query, key, value)), strict=True)
+    pieces = zip(
+        *(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True
+    )
     done = []
     for (q, k, v), n in zip(pieces, lengths, strict=True):
         mask = None
@@ -193,18 +195,18 @@ def _compare(model: "LoadedModel") -> str | None:
         padded[number, : len(piece)] = piece
     wide = model.hidden(padded)
     wanted = torch.cat([wide[n, : len(piece)] for n, piece in enumerate(pieces)])
-    found = _run(model, ids)
-    apart = float((found - wanted).abs().max() / wanted.abs().max())
+    packed = _run(model, ids)
+    apart = float((packed - wanted).abs().max() / wanted.abs().max())
     if not apart <= PACKED_TOLERANCE[model.dtype]:
         return f"packed rows differ from padded ones by {apart:.1e} of the largest value"
     other = ids.clone()
     first, second = PROBE_LENGTHS[0], sum(PROBE_LENGTHS[:2])
     other[:first] = (other[:first] + 11) % n_ids
-    if not torch.equal(_run(model, other)[first:], found[first:]):
+    if not torch.equal(_run(model, other)[first:], packed[first:]):
         return "a row changes with the row before it"
     other = ids.clone()
     other[second - 1] = (other[second - 1] + 11) % n_ids
-    if not torch.equal(_run(model, other)[: second - 1], found[: second - 1]):
+    if not torch.equal(_run(model, other)[: second - 1], packed[: second - 1]):
         return "a token changes with the one after it"
     return None
 

@@ -149,8 +149,8 @@ class ChatTemplate:
             )
             return (ChatRow(row.text, row.spans if turns == "all" else row.spans[-1:]),)
         wanted = assistant if turns == "all" else assistant[-1:]
-        found = [self._turn(messages, i, tools, ways) for i in wanted]
-        return merged(found)
+        rows = [self._turn(messages, i, tools, ways) for i in wanted]
+        return merged(rows)
 
     def prompt(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
@@ -278,8 +278,8 @@ class ChatTemplate:
         probe = self._render([*written[:-1], turn], tools, prompt=False)
         header = commonprefix([prompt, probe])
         rest = full[len(header) :]
-        found = EMPTY_THOUGHT.match(rest)
-        after = rest[found.end() :] if found else rest
+        thought = EMPTY_THOUGHT.match(rest)
+        after = rest[thought.end() :] if thought else rest
         begins = full.startswith(header) and after.lstrip().startswith(said.content[:20])
         if header and begins and not said.reasoning:
             return Context(header, prompt)

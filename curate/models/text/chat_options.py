@@ -102,15 +102,15 @@ def arguments_of(text: str | None) -> dict[str, str]:
     """Read ``key=value,...``, in which a value that holds commas is JSON; raise `ConfigError`."""
     if text is None:
         return {}
-    found: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     for part in _PARTS.findall(text):
         name, sign, value = part.partition("=")
         if not sign or not name.strip():
             raise ConfigError(
                 f"--template-args takes key=value,..., got {part!r}; type enable_thinking=false"
             )
-        found[name.strip()] = value.strip()
-    return found
+        arguments[name.strip()] = value.strip()
+    return arguments
 
 
 def reasoning_question(n_examples: int, model: str) -> str:

@@ -159,10 +159,10 @@ def training_template(tokenizer: "PreTrainedTokenizerBase") -> str:
             "leave --template trl out"
         )
     try:
-        found = get_training_chat_template(tokenizer)
+        template = get_training_chat_template(tokenizer)
     except ValueError as error:
         raise ConfigError(
             f"TRL has no training template for the chat template of {name!r}; leave --template trl "
             "out, or give a template with {% generation %} marks by --chat-template FILE"
         ) from error
-    return str(found or tokenizer.get_chat_template())
+    return str(template or tokenizer.get_chat_template())

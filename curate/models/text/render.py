@@ -184,10 +184,10 @@ class Renderer:
             tokens = self._in_pieces(texts, add_special=not is_chat)
         else:
             tokens = self._at_once(texts, add_special=not is_chat)
-        for one in tokens:
+        for row in tokens:
             if rendering.scored == "all":
-                one.scored[:] = True
-            self._close(one, append=not (is_chat and self.options.mask == TRL))
+                row.scored[:] = True
+            self._close(row, append=not (is_chat and self.options.mask == TRL))
         return tokens
 
     def _at_once(self, texts: Sequence[_Text], *, add_special: bool) -> list[_Tokens]:

@@ -55,7 +55,7 @@ class Said:
         Raises `ExampleFailure` for content that is not text.
         """
         reasoning, content = split_reasoning(message)
-        calls = tuple(_call(one) for one in message.get("tool_calls") or ())
+        calls = tuple(_call(call) for call in message.get("tool_calls") or ())
         return cls(reasoning.strip(), content.strip(), calls)
 
 

@@ -109,10 +109,10 @@ def empty_thought(body: str, message: Mapping[str, Any]) -> str:
 
     Blanks in front of the content are not part of it.
     """
-    found = EMPTY_THOUGHT.match(body)
-    if found is None:
+    match = EMPTY_THOUGHT.match(body)
+    if match is None:
         return ""
     content = split_reasoning(message)[1]
     blanks = content[: len(content) - len(content.lstrip())]
-    empty = found[0]
+    empty = match[0]
     return empty.removesuffix(blanks) if blanks and len(blanks) < len(empty) else empty
