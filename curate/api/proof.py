@@ -33,13 +33,13 @@ class Proof(dict[str, Any]):
             n_trials = self.get("plan", {}).get("n_trials", 0)
             return f"Proof(plan of {n_trials:,} trials of {name!r})"
         said = [
-            f"{one['metric']} on {one['target']} at {one['budget']}: "
+            f"{result['metric']} on {result['target']} at {result['budget']}: "
             + ", ".join(
                 f"{label} {row['verdict']}"
-                for label, row in one["methods"].items()
+                for label, row in result["methods"].items()
                 if row["delta_vs_random"] is not None or row["mean"] is None
             )
-            for one in self["results"]
+            for result in self["results"]
         ]
         return f"Proof({name!r}, {self['seeds']} seeds; {'; '.join(said)})"
 

@@ -153,8 +153,10 @@ def _section(section: str, document: Mapping[str, Any]) -> list[Entry]:
     given = read_mapping(document[section], section)
     if command == "score" and not any(word in given for word in ("scorer", "scorers")):
         return [
-            Entry(command, alias, f"{section}.{alias}", {"as": alias, **read_mapping(one, alias)})
-            for alias, one in given.items()
+            Entry(
+                command, alias, f"{section}.{alias}", {"as": alias, **read_mapping(settings, alias)}
+            )
+            for alias, settings in given.items()
         ]
     taken = any(key in given for key in (FROM, "selection", "data"))
     if command in ("train", "export") and not taken:
@@ -206,14 +208,14 @@ def _override(document: dict[str, Any], path: list[str], value: Any) -> None:
 
 def _resolved(document: Mapping[str, Any], steps: Sequence[RecipeStep]) -> dict[str, Any]:
     """Return the document with every default of every step, in its own form."""
-    found = {key: document[key] for key in _AROUND if document.get(key) is not None}
-    found.setdefault("store", "curate.duckdb")
+    resolved = {key: document[key] for key in _AROUND if document.get(key) is not None}
+    resolved.setdefault("store", "curate.duckdb")
     if "steps" in document:
-        return {**found, "steps": [{one.command: filled(one, named=True)} for one in steps]}
-    for one in steps:
-        section, _, alias = one.path.partition(".")
+        return {**resolved, "steps": [{step.command: filled(step, named=True)} for step in steps]}
+    for step in steps:
+        section, _, alias = step.path.partition(".")
         if alias:
-            found.setdefault(section, {})[alias] = filled(one)
+            resolved.setdefault(section, {})[alias] = filled(step)
         else:
-            found[section] = filled(one)
-    return found
+            resolved[section] = filled(step)
+    return resolved

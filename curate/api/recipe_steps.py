@@ -87,7 +87,7 @@ def read_step(entry: Entry, models: Mapping[str, Any], earlier: Sequence[RecipeS
     cls = COMMANDS[entry.command]
     known = by_word(cls, "recipe")
     own = {key: value for key, value in entry.given.items() if key not in (NAME, FROM)}
-    check_keys(own, f"{entry.path}.", [one.key for one in options_of(cls)], known)
+    check_keys(own, f"{entry.path}.", [option.key for option in options_of(cls)], known)
     values: dict[str, Any] = {}
     called: dict[str, str] = {}
     for word, value in own.items():
@@ -102,7 +102,9 @@ def read_step(entry: Entry, models: Mapping[str, Any], earlier: Sequence[RecipeS
             values.setdefault(name, value)
     expected = {name: f"what {source!r} makes" for name, source in inputs.items()}
     options = settle(
-        cls, {**values, **expected}, lambda one: f"{entry.path}.{called.get(one.name, one.key)}"
+        cls,
+        {**values, **expected},
+        lambda option: f"{entry.path}.{called.get(option.name, option.key)}",
     )
     if (check := getattr(options, "check", None)) is not None:
         check()
@@ -128,13 +130,13 @@ def _inputs(
 
 
 def _source(word: str, path: str, earlier: Sequence[RecipeStep]) -> RecipeStep:
-    makers = [one for one in earlier if one.command in MAKES]
+    makers = [step for step in earlier if step.command in MAKES]
     if word == PREVIOUS and makers:
         return makers[-1]
-    found = [one for one in makers if one.name == word]
-    if found:
-        return found[0]
-    names = [one.name for one in makers]
+    named = [step for step in makers if step.name == word]
+    if named:
+        return named[0]
+    names = [step.name for step in makers]
     raise ConfigError(
         f"{path}: no earlier step {word!r} makes a selection or a model"
         f"{did_you_mean(word, names)}; those that do: {', '.join(names) or 'none'}"
@@ -144,13 +146,13 @@ def _source(word: str, path: str, earlier: Sequence[RecipeStep]) -> RecipeStep:
 def _takers(entry: Entry, source: RecipeStep, product: Product) -> list[str]:
     """Return the options that take what a step makes; of an adapter that is the base model too."""
     options = options_of(COMMANDS[entry.command])
-    takers = [one.name for one in options if one.declared.takes == product]
+    takers = [option.name for option in options if option.declared.takes == product]
     if not takers:
         raise ConfigError(
             f"{entry.path}.{FROM}: {source.name!r} makes a {product}, and {entry.command} takes none"
         )
     if product == "model" and is_adapter(source):
-        if "adapter" not in {one.name for one in options}:
+        if "adapter" not in {option.name for option in options}:
             raise ConfigError(
                 f"{entry.path}.{FROM}: {source.name!r} trains an adapter, and {entry.command} takes "
                 "none; train it without lora"
@@ -165,9 +167,9 @@ def is_adapter(step: RecipeStep) -> bool:
     return bool(options.lora) or any(key.startswith("lora.") for key in options.settings)
 
 
-def _spelled(one: Option, value: Any) -> Any:
+def _spelled(option: Option, value: Any) -> Any:
     """Return a YAML value as the command line has it: values by key are text there."""
-    if not (one.is_mapping and isinstance(value, Mapping)) or one.declared.read is not None:
+    if not (option.is_mapping and isinstance(value, Mapping)) or option.declared.read is not None:
         return value
     texts = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
     return {str(key): spell_value(inner) for key, inner in texts.items()}
@@ -181,8 +183,8 @@ def read_models(given: Any) -> dict[str, Any]:
     values = {key: value for key, value in section.items() if value is not None}
     roles = {key: str(values.pop(key)) for key in ROLES if key in values}
     target = roles.pop("target", None)
-    found = {**values, **({"model_for": roles} if roles else {})}
-    return found if target is None else {"model": target, **found}
+    options = {**values, **({"model_for": roles} if roles else {})}
+    return options if target is None else {"model": target, **options}
 
 
 def check_keys(
@@ -211,11 +213,11 @@ def filled(step: RecipeStep, named: bool = False) -> dict[str, Any]:
     values: dict[str, Any] = {NAME: step.name} if named else {}
     if step.inputs:
         values[FROM] = list(dict.fromkeys(step.inputs.values()))
-    for one in options_of(type(step.options)):
-        value = getattr(step.options, one.name)
+    for option in options_of(type(step.options)):
+        value = getattr(step.options, option.name)
         empty = value is None or (isinstance(value, tuple | Mapping) and not value)
-        if "recipe" in one.declared.places and one.name not in step.inputs and not empty:
-            values[one.key] = _as_yaml(value)
+        if "recipe" in option.declared.places and option.name not in step.inputs and not empty:
+            values[option.key] = _as_yaml(value)
     return values
 
 

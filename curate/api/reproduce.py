@@ -132,7 +132,7 @@ def _options(document: Mapping[str, Any], bind: bool = True) -> SelectOptions:
         within=document["within"],
         without=tuple(document.get("without", ())),
         datasets=tuple(document["datasets"]),
-        bind={alias: one["set_id"] for alias, one in sets.items()} if bind else {},
+        bind={alias: score_set["set_id"] for alias, score_set in sets.items()} if bind else {},
         allow_stale=True,
     )
 
@@ -151,26 +151,26 @@ def _check_inputs(store: "Store", document: Mapping[str, Any]) -> None:
 def _changed_scores(store: "Store", document: Mapping[str, Any]) -> list[str]:
     now = {status.set_id: status.content_hash for status in store.score_sets()}
     lines = []
-    for alias, one in document["score_sets"].items():
-        if one["set_id"] not in now:
+    for alias, score_set in document["score_sets"].items():
+        if score_set["set_id"] not in now:
             scorer = document["specs"][alias]["key"]["scorer"]
             raise StoreError(
-                f"score set {one['set_id']} ({alias}) is not in {store.path}; recompute it with "
+                f"score set {score_set['set_id']} ({alias}) is not in {store.path}; recompute it with "
                 f"--rescore, or: curate score --scorer {scorer}"
             )
-        if now[one["set_id"]] != one["content_hash"]:
+        if now[score_set["set_id"]] != score_set["content_hash"]:
             lines.append(
-                f"scores {alias} ({one['set_id']}) have content {now[one['set_id']]}, "
-                f"the manifest says {one['content_hash']}"
+                f"scores {alias} ({score_set['set_id']}) have content {now[score_set['set_id']]}, "
+                f"the manifest says {score_set['content_hash']}"
             )
     return lines
 
 
-def _compare(document: Mapping[str, Any], found: str, target: Path, original: Path) -> list[str]:
+def _compare(document: Mapping[str, Any], sha256: str, target: Path, original: Path) -> list[str]:
     expected = document["output"]["sha256"]
     lines = []
-    if found != expected:
-        lines.append(f"reproduced rows have sha256 {found}, the manifest says {expected}")
+    if sha256 != expected:
+        lines.append(f"reproduced rows have sha256 {sha256}, the manifest says {expected}")
         if original.is_file() and target.is_file():
             lines += _line_differences(original, target)
         versions = library_versions()

@@ -45,7 +45,7 @@ def run_recipe(
 
 def _with_inputs(step: RecipeStep, made: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return the command with what earlier steps made in place of the names of those steps."""
-    known = {one.name: one for one in options_of(type(step.options))}
+    known = {option.name: option for option in options_of(type(step.options))}
     values = {}
     for name, source in step.inputs.items():
         value = made[source][name if name == "adapter" else str(known[name].declared.takes)]
@@ -64,7 +64,7 @@ def _product(step: RecipeStep, options: Any, document: Mapping[str, Any]) -> dic
 
 def _ingest(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
     documents = [asdict(report) for report in options.run(pool)]
-    total = {key: sum(one[key] for one in documents) for key in _COUNTS}
+    total = {key: sum(document[key] for document in documents) for key in _COUNTS}
     summary = f"{total['n_read']:,} rows read, {total['n_added']:,} examples added"
     return {"summary": summary, **total, "datasets": documents}
 
@@ -73,7 +73,7 @@ def _score(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
     report = options.run(pool)
     report.raise_for_failures()
     document: dict[str, Any] = report.as_dict()
-    n_scored = sum(one["n_scored"] for one in document["score_sets"])
+    n_scored = sum(score_set["n_scored"] for score_set in document["score_sets"])
     return {"summary": f"{n_scored:,} scored", **document}
 
 
@@ -92,7 +92,7 @@ def _train(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
 
 def _prove(pool: Pool, options: Any, recipe: Recipe) -> dict[str, Any]:
     document = options.run(pool, f"curate run {recipe.path}")
-    verdicts = [f"{label}: {one['verdict']}" for label, one in document["methods"].items()]
+    verdicts = [f"{label}: {row['verdict']}" for label, row in document["methods"].items()]
     return {"summary": "; ".join(verdicts), **document}
 
 

@@ -64,12 +64,12 @@ class StoredSelection:
             if limit is None
             else f"and id in (select id from internal.examples) order by rank limit {int(limit)}"
         )
-        found = self.pool.store.query(
+        table = self.pool.store.query(
             "select r.rank, r.id, r.gain, r.weight, r.reason, e.source, e.messages, e.prompt, "
             "e.response from (select * from selection_rows "
             f"where selection_id = '{self.id}' {some}) r join examples e using (id) order by r.rank"
         )
-        return with_revisions(found, revisions_of(self.pool.store, self.id))
+        return with_revisions(table, revisions_of(self.pool.store, self.id))
 
     def to_polars(self) -> "pl.DataFrame":
         """Return the result of `to_arrow` as a polars frame."""
@@ -97,11 +97,11 @@ class StoredSelection:
     def without(self, other: "StoredSelection") -> "Rows":
         """Return the examples that are in this selection but not in the other, best first."""
         theirs = set(other.ids)
-        return self._examples([one for one in self.ids if one not in theirs])
+        return self._examples([example_id for example_id in self.ids if example_id not in theirs])
 
     def _examples(self, ids: list[str]) -> "Rows":
-        found = self.pool.store.examples_by_id(ids)
-        return Rows(with_revisions(found, revisions_of(self.pool.store, self.id)), "examples")
+        table = self.pool.store.examples_by_id(ids)
+        return Rows(with_revisions(table, revisions_of(self.pool.store, self.id)), "examples")
 
     def to_jsonl(self, path: str | Path) -> Path:
         """Write the input's own rows as JSON lines in rank order; return the path."""

@@ -125,7 +125,7 @@ def _plan(
         "batch_tokens": data.batch_tokens,
         "template": data.template,
         **{kind: config.as_dict()["method"][kind] for kind in SEAMS},
-        "evaluation_rows": {name: len(found) for name, found in held_out.items()},
+        "evaluation_rows": {name: len(evaluated) for name, evaluated in held_out.items()},
     }
 
 
@@ -163,8 +163,8 @@ def _recorder(store: "Store | None", points: int | None, source: str) -> "Record
 
 
 def _evaluation(files: Sequence[str], split: str) -> "dict[str, list[TrainRow]]":
-    names = [Path(one).name.split(".")[0] or one for one in files]
+    names = [Path(file).name.split(".")[0] or file for file in files]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled:
         raise ConfigError(f"two evaluation sets are named {doubled[0]!r}; rename one of the files")
-    return {name: rows_of_data(one, split=split) for name, one in zip(names, files, strict=True)}
+    return {name: rows_of_data(file, split=split) for name, file in zip(names, files, strict=True)}

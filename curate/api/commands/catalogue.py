@@ -28,8 +28,8 @@ from curate.api.commands.train import TrainCommand
 
 COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
     {
-        one.command: one
-        for one in (
+        cls.command: cls
+        for cls in (
             DemoCommand, IngestCommand, ScoreCommand, SelectCommand, ExportCommand, TrainCommand,
             ProveCommand, ReportCommand, ExploreCommand, StatusCommand, MethodsCommand,
             ExplainCommand, ReproduceCommand, RunCommand, DoctorCommand, GcCommand, ForgetCommand,
@@ -49,5 +49,5 @@ _WITHOUT: Final[Mapping[str, tuple[str, ...]]] = {
 def flags_of(cls: type[Command]) -> tuple[Option, ...]:
     """Return everything a command takes on the command line, the shell's options last."""
     without = _WITHOUT.get(cls.command, ())
-    own = [one for one in options_of(cls) if "flag" in one.declared.places]
-    return (*own, *(one for one in options_of(Shell) if one.name not in without))
+    own = [option for option in options_of(cls) if "flag" in option.declared.places]
+    return (*own, *(option for option in options_of(Shell) if option.name not in without))

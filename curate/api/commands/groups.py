@@ -42,10 +42,10 @@ def read_texts(value: Any) -> tuple[str, ...]:
 
 def read_count(value: Any) -> int:
     """Read a number of tokens such as ``300000``, ``300k`` or ``2Mtok``."""
-    found = _COUNT.fullmatch(read_text(value).strip())
-    if found is None:
+    match = _COUNT.fullmatch(read_text(value).strip())
+    if match is None:
         raise MismatchError("is not a number of tokens; type 300000, 300k or 2M")
-    return round(float(found.group(1)) * _FACTORS[found.group(2).lower()])
+    return round(float(match.group(1)) * _FACTORS[match.group(2).lower()])
 
 
 def read_ids(value: Any) -> tuple[str, ...]:
@@ -154,10 +154,10 @@ def training_settings(command: Command, further: Mapping[str, Any]) -> dict[str,
     """Return the settings of training a command gives, by dotted name; LoRA has its own rate."""
     lora: bool = getattr(command, "lora", False)
     settings: dict[str, Any] = {"optimiser.lr": LORA_LR} if lora else {}
-    for one in options_of(type(command)):
-        value = getattr(command, one.name)
-        if one.declared.setting and value is not None and value is not False:
-            settings[one.declared.setting] = value
+    for opt in options_of(type(command)):
+        value = getattr(command, opt.name)
+        if opt.declared.setting and value is not None and value is not False:
+            settings[opt.declared.setting] = value
     return {**settings, **further}
 
 

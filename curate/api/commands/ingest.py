@@ -65,14 +65,14 @@ def read_data(
         limit=limit, on_error=how.on_error, roles=dict(how.roles),
     )  # fmt: skip
     reports: list[IngestReport] = []
-    for one in data:
-        stage = f"reading {one}"
+    for dataset in data:
+        stage = f"reading {dataset}"
         pool.progress.start(stage, None, "rows")
-        found = ingest(pool.store, one, options, _counter(pool, stage))
+        new = ingest(pool.store, dataset, options, _counter(pool, stage))
         pool.progress.finish(stage)
-        for report in found:
+        for report in new:
             _report_format(pool, report)
-        reports += found
+        reports += new
     return reports
 
 

@@ -166,7 +166,7 @@ def _without_none(hint: Any) -> Any:
     """Return a type without None: text such as ``none`` is then a value like any other."""
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint
-    members = tuple(one for one in typing.get_args(hint) if one is not type(None))
+    members = tuple(member for member in typing.get_args(hint) if member is not type(None))
     return members[0] if len(members) == 1 else typing.Union[members]  # noqa: UP007 - built at run time
 
 
@@ -178,30 +178,30 @@ def options_of(cls: type[Command]) -> tuple[Option, ...]:
 @cache
 def _options_of(cls: type[Command]) -> tuple[Option, ...]:
     hints = typing.get_type_hints(cls)
-    declared = [one for one in fields(cls) if _KEY in one.metadata]
+    declared = [entry for entry in fields(cls) if _KEY in entry.metadata]
     own = inspect.get_annotations(cls)
     return tuple(
         Option(
-            name=one.name,
-            hint=hints[one.name],
-            default=_default(one),
-            required=one.default is MISSING and one.default_factory is MISSING,
-            declared=one.metadata[_KEY],
+            name=entry.name,
+            hint=hints[entry.name],
+            default=_default(entry),
+            required=entry.default is MISSING and entry.default_factory is MISSING,
+            declared=entry.metadata[_KEY],
         )
-        for one in sorted(declared, key=lambda one: one.name not in own)
+        for entry in sorted(declared, key=lambda entry: entry.name not in own)
     )
 
 
-def _default(one: Any) -> Any:
-    if one.default is not MISSING:
-        return one.default
-    return None if one.default_factory is MISSING else one.default_factory()
+def _default(entry: Any) -> Any:
+    if entry.default is not MISSING:
+        return entry.default
+    return None if entry.default_factory is MISSING else entry.default_factory()
 
 
 def by_word(cls: type[Command], place: Place) -> Mapping[str, Option]:
     """Return the options that apply in a place by everything they may be called there."""
     return {
-        word: one for one in options_of(cls) if place in one.declared.places for word in one.words
+        word: opt for opt in options_of(cls) if place in opt.declared.places for word in opt.words
     }
 
 
@@ -212,11 +212,11 @@ def settle(cls: type[C], given: Mapping[str, Any], called: Callable[[Option], st
     `ConfigError` for a value that does not fit, and for one that is missing.
     """
     values = {}
-    for one in options_of(cls):
-        if one.name in given:
-            values[one.name] = one.value(given[one.name], called(one))
-        elif one.required:
-            raise ConfigError(f"{called(one)} is missing; add it")
+    for opt in options_of(cls):
+        if opt.name in given:
+            values[opt.name] = opt.value(given[opt.name], called(opt))
+        elif opt.required:
+            raise ConfigError(f"{called(opt)} is missing; add it")
     return cls(**values)
 
 
@@ -229,30 +229,30 @@ def from_keywords(cls: type[C], given: Mapping[str, Any]) -> C:
     values: dict[str, Any] = {}
     for word, value in given.items():
         if word not in known:
-            names = [one.name for one in options_of(cls) if "python" in one.declared.places]
+            names = [opt.name for opt in options_of(cls) if "python" in opt.declared.places]
             raise ConfigError(
                 f"{cls.command} has no option {word!r}{did_you_mean(word, names)}; "
                 f"its options are: {', '.join(names)}"
             )
         put(values, known[word], value, word)
-    return settle(cls, values, lambda one: one.name)
+    return settle(cls, values, lambda opt: opt.name)
 
 
-def put(values: dict[str, Any], one: Option, value: Any, called: str) -> None:
+def put(values: dict[str, Any], opt: Option, value: Any, called: str) -> None:
     """Add a value under its option's name; mappings given under two names are joined."""
-    before = values.get(one.name)
+    before = values.get(opt.name)
     if before is not None and not (isinstance(before, Mapping) and isinstance(value, Mapping)):
-        raise ConfigError(f"{called} is given twice, as {one.name!r} too; give it once")
-    values[one.name] = value if before is None else {**before, **value}
+        raise ConfigError(f"{called} is given twice, as {opt.name!r} too; give it once")
+    values[opt.name] = value if before is None else {**before, **value}
 
 
 def passed_on(command: Command, cls: type, without: Sequence[str] = ()) -> dict[str, Any]:
     """Return what a command says of the fields of another dataclass, matched by name."""
-    names = {one.name for one in options_of(type(command))} - set(without)
+    names = {opt.name for opt in options_of(type(command))} - set(without)
     return {
-        one.name: getattr(command, one.name)
-        for one in fields(typing.cast(Any, cls))
-        if one.name in names
+        entry.name: getattr(command, entry.name)
+        for entry in fields(typing.cast(Any, cls))
+        if entry.name in names
     }
 
 
@@ -267,25 +267,25 @@ def takes(cls: type[Command]) -> Callable[[F], F]:
     """
 
     def document(method: F) -> F:
-        options = {one.name: one for one in options_of(cls) if "python" in one.declared.places}
+        options = {opt.name: opt for opt in options_of(cls) if "python" in opt.declared.places}
         kept = [
-            one
-            for one in inspect.signature(method).parameters.values()
-            if one.kind is not inspect.Parameter.VAR_KEYWORD
+            parameter
+            for parameter in inspect.signature(method).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        named = {one.name for one in kept}
+        named = {parameter.name for parameter in kept}
         further = [
             inspect.Parameter(
-                one.name,
+                opt.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if one.required else one.default,
-                annotation=one.hint,
+                default=inspect.Parameter.empty if opt.required else opt.default,
+                annotation=opt.hint,
             )
-            for one in options.values()
-            if one.name not in named
+            for opt in options.values()
+            if opt.name not in named
         ]
         typing.cast(Any, method).__signature__ = inspect.Signature([*kept, *further])
-        lines = [f"{one.name}\n    {one.declared.help}" for one in options.values()]
+        lines = [f"{opt.name}\n    {opt.declared.help}" for opt in options.values()]
         method.__doc__ = "\n".join(
             [inspect.cleandoc(method.__doc__ or ""), "", "Parameters", "----------", *lines]
         )

@@ -73,7 +73,7 @@ class ProveCommand(Scoring, Training, Reading):
 
         if self.output is not None:
             check_proof_path(self.output)
-            read = [*input_files(pool.store), *(Path(one) for one in (*self.data, *self.target))]
+            read = [*input_files(pool.store), *(Path(path) for path in (*self.data, *self.target))]
             refuse_overwriting(self.output, read, has_mark(MADE_BY), overwrite=self.overwrite)
             beside = self.output.with_suffix(".json")
             refuse_overwriting(beside, read, is_proof, overwrite=self.overwrite)

@@ -43,6 +43,6 @@ class ReportCommand:
         options = ReportOptions(**passed_on(self, ReportOptions))
         store = None if pool is None else pool.store
         read = [] if store is None else input_files(store)
-        read += [Path(one) for one in (self.proof, *self.benchmarks) if one is not None]
+        read += [Path(path) for path in (self.proof, *self.benchmarks) if path is not None]
         refuse_overwriting(self.output, read, has_mark(MADE_BY), overwrite=self.overwrite)
         return write_report(store, self.output, options, progress)

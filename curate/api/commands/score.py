@@ -41,7 +41,7 @@ class ScoreCommand(ScoringPass):
         chosen = scoring_options(self, self.model)
         check_from_checkpoints([name.strip() for name in self.scorers], chosen)
         asked, runs = [], {}
-        for name in dict.fromkeys(one.strip() for one in self.scorers):
+        for name in dict.fromkeys(scorer.strip() for scorer in self.scorers):
             given = dict(self.settings)
             own = scorer_settings(name, given)
             if len(self.scorers) == 1:

@@ -66,7 +66,7 @@ class SelectCommand(Writing, ScoringPass, Reading):
 
             # before hours of scoring, not after
             check_output(self.output)
-            inputs = [*input_files(pool.store), *(Path(one).expanduser() for one in self.data)]
+            inputs = [*input_files(pool.store), *(Path(path).expanduser() for path in self.data)]
             refuse_overwriting(self.output, inputs, has_manifest, overwrite=self.overwrite)
         given = passed_on(self, SelectOptions, without=("method", "settings", "quota"))
         chosen = SelectOptions(

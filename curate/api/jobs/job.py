@@ -186,19 +186,21 @@ def start(
 
 def jobs(parts: Path, progress: Progress | None = None) -> list[Job]:
     """Return the jobs of a store, the newest first."""
-    found = sorted((parts / FOLDER).glob("*.json"), reverse=True)
-    return [Job(path, progress or SilentProgress()) for path in found]
+    records = sorted((parts / FOLDER).glob("*.json"), reverse=True)
+    return [Job(path, progress or SilentProgress()) for path in records]
 
 
 def job(parts: Path, job_id: str, progress: Progress | None = None) -> Job:
     """Return the job with this id or id prefix."""
     known = jobs(parts, progress)
-    found = [one for one in known if one.id.startswith(job_id)] if job_id else []
-    if len(found) != 1:
-        shown = ", ".join(one.id for one in known[:5]) or "none"
-        how = "is a prefix of several job ids" if found else "is not a job of this store"
+    matching = (
+        [candidate for candidate in known if candidate.id.startswith(job_id)] if job_id else []
+    )
+    if len(matching) != 1:
+        shown = ", ".join(candidate.id for candidate in known[:5]) or "none"
+        how = "is a prefix of several job ids" if matching else "is not a job of this store"
         raise ConfigError(f"{job_id!r} {how}; the newest are: {shown}")
-    return found[0]
+    return matching[0]
 
 
 # Processes of this one, which the system keeps until somebody asks how they ended.

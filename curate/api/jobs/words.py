@@ -27,21 +27,23 @@ def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
     ['score', '--scorer', 'likelihood,ifd', '--model', 'm', '--json']
     """
     on_a_store = [
-        name for name, cls in COMMANDS.items() if "store" in {one.name for one in flags_of(cls)}
+        name
+        for name, cls in COMMANDS.items()
+        if "store" in {option.name for option in flags_of(cls)}
     ]
     if command not in on_a_store:
         what = "does not work on a store" if command in COMMANDS else "is not a command"
         raise ConfigError(f"{command!r} {what}; choose one of: {', '.join(on_a_store)}")
     flags = flags_of(COMMANDS[command])
-    known = {word: one for one in flags for word in one.words}
+    known = {word: option for option in flags for word in option.words}
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known) or f"; see curate {command} --help"
             raise ConfigError(f"curate {command} has no option {name!r}{hint}")
     given = {known[name].name for name in options}
-    for one in flags:
-        if one.required and one.name not in given:
-            raise ConfigError(f"curate {command} needs {one.key!r}; add {one.key}=VALUE")
+    for option in flags:
+        if option.required and option.name not in given:
+            raise ConfigError(f"curate {command} needs {option.key!r}; add {option.key}=VALUE")
     positional: list[str] = []
     words: list[str] = []
     for name, value in options.items():
@@ -52,18 +54,18 @@ def command_words(command: str, options: Mapping[str, Any]) -> list[str]:
     return [command, *positional, *words]
 
 
-def _flag_words(one: Option, value: Any) -> Iterator[str]:
-    if value is False and one.negative:
-        yield one.negative
+def _flag_words(option: Option, value: Any) -> Iterator[str]:
+    if value is False and option.negative:
+        yield option.negative
     if value is None or value is False:
         return
     if value is True:
-        yield one.flag
+        yield option.flag
         return
-    repeated = one.is_mapping or (one.is_list and not one.declared.commas)
+    repeated = option.is_mapping or (option.is_list and not option.declared.commas)
     texts = list(_texts(value))
     for text in texts if repeated else [",".join(texts)]:
-        yield from (one.flag, text)
+        yield from (option.flag, text)
 
 
 def _texts(value: Any) -> Iterator[str]:
