@@ -36,17 +36,17 @@ def check_chat(passes: Sequence["Pass"], shards: Sequence["Path"], progress: Pro
     becomes of it.
     """
     seen: set[ResolvedModel] = set()
-    for one in passes:
-        asked = {r.turns for r in one.renderings if r.template == CHAT}
-        if one.model is None or not asked or one.model in seen:
+    for pass_ in passes:
+        asked = {r.turns for r in pass_.renderings if r.template == CHAT}
+        if pass_.model is None or not asked or pass_.model in seen:
             continue
         turns = "all" if "all" in asked else "last"
-        seen.add(one.model)
-        chat = _template(one)
+        seen.add(pass_.model)
+        chat = _template(pass_)
         if note := chat.note():
             progress.note(note)
         if chat.options.reasoning is None:
-            _check_reasoning(chat, turns, one.model.name, shards)
+            _check_reasoning(chat, turns, pass_.model.name, shards)
         if (rows := _rows_per_example(chat, turns, shards)) > 1:
             progress.note(rows_note(rows))
 
@@ -59,10 +59,10 @@ def rows_note(rows: float) -> str:
     )
 
 
-def _template(one: "Pass") -> "ChatTemplate":
-    assert one.model is not None
-    tokenizer = load_tokenizer(one.model.path)
-    return Renderer(tokenizer, one.model.max_length, one.model.chat).chat
+def _template(pass_: "Pass") -> "ChatTemplate":
+    assert pass_.model is not None
+    tokenizer = load_tokenizer(pass_.model.path)
+    return Renderer(tokenizer, pass_.model.max_length, pass_.model.chat).chat
 
 
 def _check_reasoning(
@@ -84,8 +84,8 @@ def _check_reasoning(
 def _with_reasoning(shards: Sequence["Path"]) -> Iterator[pa.RecordBatch]:
     for shard in shards:
         for batch in pq.ParquetFile(shard).iter_batches(columns=["id", "messages", "tools"]):
-            found = [pc.match_substring(batch.column("messages"), sign) for sign in _SIGNS]
-            kept = batch.filter(pc.or_(*found))
+            hits = [pc.match_substring(batch.column("messages"), sign) for sign in _SIGNS]
+            kept = batch.filter(pc.or_(*hits))
             if len(kept):
                 yield kept
 

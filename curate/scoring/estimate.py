@@ -75,14 +75,18 @@ class PlanReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document that `score --dry-run --json` prints."""
-        tokens = sum(one.tokens for one in self.passes)
+        tokens = sum(pass_plan.tokens for pass_plan in self.passes)
         sample = self.sample or {}
         speed = sample.get("tokens_per_s")
         return {
             "plan": {
                 "passes": [
-                    {**asdict(one), "pass": one.name, "scorers": "+".join(one.scorers)}
-                    for one in self.passes
+                    {
+                        **asdict(pass_plan),
+                        "pass": pass_plan.name,
+                        "scorers": "+".join(pass_plan.scorers),
+                    }
+                    for pass_plan in self.passes
                 ],
                 "n_passes": len(self.passes),
                 "pool_scorers": list(self.pool_scorers),
@@ -118,12 +122,13 @@ def plan(
     missing = _missing(store, requests, shards)
     passes = _passes(store, requests, missing)
     plans = tuple(
-        _plan_pass(f"{number}", one, _of_pass(one, missing)) for number, one in enumerate(passes, 1)
+        _plan_pass(f"{number}", pass_, _of_pass(pass_, missing))
+        for number, pass_ in enumerate(passes, 1)
     )
     check_chat(passes, [shard.path for shard in shards], progress)
     device = resolve_device(options.device)
-    n_tasks = sum(len(_of_pass(one, missing)) for one in passes)
-    n_examples = sum(one.examples for one in plans)
+    n_tasks = sum(len(_of_pass(pass_, missing)) for pass_ in passes)
+    n_examples = sum(pass_plan.examples for pass_plan in plans)
     sample = None
     if limit is not None and passes:
         progress.note(f"timing {len(passes)} pass(es) on {limit} examples")
@@ -133,7 +138,7 @@ def plan(
         passes=plans,
         pool_scorers=tuple(r.alias for r in requests if isinstance(r.scorer, PoolScorer)),
         n_reused=sum(s.n_examples for s in shards) * len(requests)
-        - sum(s.n_examples for one in missing.values() for s in one),
+        - sum(s.n_examples for lacking in missing.values() for s in lacking),
         disk_bytes=_disk(requests, missing),
         weights_mib=_weights_mib(passes),
         workers=len(devices_for(device, options.workers, max(1, n_tasks), n_examples)),
@@ -177,35 +182,37 @@ def _passes(
         if made is not None:
             runs[made.set_id] = made.run
     rows = [r for r in requests if not isinstance(r.scorer, PoolScorer) and missing[r.key.set_id]]
-    return [one for wave in in_waves(rows) for one in plan_passes(wave, runs)]
+    return [pass_ for wave in in_waves(rows) for pass_ in plan_passes(wave, runs)]
 
 
-def _of_pass(one: Pass, missing: Mapping[str, Sequence["Shard"]]) -> list["Shard"]:
+def _of_pass(pass_: Pass, missing: Mapping[str, Sequence["Shard"]]) -> list["Shard"]:
     """Return the shards that at least one score set of a pass still needs, in order."""
-    found = {s.shard_id: s for set_id in one.set_ids for s in missing[set_id]}
-    return [found[shard_id] for shard_id in sorted(found)]
+    by_id = {s.shard_id: s for set_id in pass_.set_ids for s in missing[set_id]}
+    return [by_id[shard_id] for shard_id in sorted(by_id)]
 
 
-def _plan_pass(name: str, one: Pass, shards: Sequence["Shard"]) -> PassPlan:
+def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
     n_examples = sum(shard.n_examples for shard in shards)
     sampled = _sample(shards, n_examples)
     n_sampled = sum(shard.n_examples for shard in sampled)
     tokens = padded = truncated = unscorable = rows = rendered = 0
-    if one.is_forward and one.model is not None:
-        renderer = Renderer(load_tokenizer(one.model.path), one.model.max_length, one.model.chat)
+    if pass_.is_forward and pass_.model is not None:
+        renderer = Renderer(
+            load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat
+        )
         for shard in sampled:
-            found = _count(one, renderer, shard.path)
-            tokens, padded = tokens + found[0], padded + found[1]
-            truncated, unscorable = truncated + found[2], unscorable + found[3]
-            rows, rendered = rows + found[4], rendered + found[5]
+            counts = _count(pass_, renderer, shard.path)
+            tokens, padded = tokens + counts[0], padded + counts[1]
+            truncated, unscorable = truncated + counts[2], unscorable + counts[3]
+            rows, rendered = rows + counts[4], rendered + counts[5]
     scale = n_examples / n_sampled if n_sampled else 0.0
     return PassPlan(
         name=name,
-        scorers=tuple(ride.alias for ride in one.rides),
-        model=one.model.name if one.model else None,
-        template=one.template,
-        segments=len(one.renderings),
-        paper_template=all(ride.paper_template for ride in one.rides),
+        scorers=tuple(ride.alias for ride in pass_.rides),
+        model=pass_.model.name if pass_.model else None,
+        template=pass_.template,
+        segments=len(pass_.renderings),
+        paper_template=all(ride.paper_template for ride in pass_.rides),
         examples=n_examples,
         tokens=round(tokens * scale),
         padding=round(1 - tokens / padded, 4) if padded else 0.0,
@@ -224,14 +231,14 @@ def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:
     return [shards[i * len(shards) // count] for i in range(count)]
 
 
-def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, ...]:
+def _count(pass_: Pass, renderer: Renderer, path: Path) -> tuple[int, ...]:
     """Return tokens, padded tokens, truncated and unscorable examples, rows and renderings of a shard."""
-    lengths: dict[int, list[int]] = {number: [] for number in range(len(one.renderings))}
+    lengths: dict[int, list[int]] = {number: [] for number in range(len(pass_.renderings))}
     ids: list[str] = []
     truncated, failed = 0, set()
     n_rows = n_rendered = 0
     for examples in read_examples(path):
-        for number, rendering in enumerate(one.renderings):
+        for number, rendering in enumerate(pass_.renderings):
             for place, row in enumerate(renderer.render(examples, rendering)):
                 if isinstance(row, str):
                     lengths[number].append(0)
@@ -242,10 +249,10 @@ def _count(one: Pass, renderer: Renderer, path: Path) -> tuple[int, ...]:
                 truncated += row.truncated and number == 0
         ids += [example.id for example in examples]
     tokens = padded = 0
-    for found in lengths.values():
-        array = np.array(found)
+    for row_lengths in lengths.values():
+        array = np.array(row_lengths)
         tokens += int(array.sum())
-        padded += padded_tokens(array, plan_batches(array, ids, one.batch_tokens))
+        padded += padded_tokens(array, plan_batches(array, ids, pass_.batch_tokens))
     return tokens, padded, truncated, len(failed), n_rows, n_rendered
 
 
@@ -257,12 +264,12 @@ def _unified(
     options: ScoringOptions,
 ) -> str | None:
     """Compare with one template for all; None when there is nothing to save."""
-    forward = [plan for one, plan in zip(passes, plans, strict=True) if one.is_forward]
+    forward = [plan for pass_, plan in zip(passes, plans, strict=True) if pass_.is_forward]
     if options.template != "method" or len(forward) < 2:
         return None
     wanted = [r for r in requests if missing[r.key.set_id] and not isinstance(r.scorer, PoolScorer)]
     together = [p for p in plan_passes(unify(wanted, UNIFIED_TEMPLATE)) if p.is_forward]
-    tokens = sum(_plan_pass("", one, _of_pass(one, missing)).tokens for one in together)
+    tokens = sum(_plan_pass("", pass_, _of_pass(pass_, missing)).tokens for pass_ in together)
     now = sum(plan.tokens for plan in forward)
     return (
         f"--template method: {len(forward)} passes, {now:,} tokens; --template {UNIFIED_TEMPLATE}: "
@@ -287,30 +294,32 @@ def _measure(
     seconds = 0.0
     made: dict[tuple[str, ...], Path] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for one in passes:
-            shards = _of_pass(one, missing)
+        for pass_ in passes:
+            shards = _of_pass(pass_, missing)
             ids = [shard.shard_id for shard in shards]
             path = Path(folder) / "sample.parquet"
             n_examples = max(n_examples, _write_sample(shards, limit, path))
-            read = {a: made.get((i, *ids)) for a, i in inputs.get(one.set_ids[0], {}).items()}
+            read = {a: made.get((i, *ids)) for a, i in inputs.get(pass_.set_ids[0], {}).items()}
             if None in read.values():
                 continue
-            runner = WorkerPass(one).load(device)
+            runner = WorkerPass(pass_).load(device)
             began = time.perf_counter()
             parts = runner.run(path, {a: part for a, part in read.items() if part is not None})
             seconds += time.perf_counter() - began
-            tokens += _tokens_of(one, path)
+            tokens += _tokens_of(pass_, path)
             for set_id, (table, _) in parts.items():
                 made[set_id, *ids] = Path(folder) / f"{set_id}.parquet"
                 pq.write_table(table, made[set_id, *ids])
     return {"n_examples": n_examples, "tokens_per_s": tokens / seconds if seconds else 0.0}
 
 
-def _tokens_of(one: Pass, path: Path) -> int:
-    if not one.is_forward or one.model is None:
+def _tokens_of(pass_: Pass, path: Path) -> int:
+    if not pass_.is_forward or pass_.model is None:
         return 0
     return _count(
-        one, Renderer(load_tokenizer(one.model.path), one.model.max_length, one.model.chat), path
+        pass_,
+        Renderer(load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat),
+        path,
     )[0]
 
 
@@ -353,8 +362,8 @@ def _column_bytes(request: ScoreRequest, dtype: str) -> int:
 
 def _weights_mib(passes: Sequence[Pass]) -> float | None:
     sizes = [
-        one.model.n_parameters * DTYPE_BYTES[one.dtype]
-        for one in passes
-        if one.model is not None and one.model.n_parameters is not None
+        pass_.model.n_parameters * DTYPE_BYTES[pass_.dtype]
+        for pass_ in passes
+        if pass_.model is not None and pass_.model.n_parameters is not None
     ]
     return round(max(sizes) / 2**20, 1) if sizes else None

@@ -56,14 +56,14 @@ class Inputs:
             part = read_parquet(path)
             if only is not None:
                 part = part.filter(pc.is_in(part.column("id"), only))
-            found = part.column("id").to_pylist()
-            if columns and found != ids:
+            part_ids = part.column("id").to_pylist()
+            if columns and part_ids != ids:
                 raise ScoreError(
                     f"{path} holds different examples from {', '.join(parts)} of its shard"
                 )
             fine = np.asarray(part.column(FAILURE).is_null())
             scored = scored & fine if columns else fine
-            ids = found
+            ids = part_ids
             columns |= {
                 f"{alias}.{name}": part.column(name)
                 for name in part.column_names
@@ -88,11 +88,11 @@ def inputs_of(shard: Path, parts: Mapping[str, Path], only: pa.Array | None = No
     """
     for _ in range(TRIES - 1):
         try:
-            found = Inputs.read(parts, only)
+            inputs = Inputs.read(parts, only)
         except ScoreError:  # one part is of before and another of after
-            found = None
-        if found is not None and list(found.ids) == _ids(shard, only):
-            return found
+            inputs = None
+        if inputs is not None and list(inputs.ids) == _ids(shard, only):
+            return inputs
         time.sleep(PAUSE_S)
     _ids(shard, only)
     return Inputs.read(parts, only)
@@ -101,4 +101,4 @@ def inputs_of(shard: Path, parts: Mapping[str, Path], only: pa.Array | None = No
 def _ids(shard: Path, only: pa.Array | None) -> list[str]:
     ids = read_parquet(shard, ["id"])["id"]
     kept = ids if only is None else ids.filter(pc.is_in(ids, only))
-    return [str(one) for one in kept.to_pylist()]
+    return [str(example_id) for example_id in kept.to_pylist()]

@@ -125,8 +125,8 @@ def score(
             f"everything is scored and kept in {store.parts}, but not yet in the store: {error}; "
             "nothing is scored twice"
         ) from error
-    for one in sets:
-        for warning in one.warnings():
+    for scored in sets:
+        for warning in scored.warnings():
             progress.note(f"warning: {warning}")
     tolerated = {s.status.set_id: options.tolerated(s.status.n_examples) for s in sets}
     return ScoreReport(sets, tolerated, time.perf_counter() - began)
@@ -180,7 +180,7 @@ class _Job:
         runs = {set_id: made.run for set_id, made in self.sets.items()}
         passes = plan_passes([r for r in rows if self.missing[r.key.set_id]], runs)
         tasks = [
-            task for index, one in enumerate(passes) for task in self._tasks(index, one.set_ids)
+            task for index, pass_ in enumerate(passes) for task in self._tasks(index, pass_.set_ids)
         ]
         if not tasks:
             return
@@ -193,7 +193,7 @@ class _Job:
         progress.note(
             f"{len(passes)} pass(es) over {len({t.shard_id for t in tasks})} shards with "
             f"{len(devices)} worker(s) on {devices[0]}: "
-            + "; ".join(one.describe() for one in passes)
+            + "; ".join(pass_.describe() for pass_ in passes)
         )
         progress.start(stage, n_examples, "examples")
 
@@ -212,7 +212,7 @@ class _Job:
                 raise TimeoutError
 
         run = EXECUTORS[self.options.executor]
-        run(tuple(WorkerPass(one) for one in passes), tasks, devices, finished, idle)
+        run(tuple(WorkerPass(pass_) for pass_ in passes), tasks, devices, finished, idle)
         progress.finish(stage)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
@@ -235,8 +235,8 @@ class _Job:
     def _inputs(self, set_ids: Sequence[str]) -> dict[str, "ScoreSet"]:
         """Return the score sets that derived scorers of a pass read, by alias."""
         read = {a: i for s in set_ids for a, i in self.sets[s].key.inputs.items()}
-        found = {alias: self.store.find_score_set(set_id) for alias, set_id in read.items()}
-        return {alias: made for alias, made in found.items() if made is not None}
+        stored = {alias: self.store.find_score_set(set_id) for alias, set_id in read.items()}
+        return {alias: made for alias, made in stored.items() if made is not None}
 
     def _run_pool_scorer(self, request: ScoreRequest, progress: Progress) -> None:
         from curate.scoring.pooled import run_pool_scorer

@@ -70,8 +70,9 @@ class ScoreReport:
 
     def __repr__(self) -> str:
         said = ", ".join(
-            f"{one.alias} {one.n_scored:,} scored, {one.n_reused:,} found, {one.status.n_failed:,} failed"
-            for one in self.sets
+            f"{scored.alias} {scored.n_scored:,} scored, {scored.n_reused:,} found, "
+            f"{scored.status.n_failed:,} failed"
+            for scored in self.sets
         )
         return f"ScoreReport({said or 'nothing'}; {self.wall_s:,.1f} s)"
 
@@ -80,7 +81,10 @@ class ScoreReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document that `score --json` prints."""
-        return {"score_sets": [one.as_dict() for one in self.sets], "wall_s": round(self.wall_s, 3)}
+        return {
+            "score_sets": [scored.as_dict() for scored in self.sets],
+            "wall_s": round(self.wall_s, 3),
+        }
 
     def facts(self) -> dict[str, Any]:
         """Return the facts of the first set for the step that asked for it, and the cost of all sets.
@@ -88,7 +92,7 @@ class ScoreReport:
         If the first set is partial, what it reads of the whole pool costs nothing more.
         """
         first = self.sets[0].status
-        alike = [one.status for one in self.sets if one.status.partial == first.partial]
+        alike = [scored.status for scored in self.sets if scored.status.partial == first.partial]
         return {
             "content_hash": first.content_hash, "n_examples": first.n_examples,
             "n_failed": first.n_failed, "tokens": sum(status.tokens for status in alike),
@@ -99,13 +103,13 @@ class ScoreReport:
 
         A set that failed by itself is named before those that failed for lack of its scores.
         """
-        for one in sorted(self.sets, key=lambda one: set(one.failures) == {INPUT_FAILED}):
-            allowed = self.tolerated[one.status.set_id]
-            if one.status.n_failed > allowed:
+        for scored in sorted(self.sets, key=lambda scored: set(scored.failures) == {INPUT_FAILED}):
+            allowed = self.tolerated[scored.status.set_id]
+            if scored.status.n_failed > allowed:
                 raise TooManyFailuresError(
-                    f"{one.alias}: {one.status.n_failed} of {one.status.n_examples} examples failed "
-                    f"({_listed(one.failures)}), at most {allowed} are tolerated; everything else is "
-                    f"saved; look at one: curate explain {one.failed_id}; or accept them: "
+                    f"{scored.alias}: {scored.status.n_failed} of {scored.status.n_examples} "
+                    f"examples failed ({_listed(scored.failures)}), at most {allowed} are tolerated; "
+                    f"everything else is saved; look at one: curate explain {scored.failed_id}; or accept them: "
                     "--max-failures 100%"
                 )
 
@@ -115,12 +119,12 @@ def inspect(store: "Store", status: "ScoreSetStatus") -> tuple[dict[str, int], s
     failures: dict[str, int] = {}
     failed_id = None
     if status.n_failed:
-        found = store.query(
+        rows = store.query(
             f"select reason, count(*) as n, min(id) as id from failures "
             f"where set_id = '{status.set_id}' group by reason order by n desc, reason"
         ).to_pylist()
-        failures = {row["reason"]: row["n"] for row in found}
-        failed_id = found[0]["id"] if found else None
+        failures = {row["reason"]: row["n"] for row in rows}
+        failed_id = rows[0]["id"] if rows else None
     return failures, failed_id, _n_truncated(store, status)
 
 

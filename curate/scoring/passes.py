@@ -99,15 +99,15 @@ class ForwardPass:
                         window.first,
                         collected,
                     )
-        for one in collected:
-            refuse_lack_of_memory(shard.stem, ids, one.failures, self.model.device)
+        for rider in collected:
+            refuse_lack_of_memory(shard.stem, ids, rider.failures, self.model.device)
         facts = self._facts()
         share = reading_s / len(collected)
-        return {one.ride.set_id: one.part(ids, facts, share) for one in collected}
+        return {rider.ride.set_id: rider.part(ids, facts, share) for rider in collected}
 
     def _windows(self, shard: Path) -> Iterator[Window]:
-        found = windows(self.renderer, self.spec.renderings, shard, self.only, size=self.window)
-        return ahead(found) if self.window is not None else found
+        stream = windows(self.renderer, self.spec.renderings, shard, self.only, size=self.window)
+        return ahead(stream) if self.window is not None else stream
 
     def _facts(self) -> dict[str, Any]:
         device = self.model.device
@@ -127,33 +127,33 @@ class ForwardPass:
         from curate.models.passes.forward import PassRequest
 
         began = time.perf_counter()
-        riders = [one for one in collected if rendering in one.segment_names]
-        wants = PassRequest.of([one.scorer for one in riders])
+        riders = [rider for rider in collected if rendering in rider.segment_names]
+        wants = PassRequest.of([rider.scorer for rider in riders])
         lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
         for number, row in enumerate(rows, first):
             if isinstance(row, str):
-                for one in riders:
-                    one.fail(number, row)
+                for rider in riders:
+                    rider.fail(number, row)
         split_before = self._forward.n_split
         plan = plan_batches(lengths, ids, self.spec.batch_tokens, packed=self._forward.packed)
         batches = [batch.tolist() for batch in plan]
-        found = self._forward.run_all(
+        results = self._forward.run_all(
             ([row for n in batch if not isinstance(row := rows[n], str)] for batch in batches),
             wants,
         )
         norm = self.model.head_weight_sq_norm if wants.head.grams else None
-        for number, place, measured in found:
-            for one in riders:
+        for number, place, measured in results:
+            for rider in riders:
                 if measured is None:
-                    one.fail(first + batches[number][place], OUT_OF_MEMORY)
+                    rider.fail(first + batches[number][place], OUT_OF_MEMORY)
                     continue
-                needs_norm = bool(one.scorer.score_end in wants.head.grams)
-                stats = measured.stats(one.scorer, norm if needs_norm else None)
-                one.add(first + batches[number][place], rendering, stats)
-        for one in riders:
-            one.tokens += int(lengths.sum())
-            one.n_split += self._forward.n_split - split_before
-            one.wall_s += (time.perf_counter() - began) / len(riders)
+                needs_norm = bool(rider.scorer.score_end in wants.head.grams)
+                stats = measured.stats(rider.scorer, norm if needs_norm else None)
+                rider.add(first + batches[number][place], rendering, stats)
+        for rider in riders:
+            rider.tokens += int(lengths.sum())
+            rider.n_split += self._forward.n_split - split_before
+            rider.wall_s += (time.perf_counter() - began) / len(riders)
 
 
 @final
@@ -243,20 +243,25 @@ class RowPass:
         derived = isinstance(self.scorer, DerivedScorer)
         read = inputs_of(shard, inputs or {}, self.only) if derived else None
         ids: list[str] = []
-        found = _RowResults(self.scorer, self._score, read, shard.stem)
+        results = _RowResults(self.scorer, self._score, read, shard.stem)
         with _one_thread(self.device), resources_of(shard.stem, self.device):
             for examples in read_examples(shard, ROW_BLOCK, self.only):
                 numbers = range(len(ids), len(ids) + len(examples))
                 ids += [example.id for example in examples]
-                found.run(examples, numbers)
+                results.run(examples, numbers)
         if read is not None and list(read.ids) != ids:
             raise ScoreError(
                 f"shard {shard.stem}: its scores hold other examples; nothing was written"
             )
-        refuse_lack_of_memory(shard.stem, ids, found.failures, self.device)
-        table = part_table(ids, found.rows, found.failures, self.scorer.outputs)
+        refuse_lack_of_memory(shard.stem, ids, results.failures, self.device)
+        table = part_table(ids, results.rows, results.failures, self.scorer.outputs)
         wall_s = time.perf_counter() - began
-        facts = {"tokens": found.tokens, "wall_s": wall_s, "device": self.device, "n_oom_split": 0}
+        facts = {
+            "tokens": results.tokens,
+            "wall_s": wall_s,
+            "device": self.device,
+            "n_oom_split": 0,
+        }
         return {self.spec.rides[0].set_id: (table, facts)}
 
 
@@ -280,7 +285,7 @@ class _RowResults:
             self.failures |= {
                 n: INPUT_FAILED for n, fine in zip(numbers, scored, strict=True) if not fine
             }
-            examples = [one for one, fine in zip(examples, scored, strict=True) if fine]
+            examples = [example for example, fine in zip(examples, scored, strict=True) if fine]
             numbers = [number for number, fine in zip(numbers, scored, strict=True) if fine]
         if examples:
             self._run_block(examples, numbers)

@@ -67,16 +67,16 @@ def _part(scorer: PoolScorer, columns: Columns, view: View, shard: Path) -> pa.T
     wanted = ids.astype("S32")
     rows = np.searchsorted(view.ids, wanted)
     rows = np.minimum(rows, max(len(view) - 1, 0))
-    found = view.ids[rows] == wanted if len(view) else np.zeros(len(wanted), dtype=bool)
+    in_view = view.ids[rows] == wanted if len(view) else np.zeros(len(wanted), dtype=bool)
     failure = np.full(len(ids), None, dtype=object)
-    failure[~found] = INPUT_FAILED
+    failure[~in_view] = INPUT_FAILED
     schema = part_schema({name: column.dtype for name, column in scorer.outputs.items()})
     arrays = [pa.array(ids, pa.string())]
     for name in scorer.outputs:
         values = np.asarray(columns[name])[rows] if len(view) else np.zeros(len(wanted))
-        bad = found & ~_finite(values)
+        bad = in_view & ~_finite(values)
         failure[bad] = "non_finite"
-        good = found & ~bad
+        good = in_view & ~bad
         listed = [value if ok else None for value, ok in zip(values.tolist(), good, strict=True)]
         arrays.append(pa.array(listed, schema.field(name).type))
     arrays.append(pa.array(failure, pa.string()))

@@ -285,16 +285,16 @@ def _with_choices(template: str | None, model: ResolvedModel) -> str | None:
 
 def with_inputs(requests: Sequence[ScoreRequest]) -> list[ScoreRequest]:
     """Return the requests followed by what they read, each score set once."""
-    found: dict[tuple[str, str], ScoreRequest] = {(r.key.set_id, r.alias): r for r in requests}
+    by_set: dict[tuple[str, str], ScoreRequest] = {(r.key.set_id, r.alias): r for r in requests}
     asked = {r.key.set_id for r in requests}
-    waiting = [one for request in requests for one in request.inputs]
+    waiting = [read for request in requests for read in request.inputs]
     while waiting:
-        one = waiting.pop(0)
-        waiting += one.inputs
-        if one.key.set_id not in asked:
-            asked.add(one.key.set_id)
-            found[one.key.set_id, one.alias] = one
-    return list(found.values())
+        request = waiting.pop(0)
+        waiting += request.inputs
+        if request.key.set_id not in asked:
+            asked.add(request.key.set_id)
+            by_set[request.key.set_id, request.alias] = request
+    return list(by_set.values())
 
 
 def in_waves(requests: Sequence[ScoreRequest]) -> list[list[ScoreRequest]]:
@@ -363,7 +363,7 @@ def _stored(store: "Store", need: Need) -> "ScoreSetStatus | None":
 
 
 def _depth(request: ScoreRequest) -> int:
-    return 1 + max((_depth(one) for one in request.inputs), default=-1)
+    return 1 + max((_depth(read) for read in request.inputs), default=-1)
 
 
 def _renderings(scorer: Scorer) -> tuple[Rendering, ...]:

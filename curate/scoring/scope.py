@@ -57,9 +57,9 @@ def scope_of(store: "Store", selection: str) -> Scope:
     selection_id = store.selection(selection)["selection_id"]
     refuse_revised(store, [selection_id], "scoring it")
     ids = sorted(store.selection_rows(selection_id).column("id").to_pylist())
-    found = digest("\n".join(ids))
+    ids_digest = digest("\n".join(ids))
     # A file of its own: marks made by hand may change the selection while workers read.
-    path = store.parts / "cache" / "scopes" / f"{found}.parquet"
+    path = store.parts / "cache" / "scopes" / f"{ids_digest}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_parquet(path, pa.table({"id": pa.array(ids, pa.string())}))
     counts = store.query(
@@ -71,7 +71,7 @@ def scope_of(store: "Store", selection: str) -> Scope:
             f"selection {selection_id} holds no example of this pool; there is nothing to score"
         )
     by_shard = {row["shard"]: int(row["n"]) for row in counts}
-    return Scope(selection_id, path, found, by_shard)
+    return Scope(selection_id, path, ids_digest, by_shard)
 
 
 def only_within(
@@ -114,7 +114,7 @@ def restricted(request: "ScoreRequest", scope: Scope, complete: Collection[str])
         return request
     if isinstance(request.scorer, PoolScorer):
         raise ConfigError(needs_the_pool(request.scorer.name, scope.selection))
-    inputs = [restricted(one, scope, complete) for one in request.inputs]
+    inputs = [restricted(inner, scope, complete) for inner in request.inputs]
     renamed = {old.key.set_id: new for old, new in zip(request.inputs, inputs, strict=True)}
     read = {
         alias: renamed[set_id].key.set_id if set_id in renamed else set_id

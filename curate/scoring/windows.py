@@ -74,7 +74,7 @@ def windows(
     began = time.perf_counter()
     first = 0
     ids: list[str] = []
-    rendered: dict[Rendering, list[Rendered | str]] = {one: [] for one in renderings}
+    rendered: dict[Rendering, list[Rendered | str]] = {rendering: [] for rendering in renderings}
     for examples in read_examples(shard, only=only):
         ids += [example.id for example in examples]
         for rendering, rows in rendered.items():
@@ -82,7 +82,7 @@ def windows(
         if size is not None and len(ids) >= size:
             yield Window(first, ids, rendered, time.perf_counter() - began)
             began, first = time.perf_counter(), first + len(ids)
-            ids, rendered = [], {one: [] for one in renderings}
+            ids, rendered = [], {rendering: [] for rendering in renderings}
     if ids or not first:
         yield Window(first, ids, rendered, time.perf_counter() - began)
 

@@ -114,20 +114,20 @@ def trajectory_of_checkpoints(
             POOL_INPUT: store.pool_hash(),
         },
     )
-    found = complete_set(store, key)
-    if found is not None:
-        progress.note(f"the trajectory of these checkpoints is in the store as {found}")
-        return found
+    stored = complete_set(store, key)
+    if stored is not None:
+        progress.note(f"the trajectory of these checkpoints is in the store as {stored}")
+        return stored
     score_set = store.score_set(key, alias, {"batch_tokens": data.micro_tokens})
     renderer = Renderer(load_tokenizer(first.path), first.max_length, data.chat)
     unfinished = store.parts / "cache" / FOLDER
     batch_tokens = int(score_set.run["batch_tokens"])
     work = PointWork(score_set, store.shards(), unfinished, renderer, rendering, batch_tokens)
-    steps = [one.step for one in saved]
+    steps = [checkpoint.step for checkpoint in saved]
     progress.start(STAGE, len(saved), "checkpoints")
-    for one in saved:
-        if work.missing([one.step]):
-            work.measure(one.step, one.load(config), None)
+    for checkpoint in saved:
+        if work.missing([checkpoint.step]):
+            work.measure(checkpoint.step, checkpoint.load(config), None)
         progress.advance(STAGE, 1)
     progress.finish(STAGE)
     return work.assemble(store, steps, config.compute.device)
@@ -221,17 +221,17 @@ def _find(folders: Sequence[Path], base: ResolvedModel) -> list[_Saved]:
         else:
             resolved = resolve_model(str(folder), chat=base.chat)
             saved.append(_Saved(folder, step, resolved.fingerprint, resolved, False))
-    saved.sort(key=lambda one: one.step)
-    for one, other in pairwise(saved):
-        if one.step == other.step:
+    saved.sort(key=lambda checkpoint: checkpoint.step)
+    for checkpoint, other in pairwise(saved):
+        if checkpoint.step == other.step:
             raise ConfigError(
-                f"checkpoints {one.folder} and {other.folder} are both from step {one.step}; "
-                "name one of them"
+                f"checkpoints {checkpoint.folder} and {other.folder} are both from step "
+                f"{checkpoint.step}; name one of them"
             )
-    for one in saved:
-        if one.resolved.tokenizer_hash != saved[0].resolved.tokenizer_hash:
+    for checkpoint in saved:
+        if checkpoint.resolved.tokenizer_hash != saved[0].resolved.tokenizer_hash:
             raise ModelError(
-                f"checkpoint {one.folder} has a different tokenizer from {saved[0].folder}; "
+                f"checkpoint {checkpoint.folder} has a different tokenizer from {saved[0].folder}; "
                 "their losses cannot be compared; name checkpoints of one run"
             )
     return saved

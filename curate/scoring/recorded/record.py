@@ -102,8 +102,8 @@ def check_from_checkpoints(scorers: Sequence[str], options: "ScoringOptions") ->
 
 def run_costs(store: "Store", set_id: str) -> dict[str, Any] | None:
     """Return the cost of the run a trajectory was recorded in, as `TrainRecord.cost`, or None."""
-    found = store.query("select trial_id, manifest from trials").to_pylist()
-    for row in found:
+    trials = store.query("select trial_id, manifest from trials").to_pylist()
+    for row in trials:
         if set_id in row["manifest"]:
             manifest = store.trial(row["trial_id"])
             if manifest["record"]["outcome"].get("trajectory") == set_id:
@@ -175,8 +175,8 @@ def _stored(store: "Store", run: str) -> "ScoreSetStatus | None":
         outcome = store.trial(run)["record"]["outcome"]
     except DataError:
         return None
-    found = [s for s in store.score_sets() if s.set_id == outcome["trajectory"]]
-    return found[0] if found and found[0].complete and not found[0].stale else None
+    matching = [s for s in store.score_sets() if s.set_id == outcome["trajectory"]]
+    return matching[0] if matching and matching[0].complete and not matching[0].stale else None
 
 
 def _train(

@@ -154,15 +154,15 @@ class PointWork:
         for block in read_examples(shard.path):
             ids += [example.id for example in block]
             rendered += self.renderer.render(block, self.rendering)
-        good = [one for one in rendered if not isinstance(one, str)]
+        good = [row for row in rendered if not isinstance(row, str)]
         with evaluating(model):
             sums = response_nll(model, good, self.batch_tokens)
-        means = iter(sums / np.array([len(one.targets) for one in good]))
-        losses = [None if isinstance(one, str) else float(next(means)) for one in rendered]
-        failure = [one if isinstance(one, str) else None for one in rendered]
+        means = iter(sums / np.array([len(row.targets) for row in good]))
+        losses = [None if isinstance(row, str) else float(next(means)) for row in rendered]
+        failure = [row if isinstance(row, str) else None for row in rendered]
         columns = {"id": pa.array(ids), "loss": pa.array(losses, pa.float64())}
         table = pa.table({**columns, "failure": pa.array(failure, pa.string())})
-        return table, sum(len(one.ids) for one in good)
+        return table, sum(len(row.ids) for row in good)
 
     def _joined(self, shard: "Shard", steps: Sequence[int]) -> tuple[pa.Table, dict[str, Any]]:
         tables, tokens = [], 0
@@ -185,11 +185,11 @@ def joined_table(
     failures: Sequence[str | None],
 ) -> pa.Table:
     """Return a part of the score set; a row with a loss that is not finite fails."""
-    found = [
+    reasons = [
         reason or (None if np.isfinite(row).all() else NON_FINITE)
         for row, reason in zip(losses, failures, strict=True)
     ]
-    fine = [reason is None for reason in found]
+    fine = [reason is None for reason in reasons]
     schema = part_schema(OUTPUTS)
     columns = [
         pa.array(list(ids), pa.string()),
@@ -201,7 +201,7 @@ def joined_table(
             [row.tolist() if ok else None for row, ok in zip(steps, fine, strict=True)],
             schema.field("steps").type,
         ),
-        pa.array(found, pa.string()),
+        pa.array(reasons, pa.string()),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
 
