@@ -70,15 +70,15 @@ def bind_needs(
     expressions = {a: need.text for a, need in needs.items() if isinstance(need, Expression)}
     scorer_needs = {a: need for a, need in needs.items() if isinstance(need, Need)}
     statuses = {status.set_id: status for status in store.score_sets()}
-    found: dict[str, ScoreSetStatus] = {}
+    bound: dict[str, ScoreSetStatus] = {}
     requests = []
     runs = {}
     for alias, need in scorer_needs.items():
         if alias in options.bind:
-            found[alias] = fixed_set(alias, options.bind[alias], statuses)
+            bound[alias] = fixed_set(alias, options.bind[alias], statuses)
             continue
         if need.scorer is None:
-            found[alias] = _by_alias(alias, statuses)
+            bound[alias] = _by_alias(alias, statuses)
             continue
         config = {**need.config, **scorer_settings(need.scorer, options.settings)}
         recorded = run_scorer(need.scorer, config)
@@ -86,32 +86,32 @@ def bind_needs(
             runs[alias] = recorded
             continue
         if recorded is not None:
-            found[alias] = _only_candidate(alias, need, {}, statuses)
+            bound[alias] = _only_candidate(alias, need, {}, statuses)
             continue
         try:
             request = make_request(store, need.scorer, alias, config, need.role, scoring)
         except ModelError as error:
             raise ModelError(f"{error}{_hint(need)}") from error
         if request is None:
-            found[alias] = _only_candidate(alias, need, config, statuses)
+            bound[alias] = _only_candidate(alias, need, config, statuses)
         elif _usable(statuses.get(request.key.set_id)):
-            found[alias] = statuses[request.key.set_id]
+            bound[alias] = statuses[request.key.set_id]
         else:
             requests.append(request)
     n_scored = 0
     if requests:
         report = score(store, requests, scoring, progress)
         report.raise_for_failures()
-        n_scored = sum(one.n_scored for one in report.sets)
-        scored = {one.status.set_id: one.status for one in report.sets}
-        found |= {request.alias: scored[request.key.set_id] for request in requests}
+        n_scored = sum(score_set.n_scored for score_set in report.sets)
+        scored = {score_set.status.set_id: score_set.status for score_set in report.sets}
+        bound |= {request.alias: scored[request.key.set_id] for request in requests}
     for alias, recorded in runs.items():
         made = _record(store, recorded, alias, scorer_needs[alias].role, scoring, progress)
-        found[alias] = made.status
+        bound[alias] = made.status
         n_scored += made.n_recorded
-    for alias, status in found.items():
+    for alias, status in bound.items():
         refuse_stale(alias, status, options.allow_stale)
-    return Bound(found, expressions, n_scored, ())
+    return Bound(bound, expressions, n_scored, ())
 
 
 def _record(

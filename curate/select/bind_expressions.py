@@ -41,21 +41,23 @@ def bind_expressions(
     """
     used = _aliases(texts)
     statuses = {status.set_id: status for status in store.score_sets()}
-    found = {}
+    bound = {}
     for alias in sorted(used - {"", *taken}):
         if alias in options.bind:
-            found[alias] = fixed_set(alias, options.bind[alias], statuses)
+            bound[alias] = fixed_set(alias, options.bind[alias], statuses)
         elif named := _named(alias, statuses, options):
-            found[alias] = _only(store, alias, named, options, scoring)
-        if alias in found:
-            refuse_stale(alias, found[alias], options.allow_stale)
-    return found
+            bound[alias] = _only(store, alias, named, options, scoring)
+        if alias in bound:
+            refuse_stale(alias, bound[alias], options.allow_stale)
+    return bound
 
 
 def scorers_named(store: "Store", texts: Iterable[str]) -> list[str]:
     """Return the scorers of the score sets that expressions name."""
     used = _aliases(texts)
-    return sorted({one.scorer for one in store.score_sets() if used & {one.alias, *one.aliases}})
+    return sorted(
+        {status.scorer for status in store.score_sets() if used & {status.alias, *status.aliases}}
+    )
 
 
 def _aliases(texts: Iterable[str]) -> set[str]:
@@ -66,11 +68,11 @@ def _named(
     alias: str, statuses: "Mapping[str, ScoreSetStatus]", options: SelectOptions
 ) -> "list[ScoreSetStatus]":
     return [
-        one
-        for one in statuses.values()
-        if alias in (one.alias, *one.aliases)
-        and not one.partial
-        and (one.complete or (options.datasets is not None and one.n_examples))
+        status
+        for status in statuses.values()
+        if alias in (status.alias, *status.aliases)
+        and not status.partial
+        and (status.complete or (options.datasets is not None and status.n_examples))
     ]
 
 
@@ -83,21 +85,23 @@ def _only(
 ) -> "ScoreSetStatus":
     if len(named) == 1 and alias != named[0].scorer:
         return named[0]
-    wanted = {one.set_id: scorer_settings(one.scorer, options.settings) for one in named}
+    wanted = {status.set_id: scorer_settings(status.scorer, options.settings) for status in named}
     fitting = [
-        one
-        for one in named
-        if all(str(one.config.get(k)) == str(v) for k, v in wanted[one.set_id].items())
+        status
+        for status in named
+        if all(str(status.config.get(k)) == str(v) for k, v in wanted[status.set_id].items())
     ]
-    matches = {one.set_id: _match(store, alias, one, scoring) for one in fitting}
-    fitting = [one for one in fitting if matches[one.set_id]]
-    exact = [one for one in fitting if matches[one.set_id] == 2]
+    matches = {status.set_id: _match(store, alias, status, scoring) for status in fitting}
+    fitting = [status for status in fitting if matches[status.set_id]]
+    exact = [status for status in fitting if matches[status.set_id] == 2]
     fitting = exact or fitting
     if len(fitting) == 1:
         return fitting[0]
     scorer = named[0].scorer
     role = get_scorer(scorer).role if scorer in names("scorer") else None
-    listed = ", ".join(f"{one.set_id} (model {model_name(one)})" for one in fitting or named)
+    listed = ", ".join(
+        f"{status.set_id} (model {model_name(status)})" for status in fitting or named
+    )
     if not fitting:
         raise MissingColumnError(
             f"score {alias!r} was not computed with the model or the settings given here; there is "
@@ -113,16 +117,16 @@ def _ways(fitting: "list[ScoreSetStatus]", role: Role | None) -> list[str]:
     """Return what to type to name one of several sets: a model, or a setting they differ in."""
     models = (
         []
-        if role is None or len({model_name(one) for one in fitting}) == 1
-        else [model_flag(role).replace("MODEL", model_name(one)) for one in fitting]
+        if role is None or len({model_name(status) for status in fitting}) == 1
+        else [model_flag(role).replace("MODEL", model_name(status)) for status in fitting]
     )
-    first, *others = (one.config for one in fitting)
-    differing = [k for k in first if any(one.get(k) != first[k] for one in others)]
+    first, *others = (status.config for status in fitting)
+    differing = [k for k in first if any(config.get(k) != first[k] for config in others)]
     settings = [
-        f"--set {one.scorer}.{key}={spell_value(one.config[key])}"
+        f"--set {status.scorer}.{key}={spell_value(status.config[key])}"
         for key in differing[:1]
-        for one in fitting
-        if key in one.config
+        for status in fitting
+        if key in status.config
     ]
     again = f"curate score --scorer {fitting[0].scorer} --as NAME, for a name of its own"
     return [*models, *settings] or [again]

@@ -95,11 +95,11 @@ def _rows_of(include: Sequence[str], view: View) -> Int[np.ndarray, " f"]:
     if len(wanted) == 0:
         return np.empty(0, dtype=np.int64)
     rows = np.searchsorted(view.ids, wanted)
-    found = view.ids[np.minimum(rows, len(view) - 1)] == wanted
-    if not found.all():
-        first = wanted[~found][0].decode()
+    eligible = view.ids[np.minimum(rows, len(view) - 1)] == wanted
+    if not eligible.all():
+        first = wanted[~eligible][0].decode()
         raise ConfigError(
-            f"--include: {int((~found).sum())} of {len(wanted)} examples are not eligible here "
+            f"--include: {int((~eligible).sum())} of {len(wanted)} examples are not eligible here "
             f"(first: {first}); see why with: curate explain {first}"
         )
     return rows.astype(np.int64)

@@ -50,7 +50,7 @@ def explain(
     from curate.select.why_not import absences
 
     document = facts(store, example)
-    document["absent"] = [one.to_json() for one in absences(store, document, selections)]
+    document["absent"] = [absence.to_json() for absence in absences(store, document, selections)]
     if scorer is None:
         return document
     document["rendered"] = _rendered(
@@ -74,10 +74,12 @@ def facts(store: "Store", example: str) -> dict[str, Any]:
     """Return an example with what is stored about it: `explain` without anything that must be computed."""
     document = store.example(example)
     document["percentiles"] = store.percentiles(document["id"])
-    document["selections"] = [{**one, **_last(store, one)} for one in document["selections"]]
+    document["selections"] = [
+        {**selection, **_last(store, selection)} for selection in document["selections"]
+    ]
     document["revisions"] = [
-        {**one, "original_response": document["response"]}
-        for one in store.revisions_of(document["id"])
+        {**revision, "original_response": document["response"]}
+        for revision in store.revisions_of(document["id"])
     ]
     return document
 
@@ -107,8 +109,8 @@ def _rendered(
     tokenizer = load_tokenizer(request.model.path)
     renderer = Renderer(tokenizer, request.model.max_length, request.model.chat)
     segments = []
-    for one in show(request.scorer, _example(document), renderer):
-        segments.append({**asdict(one), "marked": _marked_rows(tokenizer, one)})
+    for segment in show(request.scorer, _example(document), renderer):
+        segments.append({**asdict(segment), "marked": _marked_rows(tokenizer, segment)})
     first = segments[0]
     return {key: first[key] for key in ("text", "token_ids", "response_mask", "failure")} | {
         "segments": segments

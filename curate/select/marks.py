@@ -52,15 +52,15 @@ def mark_examples(
     nothing is marked then.
     """
     check_marker(marker)
-    among = {marks_id(marker, one): _record(store, marker, one) for one in MARKS}
+    among = {marks_id(marker, kind): _record(store, marker, kind) for kind in MARKS}
     to = None if mark is None else marks_id(marker, mark)
     counts = store.move_examples(ids, to, among)
-    return {one: counts[marks_id(marker, one)] for one in MARKS}
+    return {kind: counts[marks_id(marker, kind)] for kind in MARKS}
 
 
 def marked(store: "Store", marker: str) -> dict[Mark, list[str]]:
     """Return the ids a person marked in and out, in the order of marking."""
-    return {one: store.listed(marks_id(marker, one)) for one in MARKS}
+    return {mark: store.listed(marks_id(marker, mark)) for mark in MARKS}
 
 
 def with_selections(store: "Store", names: Sequence[str]) -> tuple[str, ...]:
@@ -72,20 +72,20 @@ def with_selections(store: "Store", names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
     known = set(store.query("select selection_id from selections")["selection_id"].to_pylist())
-    found: list[str] = []
+    ids: list[str] = []
     for name in names:
-        if name not in known and name.startswith(tuple(f"{METHOD}-{one}-" for one in MARKS)):
+        if name not in known and name.startswith(tuple(f"{METHOD}-{mark}-" for mark in MARKS)):
             raise DataError(
                 f"no selection {name!r} in the store: nobody of that name has marked an example; "
                 "mark some with: curate explore"
             )
-        found += store.listed(name, in_pool=True) if name in known else [name]
-    return tuple(dict.fromkeys(found))
+        ids += store.listed(name, in_pool=True) if name in known else [name]
+    return tuple(dict.fromkeys(ids))
 
 
 def _record(store: "Store", marker: str, mark: Mark) -> dict[str, Any]:
     """Return the keys that `curate.select.run` stores, so that readers of selections can read these."""
-    datasets = sorted(one.dataset_id for one in store.datasets())
+    datasets = sorted(dataset.dataset_id for dataset in store.datasets())
     return {
         "method": METHOD,
         "config": {"marker": marker, "mark": mark},

@@ -43,8 +43,9 @@ def plan_select(
     if requests and store.shards():
         report = plan(store, requests, scoring, None, progress)
         lines += [
-            f"{'+'.join(one.scorers)}: one pass over {one.examples:,} examples, {one.tokens:,} tokens"
-            for one in report.passes
+            f"{'+'.join(pass_plan.scorers)}: one pass over {pass_plan.examples:,} examples, "
+            f"{pass_plan.tokens:,} tokens"
+            for pass_plan in report.passes
         ]
         document |= report.as_dict()
     return {**document, "text": "\n".join(lines)}

@@ -233,7 +233,11 @@ def _length_warning(ratio: float | None) -> list[str]:
 
 
 def _ids_of(store: "Store", selections: Sequence[str]) -> list[str]:
-    return [i for one in selections for i in store.selection_rows(one).column("id").to_pylist()]
+    return [
+        i
+        for selection_id in selections
+        for i in store.selection_rows(selection_id).column("id").to_pylist()
+    ]
 
 
 def _run_procedure(

@@ -90,7 +90,7 @@ def absences(
         f"select selection_id from selections where method <> '{METHOD}' "
         "order by created_at desc, 1"
     )
-    having = {one["selection_id"] for one in document["selections"]}
+    having = {selection["selection_id"] for selection in document["selections"]}
     lacking = [name for name in asked or newest["selection_id"].to_pylist() if name not in having]
     return [
         why_absent(store, document, name, ranked=bool(asked) or i < MAX_RANKED)
@@ -137,8 +137,8 @@ def _before_ranking(
         )
     if example in record["exclude"]:
         return "filtered", "--exclude names it"
-    sets = {one["set_id"]: alias for alias, one in record["score_sets"].items()}
-    failed = [one for one in document["failures"] if one["set_id"] in sets]
+    sets = {score_set["set_id"]: alias for alias, score_set in record["score_sets"].items()}
+    failed = [failure for failure in document["failures"] if failure["set_id"] in sets]
     if failed:
         alias = sets[failed[0]["set_id"]]
         return (
@@ -152,11 +152,11 @@ def _before_ranking(
                 "filtered",
                 f"it was made within selection {record['within']}, which does not include it",
             )
-    now = {one.set_id: one.content_hash for one in store.score_sets()}
-    for alias, one in record["score_sets"].items():
-        if now.get(one["set_id"]) != one["content_hash"]:
-            reason = "changed since" if one["set_id"] in now else "was deleted"
-            return "unknown", f"unknown: score set {one['set_id']} ({alias}) {reason}"
+    now = {status.set_id: status.content_hash for status in store.score_sets()}
+    for alias, score_set in record["score_sets"].items():
+        if now.get(score_set["set_id"]) != score_set["content_hash"]:
+            reason = "changed since" if score_set["set_id"] in now else "was deleted"
+            return "unknown", f"unknown: score set {score_set['set_id']} ({alias}) {reason}"
     return None, ""
 
 
@@ -192,9 +192,9 @@ def _by_rank(
     everything = rank(method, view, record["seed"], record["include"], record["quota"])
     if view.ids[everything.indices[:n]].astype("U32").tolist() != list(kept):
         return because("unknown", f"unknown: {_RECOMPUTING} gives another selection")
-    found = np.flatnonzero(everything.indices == row)
-    if len(found):
-        text, facts = _place(everything, int(found[0]), n, view, record)
+    places = np.flatnonzero(everything.indices == row)
+    if len(places):
+        text, facts = _place(everything, int(places[0]), n, view, record)
         return because("ranked below", text, **facts)
     if record["quota"] and row in rank(method, view, record["seed"]).indices:
         text = f"the --quota of its source {document['source']!r} was filled by examples that rank higher"
@@ -207,7 +207,7 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
     needs = method.requires()
     read = {alias for alias, need in needs.items() if isinstance(need, Need)}
     read |= set() if record["n_tokens"] is None else {LENGTH_ALIAS}
-    sets = {alias: one["set_id"] for alias, one in record["score_sets"].items()}
+    sets = {alias: score_set["set_id"] for alias, score_set in record["score_sets"].items()}
     bound = {alias: set_id for alias, set_id in sets.items() if alias in read}
     return store.view(
         bind=bound,

@@ -100,7 +100,7 @@ class StepExecutor:
     def cost(self) -> dict[str, float]:
         """Return the cost of training, writing and judging: models, tokens, seconds, flops (estimates)."""
         parts = [*self.models.values(), *self.texts.values()]
-        costs = {name: sum(one[name] for one in parts) for name in _COSTS}
+        costs = {name: sum(part[name] for part in parts) for name in _COSTS}
         return {"n_models": len(self.models), **costs}
 
     def forget_models(self) -> None:
@@ -175,11 +175,11 @@ class StepExecutor:
         labels, codes = np.unique(groups[known], return_inverse=True)
         means = mean_by_cluster(measured[known], codes, len(labels))
         counts = np.bincount(codes, minlength=len(labels))
-        found = {
+        by_label = {
             str(int(label)): [count, mean]
             for label, count, mean in zip(labels, counts.tolist(), means.tolist(), strict=True)
         }
-        return Result(step.selection, {"groups": found})
+        return Result(step.selection, {"groups": by_label})
 
     def _gaps(self, step: Evaluate) -> dict[str, float]:
         answers = [row.example for row in self._answers(step)]
@@ -314,8 +314,8 @@ def united(
     import polars as pl
 
     refuse_revised(store, selections, "combining it with others")
-    parts = [store.selection(one) for one in selections]
-    tables = [pl.from_arrow(store.selection_rows(one)) for one in selections]
+    parts = [store.selection(selection_id) for selection_id in selections]
+    tables = [pl.from_arrow(store.selection_rows(selection_id)) for selection_id in selections]
     rows: Any = pl.concat(cast(Any, tables)).unique("id", keep="first", maintain_order=True)
     rows = rows.with_columns(pl.int_range(1, rows.height + 1).alias("rank"))
     score_sets, specs = _merged(parts)
@@ -329,22 +329,22 @@ def united(
         "score_sets": score_sets,
         "selections": list(selections),
     }
-    tokens = [one["n_tokens"] for one in parts]
+    tokens = [part["n_tokens"] for part in parts]
     counts = {
         **{name: parts[0]["counts"][name] for name in ("n_pool", "n_eligible", "n_excluded")},
         "n_selected": rows.height,
         "n_tokens": None if None in tokens or sum(o["n_selected"] for o in parts) != rows.height
         else sum(tokens),
     }  # fmt: skip
-    ratios = [one["length_ratio"] for one in parts]
-    weights = [one["n_selected"] for one in parts]
+    ratios = [part["length_ratio"] for part in parts]
+    weights = [part["n_selected"] for part in parts]
     record = {
         "selection_id": digest(canonical_json(identity), 8),
         **identity,
         **counts,
         "counts": counts,
         "length_ratio": None if None in ratios else float(np.average(ratios, weights=weights)),
-        "warnings": list(dict.fromkeys(w for one in parts for w in one["warnings"])),
+        "warnings": list(dict.fromkeys(w for part in parts for w in part["warnings"])),
         "created_at": utc_now(),
         "specs": specs,
         "inputs": parts[0]["inputs"],
@@ -361,9 +361,9 @@ def _merged(parts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[st
     """
     sets: dict[str, Any] = {}
     specs: dict[str, Any] = {}
-    for one in parts:
-        for alias, read in one["score_sets"].items():
+    for part in parts:
+        for alias, read in part["score_sets"].items():
             other = alias in sets and sets[alias]["set_id"] != read["set_id"]
             name = f"{alias}-{read['set_id']}" if other else alias
-            sets[name], specs[name] = read, one["specs"][alias]
+            sets[name], specs[name] = read, part["specs"][alias]
     return sets, specs

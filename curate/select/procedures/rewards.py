@@ -38,8 +38,8 @@ def reward_gaps(
     for set_id in sets:
         table = store.query(f"select id, reward from score_set('{set_id}')").to_pydict()
         references |= dict(zip(table["id"], table["reward"], strict=True))
-    status = next(one for one in store.score_sets() if one.set_id == sets[0])
-    known = [one for one in answers if one.id in references]
+    status = next(score_set for score_set in store.score_sets() if score_set.set_id == sets[0])
+    known = [answer for answer in answers if answer.id in references]
     rewards = rewards_of(store, known, status.config, options)
     return {i: references[i] - reward for i, reward in rewards}
 
@@ -65,10 +65,10 @@ def rewards_of(
     score = request.scorer.load(context)
     for start in range(0, len(examples), BLOCK):
         block = examples[start : start + BLOCK]
-        found = score(block)
-        rows = zip(block, found[SCORER].tolist(), found[FAILURE], strict=True)
+        results = score(block)
+        rows = zip(block, results[SCORER].tolist(), results[FAILURE], strict=True)
         yield from (
-            (one.id, reward)
-            for one, reward, failed in rows
+            (example.id, reward)
+            for example, reward, failed in rows
             if failed is None and np.isfinite(reward)
         )

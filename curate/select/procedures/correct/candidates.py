@@ -70,7 +70,7 @@ class Answerer:
         texts: list[str | None] = [None] * len(examples)
         tokens = 0
         for place, prompt, drawn in zip(places, prompts, answers, strict=True):
-            tokens += len(prompt) + sum(one.n_tokens for one in drawn or ())
+            tokens += len(prompt) + sum(answer.n_tokens for answer in drawn or ())
             text, reasons[place] = _candidate(examples[place], drawn)
             texts[place] = text if reasons[place] is None else None
         made = [
@@ -79,7 +79,7 @@ class Answerer:
         ]
         columns: dict[str, Sequence[Any]] = {
             "parent_id": [example.id for example in examples],
-            "id": [one and one.id for one in made],
+            "id": [revised and revised.id for revised in made],
             "response": texts,
             "n_tokens": self._counts(made),
             "parent_confidence": [self.confidence[example.id] for example in examples],
@@ -105,12 +105,14 @@ class Answerer:
             return [None] * len(made)
         renderer = Renderer(self.decoder.tokenizer, None, self.chat)
         rendered = iter(
-            renderer.render([one for one in made if one is not None], Rendering(self.counted))
+            renderer.render(
+                [example for example in made if example is not None], Rendering(self.counted)
+            )
         )
         counts: list[int | None] = []
-        for one in made:
-            found = None if one is None else next(rendered)
-            counts.append(None if found is None or isinstance(found, str) else len(found.ids))
+        for example in made:
+            row = None if example is None else next(rendered)
+            counts.append(None if row is None or isinstance(row, str) else len(row.ids))
         return counts
 
 

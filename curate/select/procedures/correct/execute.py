@@ -55,8 +55,8 @@ def generate(
     dtype = resolve_dtype(scoring.dtype, device)
     counted = _length_template(store, step.selection)
     chat = [config.data.chat.key] if config.data.chat.key else []
-    found = _digest([step_to_json(step), dtype, counted, VERSION, *chat])
-    folder = candidates_folder(store, found)
+    candidates_id = _digest([step_to_json(step), dtype, counted, VERSION, *chat])
+    folder = candidates_folder(store, candidates_id)
     write_note(folder, {"step": step_to_json(step), "model": writer.name})
     rows = sorted(rows_of_selection(store, step.selection), key=lambda row: row.id)
     table = store.selection_rows(step.selection)
@@ -85,7 +85,7 @@ def generate(
         "failed": dict(sorted(failed.items())),
         **_cost(spent, base.n_parameters),
     }
-    return Result(found, facts)
+    return Result(candidates_id, facts)
 
 
 def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Progress) -> Result:
@@ -107,8 +107,8 @@ def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Prog
            model.adapter_fingerprint]  # fmt: skip
     if scoring.chat.key:
         key.append(scoring.chat.key)
-    found = _digest([step_to_json(step), key, dtype, VERSION])
-    folder = verdicts_folder(store, found)
+    verdicts_id = _digest([step_to_json(step), key, dtype, VERSION])
+    folder = verdicts_folder(store, verdicts_id)
     write_note(folder, {"step": step_to_json(step), "model": model.name})
     context = LoadContext(
         device, dtype, model.path, adapter=model.adapter, batch_tokens=scoring.batch_tokens,
@@ -124,7 +124,7 @@ def judge(store: "Store", step: Judge, scoring: "ScoringOptions", progress: Prog
         "mass": float(np.median(masses)) if len(masses) else None,
         **_cost(spent, model.n_parameters),
     }
-    return Result(found, facts)
+    return Result(verdicts_id, facts)
 
 
 def _pairs(store: "Store", candidates: str) -> "list[Pair]":

@@ -86,10 +86,12 @@ class LoadedJudge:
         able = [number for number, pair in enumerate(pairs) if pair.failure is None]
         by_id = {pairs[number].example.id: pairs[number] for number in able}
         examples = [pairs[number].example for number in able]
-        made, places, reasons = make_each(examples, lambda one: self._prompts(by_id[one.id]))
+        made, places, reasons = make_each(
+            examples, lambda example: self._prompts(by_id[example.id])
+        )
         ids = [examples[place].id for place in places]
-        choices = self._choices([one.choice for one in made], ids)
-        reflections = self._reflections([one.reflection for one in made], ids)
+        choices = self._choices([prompt.choice for prompt in made], ids)
+        reflections = self._reflections([prompt.reflection for prompt in made], ids)
         rows = [{"parent_id": p.example.id, "failure": p.failure} for p in pairs]
         tokens = 0
         for number, reason in zip(able, reasons, strict=True):
@@ -126,8 +128,11 @@ class LoadedJudge:
         self, prompts: Sequence[Sequence[list[int]]], ids: Sequence[str]
     ) -> list[_Said | None]:
         if self.step.mode == "logits":
-            return [one and _likely(*one) for one in self._read(prompts, ids)]
-        return [one and _counted(*one) for one in self._written(prompts, ids, self.step.k, 1.0)]
+            return [reading and _likely(*reading) for reading in self._read(prompts, ids)]
+        return [
+            written and _counted(*written)
+            for written in self._written(prompts, ids, self.step.k, 1.0)
+        ]
 
     def _reflections(
         self, prompts: Sequence[Sequence[list[int]]], ids: Sequence[str]
@@ -135,10 +140,12 @@ class LoadedJudge:
         """Return the reflection on each verdict, and the tokens it took."""
         if self.step.reflection == "generate":
             return [
-                one and (float(np.mean([value_of(text) for [text] in one[0]])), one[1])
-                for one in self._written(prompts, ids, 1, 0.0)
+                written and (float(np.mean([value_of(text) for [text] in written[0]])), written[1])
+                for written in self._written(prompts, ids, 1, 0.0)
             ]
-        return [one and (reflect(one[0])[0], one[1]) for one in self._read(prompts, ids)]
+        return [
+            reading and (reflect(reading[0])[0], reading[1]) for reading in self._read(prompts, ids)
+        ]
 
     def _read(
         self, prompts: Sequence[Sequence[list[int]]], ids: Sequence[str]
@@ -146,12 +153,12 @@ class LoadedJudge:
         """Return the log-probabilities of the letters after each row of prompts, and its tokens."""
         assert self.letters is not None
         tokens = list(dict.fromkeys(token for ways in self.letters.values() for token in ways))
-        found = self.decoder.choices(prompts, ids, tokens)
+        choices = self.decoder.choices(prompts, ids, tokens)
         return [
             None
             if log_probs is None
             else (letter_log_probs(log_probs, tokens, self.letters), self.decoder.tokens_run(row))
-            for row, log_probs in zip(prompts, found, strict=True)
+            for row, log_probs in zip(prompts, choices, strict=True)
         ]
 
     def _written(
@@ -163,16 +170,16 @@ class LoadedJudge:
         drawing = Sampling(k, self.step.max_new_tokens, temperature, self.step.seed)
         names = [f"{i}-{n}" for i, row in zip(ids, prompts, strict=True) for n in range(len(row))]
         replies = iter(self.decoder.draw([p for row in prompts for p in row], names, drawing))
-        found: list[tuple[list[list[str]], int] | None] = []
+        written: list[tuple[list[list[str]], int] | None] = []
         for row in prompts:
             drawn = [next(replies) for _ in row]
-            whole = [one for one in drawn if one is not None]
+            whole = [texts for texts in drawn if texts is not None]
             if len(whole) < len(drawn):
-                found.append(None)
+                written.append(None)
                 continue
-            run = sum(map(len, row)) + sum(text.n_tokens for one in whole for text in one)
-            found.append(([[text.text for text in one] for one in whole], run))
-        return found
+            run = sum(map(len, row)) + sum(text.n_tokens for texts in whole for text in texts)
+            written.append(([[text.text for text in texts] for texts in whole], run))
+        return written
 
 
 def load_judge(context: LoadContext, step: Judge) -> LoadedJudge:

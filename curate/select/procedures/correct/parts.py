@@ -47,14 +47,14 @@ def read_parts(folder: Path) -> Part:
 
     Raises `ProcedureError` for a folder without any.
     """
-    found = [read_part(path) for path in sorted(folder.glob("part-*.parquet"))]
-    if not found:
+    parts = [read_part(path) for path in sorted(folder.glob("part-*.parquet"))]
+    if not parts:
         raise ProcedureError(
             f"{folder} has no parts left; delete the folder {folder.parent.parent / 'procedures'} "
             "to run the procedure from the start (finished scores are kept)"
         )
-    facts = {name: sum(one[name] for _, one in found) for name in found[0][1]}
-    return pa.concat_tables([table.replace_schema_metadata(None) for table, _ in found]), facts
+    facts = {name: sum(part_facts[name] for _, part_facts in parts) for name in parts[0][1]}
+    return pa.concat_tables([table.replace_schema_metadata(None) for table, _ in parts]), facts
 
 
 def _refuse_lack_of_memory(stage: str, table: pa.Table) -> None:
