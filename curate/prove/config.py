@@ -174,7 +174,7 @@ class ProveConfig:
         """Give each arm the settings it uses; a setting that no arm uses is an error."""
         from curate.select.run import build_method, setting_owners
 
-        found, everyone = [], set[str]()
+        own, everyone = [], set[str]()
         for arm in arms:
             assert arm.method is not None
             owners = setting_owners(build_method(arm.method, arm.settings))
@@ -184,9 +184,9 @@ class ProveConfig:
                 for key, value in arm.settings.items()
                 if "." not in key or key.partition(".")[0] in owners
             }
-            found.append(replace(arm, settings=used))
+            own.append(replace(arm, settings=used))
         refuse_unused(self.settings, sorted(everyone))
-        return found
+        return own
 
 
 def parse_arms(texts: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -93,7 +93,9 @@ def find_overlap(
 
     ids = [row.id for row in target.rows]
     by_id = set(ids)
-    by_prompt = _by_text((_folded(prompt), one) for (prompt, _), one in _zip(target.texts, ids))
+    by_prompt = _by_text(
+        (_folded(prompt), example_id) for (prompt, _), example_id in _zip(target.texts, ids)
+    )
     grams, owners = words_of([f"{p}\n{r}" for p, r in target.texts]).runs()
     order = np.argsort(grams, kind="stable")
     known, owners = grams[order], owners[order]
@@ -127,11 +129,11 @@ def _folded(text: str) -> str:
 
 
 def _by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for text, one in pairs:
+    by_text: dict[str, set[str]] = {}
+    for text, example_id in pairs:
         if text:
-            found.setdefault(text, set()).add(one)
-    return found
+            by_text.setdefault(text, set()).add(example_id)
+    return by_text
 
 
 def _zip(

@@ -69,20 +69,20 @@ def _scoring(
 
 def _procedures(results: Sequence["TrialResult"]) -> list[Mapping[str, Any]]:
     """Return what training, writing and judging cost, for a method that does so to select."""
-    found = {
+    by_selection = {
         result.selection["selection_id"]: result.selection["procedure"]
         for result in results
         if "procedure" in result.selection
     }
-    return list(found.values())
+    return list(by_selection.values())
 
 
 def _score_sets(
     store: "Store", selection: Mapping[str, Any], statuses: Mapping[str, "ScoreSetStatus"]
 ) -> Iterator[str]:
     """Yield the sets a selection read, and those of the selections it was made inside of."""
-    for one in selection["score_sets"].values():
-        yield from _with_inputs(one["set_id"], statuses)
+    for score_set in selection["score_sets"].values():
+        yield from _with_inputs(score_set["set_id"], statuses)
     if selection.get("within"):
         yield from _score_sets(store, store.selection(selection["within"]), statuses)
 

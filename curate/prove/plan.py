@@ -99,11 +99,11 @@ class Plan:
     @property
     def missing(self) -> tuple[Trial, ...]:
         """Trials to run, each once: two arms that come to the same run share it."""
-        found = {trial.trial_id: trial for trial in reversed(self.trials)}
+        first = {trial.trial_id: trial for trial in reversed(self.trials)}
         return tuple(
             trial
             for trial in self.trials
-            if trial.trial_id not in self.done and found[trial.trial_id] is trial
+            if trial.trial_id not in self.done and first[trial.trial_id] is trial
         )
 
     @property
@@ -300,15 +300,15 @@ def _method_identity(store: "Store", arm: Arm, scoring: "ScoringOptions") -> dic
     if arm.method is None:
         return {"label": arm.label}
     made = build_method(arm.method, arm.settings)
-    found: dict[str, Any] = {"method": made.name, "config": asdict(cast(Any, made))}
+    identity: dict[str, Any] = {"method": made.name, "config": asdict(cast(Any, made))}
     if not isinstance(made, Selector):
-        return {**found, "models": dict(scoring.models)}
-    found["scores"] = {
+        return {**identity, "models": dict(scoring.models)}
+    identity["scores"] = {
         alias: _need_identity(store, alias, need, arm, scoring)
         for alias, need in made.requires().items()
         if isinstance(need, Need)
     }
-    return found
+    return identity
 
 
 def _need_identity(

@@ -12,10 +12,10 @@ METRICS: Final[Mapping[str, str]] = {
 NOT_MEASURED: Final = "not measured; it needs generation: --extractor NAME"
 
 
-def result_rows(one: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+def result_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
     """Return a table of one result as text: method, mean, interval, difference, verdict."""
     rows = []
-    for label, row in one["methods"].items():
+    for label, row in result["methods"].items():
         if row["mean"] is None:
             rows.append((label, "-", "-", "-", row["verdict"]))
             continue

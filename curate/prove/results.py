@@ -62,22 +62,22 @@ def build_document(
     statuses = {status.set_id: status for status in store.score_sets()}
     costs = {
         budget: {
-            label: cost_of(store, found, statuses) for label, found in outcomes.of(budget).items()
+            label: cost_of(store, trials, statuses) for label, trials in outcomes.of(budget).items()
         }
         for budget in outcomes.budgets
     }
     results = [
-        one
+        result
         for target in targets
         for metric in _metrics(outcomes, target.name)
-        for one in _compared(outcomes, target.name, metric)
+        for result in _compared(outcomes, target.name, metric)
     ]
     selections = {budget: _selections(store, outcomes.of(budget)) for budget in outcomes.budgets}
     slices = [
-        one
+        sliced
         for target in targets
         for metric in _metrics(outcomes, target.name)
-        for one in _sliced(outcomes, target, metric)
+        for sliced in _sliced(outcomes, target, metric)
     ]
     document = {
         "results": results,
@@ -94,35 +94,36 @@ def _methods(
 ) -> dict[str, dict[str, Any]]:
     budget = outcomes.budgets[0]
     by_metric = {
-        one["metric"]: one["methods"]
-        for one in document["results"]
-        if one["budget"] == budget and one["target"] == target
+        result["metric"]: result["methods"]
+        for result in document["results"]
+        if result["budget"] == budget and result["target"] == target
     }
-    found: dict[str, dict[str, Any]] = {}
+    by_label: dict[str, dict[str, Any]] = {}
     for label in outcomes.labels:
         row = dict(by_metric[NLL][label])
         if EXACT_MATCH in by_metric:
             row["exact_match"] = by_metric[EXACT_MATCH][label]
         row |= document["selections"][budget].get(label, {})
-        found[label] = row | document["costs"][budget].get(label, {})
-    return found
+        by_label[label] = row | document["costs"][budget].get(label, {})
+    return by_label
 
 
 def _metrics(outcomes: Outcomes, target: str) -> list[str]:
     measured = [
-        result.evaluations[target] for found in outcomes.results.values() for result in found
+        result.evaluations[target] for trials in outcomes.results.values() for result in trials
     ]
-    return [NLL, EXACT_MATCH] if all(one.correct is not None for one in measured) else [NLL]
+    has_answers = all(evaluation.correct is not None for evaluation in measured)
+    return [NLL, EXACT_MATCH] if has_answers else [NLL]
 
 
 def _compared(outcomes: Outcomes, target: str, metric: str) -> Iterator[dict[str, Any]]:
     lower = LOWER_IS_BETTER[metric]
-    found: dict[tuple[str, str], Comparison] = {}
+    comparisons: dict[tuple[str, str], Comparison] = {}
     for budget in outcomes.budgets:
         arms, weights = _arrays(outcomes.of(budget), target, metric)
         compared = compare(arms, weights, baseline=RANDOM, lower_is_better=lower)
-        found |= {(budget, label): one for label, one in compared.items()}
-    judged = judge(found, lower_is_better=lower)
+        comparisons |= {(budget, label): comparison for label, comparison in compared.items()}
+    judged = judge(comparisons, lower_is_better=lower)
     for budget in outcomes.budgets:
         yield {
             "budget": budget, "target": target, "metric": metric, "lower_is_better": lower,
@@ -133,34 +134,35 @@ def _compared(outcomes: Outcomes, target: str, metric: str) -> Iterator[dict[str
         }  # fmt: skip
 
 
-def _row(one: Comparison | None, refusal: str | None) -> dict[str, Any]:
-    if one is None:
+def _row(comparison: Comparison | None, refusal: str | None) -> dict[str, Any]:
+    if comparison is None:
         verdict = f"{NOT_APPLICABLE}: {refusal}"
         return {
             "verdict": verdict, "mean": None, "spread": None, "ci_low": None, "ci_high": None,
             "values": [], "delta_vs_random": None,
         }  # fmt: skip
     difference = None
-    if one.delta is not None and one.delta_interval is not None:
+    if comparison.delta is not None and comparison.delta_interval is not None:
         difference = {
-            "mean": one.delta, "ci_low": one.delta_interval.low,
-            "ci_high": one.delta_interval.high, "over": one.delta_interval.over,
-            "level": one.delta_interval.level, "p": one.p, "p_holm": one.p_holm,
-            "verdict": one.verdict,
+            "mean": comparison.delta, "ci_low": comparison.delta_interval.low,
+            "ci_high": comparison.delta_interval.high, "over": comparison.delta_interval.over,
+            "level": comparison.delta_interval.level, "p": comparison.p,
+            "p_holm": comparison.p_holm, "verdict": comparison.verdict,
         }  # fmt: skip
     return {
-        "verdict": one.verdict or "the baseline", "mean": one.mean, "spread": one.spread,
-        "ci_low": one.interval.low, "ci_high": one.interval.high, "over": one.interval.over,
-        "values": list(one.values), "delta_vs_random": difference,
+        "verdict": comparison.verdict or "the baseline", "mean": comparison.mean,
+        "spread": comparison.spread, "ci_low": comparison.interval.low,
+        "ci_high": comparison.interval.high, "over": comparison.interval.over,
+        "values": list(comparison.values), "delta_vs_random": difference,
     }  # fmt: skip
 
 
 def _sliced(outcomes: Outcomes, target: "Target", metric: str) -> Iterator[dict[str, Any]]:
     for budget in outcomes.budgets:
-        found = outcomes.of(budget)
-        first = found[RANDOM][0].evaluations[target.name]
+        by_label = outcomes.of(budget)
+        first = by_label[RANDOM][0].evaluations[target.name]
         for name, mask in target.slices(first.ids, first.n_tokens).items():
-            arms, weights = _arrays(found, target.name, metric, mask)
+            arms, weights = _arrays(by_label, target.name, metric, mask)
             compared = compare(
                 arms, weights, baseline=RANDOM, lower_is_better=LOWER_IS_BETTER[metric],
             )  # fmt: skip
@@ -168,48 +170,50 @@ def _sliced(outcomes: Outcomes, target: "Target", metric: str) -> Iterator[dict[
                 "budget": budget, "target": target.name, "metric": metric, "slice": name,
                 "n_examples": int(mask.sum()),
                 "methods": {
-                    label: {"mean": one.mean, "delta": one.delta,
-                            "ci_low": one.delta_interval and one.delta_interval.low,
-                            "ci_high": one.delta_interval and one.delta_interval.high}
-                    for label, one in compared.items()
+                    label: {"mean": comparison.mean, "delta": comparison.delta,
+                            "ci_low": comparison.delta_interval and comparison.delta_interval.low,
+                            "ci_high": comparison.delta_interval and comparison.delta_interval.high}
+                    for label, comparison in compared.items()
                 },
             }  # fmt: skip
 
 
 def _arrays(
-    found: Mapping[str, Sequence[TrialResult]],
+    by_label: Mapping[str, Sequence[TrialResult]],
     target: str,
     metric: str,
     mask: Bool[np.ndarray, " n"] | None = None,
 ) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
     """Return numerators by label, (seeds, n), and denominators, (n,)."""
-    first = found[RANDOM][0].evaluations[target]
+    first = by_label[RANDOM][0].evaluations[target]
     keep = np.ones(len(first.ids), dtype=bool) if mask is None else mask
     arms = {}
-    for label, results in found.items():
+    for label, results in by_label.items():
         rows = []
         for result in results:
-            one = result.evaluations[target]
-            if one.ids != first.ids or not np.array_equal(one.n_tokens, first.n_tokens):
+            evaluation = result.evaluations[target]
+            if evaluation.ids != first.ids or not np.array_equal(
+                evaluation.n_tokens, first.n_tokens
+            ):
                 raise StoreError(
                     f"trial {result.trial_id} was evaluated on other examples of {target!r} than "
                     "the others; remove it from the folder trials beside the store, then run again"
                 )
-            rows.append(_numerators(one, metric)[keep])
+            rows.append(_numerators(evaluation, metric)[keep])
         arms[label] = np.stack(rows)
     weights = first.n_tokens.astype(np.float64) if metric == NLL else np.ones(len(first.ids))
     return arms, weights[keep]
 
 
-def _numerators(one: Measured, metric: str) -> np.ndarray[Any, Any]:
+def _numerators(evaluation: Measured, metric: str) -> np.ndarray[Any, Any]:
     if metric == NLL:
-        return one.nll
-    assert one.correct is not None
-    return one.correct.astype(np.float64)
+        return evaluation.nll
+    assert evaluation.correct is not None
+    return evaluation.correct.astype(np.float64)
 
 
 def _selections(
-    store: "Store", found: Mapping[str, Sequence[TrialResult]]
+    store: "Store", by_label: Mapping[str, Sequence[TrialResult]]
 ) -> dict[str, dict[str, Any]]:
     return {
         label: {
@@ -220,7 +224,7 @@ def _selections(
             "n_distinct_selections": len({_picks(store, r) for r in results}),
             "trial_ids": [r.trial_id for r in results],
         }
-        for label, results in found.items()
+        for label, results in by_label.items()
     }
 
 
@@ -234,21 +238,23 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _overlap(store: "Store", found: Mapping[str, Sequence[TrialResult]]) -> dict[str, Any]:
+def _overlap(store: "Store", by_label: Mapping[str, Sequence[TrialResult]]) -> dict[str, Any]:
     """Return the mean Jaccard overlap over seeds, each method with each."""
     rows: dict[str, list[str]] = {}
 
     def ids(result: TrialResult) -> list[str]:
-        one = str(result.selection["selection_id"])
-        if one not in rows:
-            rows[one] = store.selection_rows(one).column("id").to_pylist()
-        return rows[one]
+        selection_id = str(result.selection["selection_id"])
+        if selection_id not in rows:
+            rows[selection_id] = store.selection_rows(selection_id).column("id").to_pylist()
+        return rows[selection_id]
 
-    labels = list(found)
+    labels = list(by_label)
     matrix = [
         [
             float(
-                np.mean([jaccard(ids(a), ids(b)) for a, b in zip(found[x], found[y], strict=True)])
+                np.mean(
+                    [jaccard(ids(a), ids(b)) for a, b in zip(by_label[x], by_label[y], strict=True)]
+                )
             )
             for y in labels
         ]

@@ -121,8 +121,8 @@ def _same_choice(results: Mapping[str, Any]) -> Iterator[str]:
     """Say which methods chose the same examples with every seed."""
     distinct: dict[str, set[int]] = {}
     for methods in results["selections"].values():
-        for label, one in methods.items():
-            distinct.setdefault(label, set()).add(one["n_distinct_selections"])
+        for label, facts in methods.items():
+            distinct.setdefault(label, set()).add(facts["n_distinct_selections"])
     labels = [label for label, counts in distinct.items() if counts == {1}]
     if labels:
         yield (
@@ -154,27 +154,27 @@ def _targets(
     kept, documents = [], []
     for read in read_targets(wanted.data, split=wanted.split, limit=wanted.limit):
         target = read
-        found = find_overlap(store, target, config.datasets)
+        overlap = find_overlap(store, target, config.datasets)
         if not (wanted.allow_overlap or wanted.drop_overlap):
-            found.refuse()
-        what = _overlapping(found, wanted)
+            overlap.refuse()
+        what = _overlapping(overlap, wanted)
         if what == LEFT_OUT:
-            target = target.without(set(found.ids))
-        if found.ids:
-            progress.note(f"warning: {found.describe()}; {what}")
+            target = target.without(set(overlap.ids))
+        if overlap.ids:
+            progress.note(f"warning: {overlap.describe()}; {what}")
         kept.append(target)
         documents.append(
             {
                 "name": target.name, "data": target.data, "n_examples": len(target.rows),
-                "overlap": found.as_dict(),
+                "overlap": overlap.as_dict(),
                 "overlapping": what,
             }
         )  # fmt: skip
     return kept, documents
 
 
-def _overlapping(found: Overlap, wanted: TargetOptions) -> str:
-    if not found.ids:
+def _overlapping(overlap: Overlap, wanted: TargetOptions) -> str:
+    if not overlap.ids:
         return NONE
     return ALLOWED if wanted.allow_overlap else LEFT_OUT
 
@@ -191,8 +191,8 @@ def _run(
     refusals: dict[tuple[str, str], str] = {}
     chosen: dict[str, dict[str, Any]] = {}
     once = DedupedNotes(progress)
-    for trial in (one for one in plan.trials if one.trial_id not in plan.done):
-        if (trial.budget, trial.arm.label) in refusals:
+    for trial in plan.trials:
+        if trial.trial_id in plan.done or (trial.budget, trial.arm.label) in refusals:
             continue
         selection = choose(store, trial, config, scoring, once)
         if isinstance(selection, NotApplicable):

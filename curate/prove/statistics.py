@@ -208,7 +208,9 @@ def judge(
 
     For comparisons that `compare` made apart and one page shows together, such as several budgets.
     """
-    p_values = {key: one.p for key, one in compared.items() if one.p is not None}
+    p_values = {
+        key: comparison.p for key, comparison in compared.items() if comparison.p is not None
+    }
     corrected = holm(list(p_values.values()))
     levels = holm_levels(list(p_values.values()), level)
     tested = dict(zip(p_values, zip(corrected, levels, strict=True), strict=True))

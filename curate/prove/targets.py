@@ -57,18 +57,18 @@ class Target:
         value gives none, nor does a value with fewer than 10 examples.
         """
         place = {row.id: number for number, row in enumerate(self.rows)}
-        at = [place[one] for one in ids]
+        at = [place[example_id] for example_id in ids]
         columns = {"source": [self.rows[i].source for i in at]}
         columns |= {name: [values[i] for i in at] for name, values in self.labels.items()}
         columns["response length"] = _terciles(n_tokens)
-        found: dict[str, Bool[np.ndarray, " n"]] = {}
+        slices: dict[str, Bool[np.ndarray, " n"]] = {}
         for name, values in columns.items():
             kinds = sorted(set(values), key=_order)
             if 1 < len(kinds) <= MAX_SLICES:
                 array = np.array(values)
                 masks = {f"{name}: {kind}": array == kind for kind in kinds}
-                found |= {key: mask for key, mask in masks.items() if mask.sum() >= MIN_SLICE}
-        return found
+                slices |= {key: mask for key, mask in masks.items() if mask.sum() >= MIN_SLICE}
+        return slices
 
     def without(self, ids: set[str]) -> "Target":
         """Return the target without some examples; raise `DataError` if none is left."""
@@ -94,7 +94,7 @@ def read_targets(
         raise ConfigError("a proof needs a target set; add --target FILE")
     if limit is not None and limit < 1:
         raise ConfigError(f"--target-limit must be at least 1, got {limit}")
-    targets = [_read(one, split, limit) for one in data]
+    targets = [_read(dataset, split, limit) for dataset in data]
     names = [target.name for target in targets]
     return [
         target if names.count(target.name) == 1 else replace(target, name=f"{target.name}-{place}")
@@ -121,7 +121,7 @@ def _read(data: str, split: str, limit: int | None) -> Target:
         for at, record in zip(converted.kept, batch, strict=True):
             record["labels"] = {name: str(values[at]) for name, values in labels.items()}
             records.setdefault(record["id"], record)
-    ordered = [records[one] for one in sorted(records)]
+    ordered = [records[example_id] for example_id in sorted(records)]
     if limit is not None and limit < len(ordered):
         ordered = [ordered[i * len(ordered) // limit] for i in range(limit)]
     return Target(

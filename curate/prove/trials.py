@@ -87,8 +87,8 @@ def choose(
         datasets=config.datasets,
     )
     if trial.arm.method is None:
-        one = select(store, replace(options, budget="1"), scoring, progress)
-        options = replace(options, budget=str(one["n_eligible"]))
+        pilot = select(store, replace(options, budget="1"), scoring, progress)
+        options = replace(options, budget=str(pilot["n_eligible"]))
     try:
         return select(store, options, scoring, progress)
     except (MissingColumnError, MissingPackageError):
@@ -164,16 +164,16 @@ def _table(record: "TrainRecord", targets: Sequence["Target"]) -> "pa.Table":
 
     parts = []
     for target in targets:
-        found = record.final(target.name)
-        n = len(found.ids)
-        correct = [None] * n if found.correct is None else found.correct.tolist()
+        evaluation = record.final(target.name)
+        n = len(evaluation.ids)
+        correct = [None] * n if evaluation.correct is None else evaluation.correct.tolist()
         parts.append(
             pa.table(
                 {
                     "target": pa.array([target.name] * n, pa.string()),
-                    "id": pa.array(list(found.ids), pa.string()),
-                    "nll": pa.array(found.nll, pa.float64()),
-                    "n_tokens": pa.array(found.n_tokens, pa.int64()),
+                    "id": pa.array(list(evaluation.ids), pa.string()),
+                    "nll": pa.array(evaluation.nll, pa.float64()),
+                    "n_tokens": pa.array(evaluation.n_tokens, pa.int64()),
                     "correct": pa.array(correct, pa.bool_()),
                 }
             )

@@ -62,10 +62,10 @@ class ClustersOf(PoolScorer):
         cluster, distance = np.full(len(view), np.nan), np.full(len(view), np.nan)
         if len(rows):
             within = rows if stored.rows is None else stored.rows[rows]
-            found = kmeans(
+            clusters = kmeans(
                 Vectors(stored.array, within), self.k, seed=self.seed, niter=self.niter,
                 max_points_per_centroid=self.max_points_per_centroid,
             )  # fmt: skip
-            cluster[rows] = found.codes
-            distance[rows] = np.sqrt(np.maximum(found.distances, 0))
+            cluster[rows] = clusters.codes
+            distance[rows] = np.sqrt(np.maximum(clusters.distances, 0))
         return {"cluster": cluster, "distance": distance}

@@ -148,7 +148,7 @@ class Confidence(DerivedScorer):
         observed = np.array(
             [observed_consistency(s[: self.k], r[: self.k], self.alpha) for s, r in rows]
         )
-        parsed = np.array([int(np.sum(one[: self.k])) for one in read["consistency.parsed"]])
+        parsed = np.array([int(np.sum(flags[: self.k])) for flags in read["consistency.parsed"]])
         return observed, parsed
 
     def _consistency(self) -> Need:

@@ -114,8 +114,8 @@ class DONODLayers(RowScorer):
             tokens[places] = lengths
             for batch in plan_batches(lengths, [examples[n].id for n in places], budget):
                 numbers = places[batch].tolist()
-                found = layers.run([rows[n] for n in numbers], [keeps[n] for n in numbers])
-                for n, stats in zip(numbers, found, strict=True):
+                measured = layers.run([rows[n] for n in numbers], [keeps[n] for n in numbers])
+                for n, stats in zip(numbers, measured, strict=True):
                     for name, value in self._values(stats, layers.sq_norms).items():
                         values[name][n] = value
             return {**values, FAILURE: object_column(reasons), TOKENS_RUN: tokens}

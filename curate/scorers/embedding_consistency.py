@@ -64,13 +64,21 @@ class EmbeddingConsistency(DerivedScorer):
                 Agreement.of(example, texts, self.prompt)
                 for example, texts in zip(examples, read["samples.texts"], strict=True)
             ]
-            texts = sorted({text for one in agreements for text in (one.response, *one.answers)})
+            texts = sorted(
+                {
+                    text
+                    for agreement in agreements
+                    for text in (agreement.response, *agreement.answers)
+                }
+            )
             encoded = model.encode(texts, show_progress_bar=False, convert_to_numpy=True)
             vectors = dict(zip(texts, np.asarray(encoded, dtype=np.float64), strict=True))
             return {
-                "similarity": object_column([cosines(one, vectors) for one in agreements]),
-                "match": object_column([one.match for one in agreements]),
-                "parsed": object_column([one.parsed for one in agreements]),
+                "similarity": object_column(
+                    [cosines(agreement, vectors) for agreement in agreements]
+                ),
+                "match": object_column([agreement.match for agreement in agreements]),
+                "parsed": object_column([agreement.parsed for agreement in agreements]),
             }
 
         return score

@@ -73,18 +73,18 @@ class MTLD(RowScorer):
         def score(examples: Sequence[Example]) -> Columns:
             made, places, reasons = make_each(examples, self._words)
             values, counts = np.full(len(examples), np.nan), np.zeros(len(examples), int)
-            values[places] = [diversity(found, self.threshold) for found in made]
-            counts[places] = [len(found) for found in made]
+            values[places] = [diversity(text_words, self.threshold) for text_words in made]
+            counts[places] = [len(text_words) for text_words in made]
             return {"mtld": values, "n_words": counts, FAILURE: np.array(reasons, dtype=object)}
 
         return score
 
     def _words(self, example: Example) -> list[str]:
         history, response = history_and_response(example)
-        found = words(response if self.part == "response" else f"{history}\n{response}")
-        if not found:
+        text_words = words(response if self.part == "response" else f"{history}\n{response}")
+        if not text_words:
             raise ExampleFailure("no_words")
-        return found
+        return text_words
 
 
 def words(text: str) -> list[str]:

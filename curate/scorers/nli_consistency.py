@@ -98,20 +98,20 @@ class NliConsistency(DerivedScorer):
             ]
             judged = judge(
                 [
-                    Comparison(one.response, one.answers, question)
-                    for one, question in zip(agreements, questions, strict=True)
+                    Comparison(agreement.response, agreement.answers, question)
+                    for agreement, question in zip(agreements, questions, strict=True)
                 ],
                 model,
             )
             return {
                 "similarity": object_column(
-                    [np.array(one.similarity, np.float32) for one in judged]
+                    [np.array(judgement.similarity, np.float32) for judgement in judged]
                 ),
-                "match": object_column([one.match for one in agreements]),
-                "parsed": object_column([one.parsed for one in agreements]),
-                "n_split": np.array([one.n_split for one in judged]),
-                "n_pairs": np.array([one.n_pairs for one in judged]),
-                TOKENS_RUN: np.array([one.tokens for one in judged]),
+                "match": object_column([agreement.match for agreement in agreements]),
+                "parsed": object_column([agreement.parsed for agreement in agreements]),
+                "n_split": np.array([judgement.n_split for judgement in judged]),
+                "n_pairs": np.array([judgement.n_pairs for judgement in judged]),
+                TOKENS_RUN: np.array([judgement.tokens for judgement in judged]),
             }
 
         return score
@@ -133,9 +133,9 @@ class Agreement:
         response = turn_text(example.messages[-1])
         answers = read_answers(texts, prompt)
         own = normalised(response)
-        match = np.array([normalised(one.text) == own for one in answers], dtype=np.int32)
-        parsed = np.array([one.parsed for one in answers], dtype=np.int32)
-        return cls(response, tuple(one.text for one in answers), match, parsed)
+        match = np.array([normalised(answer.text) == own for answer in answers], dtype=np.int32)
+        parsed = np.array([answer.parsed for answer in answers], dtype=np.int32)
+        return cls(response, tuple(answer.text for answer in answers), match, parsed)
 
 
 def sampling(scorer: DerivedScorer) -> dict[str, Any]:

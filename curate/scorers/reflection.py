@@ -91,10 +91,10 @@ class Reflection(RowScorer):
 
         def score(examples: Sequence[Example]) -> Columns:
             made, places, reasons = make_each(examples, prompts)
-            found = decoder.choices(made, [examples[place].id for place in places], tokens)
+            choices = decoder.choices(made, [examples[place].id for place in places], tokens)
             reflection, mass = np.full((2, len(examples)), np.nan)
             run = np.zeros(len(examples), dtype=np.int64)
-            for place, ids, log_probs in zip(places, made, found, strict=True):
+            for place, ids, log_probs in zip(places, made, choices, strict=True):
                 if log_probs is None:
                     reasons[place] = OUT_OF_MEMORY
                     continue

@@ -102,9 +102,9 @@ class ReflectionGenerated(RowScorer):
                 if len(drawn) < len(both):
                     reasons[place] = OUT_OF_MEMORY
                     continue
-                reflection[place] = np.mean([value_of(one.text) for one in drawn])
-                mass[place] = np.mean([chosen_letter(one.text) is not None for one in drawn])
-                run[place] = sum(map(len, pair)) + sum(one.n_tokens for one in drawn)
+                reflection[place] = np.mean([value_of(reply.text) for reply in drawn])
+                mass[place] = np.mean([chosen_letter(reply.text) is not None for reply in drawn])
+                run[place] = sum(map(len, pair)) + sum(reply.n_tokens for reply in drawn)
             return {
                 "reflection": reflection, "mass": mass,
                 FAILURE: object_column(reasons), TOKENS_RUN: run,

@@ -152,9 +152,9 @@ class Samples(RowScorer):
                 if answers is None:
                     reasons[place] = OUT_OF_MEMORY
                     continue
-                texts[place] = json.dumps([one.text for one in answers], ensure_ascii=False)
-                n_tokens[place] = np.array([one.n_tokens for one in answers], dtype=np.int32)
-                n_capped[place] = sum(not one.ended for one in answers)
+                texts[place] = json.dumps([answer.text for answer in answers], ensure_ascii=False)
+                n_tokens[place] = np.array([answer.n_tokens for answer in answers], dtype=np.int32)
+                n_capped[place] = sum(not answer.ended for answer in answers)
                 run[place] = len(prompt_ids) + n_tokens[place].sum()
             return {
                 "texts": object_column(texts), "n_tokens": object_column(n_tokens),

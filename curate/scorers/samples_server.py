@@ -47,20 +47,20 @@ def served(scorer: "Samples", context: LoadContext) -> Callable[[Sequence[Exampl
 
     def draw(examples: Sequence[Example]) -> Columns:
         wanted, places, reasons = make_each(examples, asked)
-        replies = server.answers([one for row in wanted for one in row])
+        replies = server.answers([request for row in wanted for request in row])
         texts = ["[]"] * len(examples)
         n_tokens = [np.zeros(0, dtype=np.int32)] * len(examples)
         n_capped, run = np.zeros((2, len(examples)), dtype=np.int64)
         for number, place in enumerate(places):
             row = replies[number * scorer.k : (number + 1) * scorer.k]
-            answers = [one for one in row if isinstance(one, Replied)]
-            refused = [one for one in row if isinstance(one, ExampleFailure)]
+            answers = [reply for reply in row if isinstance(reply, Replied)]
+            refused = [reply for reply in row if isinstance(reply, ExampleFailure)]
             if refused:
                 reasons[place] = refused[0].reason
                 continue
-            texts[place] = json.dumps([one.text for one in answers], ensure_ascii=False)
-            n_tokens[place] = np.array([one.n_tokens for one in answers], dtype=np.int32)
-            n_capped[place] = sum(not one.ended for one in answers)
+            texts[place] = json.dumps([answer.text for answer in answers], ensure_ascii=False)
+            n_tokens[place] = np.array([answer.n_tokens for answer in answers], dtype=np.int32)
+            n_capped[place] = sum(not answer.ended for answer in answers)
             run[place] = answers[0].n_prompt_tokens + n_tokens[place].sum()
         return {
             "texts": object_column(texts), "n_tokens": object_column(n_tokens),
@@ -95,7 +95,9 @@ def _prompts(scorer: "Samples", context: LoadContext) -> Callable[[Example], Any
     def messages(example: Example) -> list[Mapping[str, Any]]:
         example = without_reasoning(example) if drops_reasoning else example
         asked = sampling_messages(example.messages[:-1], scorer.prompt)
-        return [{key: value for key, value in one.items() if value is not None} for one in asked]
+        return [
+            {key: value for key, value in message.items() if value is not None} for message in asked
+        ]
 
     if scorer.template == CHAT:
         return messages

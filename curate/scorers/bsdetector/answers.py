@@ -41,8 +41,8 @@ def parse_answer(text: str, style: PromptStyle) -> Answer:
     """
     if style == "plain":
         return Answer(text.strip(), True)
-    found = _ANSWER.search(text)
-    answer = _unwrapped(text[found.end() :].strip()) if found else ""
+    match = _ANSWER.search(text)
+    answer = _unwrapped(text[match.end() :].strip()) if match else ""
     return Answer(answer, True) if answer else Answer(text.strip(), False)
 
 

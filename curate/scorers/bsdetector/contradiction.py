@@ -128,7 +128,7 @@ class _Stream:
 
     def judged(self, comparison: Comparison, distinct: dict[str, str]) -> Judged:
         own = normalised(comparison.response)
-        found: dict[str, float] = {}
+        similarities: dict[str, float] = {}
         needed: set[int] = set()
         for key, sample in distinct.items():
             parts = self.parts(comparison, sample)
@@ -136,10 +136,10 @@ class _Stream:
             forward, backward = (
                 max(float(self.probability[self.units[pair]]) for pair in order) for order in parts
             )
-            found[key] = symmetric_similarity(forward, backward)
+            similarities[key] = symmetric_similarity(forward, backward)
         split = {key for key, sample in distinct.items() if self.is_long(comparison, sample)}
         keys = [normalised(sample) for sample in comparison.samples]
-        similarity = tuple(1.0 if key == own else found.get(key, 0.0) for key in keys)
+        similarity = tuple(1.0 if key == own else similarities.get(key, 0.0) for key in keys)
         return Judged(similarity, len(needed), sum(k in split for k in keys), self._charge(needed))
 
     def _charge(self, needed: set[int]) -> int:

@@ -21,7 +21,7 @@ def letter_tokens(
     `ModelError`, which names the model and says what to type ``instead``, for a tokenizer that has
     none of them for some letter.
     """
-    found = {}
+    by_letter = {}
     for letter in LETTERS:
         written = [lead + form for form in (letter, letter.lower()) for lead in ("", " ", "(")]
         ids = dict.fromkeys(i for way in written for i in _single(tokenizer, way, letter))
@@ -31,8 +31,8 @@ def letter_tokens(
                 f"(tried {', '.join(map(repr, written))}), so its probability cannot be read; let "
                 f"the model write its choice instead: {instead}"
             )
-        found[letter] = tuple(ids)
-    return found
+        by_letter[letter] = tuple(ids)
+    return by_letter
 
 
 def letter_log_probs(

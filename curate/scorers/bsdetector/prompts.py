@@ -94,8 +94,8 @@ def chosen_letter(text: str) -> str | None:
     >>> chosen_letter("explanation: it fits. answer: (b)"), chosen_letter("maybe")
     ('B', None)
     """
-    found = _LETTER.search(text)
-    return found[1].upper() if found else None
+    match = _LETTER.search(text)
+    return match[1].upper() if match else None
 
 
 def choices_text(order: Sequence[str]) -> str:
