@@ -43,12 +43,12 @@ def refuse_revised(store: "Store", names: Sequence[str], purpose: str) -> None:
         return
     counts = store.query("select selection_id, count(*) as n from revisions group by 1").to_pylist()
     revised = {row["selection_id"]: row["n"] for row in counts}
-    for one in names:
-        if one in revised:
+    for selection_id in names:
+        if selection_id in revised:
             raise ConfigError(
-                f"selection {one} has {revised[one]:,} revised responses, which are not in the pool: "
-                f"{purpose} would use the originals; read it as a new dataset first: curate "
-                f"ingest --from-selection {one}"
+                f"selection {selection_id} has {revised[selection_id]:,} revised responses, which are "
+                f"not in the pool: {purpose} would use the originals; read it as a new dataset "
+                f"first: curate ingest --from-selection {selection_id}"
             )
 
 
@@ -61,7 +61,7 @@ def revised_example(example: Example, response: str) -> Example:
 def revised_messages(messages: Sequence[Mapping[str, Any]], response: str) -> list[Message]:
     """Return messages in which the last one is replaced by a text, keeping only its role."""
     *history, last = messages
-    return [*(dict(one) for one in history), {"content": response, "role": last["role"]}]
+    return [*(dict(message) for message in history), {"content": response, "role": last["role"]}]
 
 
 def with_revisions(rows: "pa.Table", revisions: Revisions) -> "pa.Table":

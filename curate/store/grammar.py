@@ -130,8 +130,8 @@ class Parser:
             self._unexpected(repr(value))
 
     def _unexpected(self, wanted: str) -> NoReturn:
-        found = "the end" if self._token.kind == "end" else repr(self._token.value)
-        fail(self._text, self._token.at, f"expected {wanted}, found {found}")
+        token = "the end" if self._token.kind == "end" else repr(self._token.value)
+        fail(self._text, self._token.at, f"expected {wanted}, found {token}")
 
     def _call(self, name: str, at: int, *operands: Node) -> Call:
         depth = 1 + max((o.depth for o in operands if isinstance(o, Call)), default=0)

@@ -44,13 +44,13 @@ def findings(con: duckdb.DuckDBPyConnection, parts: Path, *, deep: bool) -> Iter
     ``deep`` reads it and verifies the checksums of its pages, where it has them.
     """
     known = _known(con)
-    for name, (n_bytes, found) in known.items():
+    for name, (n_bytes, recorded) in known.items():
         path = parts / name
         if not path.exists():
             continue  # the check of missing files says so
         if path.stat().st_size != n_bytes:
             yield _damaged(path, f"has {path.stat().st_size:,} bytes and had {n_bytes:,}")
-        elif deep and file_hash(path) != found:
+        elif deep and file_hash(path) != recorded:
             yield _damaged(path, "does not hold what was written")
     for path in sorted(parts.glob("*/**/*.parquet")) if deep else ():
         below = path.relative_to(parts)
@@ -79,7 +79,7 @@ def _known(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
     if not present:
         return {}
     rows = con.execute("select path, n_bytes, hash from internal.files order by path").fetchall()
-    return {path: (n_bytes, found) for path, n_bytes, found in rows}
+    return {path: (n_bytes, recorded) for path, n_bytes, recorded in rows}
 
 
 def _damaged(path: Path, how: str) -> Finding:

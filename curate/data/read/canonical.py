@@ -86,7 +86,7 @@ def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadR
     roles = layout.format.roles
     extra = roles.index("input") if "input" in roles else None
     arguments = _optional(chunk, layout, "template_args")
-    media = {r: found for r in MEDIA_ROLES if (found := _optional(chunk, layout, r))}
+    media = {r: cells for r in MEDIA_ROLES if (cells := _optional(chunk, layout, r))}
     columns = columns_of(chunk, layout)
     if layout.roles:
         columns = [_mapped(column, layout.roles) for column in columns]
@@ -138,10 +138,10 @@ def _refuse_media(held: Any, column: str, role: str) -> None:
 
 
 def _arguments(held: Any) -> dict[str, Any]:
-    found = object_of(held)
-    if not isinstance(found, dict):
+    arguments = object_of(held)
+    if not isinstance(arguments, dict):
         raise RowError(f"{TEMPLATE_ARGUMENTS} is {kind(held)}, not an object")
-    return found
+    return arguments
 
 
 def _input_at(messages: Sequence[Message], extra: str) -> int:

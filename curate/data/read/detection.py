@@ -68,17 +68,17 @@ def detect(
         candidates = list(FORMATS.values())
     else:
         candidates = [_format(format_name)]
-    found = [
+    layouts = [
         Layout(layout, columns, known)
         for layout in candidates
         for columns in _bindings(layout, names, wanted, sample, format_name == "auto")
     ]
     if format_name != "auto":
-        found = found[:1]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise DataError(_ambiguous(name, names, found))
+        layouts = layouts[:1]
+    if len(layouts) == 1:
+        return layouts[0]
+    if layouts:
+        raise DataError(_ambiguous(name, names, layouts))
     raise DataError(_unknown(name, names, candidates))
 
 
@@ -147,17 +147,17 @@ def _bindings(
     """Return each way to match the layout's required roles to columns; at most one per set of columns."""
     if any(role not in layout.roles and role not in COMMON_ROLES for role in wanted):
         return []
-    found: list[dict[str, str]] = []
+    bindings: list[dict[str, str]] = []
     for required in layout.required:
         columns = {role: wanted.get(role, default) for role, default in required.items()}
-        if not all(column in names for column in columns.values()) or columns in found:
+        if not all(column in names for column in columns.values()) or columns in bindings:
             continue
         if guessing and layout.name in _TURN_FORMATS:
             dialect = _dialect(sample(columns["messages"]))
             if dialect != layout.name:
                 continue
-        found.append(columns)
-    return [_with_optional(layout, columns, names, wanted, sample) for columns in found]
+        bindings.append(columns)
+    return [_with_optional(layout, columns, names, wanted, sample) for columns in bindings]
 
 
 def _dialect(values: Sequence[Any]) -> str | None:
@@ -226,12 +226,12 @@ def _unknown(name: str, names: Sequence[str], candidates: Sequence[Format]) -> s
     )
 
 
-def _ambiguous(name: str, names: Sequence[str], found: Sequence[Layout]) -> str:
+def _ambiguous(name: str, names: Sequence[str], layouts: Sequence[Layout]) -> str:
     fits = ", ".join(
         f"{layout.format.name} ({'+'.join(layout.columns[r] for r in layout.format.required[0])})"
-        for layout in found
+        for layout in layouts
     )
-    first = found[0]
+    first = layouts[0]
     roles = " ".join(
         f"--column {r}={layout_column}"
         for r, layout_column in ((r, first.columns[r]) for r in first.format.required[0])

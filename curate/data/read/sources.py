@@ -110,8 +110,8 @@ def _local_or_hub(data: str, split: str) -> Source:
     if path.exists():
         return _from_files(data, label_of(path), [path], split)
     if glob.has_magic(data):
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-        files = [file for file in found if file.is_file()]
+        paths = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        files = [file for file in paths if file.is_file()]
         if not files:
             raise DataError(
                 f"no file matches {data!r}; check the pattern, and quote it from the shell"

@@ -162,11 +162,11 @@ def size_category(n_rows: int) -> str:
 
 def _on_one_line(counts: Mapping[str, int]) -> dict[str, int]:
     """Return counts by name without line ends: readers of front matter cut it by lines."""
-    found: dict[str, int] = {}
+    merged: dict[str, int] = {}
     for name, n in counts.items():
         key = " ".join(name.split()) or _NOT_STATED
-        found[key] = found.get(key, 0) + n
-    return found
+        merged[key] = merged.get(key, 0) + n
+    return merged
 
 
 def _contents(facts: CardFacts) -> list[str]:
@@ -189,8 +189,8 @@ def _provenance(facts: CardFacts) -> list[str]:
     by_size = sorted(facts.sources.items(), key=lambda item: (-item[1], item[0]))
     sources = [(name, f"{n:,}") for name, n in by_size[:_LISTED]]
     inputs = [
-        (shown_name(one), one["format"], f"{one['n_rows']:,}", one["content_hash"])
-        for one in facts.record["inputs"]
+        (shown_name(dataset), dataset["format"], f"{dataset['n_rows']:,}", dataset["content_hash"])
+        for dataset in facts.record["inputs"]
     ]
     parts = ["## Sources", _table(("source", "selected examples"), sources)]
     if len(by_size) > _LISTED:

@@ -239,9 +239,9 @@ class _Shape:
         if not self._needs_types:
             return
         arrays = {name: arrow_column(rows, name) for name in self.names}
-        found = pa.schema([(name, array.type) for name, array in arrays.items()])
+        schema = pa.schema([(name, array.type) for name, array in arrays.items()])
         try:
-            merged = pa.unify_schemas([self.schema, found], promote_options="permissive")
+            merged = pa.unify_schemas([self.schema, schema], promote_options="permissive")
         except pa.ArrowException as error:
             raise DataError(f"the rows mix types in one column ({error}); write .jsonl") from None
         self.schema = pa.schema([merged.field(name) for name in self.names])

@@ -258,7 +258,7 @@ class _Folder:
             record=self.record,
             splits=written.splits,
             data_files={
-                one: f"{one}/*.parquet" if split else "*.parquet" for one in written.splits
+                name: f"{name}/*.parquet" if split else "*.parquet" for name in written.splits
             },
             sha256=written.sha256,
             columns=written.columns,
@@ -284,8 +284,8 @@ class _Folder:
         ]
 
     def _sources(self) -> dict[str, int]:
-        found = self.store.query(
+        counts = self.store.query(
             "select e.source, count(*) as n from selection_rows r join examples e using (id) "
             f"where r.selection_id = '{self.record['selection_id']}' group by all order by n desc, 1"
         )
-        return dict(zip(found["source"].to_pylist(), found["n"].to_pylist(), strict=True))
+        return dict(zip(counts["source"].to_pylist(), counts["n"].to_pylist(), strict=True))

@@ -43,13 +43,13 @@ _KINDS: Final[Mapping[type, str]] = {
 
 def library_versions() -> dict[str, str]:
     """Return the versions that affect scores and files, including Python's; absent packages are left out."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def manifest_path(output: Path) -> Path:
@@ -97,15 +97,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"manifest {str(path)!r} is nested too deeply to be one of curate; "
             "give the *.manifest.json beside an export"
         ) from error
-    found = document.get("manifest_version") if isinstance(document, dict) else None
-    if not isinstance(found, int) or not any(key in document for key in _SHAPE):
+    manifest_version = document.get("manifest_version") if isinstance(document, dict) else None
+    if not isinstance(manifest_version, int) or not any(key in document for key in _SHAPE):
         raise DataError(
             f"{str(path)!r} is not a manifest of curate; give the *.manifest.json beside an export"
         )
-    if found > FORMAT_VERSION:
+    if manifest_version > FORMAT_VERSION:
         raise DataError(
-            f"manifest {str(path)!r} has version {found}, but this version of curate reads up to "
-            f"{FORMAT_VERSION}; upgrade it: pip install -U curate-sft"
+            f"manifest {str(path)!r} has version {manifest_version}, but this version of curate "
+            f"reads up to {FORMAT_VERSION}; upgrade it: pip install -U curate-sft"
         )
     problem = _misfit(document, _SHAPE, "") or _misnamed(document["output"]["name"])
     if problem:

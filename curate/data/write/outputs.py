@@ -113,7 +113,7 @@ def check_folder(output: Path) -> None:
     """Raise `DataError` if a folder holds anything but an earlier export."""
     for child in sorted(output.iterdir()) if output.is_dir() else ():
         if child.is_dir() and child.name in SPLITS:
-            foreign = [one for one in sorted(child.iterdir()) if not _is_shard(one)]
+            foreign = [entry for entry in sorted(child.iterdir()) if not _is_shard(entry)]
         else:
             ours = child.name in _BESIDE or child.name.endswith(".manifest.json")
             foreign = [] if ours or _is_shard(child) else [child]

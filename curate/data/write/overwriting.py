@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def input_files(store: "Store") -> list[Path]:
     """Return the files the datasets of a store were read from."""
-    return [Path(file) for one in store.datasets() for file in one.extra.get("files", ())]
+    return [Path(file) for dataset in store.datasets() for file in dataset.extra.get("files", ())]
 
 
 def refuse_overwriting(

@@ -53,7 +53,11 @@ def revised_rows(
         read = list(_read_back(dataset, [positions[number] for number in at], new))
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise _refusal(dataset, [ids[number] for number in at], str(error)) from error
-    wrong = [ids[n] for n, one, found in zip(at, wanted, read, strict=True) if found != one.id]
+    wrong = [
+        ids[n]
+        for n, revision, example_id in zip(at, wanted, read, strict=True)
+        if example_id != revision.id
+    ]
     if wrong:
         raise _refusal(dataset, wrong, "read back, the row is a different example")
     source = np.arange(len(raw))
@@ -71,8 +75,8 @@ def _rewritten(dataset: "Dataset", old: pa.Table, wanted: Sequence[Revision]) ->
             csv_rows(dataset, old) if is_csv else [parse_object(record) for record in records]
         )
         made = []
-        for row, record, one in zip(rows, records, wanted, strict=True):
-            row[column] = _replaced(dataset, row[column], one.response)
+        for row, record, revision in zip(rows, records, wanted, strict=True):
+            row[column] = _replaced(dataset, row[column], revision.response)
             end = b"\r" if record.endswith(b"\r") else b""
             if is_csv:
                 delimiter = dataset.extra["csv"]["delimiter"]
@@ -83,8 +87,8 @@ def _rewritten(dataset: "Dataset", old: pa.Table, wanted: Sequence[Revision]) ->
     place = old.schema.get_field_index(column)
     field = old.schema.field(place)
     values = [
-        _replaced(dataset, value, one.response)
-        for value, one in zip(old[column].to_pylist(), wanted, strict=True)
+        _replaced(dataset, value, revision.response)
+        for value, revision in zip(old[column].to_pylist(), wanted, strict=True)
     ]
     return old.set_column(place, field, pa.chunked_array([pa.array(values, field.type)]))
 

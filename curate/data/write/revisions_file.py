@@ -56,8 +56,8 @@ def _line(row: Mapping[str, Any], original: str) -> str:
 
 def _originals(store: "Store", selection_id: str) -> dict[str, str]:
     full_id = store.selection(selection_id)["selection_id"]
-    found = store.query(
+    originals = store.query(
         "select e.id, e.response from revisions r join examples e on e.id = r.parent_id "
         f"where r.selection_id = '{full_id}'"
     )
-    return dict(zip(found["id"].to_pylist(), found["response"].to_pylist(), strict=True))
+    return dict(zip(originals["id"].to_pylist(), originals["response"].to_pylist(), strict=True))

@@ -127,7 +127,7 @@ class ExportReport:
 
 @final
 @dataclass(frozen=True)
-class _Found:
+class _Counts:
     """What is counted while rows are written."""
 
     lost: Tally = field(default_factory=Tally)
@@ -163,11 +163,11 @@ def export_selection(
     rows = store.selection_rows(selection_id)
     plan = _Plan.of(store, rows, options)
     revisions = revisions_of(store, selection_id)
-    found = _Found()
+    tally = _Counts()
     texts = None
     if options.row_format is not None:
         texts = FormattedTexts(
-            options.row_format, lossy=options.lossy, lost=found.lost, remarks=found.remarks,
+            options.row_format, lossy=options.lossy, lost=tally.lost, remarks=tally.remarks,
             revisions=revisions,
         )  # fmt: skip
     encoder = encoder_for(plan.datasets, texts, container, options.notes)
@@ -176,7 +176,7 @@ def export_selection(
         spool = Spool(folder, plan.n_rows)
         try:
             in_rows = revisions if texts is None else {}
-            for table, places in _encoded(store, plan, rows, encoder, found, container, in_rows):
+            for table, places in _encoded(store, plan, rows, encoder, tally, container, in_rows):
                 spool.add(table, places)
             encoder.finish(plan.n_rows)
             written = _write(spool.tables(), temporary, output, container, encoder, plan, options)
@@ -185,8 +185,8 @@ def export_selection(
             shutil.rmtree(folder)
         report = ExportReport(
             output, plan.n_rows, written.n_bytes, written.digest.hexdigest(), container,
-            encoder.columns, plan.splits, found.lost.rows(), found.remarks.rows(),
-            dict(found.licences),
+            encoder.columns, plan.splits, tally.lost.rows(), tally.remarks.rows(),
+            dict(tally.licences),
         )  # fmt: skip
         if complete is not None:
             complete(temporary, report)
@@ -246,14 +246,14 @@ class _Plan:
         ids = rows["id"].to_pylist()
         if not ids:
             raise DataError("the selection is empty; there is nothing to export")
-        found = store.first_rows(ids, duplicates=options.keep_duplicates)
-        names = found["dataset"].to_numpy()
+        stored = store.first_rows(ids, duplicates=options.keep_duplicates)
+        names = stored["dataset"].to_numpy()
         datasets = tuple(d for d in store.datasets() if d.dataset_id in set(names.tolist()))
         numbers = {d.dataset_id: i for i, d in enumerate(datasets)}
         dataset = np.array([numbers[name] for name in names.tolist()], dtype=np.int64)
         picks = {example_id: i for i, example_id in enumerate(ids)}
-        pick = np.array([picks[i] for i in found["id"].to_pylist()], dtype=np.int64)
-        position = found["position"].to_numpy()
+        pick = np.array([picks[i] for i in stored["id"].to_pylist()], dtype=np.int64)
+        position = stored["position"].to_numpy()
         split = np.array([i in options.validation for i in ids], dtype=np.int64)[pick]
         by_rank = () if options.order == "input" else (pick,)
         place = np.empty(len(pick), dtype=np.int64)
@@ -266,7 +266,7 @@ def _encoded(
     plan: _Plan,
     rows: pa.Table,
     encoder: Encoder,
-    found: _Found,
+    tally: _Counts,
     container: str,
     revisions: Revisions,
 ) -> Iterator[tuple[pa.Table, np.ndarray[Any, Any]]]:
@@ -279,7 +279,7 @@ def _encoded(
             positions: Sequence[int] = plan.position[part].tolist()
             raw = store.raw_records(dataset.dataset_id, positions)
             if container == "folder":
-                found.licences.update(licences_of(dataset, raw))
+                tally.licences.update(licences_of(dataset, raw))
             notes = rows.take(pa.array(plan.pick[part]))
             raw = revised_rows(dataset, positions, raw, notes["id"].to_pylist(), revisions)
             yield encoder.encode(dataset, positions, raw, notes), plan.place[part]

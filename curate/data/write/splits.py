@@ -33,12 +33,12 @@ def validation_ids(store: "Store", selection_id: str, share: str, seed: int) -> 
     wanted = Budget.parse(share)
     if wanted.counts_tokens:
         raise ConfigError(f"--validation counts examples, got {share!r}; write 5% or 500")
-    found = store.query(
+    picks = store.query(
         "select r.id, e.group_id from selection_rows r join examples e using (id) "
         f"where r.selection_id = '{selection_id}' order by e.group_id, r.id"
     )
-    ids = np.array(found["id"].to_pylist())
-    groups = np.unique(np.array(found["group_id"].to_pylist()), return_inverse=True)[1]
+    ids = np.array(picks["id"].to_pylist())
+    groups = np.unique(np.array(picks["group_id"].to_pylist()), return_inverse=True)[1]
     n = int(wanted.amount * len(ids) + 1e-9) if wanted.unit == "share" else int(wanted.amount)
     chosen = draw_groups(groups, n, np.random.default_rng(seed))
     if not chosen.any() or chosen.all():

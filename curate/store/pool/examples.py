@@ -112,34 +112,34 @@ def resolve_ids(store: StoreHandle, names: Sequence[str]) -> list[str]:
             ).fetchall()
         }
         others = [name for name in dict.fromkeys(names) if name not in exact]
-        found = {name: _resolve(con, name) for name in others}
-    return [found.get(name, name) for name in names]
+        resolved = {name: _resolve(con, name) for name in others}
+    return [resolved.get(name, name) for name in names]
 
 
 def _resolve(con: duckdb.DuckDBPyConnection, name: str) -> str:
     by_external = con.execute(
         "select distinct id from rows where external_id = ? order by id limit 4", [name]
     ).fetchall()
-    found = [i for (i,) in by_external]
+    matching = [i for (i,) in by_external]
     kind = "input id"
-    if not found and len(name) >= MIN_PREFIX:
+    if not matching and len(name) >= MIN_PREFIX:
         kind = "id prefix"
-        found = [
+        matching = [
             i
             for (i,) in con.execute(
                 "select id from internal.examples where starts_with(id, ?) order by id limit 4",
                 [name.lower()],
             ).fetchall()
         ]
-    if not found:
+    if not matching:
         raise DataError(
             f"no example {name!r} in the store; give an id, a prefix of at least {MIN_PREFIX} "
             "characters, or its id in the input data"
         )
-    if len(found) > 1:
-        shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    if len(matching) > 1:
+        shown = ", ".join(matching[:3]) + (", ..." if len(matching) > 3 else "")
         raise DataError(f"{kind} {name!r} names several examples ({shown}); give one of these ids")
-    return str(found[0])
+    return str(matching[0])
 
 
 def example(store: StoreHandle, name: str) -> dict[str, Any]:
@@ -221,16 +221,16 @@ def first_rows(store: StoreHandle, ids: Sequence[str], *, duplicates: bool) -> p
     )
     with store.connect() as con:
         con.register("asked", asked)
-        found: pa.Table = con.sql(
+        rows: pa.Table = con.sql(
             f"""select r.id, r.dataset, r.position from rows r
             join asked a on a.id = r.id join internal.datasets d on d.dataset_id = r.dataset
             {kept} order by a.asked, d.ordinal, r.position"""
         ).to_arrow_table()
-    missing = pc.is_in(asked["id"], value_set=found["id"].combine_chunks())
+    missing = pc.is_in(asked["id"], value_set=rows["id"].combine_chunks())
     if not pc.all(missing).as_py() and len(ids):
         first = asked.filter(pc.invert(missing))["id"][0].as_py()
         raise DataError(f"no example {first!r} in the store; it may have been forgotten")
-    return found
+    return rows
 
 
 def raw_records(store: StoreHandle, dataset: str, positions: Sequence[int]) -> pa.Table:

@@ -31,4 +31,4 @@ def first_examples(store: StoreHandle, limit: int | None) -> pa.Table:
     cut = "" if limit is None else f"limit {int(limit)}"
     with store.connect() as con:
         ids = con.sql(f"select id from internal.examples order by row {cut}").fetchall()
-    return examples_by_id(store, [one for (one,) in ids])
+    return examples_by_id(store, [example_id for (example_id,) in ids])

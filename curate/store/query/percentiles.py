@@ -18,13 +18,13 @@ def percentiles(store: StoreHandle, example_id: str) -> dict[str, dict[str, floa
     pool. A percentile is the share, from 0 to 100, of the scored examples with a smaller value,
     half of those with an equal one counted as smaller. One scan of each column, O(n).
     """
-    found: dict[str, dict[str, float]] = {}
+    by_alias: dict[str, dict[str, float]] = {}
     with store.connect() as con:
         for alias, shape in newest_shapes(con).items():
             ranks = _of_set(con, shape, example_id)
             if ranks:
-                found[alias] = ranks
-    return found
+                by_alias[alias] = ranks
+    return by_alias
 
 
 def _of_set(con: duckdb.DuckDBPyConnection, shape: SetShape, example_id: str) -> dict[str, float]:
@@ -50,5 +50,5 @@ def _of_set(con: duckdb.DuckDBPyConnection, shape: SetShape, example_id: str) ->
         for name, _ in known
     )
     values = [value for _, value in known for _ in range(2)]
-    (found,) = con.execute(f"select {ranks} from {shape.table}", values).fetchall()
-    return {name: float(rank) for (name, _), rank in zip(known, found, strict=True)}
+    (row,) = con.execute(f"select {ranks} from {shape.table}", values).fetchall()
+    return {name: float(rank) for (name, _), rank in zip(known, row, strict=True)}

@@ -49,12 +49,14 @@ def search(snapshot: Snapshot, query: str) -> tuple[Mask, Values]:
     matches &= (counts[:, len(wanted) :] == 0).all(axis=1)
     mask, relevance = np.zeros(n, dtype=bool), np.zeros(n)
     mask[at[matches]] = True
-    found = counts[matches, : len(wanted)].astype(float)
+    occurrences = counts[matches, : len(wanted)].astype(float)
     frequency = (counts[:, : len(wanted)] > 0).sum(axis=0)
     rarity = np.log1p((n - frequency + 0.5) / (frequency + 0.5))
     mean = float(lengths.mean()) if len(lengths) else 1.0
     norm = _K1 * (1 - _B + _B * lengths[matches] / max(mean, 1.0))
-    relevance[at[matches]] = (rarity * found * (_K1 + 1) / (found + norm[:, None])).sum(axis=1)
+    relevance[at[matches]] = (rarity * occurrences * (_K1 + 1) / (occurrences + norm[:, None])).sum(
+        axis=1
+    )
     if len(wanted) == 1 and not unwanted and re.fullmatch("[0-9a-f]{6,32}", wanted[0]):
         named = np.char.startswith(snapshot.ids, wanted[0].encode())
         mask |= named
@@ -74,7 +76,7 @@ def terms(query: str) -> tuple[list[str], list[str]]:
     unwanted: list[str] = []
     for minus, phrase, dash, word in _TERM.findall(query):
         (unwanted if minus or dash else wanted).append((phrase or word).strip().lower())
-    wanted, unwanted = ([t for t in dict.fromkeys(one) if t] for one in (wanted, unwanted))
+    wanted, unwanted = ([t for t in dict.fromkeys(group) if t] for group in (wanted, unwanted))
     if not wanted:
         raise ConfigError(
             f"the search {query!r} has no word that must occur; type a word, a phrase in double "
@@ -104,12 +106,12 @@ def _occurrences(snapshot: Snapshot, words: Sequence[str]) -> tuple[Any, Values,
     any_of = " or ".join(f"contains(t, {literal(w)})" for w in words)
     text = "lower(concat_ws(chr(10), prompt, response))"
     with snapshot.memory() as con:
-        found = con.sql(
+        hits = con.sql(
             f"select id, length(t) as n, {counts} from (select id, {text} as t from "
             f"{snapshot.text_sql()}) where {any_of}"
         ).to_arrow_table()
-    at = snapshot.places(id_bytes(found["id"]))
+    at = snapshot.places(id_bytes(hits["id"]))
     inside = at >= 0
-    columns = [found[f"w{k}"].to_numpy()[inside] for k in range(len(words))]
-    lengths = found["n"].to_numpy()[inside].astype(float)
+    columns = [hits[f"w{k}"].to_numpy()[inside] for k in range(len(words))]
+    lengths = hits["n"].to_numpy()[inside].astype(float)
     return np.stack(columns, axis=1), lengths, at[inside]

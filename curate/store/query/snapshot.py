@@ -88,7 +88,9 @@ class Snapshot:
                 column = column.dictionary_encode() if name in _CODED else column
                 self._loaded[name] = column.take(taken)
         self._place = _places(self._loaded.pop("row").to_numpy())
-        self.columns: Mapping[str, Described] = {one.name: one for one in _described(shapes)}
+        self.columns: Mapping[str, Described] = {
+            described.name: described for described in _described(shapes)
+        }
         self.shapes = shapes
 
     def __len__(self) -> int:
@@ -103,10 +105,10 @@ class Snapshot:
 
     def values(self, name: str) -> Values:
         """Return a numeric or boolean column as floats, (n,), NaN where there is no value."""
-        found: Values = (
+        numbers: Values = (
             pc.cast(self.array(name), pa.float64()).to_numpy(zero_copy_only=False).astype(float)
         )
-        return found
+        return numbers
 
     def codes(self, name: str) -> tuple[Rows, list[str]]:
         """Return a text column as codes, (n,), -1 where there is none, and the text of each code."""
@@ -118,7 +120,7 @@ class Snapshot:
 
     def names(self, rows: Rows) -> list[str]:
         """Return the ids of some rows as text."""
-        return [one.decode("ascii") for one in self.ids[rows].tolist()]
+        return [encoded.decode("ascii") for encoded in self.ids[rows].tolist()]
 
     def places(self, wanted: Ids) -> Rows:
         """Return the row of each id, (k,); -1 for those that are not in the pool."""
@@ -143,7 +145,8 @@ class Snapshot:
         parsed = parse(where)
         texts = [name for name in parsed.columns if name in TEXT_COLUMNS]
         available = {
-            name: Column(f"p.{identifier(name)}", one.kind) for name, one in self.columns.items()
+            name: Column(f"p.{identifier(name)}", column.kind)
+            for name, column in self.columns.items()
         } | {name: Column(f"t.{name}", "text") for name in TEXT_COLUMNS}
         sql = condition_sql(parsed, available)
         used = dict.fromkeys([n for n in parsed.columns if n in self.columns] or ["n_rows"])
@@ -153,15 +156,15 @@ class Snapshot:
         with self.memory() as con:
             if not texts:
                 con.register("pool", table)
-                found = con.sql(f"select {sql} as holds from pool p").to_arrow_table()
-                return np.asarray(_whole(found["holds"]).to_numpy(zero_copy_only=False))
+                matches = con.sql(f"select {sql} as holds from pool p").to_arrow_table()
+                return np.asarray(_whole(matches["holds"]).to_numpy(zero_copy_only=False))
             con.register("pool", table.append_column("at", pa.array(np.arange(len(self)))))
-            found = con.sql(
+            matches = con.sql(
                 f"select p.at from pool p join (select id, {', '.join(texts)} from "
                 f"{self.text_sql()}) t on t.id = p.id where {sql}"
             ).to_arrow_table()
         mask = np.zeros(len(self), dtype=bool)
-        mask[found["at"].to_numpy()] = True
+        mask[matches["at"].to_numpy()] = True
         return mask
 
     def previews(self, rows: Rows, n_chars: int) -> list["Preview"]:
@@ -172,14 +175,14 @@ class Snapshot:
         names = self.names(rows)
         listed, wanted = ", ".join(map(literal, files)), ", ".join(map(literal, names))
         with self.memory() as con:
-            found = con.sql(
+            texts = con.sql(
                 f"select id, left(prompt, {n_chars}), left(response, {n_chars}), "
                 "coalesce(length(prompt), 0), coalesce(length(response), 0) "
                 f"from read_parquet([{listed}]) where id in ({wanted})"
             ).fetchall()
         by_id = {
             name: Preview(prompt or "", response or "", *lengths)
-            for name, prompt, response, *lengths in found
+            for name, prompt, response, *lengths in texts
         }
         return [by_id.get(name, Preview("", "", 0, 0)) for name in names]
 
@@ -212,10 +215,14 @@ class Snapshot:
         if wanted.name == "id":
             self._loaded["id"] = _strings(self.ids)
             return
-        ours = [one for one in self.columns.values() if one.shape and one.shape == wanted.shape]
+        ours = [
+            described
+            for described in self.columns.values()
+            if described.shape and described.shape == wanted.shape
+        ]
         source_table = wanted.shape.table if wanted.shape else "internal.examples"
         ours = ours or [wanted]
-        names = list(dict.fromkeys(one.column or one.name for one in ours))
+        names = list(dict.fromkeys(described.column or described.name for described in ours))
         with self._store.connect() as con:
             table = con.sql(
                 f"select row, {', '.join(map(identifier, names))} from {source_table}"
@@ -226,10 +233,10 @@ class Snapshot:
         source = np.full(len(self), -1, dtype=np.int64)
         source[at[at >= 0]] = np.flatnonzero(at >= 0)
         taken = pa.array(source, mask=source < 0)
-        for one in ours:
-            column = _whole(table[one.column or one.name])
-            column = column.dictionary_encode() if one.kind == "text" else column
-            self._loaded[one.name] = column.take(taken)
+        for described in ours:
+            column = _whole(table[described.column or described.name])
+            column = column.dictionary_encode() if described.kind == "text" else column
+            self._loaded[described.name] = column.take(taken)
 
 
 def state(con: duckdb.DuckDBPyConnection) -> str:

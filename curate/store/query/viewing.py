@@ -325,7 +325,7 @@ def matching(store: StoreHandle, con: duckdb.DuckDBPyConnection, where: str) -> 
     parsed = parse(where)
     request = Request({}, {}, where, None, None, (), (), None, None)
     _Query(store, con, request, [parsed]).materialise({}, parsed, None)
-    found: pa.Table = con.sql(
+    ids: pa.Table = con.sql(
         "select id from result where excluded is null order by id"
     ).to_arrow_table()
-    return found
+    return ids

@@ -114,12 +114,12 @@ def resolve(con: duckdb.DuckDBPyConnection, selection_id: str) -> str:
     ]
     if selection_id in known:
         return selection_id
-    found = [i for i in known if i.startswith(selection_id)] if selection_id else []
-    if len(found) == 1:
-        return str(found[0])
-    if found:
+    matching = [i for i in known if i.startswith(selection_id)] if selection_id else []
+    if len(matching) == 1:
+        return str(matching[0])
+    if matching:
         raise DataError(
-            f"selection {selection_id!r} is a prefix of several ids: {', '.join(found)}"
+            f"selection {selection_id!r} is a prefix of several ids: {', '.join(matching)}"
         )
     shown = ", ".join(known[:5]) or "none"
     raise DataError(f"no selection {selection_id!r} in the store; the newest are: {shown}")

@@ -25,7 +25,7 @@ def save(store: StoreHandle, record: Mapping[str, Any], evals: Sequence[Mapping[
     """
     if not record.get("trial_id"):
         raise ConfigError(f"a trial needs 'trial_id', got {sorted(record)}")
-    full = {"created_at": utc_now(), **record, "evals": [dict(one) for one in evals]}
+    full = {"created_at": utc_now(), **record, "evals": [dict(evaluation) for evaluation in evals]}
     with store.write() as con:
         write_json(store.parts / "trials" / f"{record['trial_id']}.json", full)
         insert(con, full)
@@ -45,17 +45,20 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any]) -> None:
             record.get("tokens"), record.get("wall_s"), canonical_json(dict(record)),
         ],
     )  # fmt: skip
-    for one in record["evals"]:
+    for evaluation in record["evals"]:
         con.execute(
             "insert into trial_evals values (?, ?, ?, ?, ?, ?)",
-            [trial_id, one["step"], one["tokens"], one["target"], one["metric"], one["value"]],
+            [
+                trial_id,
+                *(evaluation[key] for key in ("step", "tokens", "target", "metric", "value")),
+            ],
         )
 
 
 def load(store: StoreHandle, trial_id: str) -> dict[str, Any]:
     """Return a trial's record; raise `DataError` for an unknown id."""
     with store.connect() as con:
-        found = con.execute("select manifest from trials where trial_id = ?", [trial_id]).fetchone()
-    if found is None:
+        row = con.execute("select manifest from trials where trial_id = ?", [trial_id]).fetchone()
+    if row is None:
         raise DataError(f"no trial {trial_id!r} in the store; see: select trial_id from trials")
-    return dict(json.loads(found[0]))
+    return dict(json.loads(row[0]))

@@ -25,7 +25,7 @@ def content_hash(store: StoreHandle, score_set: ScoreSet) -> str:
     memory does not grow with the number of examples, apart from 32 bytes per vector.
     """
     set_id = score_set.set_id
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     with store.connect() as con:
         shape = next((s for s in set_shapes(con) if s.set_id == set_id), None)
         columns: dict[str, str] = {} if shape is None else dict(shape.columns)
@@ -37,14 +37,14 @@ def content_hash(store: StoreHandle, score_set: ScoreSet) -> str:
                 "join internal.examples e on e.row = t.row order by e.id"
             )
             with arrow_reader(con.sql(sql), BATCH_ROWS) as reader:
-                found |= _hash_rows(reader, "values")
+                hashes |= _hash_rows(reader, "values")
         sql = f"select id, reason from failures where set_id = {literal(set_id)} order by id"
         with arrow_reader(con.sql(sql), BATCH_ROWS) as reader:
-            found |= _hash_rows(reader, "failures")
+            hashes |= _hash_rows(reader, "failures")
     for name, dtype in columns.items():
         if dtype == "vector":
-            found[f"values.{name}"] = _hash_vectors(vectors.cached(store, set_id, name).array)
-    return digest(canonical_json(found))
+            hashes[f"values.{name}"] = _hash_vectors(vectors.cached(store, set_id, name).array)
+    return digest(canonical_json(hashes))
 
 
 def _hash_rows(reader: pa.RecordBatchReader, prefix: str) -> dict[str, str]:

@@ -63,12 +63,12 @@ def sweep(store: StoreHandle) -> int:
 
 def _uncommitted(con: duckdb.DuckDBPyConnection, parts: Path) -> Mapping[Path, list[str]]:
     committed = set(con.execute("select set_id, shard from internal.set_shards").fetchall())
-    found: dict[Path, list[str]] = {}
+    by_folder: dict[Path, list[str]] = {}
     for path in sorted((parts / "scores").glob("*/*.parquet")):
         is_temporary = path.name.startswith(".")
         if not is_temporary and (path.parent.name, path.stem) not in committed:
-            found.setdefault(path.parent, []).append(path.stem)
-    return found
+            by_folder.setdefault(path.parent, []).append(path.stem)
+    return by_folder
 
 
 def _trim(con: duckdb.DuckDBPyConnection, path: Path) -> None:

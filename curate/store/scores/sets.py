@@ -48,17 +48,17 @@ _COLUMNS = (
 
 def score_set(store: StoreHandle, key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
     """Find the score set with this key, or create it."""
-    found = find_score_set(store, key.set_id)
-    if found is not None and alias in found.aliases:
-        return found
+    existing = find_score_set(store, key.set_id)
+    if existing is not None and alias in existing.aliases:
+        return existing
     with store.write() as con:
-        found = _find(store, con, key.set_id)
-        if found is None:
+        existing = _find(store, con, key.set_id)
+        if existing is None:
             record = _new_record(key, alias, run)
         else:
-            record = _record(found, (*found.aliases, alias))
+            record = _record(existing, (*existing.aliases, alias))
         register(con, record)
-        if found is not None:
+        if existing is not None:
             schema.refresh_score_views(con, store.parts)
         write_json(store.parts / "scores" / key.set_id / "set.json", record)
         created = _find(store, con, key.set_id)
@@ -349,8 +349,8 @@ def _new_record(key: ScoreKey, alias: str, run: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _record(found: ScoreSet, aliases: Sequence[str]) -> dict[str, Any]:
-    record = dict(read_json(found.folder / "set.json"))
+def _record(existing: ScoreSet, aliases: Sequence[str]) -> dict[str, Any]:
+    record = dict(read_json(existing.folder / "set.json"))
     record["aliases"] = list(aliases)
     return record
 

@@ -44,7 +44,7 @@ def forget(store: StoreHandle, where: str, *, dry_run: bool) -> dict[str, Any]:
     with store.connect() as con:
         ids = viewing.matching(store, con, where)
         con.register("gone", ids)
-        found = con.sql(
+        forgotten = con.sql(
             "select e.id, e.shard from internal.examples e join gone g on g.id = e.id order by e.id"
         ).to_arrow_table()
         datasets = [
@@ -59,13 +59,13 @@ def forget(store: StoreHandle, where: str, *, dry_run: bool) -> dict[str, Any]:
         n_selected = schema.scalar(
             con, "select count(*) from selection_rows s join gone g on g.id = s.id"
         )
-    if found.num_rows and not dry_run:
-        name = digest("".join(found["id"].to_pylist()), 8)
+    if forgotten.num_rows and not dry_run:
+        name = digest("".join(forgotten["id"].to_pylist()), 8)
         path = store.parts / FOLDER / f"{name}.parquet"
         facts = {METADATA_KEY: json.dumps({"datasets": datasets}).encode()}
-        write_parquet(path, found.replace_schema_metadata(facts))
+        write_parquet(path, forgotten.replace_schema_metadata(facts))
         _carry_out(store, path)
-    return {"n_examples": found.num_rows, "n_rows": n_rows, "n_selected": n_selected,
+    return {"n_examples": forgotten.num_rows, "n_rows": n_rows, "n_selected": n_selected,
             "dry_run": dry_run}  # fmt: skip
 
 
@@ -103,9 +103,9 @@ def _carry_out(store: StoreHandle, decision: Path) -> None:
         schema.set_meta(con, outdated.FORGOTTEN, "yes")
         inventory.record_again(con, store.parts)
     for status in sets.statuses(store):
-        found = sets.find_score_set(store, status.set_id)
-        if status.content_hash is not None and found is not None:
-            sets.finish(store, found)
+        score_set = sets.find_score_set(store, status.set_id)
+        if status.content_hash is not None and score_set is not None:
+            sets.finish(store, score_set)
     with store.write():  # nobody is between looking for it and reading it
         decision.unlink(missing_ok=True)
 

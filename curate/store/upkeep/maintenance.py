@@ -83,17 +83,17 @@ def check(store: StoreHandle, *, deep: bool = False) -> list[Finding]:
     ]
     shards = examples.shards(store, None)
     for status_ in sets.statuses(store):
-        found = sets.find_score_set(store, status_.set_id)
-        assert found is not None
-        _, written = sets.pending_shards(store, found, shards)
+        score_set = sets.find_score_set(store, status_.set_id)
+        assert score_set is not None
+        _, written = sets.pending_shards(store, score_set, shards)
         if written:
             findings.append(
                 Finding(
                     "warning",
                     "uncommitted",
-                    f"{len(written)} parts of score set {found.set_id} ({found.alias}) are written "
-                    "but not in the database yet",
-                    f"run the same command again: curate score --scorer {found.key.scorer}",
+                    f"{len(written)} parts of score set {score_set.set_id} ({score_set.alias}) "
+                    "are written but not in the database yet",
+                    f"run the same command again: curate score --scorer {score_set.key.scorer}",
                 )
             )
     if not findings:
@@ -128,7 +128,9 @@ def _missing_parts(store: StoreHandle) -> Iterator[Finding]:
         committed = con.execute("select set_id, shard from internal.set_shards").fetchall()
         revised = _names(con, "select distinct selection_id from revisions")
     wanted += [store.parts / "scores" / s / f"{shard}.parquet" for s, shard in committed]
-    wanted += [store.parts / "revisions" / f"{one}.parquet" for one in sorted(revised)]
+    wanted += [
+        store.parts / "revisions" / f"{selection_id}.parquet" for selection_id in sorted(revised)
+    ]
     for path in wanted:
         if not path.exists():
             yield Finding(
@@ -151,18 +153,18 @@ def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Pa
         "selections": chosen,
         "revisions": chosen,
     }
-    found: list[Path] = []
+    orphans: list[Path] = []
     for folder, known in owners.items():
         for path in sorted((store.parts / folder).iterdir()):
             name = path.name if path.is_dir() else path.stem
             if not path.name.startswith(".") and name not in known:
-                found.append(path)
+                orphans.append(path)
     shard_ids = _names(con, "select shard_id from internal.shards")
     for path in sorted((store.parts / "scores").glob("*/*.parquet")):
         if path.parent.name in set_ids and path.stem not in shard_ids:
-            found.append(path)
+            orphans.append(path)
     temporary = sorted(store.parts.rglob(f".*{TMP_MARK}*"))
-    return found + [path for path in temporary if owner_is_dead(path)]
+    return orphans + [path for path in temporary if owner_is_dead(path)]
 
 
 def _names(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:

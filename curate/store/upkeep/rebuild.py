@@ -59,9 +59,9 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     store = StoreHandle(target, wait_s)
     open_store(store, create=False)
     for set_id in set_ids:
-        found = sets.find_score_set(store, set_id)
-        if found is not None:
-            sets.finish(store, found)
+        score_set = sets.find_score_set(store, set_id)
+        if score_set is not None:
+            sets.finish(store, score_set)
     return {"n_datasets": n_datasets, "n_examples": examples.n_examples(store, None),
             "n_score_sets": len(set_ids), "n_selections": n_selections}  # fmt: skip
 
