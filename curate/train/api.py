@@ -165,17 +165,18 @@ def load_record(output: str | Path) -> "TrainRecord":
         raise DataError(f"{folder} holds no finished training run; run curate train -o {folder}")
     values = read_json(folder / RECORD)
     arrays = load_file(folder / EVALUATIONS)
-    found = []
-    for one in values["evaluations"]:
-        key = f"{one['name']}:{one['step']}"
+    evaluations = []
+    for entry in values["evaluations"]:
+        key = f"{entry['name']}:{entry['step']}"
         correct = arrays.get(f"{key}:correct")
-        found.append(
+        evaluations.append(
             Evaluation(
-                one["name"], one["step"], tuple(values["ids"][one["name"]]), arrays[f"{key}:nll"],
-                arrays[f"{key}:n_tokens"], None if correct is None else correct.astype(bool),
+                entry["name"], entry["step"], tuple(values["ids"][entry["name"]]),
+                arrays[f"{key}:nll"], arrays[f"{key}:n_tokens"],
+                None if correct is None else correct.astype(bool),
             )
         )  # fmt: skip
-    return record_from(values, found, folder)
+    return record_from(values, evaluations, folder)
 
 
 def _open_tracker(config: TrainConfig, processes: "Processes") -> None:
@@ -247,14 +248,14 @@ def _write(record: "TrainRecord") -> None:
     from curate.store.parts import atomic_path, write_json
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for one in record.evaluations:
-        key = f"{one.name}:{one.step}"
-        arrays |= {f"{key}:nll": one.nll, f"{key}:n_tokens": one.n_tokens}
-        if one.correct is not None:
-            arrays[f"{key}:correct"] = one.correct.astype(np.uint8)
+    for evaluation in record.evaluations:
+        key = f"{evaluation.name}:{evaluation.step}"
+        arrays |= {f"{key}:nll": evaluation.nll, f"{key}:n_tokens": evaluation.n_tokens}
+        if evaluation.correct is not None:
+            arrays[f"{key}:correct"] = evaluation.correct.astype(np.uint8)
     with atomic_path(record.output / EVALUATIONS) as temporary:
         save_file(arrays, temporary)
-    ids = {one.name: list(one.ids) for one in record.evaluations}
+    ids = {evaluation.name: list(evaluation.ids) for evaluation in record.evaluations}
     write_json(record.output / RECORD, {**record.as_dict(), "ids": ids})
 
 
@@ -284,13 +285,13 @@ def _with_new_sets(
             adapter=context.folder if has_adapter else None,
         )
         step = record.outcome["final_step"]
-        found = [
+        added = [
             evaluate_fully(model, evaluation[name], processes, context.config, name, step)
             for name in new
         ]
-    kept = [one for one in record.evaluations if one.name not in new]
+    kept = [earlier for earlier in record.evaluations if earlier.name not in new]
     config = {**record.config, "evaluation": {**known, **keys}}
-    record = replace(record, config=config, evaluations=(*kept, *found))
+    record = replace(record, config=config, evaluations=(*kept, *added))
     if processes.is_main:
         _write(record)
     processes.wait()

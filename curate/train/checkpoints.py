@@ -192,10 +192,10 @@ def load_weights(
             raise TrainError(_mismatch(where, f"it has no {name!r}, which the model trains"))
         if name not in parameters:
             raise TrainError(_mismatch(where, f"it has {name!r}, which the model does not train"))
-        found, wanted = tuple(weights[name].shape), tuple(parameters[name].shape)
-        if found != wanted:
+        saved, wanted = tuple(weights[name].shape), tuple(parameters[name].shape)
+        if saved != wanted:
             raise TrainError(
-                _mismatch(where, f"{name!r} has shape {found} there and {wanted} in the model")
+                _mismatch(where, f"{name!r} has shape {saved} there and {wanted} in the model")
             )
     with torch.no_grad():
         for name, parameter in parameters.items():

@@ -72,17 +72,17 @@ class Prepared:
     @property
     def lengths(self) -> Int[np.ndarray, " n"]:
         """Tokens fed per example, prompts and responses of all its rows."""
-        return np.array([len(one.ids) for one in self.rendered], dtype=np.int64)
+        return np.array([len(example.ids) for example in self.rendered], dtype=np.int64)
 
     @property
     def n_targets(self) -> Int[np.ndarray, " n"]:
         """Response tokens per row, ends of turns included."""
-        return np.array([len(one.targets) for one in self.rendered], dtype=np.int64)
+        return np.array([len(example.targets) for example in self.rendered], dtype=np.int64)
 
     @property
     def n_rows(self) -> Int[np.ndarray, " n"]:
         """Rows run per example: more than one where a chat template rewrites history."""
-        return np.array([len(one.starts) for one in self.rendered], dtype=np.int64)
+        return np.array([len(example.starts) for example in self.rendered], dtype=np.int64)
 
     @property
     def weights(self) -> Float[np.ndarray, " n"]:
@@ -92,7 +92,7 @@ class Prepared:
     @property
     def n_truncated(self) -> int:
         """Rows that were cut to fit."""
-        return sum(one.truncated for one in self.rendered)
+        return sum(example.truncated for example in self.rendered)
 
     @property
     def fingerprint(self) -> str:
@@ -135,14 +135,14 @@ def prepare(
     for start in range(0, len(ordered), RENDER_BLOCK):
         block = ordered[start : start + RENDER_BLOCK]
         made = renderer.render([row.example for row in block], rendering)
-        for row, one in zip(block, made, strict=True):
-            if isinstance(one, str):
-                failures[one] += 1
+        for row, result in zip(block, made, strict=True):
+            if isinstance(result, str):
+                failures[result] += 1
             elif row.weight == 0:
                 failures[ZERO_WEIGHT] += 1
             else:
                 kept.append(row)
-                rendered.append(one)
+                rendered.append(result)
     if failures[REASONING_NOT_RENDERED] and renderer.options.reasoning is None:
         raise ConfigError(
             reasoning_question(failures[REASONING_NOT_RENDERED], renderer.tokenizer.name_or_path)
@@ -168,20 +168,20 @@ def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
     weights = [
         1.0 if weight is None else float(weight) for weight in table.column("weight").to_pylist()
     ]
-    found = {row.id: row for row in _read(store, set(ids))}
-    missing = [i for i in ids if i not in found]
+    by_id = {row.id: row for row in _read(store, set(ids))}
+    missing = [i for i in ids if i not in by_id]
     if missing:
         raise DataError(
             f"{len(missing)} of {len(ids)} examples of selection {selection_id} are no longer in "
             f"the pool (first: {missing[0]}); select again"
         )
     revised = {
-        i: revised_example(found[i].example, one.response)
-        for i, one in revisions_of(store, selection_id).items()
+        i: revised_example(by_id[i].example, revision.response)
+        for i, revision in revisions_of(store, selection_id).items()
     }
-    examples = [revised.get(i, found[i].example) for i in ids]
+    examples = [revised.get(i, by_id[i].example) for i in ids]
     return [
-        TrainRow(example.id, example, weight, found[i].source)
+        TrainRow(example.id, example, weight, by_id[i].source)
         for i, example, weight in zip(ids, examples, weights, strict=True)
     ]
 

@@ -189,12 +189,18 @@ class Loop:
 
     def _evaluate(self) -> None:
         for name, rows in self.evaluation.items():
-            found = evaluate_fully(self.model, rows, self.processes, self.config, name, self.step)
+            evaluation = evaluate_fully(
+                self.model, rows, self.processes, self.config, name, self.step
+            )
             self.counters.other_tokens += int(rows.lengths.sum())
-            self.evaluations.append(found)
-            figures = {f"{name}/{k}": v for k, v in found.as_dict().items() if isinstance(v, float)}
+            self.evaluations.append(evaluation)
+            figures = {
+                f"{name}/{k}": v for k, v in evaluation.as_dict().items() if isinstance(v, float)
+            }
             self._report(figures)
-            self.progress.note(f"step {self.step}: {name} NLL {found.mean_nll:.4f} nats a token")
+            self.progress.note(
+                f"step {self.step}: {name} NLL {evaluation.mean_nll:.4f} nats a token"
+            )
         self._watch_best(self.evaluations[-len(self.evaluation)].mean_nll)
 
     def _keys(self) -> dict[str, str]:
@@ -255,22 +261,22 @@ class Loop:
         steps = self.folder.steps()
         if not steps:
             return
-        found = self.folder.load(steps[-1])
-        load_weights(self._parameters, found.weights, self.folder.checkpoint(found.step))
-        restore_optimiser(self._optimiser, self._parameters, found.optimiser)
-        self.step = found.step
-        self.counters = Counters(**found.state["counters"])
-        self.stream.restore(found.state["stream"])
-        self.history = [tuple(row) for row in found.arrays["history"].tolist()]
-        known = found.state["evaluation"]
+        checkpoint = self.folder.load(steps[-1])
+        load_weights(self._parameters, checkpoint.weights, self.folder.checkpoint(checkpoint.step))
+        restore_optimiser(self._optimiser, self._parameters, checkpoint.optimiser)
+        self.step = checkpoint.step
+        self.counters = Counters(**checkpoint.state["counters"])
+        self.stream.restore(checkpoint.state["stream"])
+        self.history = [tuple(row) for row in checkpoint.arrays["history"].tolist()]
+        known = checkpoint.state["evaluation"]
         same = {n: r for n, r in self.evaluation.items() if known.get(n) == self._keys()[n]}
         evaluations = {
             key.removeprefix(_EVALUATION): value
-            for key, value in found.arrays.items()
+            for key, value in checkpoint.arrays.items()
             if key.startswith(_EVALUATION)
         }
         self.evaluations = evaluations_from(evaluations, same)
-        self.recorder.restore(dict(found.arrays))
+        self.recorder.restore(dict(checkpoint.arrays))
         self.progress.note(f"resuming after step {self.step} of {self.stream.n_steps}")
 
     def _load_best(self, step: int) -> None:

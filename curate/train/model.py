@@ -216,8 +216,8 @@ def _targets(model: Any, output: nn.Module, wanted: tuple[str, ...]) -> list[str
         )
     if ALL_LINEAR in wanted:
         return layers
-    found = {w: [n for n in layers if n == w or n.endswith(f".{w}")] for w in wanted}
-    missing = [name for name, matches in found.items() if not matches]
+    matching = {w: [n for n in layers if n == w or n.endswith(f".{w}")] for w in wanted}
+    missing = [name for name, matches in matching.items() if not matches]
     if missing:
         ends = sorted({name.rpartition(".")[2] for name in layers})
         more = f" and {len(ends) - _SHOWN} more" if len(ends) > _SHOWN else ""
@@ -225,7 +225,7 @@ def _targets(model: Any, output: nn.Module, wanted: tuple[str, ...]) -> list[str
             f"lora target {missing[0]!r} matches no linear layer of the model; "
             f"it has: {', '.join(ends[:_SHOWN])}{more}; or pass {ALL_LINEAR}"
         )
-    chosen = {name for matches in found.values() for name in matches}
+    chosen = {name for matches in matching.values() for name in matches}
     return [name for name in layers if name in chosen]
 
 

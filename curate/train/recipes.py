@@ -94,7 +94,7 @@ def _seams(
 
 def _owners(kind: registry.Kind, key: str) -> list[str]:
     """Return which registered objectives, policies or mixtures have a field."""
-    return [one for one in registry.names(kind) if key in _field_names(registry.get(kind, one))]
+    return [name for name in registry.names(kind) if key in _field_names(registry.get(kind, name))]
 
 
 def _field_names(cls: type) -> list[str]:
@@ -105,7 +105,9 @@ def _unknown(key: str) -> str:
     known = [f"{group}.{item.name}" for group, cls in GROUPS.items() for item in fields(cls)]
     for kind in SEAMS:
         own = {
-            name for one in registry.names(kind) for name in _field_names(registry.get(kind, one))
+            name
+            for registered in registry.names(kind)
+            for name in _field_names(registry.get(kind, registered))
         }
         known += [kind, *(f"{kind}.{name}" for name in sorted(own))]
     hint = did_you_mean(key, known)

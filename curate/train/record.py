@@ -99,9 +99,9 @@ class TrainRecord:
 
     def final(self, name: str) -> Evaluation:
         """Return the evaluation of the final weights on a set; `KeyError` for an unknown name."""
-        for one in self.evaluations:
-            if one.name == name and one.step == self.outcome["final_step"]:
-                return one
+        for evaluation in self.evaluations:
+            if evaluation.name == name and evaluation.step == self.outcome["final_step"]:
+                return evaluation
         raise KeyError(name)
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class TrainRecord:
                 name: self.history[:, i].tolist() for i, name in enumerate(HISTORY)
             },
             "cost": asdict(self.cost),
-            "evaluations": [one.as_dict() for one in self.evaluations],
+            "evaluations": [evaluation.as_dict() for evaluation in self.evaluations],
             "output": str(self.output), "outcome": dict(self.outcome),
         }  # fmt: skip
 
@@ -155,14 +155,14 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
     reached = np.concatenate([[0], np.cumsum(record.history[:, HISTORY.index("tokens")])])
     evals = [
         {
-            "step": one.step,
-            "tokens": int(reached[one.step]),
-            "target": one.name,
+            "step": evaluation.step,
+            "tokens": int(reached[evaluation.step]),
+            "target": evaluation.name,
             "metric": metric,
             "value": value,
         }
-        for one in record.evaluations
-        for metric, value in one.as_dict().items()
+        for evaluation in record.evaluations
+        for metric, value in evaluation.as_dict().items()
         if metric in ("nll", "perplexity", "exact_match") and value is not None
     ]
     store.save_trial(trial, evals)
@@ -171,16 +171,16 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions a run depends on."""
-    found = {
+    by_package = {
         "python": sys.version.split()[0],
         "platform": f"{platform.system()} {platform.machine()}",
     }
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            by_package[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 def peak_bytes(device: "torch.device") -> int:

@@ -23,11 +23,11 @@ def last_number(text: str) -> str | None:
     ('18', '1234.5', None)
     """
     marked = text.rpartition("####")[2] if "####" in text else text
-    found = _NUMBER.findall(marked) or _NUMBER.findall(text)
-    if not found:
+    numbers = _NUMBER.findall(marked) or _NUMBER.findall(text)
+    if not numbers:
         return None
     try:
-        value = Decimal(found[-1].replace(",", "").replace("$", ""))
+        value = Decimal(numbers[-1].replace(",", "").replace("$", ""))
     except InvalidOperation:
         return None
     return format(value.normalize() + 0, "f")

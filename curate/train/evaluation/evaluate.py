@@ -124,7 +124,7 @@ def summed_nll(
 
     Without ``processes`` this process does all of it.
     """
-    lengths = np.array([len(one.ids) for one in rendered], dtype=np.int64)
+    lengths = np.array([len(row.ids) for row in rendered], dtype=np.int64)
     batches = plan_batches(lengths, [f"{i:012d}" for i in range(len(rendered))], batch_tokens)
     if processes is not None:
         batches = batches[processes.index :: processes.count]
@@ -137,14 +137,14 @@ def summed_nll(
     return nll if processes is None else processes.add(nll)
 
 
-def evaluation_tensors(found: "Sequence[Evaluation]") -> dict[str, torch.Tensor]:
+def evaluation_tensors(evaluations: "Sequence[Evaluation]") -> dict[str, torch.Tensor]:
     """Return the arrays of some evaluations by ``name:step:array``."""
     tensors = {}
-    for one in found:
-        key = f"{one.name}:{one.step}"
-        tensors[f"{key}:nll"] = torch.from_numpy(one.nll)
-        if one.correct is not None:
-            tensors[f"{key}:correct"] = torch.from_numpy(one.correct)
+    for evaluation in evaluations:
+        key = f"{evaluation.name}:{evaluation.step}"
+        tensors[f"{key}:nll"] = torch.from_numpy(evaluation.nll)
+        if evaluation.correct is not None:
+            tensors[f"{key}:correct"] = torch.from_numpy(evaluation.correct)
     return tensors
 
 
@@ -152,18 +152,20 @@ def evaluations_from(
     tensors: "dict[str, torch.Tensor]", prepared: "dict[str, Prepared]"
 ) -> list[Evaluation]:
     """Return what `evaluation_tensors` was given, of the sets in ``prepared``, in order of step."""
-    found = []
+    evaluations = []
     for key in tensors:
         name, step, array = key.rsplit(":", 2)
         if array != "nll" or name not in prepared:
             continue
         correct = tensors.get(f"{name}:{step}:correct")
         rows = prepared[name]
-        found.append(
+        evaluations.append(
             Evaluation(
                 name, int(step), tuple(row.id for row in rows.rows), tensors[key].numpy(),
                 rows.n_targets, None if correct is None else correct.numpy(),
             )
         )  # fmt: skip
     order = list(prepared)
-    return sorted(found, key=lambda one: (one.step, order.index(one.name)))
+    return sorted(
+        evaluations, key=lambda evaluation: (evaluation.step, order.index(evaluation.name))
+    )

@@ -67,9 +67,9 @@ def evaluate_fully(
     """Evaluate a set according to a run's settings: NLL, and exact match if they name an extractor."""
     micro, watch = config.data.micro_tokens, config.watch
     assert micro is not None
-    found = evaluate(model, prepared, processes, name=name, step=step, batch_tokens=micro)
+    evaluation = evaluate(model, prepared, processes, name=name, step=step, batch_tokens=micro)
     if watch.extractor is None:
-        return found
+        return evaluation
     correct = exact_matches(
         model,
         prepared,
@@ -78,7 +78,7 @@ def evaluate_fully(
         max_new_tokens=watch.max_new_tokens,
         batch_tokens=micro,
     )
-    return replace(found, correct=correct)
+    return replace(evaluation, correct=correct)
 
 
 def answered(

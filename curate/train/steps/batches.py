@@ -64,7 +64,7 @@ def cut_micro(lengths: Rows, rows: Rows, micro_tokens: int, n_processes: int = 1
     limit = min(micro_tokens, -(-total // n_processes)) if n_processes > 1 else micro_tokens
     for ratio in _RATIOS:
         passes = _by_ratio(lengths, ordered, limit, ratio)
-        padded = sum(int(lengths[one[0]]) * len(one) for one in passes)
+        padded = sum(int(lengths[part[0]]) * len(part) for part in passes)
         if padded * (1 - MAX_WASTE) <= total:
             break
     return passes
@@ -77,12 +77,12 @@ def deal(lengths: Rows, passes: Sequence[Rows], n_processes: int) -> list[list[i
     """
     load = [0] * n_processes
     dealt: list[list[int]] = [[] for _ in range(n_processes)]
-    cost = [int(lengths[one].max()) * len(one) for one in passes]
+    cost = [int(lengths[part].max()) * len(part) for part in passes]
     for index in sorted(range(len(passes)), key=lambda i: (-cost[i], i)):
         process = load.index(min(load))
         load[process] += cost[index]
         dealt[process].append(index)
-    return [sorted(one) for one in dealt]
+    return [sorted(indices) for indices in dealt]
 
 
 def keep_within_tokens(lengths: Rows, rows: Rows, n_tokens: int) -> Rows:

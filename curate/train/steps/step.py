@@ -146,8 +146,8 @@ class GradientMaker:
                 hidden, _ = Layout.of(rendered).scored(
                     lambda ids: self._model.hidden(torch.from_numpy(ids).to(device))
                 )
-        sizes = [len(one.targets) for one in rendered]
-        targets = np.concatenate([one.targets for one in rendered]).astype(np.int64)
+        sizes = [len(example.targets) for example in rendered]
+        targets = np.concatenate([example.targets for example in rendered]).astype(np.int64)
         labels = Labels(
             torch.from_numpy(targets).to(device),
             torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)).to(device),
