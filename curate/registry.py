@@ -78,7 +78,9 @@ def register(cls: C) -> C:
     if isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise ConfigError(f"{kind} {name!r} ({where}) is abstract; it must define {missing}")
-    lacking = [one for one in ("version", "outputs", "role") if not hasattr(cls, one)]
+    lacking = [
+        attribute for attribute in ("version", "outputs", "role") if not hasattr(cls, attribute)
+    ]
     if kind == "scorer" and lacking:
         raise ConfigError(
             f"scorer {name!r} ({where}) does not declare {', '.join(lacking)}; give it as a ClassVar"
@@ -102,15 +104,15 @@ def register(cls: C) -> C:
 def names(kind: Kind | Literal["method"]) -> list[str]:
     """Return the sorted names of one kind; ``method`` is selectors and procedures together."""
     _discover()
-    return sorted(name for one in _kinds(kind) for name in _classes[one])
+    return sorted(name for concrete in _kinds(kind) for name in _classes[concrete])
 
 
 def get(kind: Kind | Literal["method"], name: str) -> Registrable:
     """Return a class by name; raise `ConfigError` with the nearest spelling and the list."""
     _discover()
-    for one in _kinds(kind):
-        if name in _classes[one]:
-            return cast(Registrable, _classes[one][name])
+    for concrete in _kinds(kind):
+        if name in _classes[concrete]:
+            return cast(Registrable, _classes[concrete][name])
     known = names(kind)
     hint = did_you_mean(str(name).lower().replace("_", "-"), known)
     raise ConfigError(f"no {kind} {name!r}{hint}; choose one of: {', '.join(known) or 'none'}")
@@ -174,7 +176,7 @@ def methods_overview() -> str:
     for name in names("method"):
         about = describe(get_method(name))
         reads = _reads(about.needs) if about.kind == "selector" else "what its steps need"
-        links = [_link(url) for one in about.references for url in _URL.findall(one)]
+        links = [_link(url) for reference in about.references for url in _URL.findall(reference)]
         mark = " *Experimental.*" if about.experimental else ""
         rows.append(_row(f"`{name}`", about.summary + mark, reads, ", ".join(links)))
     return "\n".join(rows) + "\n"

@@ -49,17 +49,17 @@ def choose_clusters(
         inertias = [float(cluster(k).distances.sum(dtype=np.float64)) for k in grid]
         return cluster(elbow(grid, inertias))
     if judge == "auto":
-        return _best(map(cluster, grid), lambda found: simplified_silhouette(vectors, found))
-    return _best(map(cluster, grid), lambda found: silhouette(vectors, found.codes))
+        return _best(map(cluster, grid), lambda clusters: simplified_silhouette(vectors, clusters))
+    return _best(map(cluster, grid), lambda clusters: silhouette(vectors, clusters.codes))
 
 
 def _best(candidates: "map[Clusters]", score: Callable[[Clusters], float]) -> Clusters:
     best = next(candidates)
     highest = score(best)
-    for found in candidates:
-        value = score(found)
+    for candidate in candidates:
+        value = score(candidate)
         if value > highest:
-            best, highest = found, value
+            best, highest = candidate, value
     return best
 
 

@@ -97,8 +97,8 @@ def kmeans(
     distances = np.empty(len(vectors), dtype=np.float32)
     for start, block in vectors.blocks(BLOCK_ROWS):
         stop = start + len(block)
-        found, nearest = trained.index.search(_matrix(block), 1)
-        codes[start:stop], distances[start:stop] = nearest[:, 0], found[:, 0]
+        squared, nearest = trained.index.search(_matrix(block), 1)
+        codes[start:stop], distances[start:stop] = nearest[:, 0], squared[:, 0]
     return Clusters(codes, distances, np.asarray(trained.centroids))
 
 

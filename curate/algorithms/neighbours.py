@@ -62,8 +62,8 @@ def neighbour_distance(
     unsure = np.flatnonzero(doubtful & space.usable)
     for start in range(0, len(unsure), block):
         rows = unsure[start : start + block]
-        found = _double_precision(space, rows, nearest.rows.shape[1], block)
-        result[rows] = np.partition(space.distances(rows, found), i - 1, axis=1)[:, i - 1]
+        candidates = _double_precision(space, rows, nearest.rows.shape[1], block)
+        result[rows] = np.partition(space.distances(rows, candidates), i - 1, axis=1)[:, i - 1]
     return np.where(np.isfinite(result), result, np.nan)
 
 
@@ -153,17 +153,17 @@ def _double_precision(
 ) -> Int[np.ndarray, "b keep"]:
     """Return the ``keep`` nearest others of some vectors in double precision, -1 where none are left."""
     x, n = space.take(rows), len(space.vectors)
-    best, found = np.full((len(rows), keep), np.inf), np.full((len(rows), keep), -1)
+    best, nearest = np.full((len(rows), keep), np.inf), np.full((len(rows), keep), -1)
     for start in range(0, n, block):
         others = np.arange(start, min(start + block, n))
         squared = _squared_distances(x, space.take(others))
         squared[(rows[:, None] == others) | np.isnan(squared)] = np.inf
         both = np.concatenate([best, squared], axis=1)
-        numbers = np.concatenate([found, np.broadcast_to(others, squared.shape)], axis=1)
+        numbers = np.concatenate([nearest, np.broadcast_to(others, squared.shape)], axis=1)
         chosen = np.argpartition(both, keep - 1, axis=1)[:, :keep]
         best = np.take_along_axis(both, chosen, axis=1)
-        found = np.take_along_axis(numbers, chosen, axis=1)
-    return np.where(np.isfinite(best), found, -1)
+        nearest = np.take_along_axis(numbers, chosen, axis=1)
+    return np.where(np.isfinite(best), nearest, -1)
 
 
 @final
@@ -177,12 +177,12 @@ class _Nearest:
     def fill(self, start: int, squared: Float[np.ndarray, "b b"]) -> None:
         """Take the nearest of each row inside its own block."""
         keep = min(self.squared.shape[1], squared.shape[1])
-        found = np.argpartition(squared, keep - 1, axis=1)[:, :keep]
+        nearest = np.argpartition(squared, keep - 1, axis=1)[:, :keep]
         here = slice(start, start + len(squared))
-        distances = np.take_along_axis(squared, found, axis=1)
+        distances = np.take_along_axis(squared, nearest, axis=1)
         known = distances < np.inf  # neither itself nor NaN
         self.squared[here, :keep] = np.where(known, distances, np.inf)
-        self.rows[here, :keep] = np.where(known, found + start, -1)
+        self.rows[here, :keep] = np.where(known, nearest + start, -1)
 
     def offer(
         self,
@@ -221,8 +221,8 @@ def _squared_distances(
     x: Float[np.ndarray, "a dim"], y: Float[np.ndarray, "b dim"]
 ) -> Float[np.ndarray, "a b"]:
     """Return |x|^2 - 2 x.y + |y|^2 as one product of matrices: no pass over the result."""
-    ones_x, ones_y = (np.ones((len(one), 1), dtype=one.dtype) for one in (x, y))
-    x_norms, y_norms = (np.square(one).sum(axis=1, keepdims=True) for one in (x, y))
+    ones_x, ones_y = (np.ones((len(vectors), 1), dtype=vectors.dtype) for vectors in (x, y))
+    x_norms, y_norms = (np.square(vectors).sum(axis=1, keepdims=True) for vectors in (x, y))
     left = np.concatenate([-2 * x, x_norms, ones_x], axis=1)
     right = np.concatenate([y, ones_y, y_norms], axis=1)
     squared: Float[np.ndarray, "a b"] = left @ right.T

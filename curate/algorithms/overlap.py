@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 
-def jaccard(one: Collection[str], other: Collection[str]) -> float:
+def jaccard(ids: Collection[str], other: Collection[str]) -> float:
     """Return the overlap of two selections: shared examples over all examples of either, 1 if both are empty.
 
     Examples
@@ -11,7 +11,7 @@ def jaccard(one: Collection[str], other: Collection[str]) -> float:
     >>> jaccard(["a", "b", "c"], ["b", "c", "d"])
     0.5
     """
-    first, second = frozenset(one), frozenset(other)
+    first, second = frozenset(ids), frozenset(other)
     shared = len(first & second)
     union = len(first) + len(second) - shared
     return shared / union if union else 1.0
@@ -20,4 +20,4 @@ def jaccard(one: Collection[str], other: Collection[str]) -> float:
 def jaccard_matrix(ids: Sequence[Collection[str]]) -> list[list[float]]:
     """Return the overlap of each selection with each."""
     sets = [frozenset(selection) for selection in ids]
-    return [[jaccard(one, other) for other in sets] for one in sets]
+    return [[jaccard(chosen, other) for other in sets] for chosen in sets]

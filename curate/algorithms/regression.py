@@ -120,8 +120,12 @@ class LinearFit:
             Which coefficients to take.
         """
         terms = tuple(
-            Term(one.indicator, columns[one.indicator], getattr(one, estimator))
-            for one in self.coefficients
+            Term(
+                coefficient.indicator,
+                columns[coefficient.indicator],
+                getattr(coefficient, estimator),
+            )
+            for coefficient in self.coefficients
         )
         intercept = self.ols_intercept if estimator == "ols" else self.ridge_intercept
         statistics = {"estimator": estimator, **self.statistics()}
@@ -178,7 +182,7 @@ def fit_linear(
     coefficients = tuple(
         Coefficient(str(name), *row) for name, row in zip(names, table.T.tolist(), strict=True)
     )
-    loo = [leave_one_out_r2(z, y, one) for one in (0.0, penalty)]
+    loo = [leave_one_out_r2(z, y, strength) for strength in (0.0, penalty)]
     return LinearFit(
         coefficients=coefficients,
         ols_intercept=float(y.mean() - mean @ (ols / sd)),
@@ -317,12 +321,12 @@ def _warnings(
             f"{n} runs are few for {p} indicators: with fewer than {RUNS_PER_INDICATOR * p} "
             "coefficients are unstable; train more runs, or use fewer indicators"
         )
-    for one in coefficients:
-        if one.vif > COLLINEAR:
+    for coefficient in coefficients:
+        if coefficient.vif > COLLINEAR:
             yield (
-                f"indicator {one.indicator!r} is almost a combination of the others (variance "
-                f"inflation {one.vif:.3g}): its coefficient and sign mean little; leave one out, or "
-                "take the ridge estimate"
+                f"indicator {coefficient.indicator!r} is almost a combination of the others "
+                f"(variance inflation {coefficient.vif:.3g}): its coefficient and sign mean little; "
+                "leave one out, or take the ridge estimate"
             )
     if math.isnan(loo_r2):
         yield "one run alone determines a coefficient, so leave-one-out cannot be computed"

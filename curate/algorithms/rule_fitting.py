@@ -119,7 +119,8 @@ class RuleFitting:
 
     def _said(self, fit: LinearFit) -> str:
         coefficients = ", ".join(
-            f"{one.indicator} {getattr(one, self.estimator):+.4g}" for one in fit.coefficients
+            f"{coefficient.indicator} {getattr(coefficient, self.estimator):+.4g}"
+            for coefficient in fit.coefficients
         )
         left_out = fit.loo_r2 if self.estimator == "ols" else fit.ridge_loo_r2
         return (

@@ -58,15 +58,18 @@ def _text(d: dict[str, Any]) -> str:
         head = ("selection", "method", "rank", "gain", "last one's gain", "reason")
         parts.append(table(head, taken, "selected"))
     parts += [
-        f"revised in selection {one['selection_id']} ({one['method']}): confidence "
-        f"{one['parent_confidence']:.4f} before, {one['confidence']:.4f} that the new one is better "
-        f"(consistency {one['consistency']:.4f}, reflection {one['reflection']:.4f})\n"
-        f"  before: {one['original_response']}\n  now:    {one['response']}\n"
-        f"  id {one['id']}, written by {one['model']}"
-        for one in d["revisions"]
+        f"revised in selection {revision['selection_id']} ({revision['method']}): confidence "
+        f"{revision['parent_confidence']:.4f} before, {revision['confidence']:.4f} "
+        f"that the new one is better (consistency {revision['consistency']:.4f}, "
+        f"reflection {revision['reflection']:.4f})\n"
+        f"  before: {revision['original_response']}\n  now:    {revision['response']}\n"
+        f"  id {revision['id']}, written by {revision['model']}"
+        for revision in d["revisions"]
     ]
     if d["absent"]:
-        why = [(one["selection_id"], one["method"], one["text"]) for one in d["absent"]]
+        why = [
+            (absence["selection_id"], absence["method"], absence["text"]) for absence in d["absent"]
+        ]
         parts.append(table(("selection", "method", "why not"), why, "not selected"))
     if "rendered" in d:
         parts += [

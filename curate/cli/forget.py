@@ -11,7 +11,7 @@ def command(options: ForgetCommand, shell: Shell) -> None:
     """Forget the examples, or say how many would be forgotten."""
     from curate.store import Store
 
-    found = Store(shell.store, create=False).forget(options.where, dry_run=options.dry_run)
+    report = Store(shell.store, create=False).forget(options.where, dry_run=options.dry_run)
     verb = "would forget" if options.dry_run else "forgot"
-    text = f"{verb} {found['n_examples']:,} examples ({found['n_rows']:,} rows)"
-    emit(found, shell.as_json, "" if shell.quiet and not shell.as_json else text)
+    text = f"{verb} {report['n_examples']:,} examples ({report['n_rows']:,} rows)"
+    emit(report, shell.as_json, "" if shell.quiet and not shell.as_json else text)

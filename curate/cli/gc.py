@@ -11,7 +11,7 @@ def command(options: GcCommand, shell: Shell) -> None:
     """Remove it, or say what would be removed."""
     from curate.store import Store
 
-    found = Store(shell.store, create=False).gc(dry_run=options.dry_run)
+    report = Store(shell.store, create=False).gc(dry_run=options.dry_run)
     verb = "would remove" if options.dry_run else "removed"
-    text = f"{verb} {found['n_paths']:,} files and folders, {found['bytes'] / 2**20:,.1f} MiB"
-    emit(found, shell.as_json, "" if shell.quiet and not shell.as_json else text)
+    text = f"{verb} {report['n_paths']:,} files and folders, {report['bytes'] / 2**20:,.1f} MiB"
+    emit(report, shell.as_json, "" if shell.quiet and not shell.as_json else text)

@@ -20,7 +20,9 @@ def command(options: MethodsCommand, shell: Shell) -> None:
     """Print everything that is registered, or one of them in full."""
     kinds = get_args(registry.Kind)
     described = {
-        kind: [registry.describe(registry.get(kind, one)) for one in registry.names(kind)]
+        kind: [
+            registry.describe(registry.get(kind, registered)) for registered in registry.names(kind)
+        ]
         for kind in kinds
     }
     name = options.name
@@ -36,22 +38,22 @@ def command(options: MethodsCommand, shell: Shell) -> None:
         document = {_plural(kind): [d.to_json() for d in described[kind]] for kind in kinds}
         emit(document, shell.as_json, "\n\n".join(tables))
         return
-    found = [d for kind in kinds for d in described[kind] if d.name == name]
-    if not found:
+    matching = [d for kind in kinds for d in described[kind] if d.name == name]
+    if not matching:
         kind = _nearest_kind(name, {kind: registry.names(kind) for kind in kinds})
         registry.get(kind, name)  # says what is known, with the nearest spelling
     emit(
-        {d.kind: d.to_json() for d in found},
+        {d.kind: d.to_json() for d in matching},
         shell.as_json,
-        "\n\n\n".join(_described(d) for d in found),
+        "\n\n\n".join(_described(d) for d in matching),
     )
 
 
 def _nearest_kind(name: str, known: "Mapping[Kind, list[str]]") -> "Kind | Literal['method']":
     """Return the kind that has the name closest in spelling, ``method`` where none is close."""
-    near = nearest(name, [one for names in known.values() for one in names])
-    found = [kind for kind, names in known.items() if near in names]
-    return found[0] if found and found[0] not in ("selector", "procedure") else "method"
+    near = nearest(name, [candidate for names in known.values() for candidate in names])
+    kinds = [kind for kind, names in known.items() if near in names]
+    return kinds[0] if kinds and kinds[0] not in ("selector", "procedure") else "method"
 
 
 def _plural(kind: str) -> str:

@@ -24,7 +24,7 @@ def from_options(cls: type[C]) -> Callable[[Callable[[C, Shell], None]], Callabl
             configure_logging(shell.verbose)
             work(_settled(cls, given), shell)
 
-        signature = inspect.Signature([_parameter(one) for one in flags_of(cls)])
+        signature = inspect.Signature([_parameter(option) for option in flags_of(cls)])
         made: Any = command
         made.__signature__ = signature
         made.__annotations__ = {}
@@ -55,40 +55,40 @@ def configure_logging(verbose: bool) -> None:
 def _settled(cls: type[C], given: dict[str, Any]) -> C:
     """Make a command from what typer parsed."""
     values = {}
-    for one in options_of(cls):
-        value = given.get(one.name)
-        if one.is_mapping and one.declared.read is None:
-            value = pairs(value, one.flag)
+    for option in options_of(cls):
+        value = given.get(option.name)
+        if option.is_mapping and option.declared.read is None:
+            value = pairs(value, option.flag)
         if value is not None:
-            values[one.name] = value
-    return settle(cls, values, lambda one: one.flag)
+            values[option.name] = value
+    return settle(cls, values, lambda option: option.flag)
 
 
-def _parameter(one: Option) -> inspect.Parameter:
+def _parameter(option: Option) -> inspect.Parameter:
     """Return an option as a parameter of the function that typer reads."""
-    several = one.is_mapping or (one.is_list and not one.declared.commas)
-    kind: Any = one.hint
+    several = option.is_mapping or (option.is_list and not option.declared.commas)
+    kind: Any = option.hint
     if several:
         kind = list[str]
-    elif one.is_list or one.declared.read is not None:
+    elif option.is_list or option.declared.read is not None:
         kind = str
     default: Any = inspect.Parameter.empty
-    if not one.required:
-        default = None if one.is_mapping or one.is_list else one.default
+    if not option.required:
+        default = None if option.is_mapping or option.is_list else option.default
         kind = kind if default is not None else kind | None
     return inspect.Parameter(
-        one.name,
+        option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, _described(one)],
+        annotation=Annotated[kind, _described(option)],
     )
 
 
-def _described(one: Option) -> Any:
-    declared = one.declared
+def _described(option: Option) -> Any:
+    declared = option.declared
     if declared.argument:
         return typer.Argument(help=declared.help, metavar=declared.metavar or None)
-    flags = [one.flag + (f"/{one.negative}" if one.negative else "")]
+    flags = [option.flag + (f"/{option.negative}" if option.negative else "")]
     return typer.Option(
         *flags,
         *([declared.short] if declared.short else []),

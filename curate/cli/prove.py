@@ -45,10 +45,10 @@ def comparison_tables(d: dict[str, Any]) -> list[str]:
     return [
         table(
             columns,
-            result_rows(one),
-            f"{one['target']} at {one['budget']}: {METRICS[one['metric']]}",
+            result_rows(result),
+            f"{result['target']} at {result['budget']}: {METRICS[result['metric']]}",
         )
-        for one in d["results"]
+        for result in d["results"]
     ]
 
 

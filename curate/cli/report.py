@@ -19,6 +19,8 @@ def command(options: ReportCommand, shell: Shell) -> None:
 
 
 def _text(d: dict[str, Any]) -> str:
-    warnings = [f"warning: {one['text']}" for one in d["warnings"] if one["level"] == "warning"]
+    warnings = [
+        f"warning: {warning['text']}" for warning in d["warnings"] if warning["level"] == "warning"
+    ]
     size = f"{d['bytes'] / 1e6:.1f} MB" if d["bytes"] >= 1e5 else f"{d['bytes']:,} bytes"
     return "\n".join([f"wrote {d['output']} ({size}, {d['wall_s']:.1f} s)", *warnings])

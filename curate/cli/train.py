@@ -53,11 +53,13 @@ def _text(record: "TrainRecord") -> str:
         ("took", f"{cost.seconds:,.1f} s, {cost.tokens / max(cost.seconds, 1e-9):,.0f} tokens/s"),
         ("memory", f"{cost.peak_bytes / 2**30:.2f} GiB at most"),
     ]
-    for one in record.evaluations:
-        figures = f"NLL {one.mean_nll:.4f} nats a token, perplexity {one.perplexity:.2f}"
-        if one.exact_match is not None:
-            figures += f", exact match {one.exact_match:.1%}"
-        rows.append((f"{one.name}, step {one.step}", figures))
+    for evaluation in record.evaluations:
+        figures = (
+            f"NLL {evaluation.mean_nll:.4f} nats a token, perplexity {evaluation.perplexity:.2f}"
+        )
+        if evaluation.exact_match is not None:
+            figures += f", exact match {evaluation.exact_match:.1%}"
+        rows.append((f"{evaluation.name}, step {evaluation.step}", figures))
     if record.outcome.get("trajectory"):
         rows.append(("trajectory", f"score set {record.outcome['trajectory']}"))
     return table(("", ""), [*rows, ("output", str(record.output))])

@@ -26,7 +26,7 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[2Jb")
     'a\\u001b[2Jb'
     """
-    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def show_as(cls: type[T]) -> Callable[[Callable[[T], str]], Callable[[T], str]]:

@@ -110,9 +110,9 @@ class View:
 
     def vectors(self, column: str) -> Vectors:
         """Return one vector column."""
-        found = self._find(self.vectors_by_column, column)
-        assert isinstance(found, Vectors)
-        return found
+        stored = self._find(self.vectors_by_column, column)
+        assert isinstance(stored, Vectors)
+        return stored
 
     def matrix(self, column: str) -> Float[np.ndarray, "n k"]:
         """Return a column of equally long lists of numbers as one array, floats as they are stored.
@@ -123,7 +123,7 @@ class View:
             stored = self.vectors(column).take(np.arange(len(self)))
             return stored if stored.dtype.kind == "f" else stored.astype(np.float64)
         lists = self._find(self.columns, column)
-        lengths = {len(one) for one in lists}
+        lengths = {len(values) for values in lists}
         if len(lengths) > 1:
             raise DataError(
                 f"column {column!r} has lists of {min(lengths)} to {max(lengths)} numbers, and "

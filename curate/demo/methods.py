@@ -122,5 +122,5 @@ def _roles(method: Selector | Procedure) -> Iterator[str]:
 
 def _roles_of_score(scorer: str, config: Mapping[str, Any], role: str | None) -> Iterator[str]:
     made = build(resolve_scorer(scorer, ROLES), config)
-    found = roles_of(made, {})
-    yield from [role or found[0], *found[1:]] if found else ()
+    roles = roles_of(made, {})
+    yield from [role or roles[0], *roles[1:]] if roles else ()

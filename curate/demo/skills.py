@@ -100,8 +100,8 @@ def extract_answer(skill: str, response: str) -> str:
     """
     _known(skill)
     match = _SENTENCE.search(response)
-    found = response if match is None else match[match.lastindex or 0]
-    return " ".join(found.split())
+    answer = response if match is None else match[match.lastindex or 0]
+    return " ".join(answer.split())
 
 
 def is_correct(skill: str, response: str, answer: str) -> bool:

@@ -252,11 +252,11 @@ def _reduced(
         return None
 
 
-def _same(one: SegmentStats, other: SegmentStats) -> bool:
+def _same(stats: SegmentStats, other: SegmentStats) -> bool:
     return all(
-        np.array_equal(np.asarray(getattr(one, name)), np.asarray(getattr(other, name)))
+        np.array_equal(np.asarray(getattr(stats, name)), np.asarray(getattr(other, name)))
         for name in ("nll", "is_end", "entropy", "mean_hidden", "weighted_hidden", "last_hidden")
-        if getattr(one, name) is not None
+        if getattr(stats, name) is not None
     )
 
 
@@ -319,7 +319,7 @@ def _scores_of(scorer: Scorer, context: Contexts | None) -> dict[str, Any]:
             )
             for _ in EXAMPLES
         ]
-        return {name: np.array([one[name] for one in reduced]) for name in scorer.outputs}
+        return {name: np.array([values[name] for values in reduced]) for name in scorer.outputs}
     if isinstance(scorer, DerivedScorer):
         columns = _reading(scorer, context)(EXAMPLES)
     else:
@@ -356,8 +356,8 @@ def _check_batching(
             )
 
 
-def _close(one: Any, other: Any) -> bool:
-    a, b = np.asarray(one), np.asarray(other)
+def _close(value: Any, other: Any) -> bool:
+    a, b = np.asarray(value), np.asarray(other)
     if a.dtype.kind != "f":
         return bool(np.array_equal(a, b))
     return bool(a.shape == b.shape and np.allclose(a, b, _TOLERANCE, _TOLERANCE, equal_nan=True))

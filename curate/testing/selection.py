@@ -267,14 +267,14 @@ def _without_value(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
         return np.asarray(np.isnan(values))
     lists = values.dtype == object and len(values) > 0 and isinstance(values[0], np.ndarray)
     if lists and values[0].dtype.kind == "f":
-        return np.array([bool(np.isnan(one).all()) for one in values])
+        return np.array([bool(np.isnan(entry).all()) for entry in values])
     return None
 
 
-def _same_values(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    if one.dtype != object:
-        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
-    return all(np.array_equal(a, b) or a is b for a, b in zip(one, other, strict=True))
+def _same_values(values: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    if values.dtype != object:
+        return bool(np.array_equal(values, other, equal_nan=values.dtype.kind == "f"))
+    return all(np.array_equal(a, b) or a is b for a, b in zip(values, other, strict=True))
 
 
 def _check_needs(selector: Selector) -> None:
@@ -306,22 +306,22 @@ def _check_token_budget_needs_tokens(selector: Selector, columns: Mapping[str, C
     checks.check_shape(checks.select(Budget(2)), "budget 2")
 
 
-def _equal(one: Selection, other: Selection) -> bool:
+def _equal(selection: Selection, other: Selection) -> bool:
     def same(a: Any, b: Any) -> bool:
         return (a is None and b is None) or bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
     return (
-        same(one.indices, other.indices)
-        and same(one.gains, other.gains)
-        and same(one.weights, other.weights)
-        and list(one.reasons or ()) == list(other.reasons or ())
-        and dict(one.excluded) == dict(other.excluded)
-        and one.warnings == other.warnings
+        same(selection.indices, other.indices)
+        and same(selection.gains, other.gains)
+        and same(selection.weights, other.weights)
+        and list(selection.reasons or ()) == list(other.reasons or ())
+        and dict(selection.excluded) == dict(other.excluded)
+        and selection.warnings == other.warnings
     )
 
 
-def _same_state(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _same_state(state: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool(
-        one["state"]["pos"] == other["state"]["pos"]
-        and np.array_equal(one["state"]["key"], other["state"]["key"])
+        state["state"]["pos"] == other["state"]["pos"]
+        and np.array_equal(state["state"]["key"], other["state"]["key"])
     )

@@ -194,7 +194,7 @@ def _check_loss(objective: Objective, batch: _Batch, label: str) -> None:
     import torch
 
     given = [batch.head.weight, batch.labels.targets, batch.labels.owner, batch.weights]
-    before = [one.clone() for one in given]
+    before = [tensor.clone() for tensor in given]
     n = len(batch.hidden)
     loss = objective.loss(
         batch.hidden.clone().requires_grad_(), batch.head, batch.labels, batch.weights
@@ -233,7 +233,7 @@ def _check_sum(objective: Objective, whole: _Batch, label: str) -> None:
     for cut in cuts:
         parts = [_loss_of(objective, whole.part(*at)) for at in ((0, cut), (cut, edges[-1]))]
         total = sum(float(part.total.detach()) for part, _ in parts)
-        joined = torch.cat([one for _, one in parts])
+        joined = torch.cat([part_gradient for _, part_gradient in parts])
         where = "between two examples" if cut in edges else "inside an example"
         require(
             math.isclose(total, float(loss.total.detach()), rel_tol=_CLOSE, abs_tol=_CLOSE)
@@ -287,7 +287,7 @@ def _batches(policy: BatchPolicy) -> Iterator[BatchStats]:
         losses = np.round(rng.gamma(2.0, size=n), 1)  # rounded, so that there are ties
         if not policy.needs_stats:
             losses = np.full(n, np.nan)
-        ids = [f"{one:032x}" for one in rng.choice(60, size=n, replace=False)]
+        ids = [f"{draw:032x}" for draw in rng.choice(60, size=n, replace=False)]
         yield BatchStats(ids, losses, rng.integers(1, 40, size=n))
 
 
@@ -296,7 +296,7 @@ def _kept(
 ) -> list[list[int]]:
     """Return the rows kept of each batch; the state goes through JSON after batch ``stop``."""
     state = policy.initial_state() if state is None else state
-    found = []
+    by_batch = []
     for number, stats in enumerate(_batches(policy)):
         if number and number == stop:
             state = json.loads(json.dumps(state))
@@ -322,8 +322,8 @@ def _kept(
             json.dumps(state, allow_nan=False)
         except (TypeError, ValueError) as error:
             require(False, f"{label} keeps a state that JSON does not hold: {error}")
-        found.append(rows)
-    return found
+        by_batch.append(rows)
+    return by_batch
 
 
 # Mixtures ----------------------------------------------------------------------------------------
@@ -345,18 +345,18 @@ def _loss_cases() -> tuple[dict[str, float], ...]:
 
 def _check_shares(mixture: Mixture, step: int, losses: Mapping[str, float], label: str) -> None:
     given = dict(losses)
-    found = dict(mixture.weights(step, given))
+    shares = dict(mixture.weights(step, given))
     where = f"{label}, asked at step {step} with the losses {dict(losses)},"
     require(
         list(given) == list(losses) and np.array_equal([*given.values()], [*losses.values()], True),
         f"{where} changes what it is given",
     )
-    require(set(found) == set(losses), f"{where} weighs {sorted(found)}")
-    values = [float(value) for value in found.values()]
+    require(set(shares) == set(losses), f"{where} weighs {sorted(shares)}")
+    values = [float(value) for value in shares.values()]
     require(
         all(math.isfinite(value) and value >= 0 for value in values) and sum(values) > 0,
-        f"{where} gives the weights {found}; they must be finite, not negative and not all 0",
+        f"{where} gives the weights {shares}; they must be finite, not negative and not all 0",
     )
     again = mixture.weights(step, dict(reversed([*losses.items()])))
-    same = all(math.isclose(found[name], again[name], rel_tol=_CLOSE) for name in found)
+    same = all(math.isclose(shares[name], again[name], rel_tol=_CLOSE) for name in shares)
     require(same, f"{where} gives other weights when it is asked again, in another order")

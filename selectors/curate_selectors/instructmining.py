@@ -104,7 +104,7 @@ class InstructMining(Selector):
 def _parts(rule: LinearRule, columns: Mapping[str, np.ndarray]) -> Iterator[str]:
     """Yield per pick what each indicator adds."""
     added = rule.contributions(columns)
-    for values in zip(*(one.tolist() for one in added.values()), strict=True):
+    for values in zip(*(contribution.tolist() for contribution in added.values()), strict=True):
         yield ", ".join(f"{name} {value:+.4f}" for name, value in zip(added, values, strict=True))
 
 

@@ -200,9 +200,13 @@ class KMQ(Selector):
             lacks["quality is not finite"] = keep & ~np.isfinite(quality)
             keep &= np.isfinite(quality)
         rows = np.flatnonzero(keep)
-        missing = {reason: np.flatnonzero(found) for reason, found in lacks.items() if found.any()}
-        excluded = {reason: len(found) for reason, found in missing.items()}
-        warnings = tuple(_named(view, reason, found) for reason, found in missing.items())
+        missing = {
+            reason: np.flatnonzero(is_missing)
+            for reason, is_missing in lacks.items()
+            if is_missing.any()
+        }
+        excluded = {reason: len(left_out) for reason, left_out in missing.items()}
+        warnings = tuple(_named(view, reason, left_out) for reason, left_out in missing.items())
         return _Usable(rows, None if quality is None else quality[rows], excluded, warnings)
 
     def _clusters(self, view: View, rows: Int[np.ndarray, " m"], seed: int) -> Clusters:
@@ -260,7 +264,7 @@ def _lengths(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray,
 
 
 def _named(view: View, reason: str, rows: Int[np.ndarray, " m"]) -> str:
-    ids = ", ".join(one.decode() for one in view.ids[rows[:NAMED]].tolist())
+    ids = ", ".join(encoded.decode() for encoded in view.ids[rows[:NAMED]].tolist())
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     examples = "1 example was" if len(rows) == 1 else f"{len(rows)} examples were"
     return f"{examples} left out because the {reason}: {ids}{more}"

@@ -131,16 +131,16 @@ class KMQIterative(Procedure):
                 "clusters.k": self.k, "clusters.seed": seed,
                 "weights": ",".join(f"{weight:.17g}" for weight in weights),
             }  # fmt: skip
-            without = tuple(one.id for one in drawn)
+            without = tuple(draw.id for draw in drawn)
             drawn.append(
                 (yield Select("cluster-draw", spent, config, None, seed + number, without))
             )
-        united = yield Union(tuple(one.id for one in drawn))
+        united = yield Union(tuple(draw.id for draw in drawn))
         return Outcome(united.id, tuple(self._small_rounds(drawn)))
 
     def _small_rounds(self, drawn: list[Result]) -> Iterator[str]:
         """Warn of rounds that draw less than one example a cluster."""
-        sizes = [int(one.facts["n_selected"]) for one in drawn]
+        sizes = [int(draw.facts["n_selected"]) for draw in drawn]
         if min(sizes) < self.k:
             yield (
                 f"rounds of {', '.join(map(str, sizes))} examples from {self.k} clusters: at least "
@@ -158,9 +158,9 @@ class KMQIterative(Procedure):
         rewarded: list[str],
     ) -> Generator[Step, Result, Float[np.ndarray, " k"]]:
         """Train on what was drawn, score it by cluster, and return the next round's weights."""
-        everything = (yield Union(tuple(one.id for one in drawn))).id
+        everything = (yield Union(tuple(draw.id for draw in drawn))).id
         trained = yield Train(everything, self._settings(), "target", seed)
-        found = yield Evaluate(
+        evaluated = yield Evaluate(
             trained.id,
             everything if self.rescore == "all" else drawn[-1].id,
             "clusters.cluster",
@@ -169,7 +169,7 @@ class KMQIterative(Procedure):
             answers=0 if self.scorer == "likelihood-gain" else self.max_new_tokens,
             rewards=tuple(rewarded if self.rescore == "all" else rewarded[-1:]),
         )
-        groups: Mapping[str, Any] = found.facts["groups"]
+        groups: Mapping[str, Any] = evaluated.facts["groups"]
         scores = np.full(self.k, np.nan)
         for cluster, (_, mean) in groups.items():
             scores[int(cluster)] = mean
@@ -186,12 +186,12 @@ class KMQIterative(Procedure):
         if budget.counts_tokens:
             if budget.unit == "token-share":
                 return str(Budget(budget.amount / self.rounds, budget.unit))
-            spent = sum(int(one.facts["n_tokens"]) for one in drawn)
+            spent = sum(int(draw.facts["n_tokens"]) for draw in drawn)
             return str(Budget((budget.amount - spent) // left, "tokens"))
         total = budget.amount
         if budget.unit == "share":
             total = int(budget.amount * drawn[0].facts["n_pool"] + 1e-9)
-        spent = sum(int(one.facts["n_selected"]) for one in drawn)
+        spent = sum(int(draw.facts["n_selected"]) for draw in drawn)
         part = int(total - spent) // left
         if part < 1:
             raise BudgetError(

@@ -136,19 +136,19 @@ class S2L(Selector):
     ) -> _Ranked:
         """Cluster some rows and order them so that every prefix draws evenly from the clusters."""
         seed = int(rng.integers(MAX_SEED))
-        found = kmeans(
+        clusters = kmeans(
             Vectors(losses, rows), self.n_clusters, seed=seed, niter=self.niter,
             max_points_per_centroid=self.max_points_per_centroid,
         )  # fmt: skip
-        size = found.sizes[found.codes]
+        size = clusters.sizes[clusters.codes]
         is_small = size < self.min_cluster
-        pool = np.where(is_small, -1, found.codes)  # the small clusters are one pool, drawn last
+        pool = np.where(is_small, -1, clusters.codes)  # the small clusters are one pool, drawn last
         _, places, _ = places_in_group(rng.random(len(rows)), pool)
-        order = np.lexsort((-found.codes, np.where(is_small, 0, -size), places, is_small))
-        return _Ranked(rows[order], found.codes[order], size[order])
+        order = np.lexsort((-clusters.codes, np.where(is_small, 0, -size), places, is_small))
+        return _Ranked(rows[order], clusters.codes[order], size[order])
 
     def _warnings(self, view: View, strata: list[_Ranked]) -> tuple[str, ...]:
-        few = [len(one.rows) for one in strata if len(one.rows) < self.n_clusters]
+        few = [len(ranking.rows) for ranking in strata if len(ranking.rows) < self.n_clusters]
         if not few:
             return ()
         what = "the pool has" if len(strata) == 1 else f"{len(few)} of {len(strata)} sources have"
@@ -167,7 +167,7 @@ def _round_robin(strata: list[_Ranked]) -> _Ranked:
     if not strata:
         nothing = np.empty(0, dtype=np.int64)
         return _Ranked(nothing, nothing, nothing)
-    counts = [len(one.rows) for one in strata]
+    counts = [len(ranking.rows) for ranking in strata]
     places = np.concatenate([np.arange(count) for count in counts])
     size = np.repeat(counts, counts)
     stratum = np.repeat(np.arange(len(strata)), counts)
