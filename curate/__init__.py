@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from curate.algorithms.linear_rules import LinearRule as LinearRule
     from curate.algorithms.linear_rules import read_rule as read_rule
     from curate.algorithms.rule_fitting import RuleFitting as RuleFitting
+    from curate.algorithms.seeds import draw_seed as draw_seed
     from curate.algorithms.size_search import BestSize as BestSize
     from curate.algorithms.size_search import SearchMethod as SearchMethod
     from curate.algorithms.size_search import SizeSearch as SizeSearch
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from curate.contracts import View as View
     from curate.contracts import fit_size as fit_size
     from curate.contracts import keep_within as keep_within
+    from curate.contracts import training_settings as training_settings
     from curate.errors import BudgetError as BudgetError
     from curate.errors import ConfigError as ConfigError
     from curate.errors import CurateError as CurateError
@@ -107,6 +109,7 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.kmeans": "Clusters kmeans",
     "curate.algorithms.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
     "curate.algorithms.rule_fitting": "RuleFitting",
+    "curate.algorithms.seeds": "draw_seed",
     "curate.algorithms.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
     "curate.api.jobs.job": "Job",
     "curate.api.pool": "Pool open",
@@ -116,7 +119,8 @@ _NAMES: Final[dict[str, str]] = {
         "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer Generate "
         "Judge LoadContext Mean Need Outcome PoolScorer Procedure Rendering Result Revise "
         "RowScorer RunRecipe RunScorer Score Scorer Segment SegmentStats Select Selection "
-        "Selector Stat Step Train Union Vectors View fit_size keep_within"
+        "Selector Stat Step Train Union Vectors View fit_size keep_within "
+        "training_settings"
     ),
     "curate.errors": (
         "BudgetError ConfigError CurateError DataError DeviceError ExampleFailure ExpressionError "

@@ -24,6 +24,7 @@ from curate.contracts.steps import (
     Step,
     Train,
     Union,
+    training_settings,
 )
 from curate.contracts.training import (
     BatchPolicy,
@@ -87,6 +88,7 @@ __all__ = [
     "View",
     "fit_size",
     "keep_within",
+    "training_settings",
 ]  # fmt: skip
 
 Role = Literal["target", "proxy", "encoder", "reward", "nli", "judge", "reference"]

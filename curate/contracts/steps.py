@@ -79,6 +79,20 @@ class Train:
     evaluate: str | None = None
 
 
+def training_settings(
+    epochs: float, lr: float, template: str, batch_tokens: int | None = None
+) -> dict[str, Any]:
+    """Return what a method says of its own training as settings of a `Train` step.
+
+    Examples
+    --------
+    >>> training_settings(3, 1e-5, "chat")
+    {'length.epochs': 3, 'optimiser.lr': 1e-05, 'data.template': 'chat'}
+    """
+    settings = {"length.epochs": epochs, "optimiser.lr": lr, "data.template": template}
+    return settings if batch_tokens is None else {**settings, "data.batch_tokens": batch_tokens}
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Evaluate:

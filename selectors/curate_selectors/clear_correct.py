@@ -18,6 +18,7 @@ from curate import (
     Step,
     Train,
     register,
+    training_settings,
 )
 
 LITTLE_MASS: Final = 0.5
@@ -164,12 +165,7 @@ class ClearCorrect(Procedure):
         return own
 
     def _settings(self) -> dict[str, Any]:
-        own = {
-            "length.epochs": self.epochs,
-            "optimiser.lr": self.lr,
-            "data.template": self.template,
-        }
-        return own if self.batch_tokens is None else {**own, "data.batch_tokens": self.batch_tokens}
+        return training_settings(self.epochs, self.lr, self.template, self.batch_tokens)
 
     def _warnings(self, written: Result, judged: Result, revised: Result) -> Iterator[str]:
         failed: Mapping[str, int] = written.facts["failed"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,13 +19,12 @@ from curate import (
     allocate_to_clusters,
     draw_from_clusters,
     draw_log_weights,
+    draw_seed,
     fit_size,
     gumbel_keys,
     places_in_group,
     register,
 )
-
-MAX_SEED: Final = 2**31 - 1
 
 
 @register
@@ -95,7 +94,7 @@ class ClusterDraw(Selector):
         keys = gumbel_keys(draw_log_weights(quality[rows], self.prob, self.temperature), rng)
         places = places_in_group(-keys, codes)[1] if len(rows) else np.zeros(0, dtype=np.int64)
         weights = self._weights(len(sizes))
-        start = int(rng.integers(MAX_SEED))
+        start = draw_seed(rng)
 
         def pick(n: int) -> Int[np.ndarray, " k"]:
             return draw_from_clusters(places, codes, allocate_to_clusters(n, weights, sizes, start))

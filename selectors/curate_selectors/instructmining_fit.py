@@ -15,6 +15,7 @@ from curate import (
     Select,
     Step,
     register,
+    training_settings,
 )
 
 
@@ -87,9 +88,7 @@ class InstructMiningFit(Procedure):
         return Outcome(chosen.id, fitted.notes)
 
     def _fitting(self) -> RuleFitting:
-        training = {
-            "length.epochs": self.epochs, "optimiser.lr": self.lr, "data.template": self.template,
-        }  # fmt: skip
+        training = training_settings(self.epochs, self.lr, self.template)
         return RuleFitting(
             self.name, self.indicators, self.runs, self.subset, self.held_out, self.estimator,
             training,

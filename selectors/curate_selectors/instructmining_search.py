@@ -22,6 +22,7 @@ from curate import (
     check_search_packages,
     read_rule,
     register,
+    training_settings,
 )
 
 FIT: Final = "fit"
@@ -149,9 +150,7 @@ class InstructMiningSearch(Procedure):
         return Select("instructmining", budget, {"rule": rule}, None, seed, (held_out,))
 
     def _training(self) -> dict[str, Any]:
-        return {
-            "length.epochs": self.epochs, "optimiser.lr": self.lr, "data.template": self.template,
-        }  # fmt: skip
+        return training_settings(self.epochs, self.lr, self.template)
 
     def _fitting(self) -> RuleFitting:
         return RuleFitting(

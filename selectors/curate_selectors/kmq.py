@@ -22,6 +22,7 @@ from curate import (
     choose_clusters,
     draw_from_clusters,
     draw_log_weights,
+    draw_seed,
     fit_size,
     gumbel_keys,
     kmeans,
@@ -31,7 +32,6 @@ from curate import (
 
 DEFAULT_EMBEDDING: Final = "embedding"
 DEFAULT_QUALITY: Final = "likelihood.mean_logp"
-MAX_SEED: Final = 2**31 - 1
 MOST_CLUSTERS: Final = 1_024
 ROWS_PER_CLUSTER: Final = 20
 NAMED: Final = 5
@@ -169,13 +169,13 @@ class KMQ(Selector):
                 f"no example has an embedding and a quality to draw by ({lacking}); "
                 "score again with: curate score --scorer embedding"
             )
-        clusters = self._clusters(view, usable.rows, int(rng.integers(MAX_SEED)))
+        clusters = self._clusters(view, usable.rows, draw_seed(rng))
         quality = np.zeros(len(considered)) if usable.quality is None else usable.quality
         keys = gumbel_keys(draw_log_weights(quality, self._probability, self.temperature), rng)
         places = places_in_group(-keys, clusters.codes)[1]
         sizes = clusters.sizes
         weights = sizes / len(considered) if self.init == "size" else np.ones(len(sizes))
-        start = int(rng.integers(MAX_SEED))
+        start = draw_seed(rng)
 
         def pick(n: int) -> Int[np.ndarray, " k"]:
             return draw_from_clusters(

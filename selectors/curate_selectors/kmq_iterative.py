@@ -22,6 +22,7 @@ from curate import (
     Union,
     WeightUpdate,
     register,
+    training_settings,
     update_cluster_weights,
 )
 
@@ -201,9 +202,4 @@ class KMQIterative(Procedure):
         return str(Budget(part))
 
     def _settings(self) -> dict[str, Any]:
-        own = {
-            "length.epochs": self.epochs,
-            "optimiser.lr": self.lr,
-            "data.template": self.template,
-        }
-        return own if self.batch_tokens is None else {**own, "data.batch_tokens": self.batch_tokens}
+        return training_settings(self.epochs, self.lr, self.template, self.batch_tokens)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, Literal, NamedTuple, final
+from typing import ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,13 +16,12 @@ from curate import (
     Selector,
     Vectors,
     View,
+    draw_seed,
     keep_within,
     kmeans,
     places_in_group,
     register,
 )
-
-MAX_SEED: Final = 2**31 - 1
 
 
 class _Ranked(NamedTuple):
@@ -135,7 +134,7 @@ class S2L(Selector):
         rng: np.random.Generator,
     ) -> _Ranked:
         """Cluster some rows and order them so that every prefix draws evenly from the clusters."""
-        seed = int(rng.integers(MAX_SEED))
+        seed = draw_seed(rng)
         clusters = kmeans(
             Vectors(losses, rows), self.n_clusters, seed=seed, niter=self.niter,
             max_points_per_centroid=self.max_points_per_centroid,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
+from curate.api.commands.groups import OVERWRITE
 from curate.api.commands.option import option, passed_on
 from curate.data.write.export import ExportSpec, export
 
@@ -19,7 +20,7 @@ class Writing:
     order: Literal["rank", "input"] = option("rank", "rank: best first. input: as in the input.")
     annotate: bool = option(False, "Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.")  # fmt: skip
     keep_duplicates: bool = option(False, "Write every occurrence of a selected example, not just the first.")  # fmt: skip
-    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
+    overwrite: bool = option(False, OVERWRITE)
 
 
 @final

@@ -22,6 +22,8 @@ GENERAL: Final = "General"
 DEFAULT_STORE: Final = Path("curate.duckdb")
 LORA_LR: Final = 2e-4
 
+OVERWRITE: Final = "Replace the output even if it is an input, or not an earlier output."
+
 _COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:tok)?", re.IGNORECASE)
 _FACTORS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from curate.api.commands.groups import NO_SETTINGS
+from curate.api.commands.groups import NO_SETTINGS, OVERWRITE
 from curate.api.commands.option import option
 
 
@@ -81,7 +81,7 @@ class ReproduceCommand:
     manifest: Path = option(..., "The *.manifest.json beside an export.", argument=True)
     store: Path | None = option(None, "The store; default: the one the manifest names.")
     output: Path | None = option(None, "Write the reproduced rows to this file.", short="-o")
-    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
+    overwrite: bool = option(False, OVERWRITE)
     rescore: bool = option(False, "Recompute the scores and list the examples that flipped.")
     workers: int | None = option(None, "Worker processes. Default: one per GPU, or one per CPU core.", short="-w")  # fmt: skip
 

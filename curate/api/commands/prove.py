@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from curate.api.commands.groups import (
     NO_SETTINGS,
+    OVERWRITE,
     TRAINING,
     Reading,
     Scoring,
@@ -60,7 +61,7 @@ class ProveCommand(Scoring, Training, Reading):
     drop_overlap: bool = option(False, "Leave out target examples that are in the pool.")
     where: str | None = option(None, "Select only from examples for which this expression holds.")
     output: Path | None = option(None, "Write the proof to this page (NAME.md), and NAME.json beside it.", short="-o")  # fmt: skip
-    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
+    overwrite: bool = option(False, OVERWRITE)
     settings: Mapping[str, Any] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE", also=("train",))  # fmt: skip
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
 

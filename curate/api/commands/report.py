@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
+from curate.api.commands.groups import OVERWRITE
 from curate.api.commands.option import option, passed_on
 from curate.data.write.overwriting import has_mark, input_files, refuse_overwriting
 from curate.views.report.build import ReportOptions, check_path, write_report
@@ -26,7 +27,7 @@ class ReportCommand:
     proof: Path | None = option(None, "The JSON that curate prove -o wrote beside its page. By itself, it needs no store.")  # fmt: skip
     benchmarks: tuple[str, ...] = option((), "Benchmark (file or Hugging Face id) whose examples should not be in the pool. Repeatable.", flag="--benchmark")  # fmt: skip
     as_markdown: bool = option(False, "Write Markdown instead of HTML.", flag="--md")
-    overwrite: bool = option(False, "Replace the output even if it is an input, or not an earlier output.")  # fmt: skip
+    overwrite: bool = option(False, OVERWRITE)
 
     @property
     def needs_store(self) -> bool:

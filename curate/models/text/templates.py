@@ -8,6 +8,7 @@ from typing import Any, Final, final
 from curate.contracts import Example
 from curate.contracts.conversation import is_trained
 from curate.errors import ConfigError, ExampleFailure, did_you_mean
+from curate.models.text.said import content_text
 
 CHAT: Final = "chat"
 METHOD: Final = "method"
@@ -124,10 +125,7 @@ def turn_text(message: Mapping[str, Any]) -> str:
     Reasoning comes first, then the content (text parts concatenated), then tool calls as JSON,
     one block per line. Raises `ExampleFailure` for parts that are not text, such as images.
     """
-    content = message.get("content") or ""
-    if not isinstance(content, str):
-        content = "".join(_part_text(part) for part in content)
-    blocks = [message.get("reasoning_content") or "", content]
+    blocks = [message.get("reasoning_content") or "", content_text(message)]
     if message.get("tool_calls"):
         blocks.append(_json(message["tool_calls"]))
     return "\n".join(block for block in blocks if block)
@@ -140,13 +138,6 @@ def history_and_response(example: Example) -> tuple[str, str]:
     """
     history = Example(example.id, example.messages[:-1], example.tools)
     return text_template("plain").render(history)[0], turn_text(example.messages[-1])
-
-
-def _part_text(part: Any) -> str:
-    text = part.get("text") if isinstance(part, Mapping) else part
-    if not isinstance(text, str):
-        raise ExampleFailure("content_is_not_text")
-    return text
 
 
 def _json(value: Any) -> str:
