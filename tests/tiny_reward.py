@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from curate.models.load import no_progress_bar
+from curate.models.pretrained import no_progress_bar
 
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
 OASST = ("<|prompter|>", "<|assistant|>", "<|endoftext|>")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from curate.contracts.progress import Progress, SilentProgress
 from curate.demo.pool import build_pool, build_test_split
 from curate.demo.skills import PLAIN_WORDINGS, SKILLS, draw_task
-from curate.models.load import no_progress_bar
+from curate.models.pretrained import no_progress_bar
 from curate.models.text.templates import TEMPLATES, Span
 from curate.store.cache import cache_folder
 

@@ -1,7 +1,5 @@
 """Resolves a model's name without loading weights, and loads its backbone with its head."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +16,7 @@ from curate.models.files import (
     tokenizer_hash,
     weights_hash,
 )
+from curate.models.pretrained import first_line, read_pretrained
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from curate.models.passes.head import Head
 
+_HUGE: Final = 10**9  # a tokenizer without a limit reports more
 DTYPES: Final = ("float32", "bfloat16", "float64")
 PROBE_LENGTH: Final = 16
 PROBE_TOLERANCE: Final = {
@@ -244,24 +244,11 @@ def read_causal(name: str, folder: str, dtype: str) -> Any:
 
     Raises `ModelError` for any other architecture, and for weights that transformers would draw.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
-    try:
-        with no_progress_bar():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"model {name!r} cannot be loaded as a causal language model: {first_line(error)}"
-        ) from error
-    model, report = loaded
+    model, report = read_pretrained(
+        AutoModelForCausalLM, name, folder, dtype, "a causal language model"
+    )
     lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if lacking:
         named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
@@ -273,29 +260,6 @@ def read_causal(name: str, folder: str, dtype: str) -> Any:
             "with model.save_pretrained(folder)"
         )
     return model
-
-
-def first_line(error: Exception) -> str:
-    """Return the first sentence or line of a library's error, without its full stop."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if "custom code" in line:
-        return "it needs code of its own (auto_map), and code that comes with a model is never run"
-    return line.split(". ")[0].rstrip(".")
-
-
-@contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Suppress transformers' own progress bars while it reads or writes weights."""
-    from transformers.utils import logging as transformers_logging
-
-    logging: Any = transformers_logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _with_adapter(model: Any, adapter: str) -> Any:
@@ -396,5 +360,10 @@ def context_length(config: Any, tokenizer: Any) -> int | None:
         value = getattr(config, attribute, None)
         if isinstance(value, int) and value > 0:
             return value
-    limit = int(tokenizer.model_max_length)
-    return limit if limit < 10**9 else None  # a tokenizer without a limit reports a huge one
+    return token_limit(None, tokenizer)
+
+
+def token_limit(own: int | None, tokenizer: Any) -> int | None:
+    """Return the smaller of a model's own limit and its tokenizer's, None if there is neither."""
+    limits = (own, int(tokenizer.model_max_length))
+    return min((limit for limit in limits if limit is not None and limit < _HUGE), default=None)

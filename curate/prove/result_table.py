@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from curate.prove.config import RANDOM
 from curate.prove.results import EXACT_MATCH, NLL
 
 METRICS: Final[Mapping[str, str]] = {
@@ -10,6 +11,26 @@ METRICS: Final[Mapping[str, str]] = {
     EXACT_MATCH: "exact match, higher is better",
 }
 NOT_MEASURED: Final = "not measured; it needs generation: --extractor NAME"
+VERDICTS: Final = (
+    "target",
+    "budget",
+    "metric",
+    "method",
+    "verdict",
+    "minus random (corrected interval)",
+)
+
+
+def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return what a proof says about each method, as text, under the columns `VERDICTS`."""
+    rows: list[tuple[str, ...]] = []
+    for result in document["results"]:
+        metric = "NLL" if result["metric"] == NLL else "exact match"
+        for label, row in result["methods"].items():
+            if label != RANDOM:
+                place = (str(result["target"]), str(result["budget"]), metric, str(label))
+                rows.append((*place, str(row["verdict"]), difference_text(row["delta_vs_random"])))
+    return rows
 
 
 def result_rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:

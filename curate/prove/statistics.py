@@ -273,7 +273,7 @@ def holm_levels(p_values: Sequence[float], level: float = LEVEL) -> list[float]:
 
     Examples
     --------
-    >>> [round(one, 4) for one in holm_levels([0.01, 0.9, 0.03])]
+    >>> [round(level, 4) for level in holm_levels([0.01, 0.9, 0.03])]
     [0.9833, 0.975, 0.975]
     """
     tests = len(p_values)

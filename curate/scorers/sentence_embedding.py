@@ -9,7 +9,7 @@ import numpy as np
 from curate.contracts import Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ExampleFailure, MissingPackageError, ModelError
 from curate.models.files import find_folder
-from curate.models.load import no_progress_bar
+from curate.models.pretrained import no_progress_bar
 from curate.models.text.templates import text_template, turn_text
 from curate.registry import register
 

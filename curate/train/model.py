@@ -15,12 +15,12 @@ from curate.models.load import (
     LoadedModel,
     ResolvedModel,
     load_tokenizer,
-    no_progress_bar,
     read_causal,
     take_apart,
 )
 from curate.models.passes.head import Head
 from curate.models.passes.packing import packing_flaw
+from curate.models.pretrained import no_progress_bar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -19,18 +19,17 @@ from curate.models.files import (
 from curate.models.load import (
     ResolvedModel,
     context_length,
-    first_line,
     load_config,
     load_tokenizer,
-    no_progress_bar,
+    token_limit,
 )
+from curate.models.pretrained import read_pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Pair = tuple[str, str]  # premise, hypothesis
 
-_HUGE: Final = 10**9  # a tokenizer without a limit reports more
 _OFFSET_TYPES: Final = (
     "roberta",
     "xlm-roberta",
@@ -111,19 +110,11 @@ class NliModel:
 
 def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = None) -> NliModel:
     """Load an NLI model from its folder; raise `ModelError` if it is not one."""
-    import torch
     from transformers import AutoModelForSequenceClassification
 
-    try:
-        with no_progress_bar():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True,
-                trust_remote_code=False, output_loading_info=True,
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"model {folder!r} cannot be loaded as an NLI model: {first_line(error)}"
-        ) from error
+    model, report = read_pretrained(
+        AutoModelForSequenceClassification, folder, folder, dtype, "an NLI model"
+    )
     if report["missing_keys"]:
         raise ModelError(
             f"model {folder!r} is not an NLI model: its weights lack "
@@ -152,5 +143,4 @@ def _limit(config: Any, tokenizer: Any) -> int | None:
     own = context_length(config, tokenizer)
     if own is not None and config.model_type in _OFFSET_TYPES:
         own -= (config.pad_token_id or 0) + 1
-    limits = (own, int(tokenizer.model_max_length))
-    return min((limit for limit in limits if limit is not None and limit < _HUGE), default=None)
+    return token_limit(own, tokenizer)

@@ -2,19 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from curate.contracts import LoadContext
 from curate.errors import ModelError
 from curate.models.architectures import register_architecture
 from curate.models.classifiers.text_model import IDS, Row, TextModel
 from curate.models.files import check_causal_folder, find_folder
-from curate.models.load import context_length, first_line, load_tokenizer, no_progress_bar
+from curate.models.load import context_length, load_tokenizer, token_limit
+from curate.models.pretrained import read_pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-HUGE: Final = 10**9  # a tokenizer without a limit reports more
 
 
 def load_reward_model(context: LoadContext) -> TextModel:
@@ -25,7 +24,6 @@ def load_reward_model(context: LoadContext) -> TextModel:
     Raises `ModelError` for a model that cannot be used: not found, without safetensors weights, of
     another architecture, with several labels, or whose weights hold no reward head.
     """
-    import torch
     from transformers import AutoModelForSequenceClassification
 
     assert context.model is not None
@@ -33,17 +31,9 @@ def load_reward_model(context: LoadContext) -> TextModel:
     folder, _ = find_folder(name, context.revision)
     check_causal_folder(name, folder)
     register_architecture(folder)
-    try:
-        with no_progress_bar():
-            loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-                str(folder), dtype=getattr(torch, context.dtype), use_safetensors=True,
-                local_files_only=True, trust_remote_code=False, output_loading_info=True,
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"model {name!r} cannot be loaded as a reward model: {first_line(error)}"
-        ) from error
-    model, report = loaded
+    model, report = read_pretrained(
+        AutoModelForSequenceClassification, name, str(folder), context.dtype, "a reward model"
+    )
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelError(
@@ -64,7 +54,7 @@ def load_reward_model(context: LoadContext) -> TextModel:
         device=context.device,
         run=partial(_logits, model.to(context.device).eval().requires_grad_(False)),
         pad=_padding(config),
-        limit=token_limit(config, tokenizer),
+        limit=token_limit(context_length(config, tokenizer), tokenizer),
         batch_tokens=context.batch_tokens,
     )
 
@@ -90,9 +80,3 @@ def _padding(config: Any) -> Callable[[Sequence[Row]], int]:
         return int(config.pad_token_id)
 
     return unused
-
-
-def token_limit(config: Any, tokenizer: Any) -> int | None:
-    """Return how many tokens a model takes: the smaller of its own limit and its tokenizer's."""
-    limits = [context_length(config, tokenizer), int(tokenizer.model_max_length)]
-    return min((limit for limit in limits if limit is not None and limit < HUGE), default=None)

@@ -8,7 +8,8 @@ from curate.contracts import LoadContext
 from curate.errors import ModelError
 from curate.models.classifiers.text_model import IDS, TextModel
 from curate.models.files import check_causal_folder, find_folder
-from curate.models.load import PROBE_TOLERANCE, first_line, load_tokenizer, no_progress_bar
+from curate.models.load import PROBE_TOLERANCE, load_tokenizer
+from curate.models.pretrained import read_pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,25 +30,16 @@ def load_yes_no(context: LoadContext, limit: int) -> TextModel:
     Raises `ModelError` for a model that cannot be used: not found, without safetensors weights, of
     another architecture, incomplete, or whose tokenizer has no distinct tokens for Yes and No.
     """
-    import torch
     from transformers import AutoModelForSeq2SeqLM
 
     assert context.model is not None
     name = context.model
     folder, _ = find_folder(name, context.revision)
     check_causal_folder(name, folder)
-    try:
-        with no_progress_bar():
-            loaded: Any = AutoModelForSeq2SeqLM.from_pretrained(
-                str(folder), dtype=getattr(torch, context.dtype), use_safetensors=True,
-                local_files_only=True, trust_remote_code=False, output_loading_info=True,
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"model {name!r} cannot be loaded as a T5 model: {first_line(error)}; UniEval's for "
-            "dialogue is MingZhong/unieval-dialog"
-        ) from error
-    model, report = loaded
+    hint = "; UniEval's for dialogue is MingZhong/unieval-dialog"
+    model, report = read_pretrained(
+        AutoModelForSeq2SeqLM, name, str(folder), context.dtype, "a T5 model", hint
+    )
     if model.config.model_type not in MODEL_TYPES or report["missing_keys"]:
         what = f"a {model.config.model_type} model"
         if report["missing_keys"]:

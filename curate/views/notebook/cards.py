@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from curate.contracts.display import show_as
+from curate.prove.result_table import VERDICTS, verdict_rows
 from curate.scoring.outcome import ScoreReport
 from curate.views.charts.numbers import Values, bin_counts, bin_edges, percent, short
 from curate.views.notebook.columns import complete_sets
@@ -138,33 +139,6 @@ def proof_card(document: Mapping[str, Any], plots: "ProofPlots") -> str:
     parts = [heading("Proof"), tiles(facts), table(VERDICTS, verdict_rows(d), VERDICTS[5:])]
     charts = [chart.figure for chart in plots.differences()][:_PLOTTED]
     return fragment(*parts, side_by_side(charts))
-
-
-VERDICTS: Final = (
-    "target",
-    "budget",
-    "metric",
-    "method",
-    "verdict",
-    "minus random (corrected interval)",
-)
-
-
-def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return what a proof says about each method, under the columns `VERDICTS`."""
-    rows: list[tuple[str, ...]] = []
-    for result in document["results"]:
-        for label, row in result["methods"].items():
-            delta = row["delta_vs_random"]
-            if delta is not None or row["mean"] is None:
-                said = "-"
-                if delta is not None:
-                    said = (
-                        f"{delta['mean']:+.4f} ({delta['ci_low']:+.4f} to {delta['ci_high']:+.4f})"
-                    )
-                about = (str(result["target"]), str(result["budget"]), str(result["metric"]))
-                rows.append((*about, str(label), str(row["verdict"]), said))
-    return rows
 
 
 def _failures(sets: "Sequence[ScoredSet]") -> list[str]:

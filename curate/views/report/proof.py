@@ -7,7 +7,13 @@ from typing import Any, Final
 
 from curate.errors import DataError
 from curate.prove.config import RANDOM
-from curate.prove.result_table import METRICS, NOT_MEASURED, difference_text, result_rows
+from curate.prove.result_table import (
+    METRICS,
+    NOT_MEASURED,
+    VERDICTS,
+    result_rows,
+    verdict_rows,
+)
 from curate.prove.results import NLL
 from curate.prove.statistics import BETTER, WORSE
 from curate.views.charts import svg
@@ -86,23 +92,7 @@ def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
             ("targets", ", ".join(str(target["name"]) for target in d["targets"])),
         ]
     )
-    rows = []
-    for result in d["results"]:
-        for label, row in result["methods"].items():
-            if label == RANDOM:
-                continue
-            metric = "NLL" if result["metric"] == NLL else "exact match"
-            place = (str(result["target"]), str(result["budget"]), metric, label)
-            rows.append((*place, str(row["verdict"]), difference_text(row["delta_vs_random"])))
-    columns = (
-        "target",
-        "budget",
-        "metric",
-        "method",
-        "verdict",
-        "minus random (corrected interval)",
-    )
-    yield Table(columns, rows, n_left=5)
+    yield Table(VERDICTS, verdict_rows(d), n_left=5)
     yield Notices([_contamination(target) for target in d["targets"]])
     statements = [str(text) for text in d["statements"]]
     if all(result["metric"] == NLL for result in d["results"]):

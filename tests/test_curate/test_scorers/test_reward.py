@@ -9,7 +9,8 @@ from tiny_reward import CHAT, save_model, save_tokenizer
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ModelError
-from curate.models.load import no_progress_bar, resolve_model
+from curate.models.load import resolve_model
+from curate.models.pretrained import no_progress_bar
 from curate.scorers.reward import OASST, Reward
 
 TURNS = [

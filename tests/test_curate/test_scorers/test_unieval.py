@@ -6,7 +6,8 @@ from tiny_t5 import save_t5, save_tokenizer
 
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ModelError
-from curate.models.load import no_progress_bar, resolve_model
+from curate.models.load import resolve_model
+from curate.models.pretrained import no_progress_bar
 from curate.scorers.unieval import UniEval
 
 DIMENSIONS = ("naturalness", "understandability", "coherence")

@@ -1,0 +1,62 @@
+"""Reads a model with transformers: from safetensors alone, without code that comes with it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from curate.errors import ModelError
+
+
+def read_pretrained(
+    auto: Any, name: str, folder: str, dtype: str, kind: str, hint: str = ""
+) -> tuple[Any, Mapping[str, Any]]:
+    """Return a model from its folder, and the report on its weights: what is missing, what is extra.
+
+    Parameters
+    ----------
+    auto
+        One of transformers' classes ``AutoModelFor...``.
+    name
+        What errors call the model.
+    dtype
+        A name such as ``bfloat16``.
+    kind, hint
+        What it is loaded as, for the message of the `ModelError` for a model that is something
+        else, and what that message ends with.
+    """
+    import torch
+
+    try:
+        with no_progress_bar():
+            loaded: tuple[Any, Mapping[str, Any]] = auto.from_pretrained(
+                folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True,
+                trust_remote_code=False, output_loading_info=True,
+            )  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"model {name!r} cannot be loaded as {kind}: {first_line(error)}{hint}"
+        ) from error
+    return loaded
+
+
+def first_line(error: Exception) -> str:
+    """Return the first sentence or line of a library's error, without its full stop."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "custom code" in line:
+        return "it needs code of its own (auto_map), and code that comes with a model is never run"
+    return line.split(". ")[0].rstrip(".")
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Suppress transformers' own progress bars while it reads or writes weights."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
