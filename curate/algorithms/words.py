@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 N_GRAM: Final = 13
 WORD: Final = r"[\p{L}\p{N}_]+"  # what `re` of the standard library calls a word
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power of it loses a bit
+_INVERSE: Final = np.uint64(pow(int(_BASE), -1, 1 << 64))
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -50,11 +51,11 @@ class Words:
         return result
 
 
-def words_of(texts: "Sequence[str] | pa.Array") -> Words:
+def words_of(texts: "Sequence[str] | pa.Array", pattern: str = WORD) -> Words:
     """Return the lower-case words of some texts, as 64-bit hashes.
 
-    Equal words have equal hashes in every call, but not in every version of polars. O(characters),
-    without a loop in Python.
+    Equal words have equal hashes in every call and every version, so that what is made of them can
+    be stored. O(characters), without a loop in Python.
 
     Examples
     --------
@@ -64,9 +65,49 @@ def words_of(texts: "Sequence[str] | pa.Array") -> Words:
     """
     import polars as pl
 
-    lists = pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(WORD)
+    lists = pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(pattern)
     words = lists.explode().drop_nulls()  # a text without words explodes to null
-    return Words(words.hash().to_numpy(), lists.list.len().to_numpy().astype(np.int64))
+    return Words(_hash_each(words.to_arrow()), lists.list.len().to_numpy().astype(np.int64))
+
+
+def _hash_each(strings: "pa.Array") -> Hashes:
+    """Hash each string: a polynomial of its bytes mod 2^64, whose bits are then mixed."""
+    import pyarrow as pa
+
+    array = strings.cast(pa.large_string())
+    if not len(array):
+        return np.empty(0, dtype=np.uint64)
+    _, offset_buffer, data = array.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64)[array.offset : array.offset + len(array) + 1]
+    first, last = int(offsets[0]), int(offsets[-1])
+    n = last - first
+    if not n:
+        return mixed(np.zeros(len(array), dtype=np.uint64))
+    # The sum of byte * base^place over all words, so far; what a word adds to it, moved to place 0.
+    codes = np.frombuffer(data, np.uint8)[first:last].astype(np.uint64) + np.uint64(1)
+    sums = np.zeros(n + 1, dtype=np.uint64)
+    np.cumsum(codes * _powers(_BASE, n), out=sums[1:])
+    at = offsets - first
+    back = _powers(_INVERSE, n + 1)[at[:-1]]
+    return mixed((sums[at[1:]] - sums[at[:-1]]) * back)
+
+
+def _powers(base: np.uint64, n: int) -> Hashes:
+    """Return base^0 to base^(n-1) mod 2^64."""
+    factors = np.full(n, base)
+    factors[:1] = 1
+    return np.cumprod(factors)
+
+
+def mixed(hashes: Hashes) -> Hashes:
+    """Spread every bit of each hash over all of its bits, one to one (the finisher of MurmurHash3)."""
+    shift = np.uint64(33)
+    spread = hashes ^ (hashes >> shift)
+    spread *= np.uint64(0xFF51AFD7ED558CCD)
+    spread ^= spread >> shift
+    spread *= np.uint64(0xC4CEB9FE1A85EC53)
+    spread ^= spread >> shift
+    return spread
 
 
 def repeated(hashes: Hashes) -> Integers:

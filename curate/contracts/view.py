@@ -1,6 +1,6 @@
 """What a selector sees: arrays of the eligible examples, never a database handle."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -46,6 +46,10 @@ class Vectors:
         return np.asarray(self.array[indices if self.rows is None else self.rows[indices]])
 
 
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+TextBlock = tuple[Rows, Sequence[str], Sequence[str]]
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class View:
@@ -70,6 +74,8 @@ class View:
         Size of the whole pool, eligible or not: what shares are shares of. Default: this view.
     excluded
         Examples of the pool that are not in this view, by reason.
+    texts
+        Reads the texts of examples, as `texts_of` does; only where a whole pool is scored.
     """
 
     ids: Shaped[np.ndarray, " n"]
@@ -82,6 +88,7 @@ class View:
     n_pool: int = -1
     pool_tokens: int | None = None
     excluded: Mapping[str, int] = field(default_factory=dict)
+    texts: Callable[[Rows], Iterator[TextBlock]] | None = None
 
     def __post_init__(self) -> None:
         if self.n_pool < 0:
@@ -131,6 +138,15 @@ class View:
             )
         width = lengths.pop() if lengths else 0
         return np.array([*lists], dtype=np.float64).reshape(len(self), width)
+
+    def texts_of(self, rows: Int[np.ndarray, " k"]) -> Iterator[TextBlock]:
+        """Yield the texts of some examples in blocks, in the order of the pool.
+
+        A block says which of ``rows`` it holds, by their place in ``rows``, and has the history
+        before the last turn and the last turn of each, as plain text. Only a pool scorer's view has texts.
+        """
+        assert self.texts is not None, "only the view of a pool scorer reads texts"
+        return self.texts(rows)
 
     def group_codes(self) -> Int[np.ndarray, " n"]:
         """Return the group of each example; without groups every example is its own."""

@@ -167,12 +167,12 @@ class _Job:
 
     def run(self, progress: Progress, began: float) -> None:
         self.commit_if_free(progress)
-        for request in self.requests:
-            if isinstance(request.scorer, PoolScorer):
-                self._run_pool_scorer(request, progress)
         for wave in in_waves([r for r in self.requests if not isinstance(r.scorer, PoolScorer)]):
             self._run_shards(wave, progress, began)
             self.commit_if_free(progress)  # what the next wave reads has no forgotten examples then
+        for request in self.requests:
+            if isinstance(request.scorer, PoolScorer):
+                self._run_pool_scorer(request, progress)
 
     def _run_shards(self, rows: Sequence[ScoreRequest], progress: Progress, began: float) -> None:
         from curate.scoring.passes import WorkerPass
@@ -246,6 +246,8 @@ class _Job:
         if not missing:
             return
         assert isinstance(request.scorer, PoolScorer)
+        if request.inputs:
+            self.commit()  # what it reads, which was just computed
         progress.note(f"{request.alias}: one run over the whole pool")
         inputs = {a: i for a, i in request.key.inputs.items() if a in request.scorer.requires()}
         run_pool_scorer(self.store, request.scorer, inputs, made, missing, self.options.device)

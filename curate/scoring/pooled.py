@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ def run_pool_scorer(
     """
     began = time.perf_counter()
     view = store.view(bind=dict(inputs))
+    view = replace(view, texts=lambda rows: store.texts(view.ids[rows]))
     columns = scorer.run(view, device)
     _check(scorer, columns, len(view))
     wall_s = time.perf_counter() - began

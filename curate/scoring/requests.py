@@ -12,6 +12,7 @@ from curate.contracts import (
     PoolScorer,
     Rendering,
     Role,
+    RowScorer,
     RunScorer,
     Scorer,
 )
@@ -45,9 +46,9 @@ class ScoreRequest:
     """One requested score set: a scorer, on a model, under an alias.
 
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
-    that ``--template`` replaced it, so the scores are not the published ones. A derived scorer has
-    ``inputs``, what it reads and may still have to be computed, and ``input_specs``, by alias. With
-    a ``scope`` only its examples are scored.
+    that ``--template`` replaced it, so the scores are not the published ones. A derived or pool scorer
+    has ``inputs``, what it reads and may still have to be computed, and a derived one
+    ``input_specs``, by alias. With a ``scope`` only its examples are scored.
     """
 
     alias: str
@@ -96,8 +97,8 @@ def make_request(
     """Make the request for one scorer, its model resolved; None if its role has no model here.
 
     Raises `ConfigError` for an unknown scorer or field, `ModelError` for a model that cannot be
-    used. For a pool scorer the sets it reads must be complete; what a derived scorer reads is
-    requested with it.
+    used. What a derived scorer reads is requested with it, and so is what a pool scorer reads if no
+    model is needed for it; the other sets a pool scorer reads must be complete.
     """
     cls = resolve_scorer(scorer, options.models)
     made = build(cls, config)
@@ -107,7 +108,7 @@ def make_request(
             f"curate score --scorer {scorer} --model-for {made.role}=MODEL"
         )
     if isinstance(made, PoolScorer):
-        return request_for(made, alias, None, options, inputs=pool_inputs(store, made, options))
+        return pool_request(store, made, alias, options)
     if isinstance(made, DerivedScorer):
         return derived_request(store, made, alias, options)
     wanted = (role if cls.role == "target" else None) or cls.role
@@ -162,25 +163,35 @@ def derived_request(
     return replace(made, inputs=tuple(wanted), input_specs=specs)
 
 
-def pool_inputs(store: "Store", scorer: PoolScorer, options: ScoringOptions) -> dict[str, str]:
-    """Return the exact sets a pool scorer reads, and the hash of the pool it sees."""
+def pool_request(
+    store: "Store", scorer: PoolScorer, alias: str, options: ScoringOptions
+) -> ScoreRequest:
+    """Make the request for a pool scorer: the exact sets it reads, and the hash of the pool it sees.
+
+    Raises `MissingColumnError` for a set that needs a model and is not in the store.
+    """
     statuses = {status.set_id: status for status in store.score_sets()}
     inputs = {POOL_INPUT: store.pool_hash()}
-    for alias, need in scorer.requires().items():
+    wanted: list[ScoreRequest] = []
+    for read, need in scorer.requires().items():
         assert need.scorer is not None
-        request = make_request(store, need.scorer, alias, need.config, need.role, options)
-        named = [s for s in statuses.values() if alias in (s.alias, *s.aliases) and s.complete]
-        if request is not None and request.key.set_id in statuses:
-            inputs[alias] = request.key.set_id
+        request = make_request(store, need.scorer, read, need.config, need.role, options)
+        named = [s for s in statuses.values() if read in (s.alias, *s.aliases) and s.complete]
+        if request is not None and isinstance(request.scorer, RowScorer) and not request.model:
+            inputs[read] = request.key.set_id
+            wanted.append(request)
+        elif request is not None and request.key.set_id in statuses:
+            inputs[read] = request.key.set_id
         elif request is None and len(named) == 1:
-            inputs[alias] = named[0].set_id
+            inputs[read] = named[0].set_id
         else:
             raise MissingColumnError(
-                f"scorer {scorer.name!r} reads {alias!r}, which is "
+                f"scorer {scorer.name!r} reads {read!r}, which is "
                 + ("not" if len(named) == 0 or request is not None else "more than once")
                 + f" in the store; compute it first: curate score --scorer {need.scorer}"
             )
-    return inputs
+    made = request_for(scorer, alias, None, options, inputs=inputs)
+    return replace(made, inputs=tuple(wanted))
 
 
 def resolve_scorer(name: str, models: Mapping[str, str] | Sequence[str]) -> type[Scorer]:

@@ -1,6 +1,6 @@
 """The store of one pool: the only door to its DuckDB file and to the folder of parts beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, final
@@ -8,7 +8,7 @@ from typing import Any, final
 import duckdb
 import pyarrow as pa
 
-from curate.contracts.view import View
+from curate.contracts.view import TextBlock, View
 from curate.store.handle import StoreHandle
 from curate.store.ids import Ids
 from curate.store.pool import examples, texts
@@ -131,6 +131,10 @@ class Store:
     def examples_by_id(self, ids: Sequence[str]) -> pa.Table:
         """Return examples with their texts by full id, in the same order; unknown ids are left out."""
         return texts.examples_by_id(self._handle, ids)
+
+    def texts(self, ids: Ids) -> Iterator[TextBlock]:
+        """Yield history and last turn of examples in blocks, with their places in ``ids``."""
+        return texts.text_blocks(self._handle, ids)
 
     def first_examples(self, limit: int | None) -> pa.Table:
         """Return the first examples as they were read, responses to one prompt together."""

@@ -1,12 +1,13 @@
 """Synthetic pools and forward statistics that cover the corner cases of a contract."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from curate.contracts import Column, Expression, Need, SegmentStats, Stat, Vectors, View
+from curate.contracts.view import TextBlock
 from curate.errors import ConfigError
 from curate.registry import get_scorer
 
@@ -62,7 +63,15 @@ def synthetic_view(
         vectors_by_column=vectors,
         n_pool=n + 3,
         excluded={"non_finite": 3},
+        texts=_texts,
     )
+
+
+def _texts(rows: np.ndarray[Any, Any]) -> Iterator[TextBlock]:
+    """Yield texts of few words, so that some are equal, in two blocks out of order."""
+    for places in (np.arange(1, len(rows), 2), np.arange(0, len(rows), 2)):
+        codes = rows[places] % 7
+        yield places, [f"Say {code}." for code in codes], ["It is said." for _ in codes]
 
 
 def synthetic_stats(

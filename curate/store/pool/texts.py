@@ -1,15 +1,49 @@
 """Examples with their texts, as Arrow: some of them by id, or the first ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
+from curate.contracts.view import TextBlock
+from curate.errors import StoreError
 from curate.store.handle import StoreHandle
+from curate.store.ids import Ids, Lookup, id_bytes, order
+from curate.store.parts import open_parquet
+from curate.store.pool import examples
 
 COLUMNS: Final = (
     "id", "source", "group_id", "n_rows", "n_chars", "prompt", "response", "messages",
 )  # fmt: skip
+BLOCK_ROWS: Final = 4_096
+
+
+def text_blocks(store: StoreHandle, ids: Ids) -> Iterator[TextBlock]:
+    """Yield history and last turn of examples, with their places in ``ids``, in the order of the pool.
+
+    Reads every shard once, in blocks. Raises `StoreError` at the end if some were forgotten meanwhile.
+    """
+    n_found = 0
+    by_id = order(ids)
+    place = Lookup(ids[by_id])
+    for shard in examples.shards(store, None):
+        with open_parquet(shard.path) as file:
+            for batch in file.iter_batches(BLOCK_ROWS, columns=["id", "prompt", "response"]):
+                at = place(id_bytes(batch["id"]))
+                wanted = np.flatnonzero(at >= 0)
+                if len(wanted):
+                    found = batch.take(pa.array(wanted))
+                    prompts, responses = (
+                        found[name].fill_null("").to_pylist() for name in ("prompt", "response")
+                    )
+                    n_found += len(wanted)
+                    yield by_id[at[wanted]], prompts, responses
+    if n_found < len(ids):
+        raise StoreError(
+            f"{len(ids) - n_found} of {len(ids)} examples were forgotten while their texts were "
+            "read; run the same command again"
+        )
 
 
 def examples_by_id(store: StoreHandle, ids: Sequence[str]) -> pa.Table:
