@@ -74,21 +74,15 @@ def shingles_of(texts: "Sequence[str] | pa.Array", n: int) -> Shingles:
     import polars as pl
 
     words = words_of(texts, WORD_OR_CHARACTER)
-    owner = np.repeat(np.arange(len(words.lengths)), words.lengths)
-    n_runs = max(len(words.hashes) - n + 1, 0)
-    runs = np.zeros(n_runs, dtype=np.uint64)
-    for offset in range(n if n_runs else 0):
-        runs *= _BASE  # a polynomial mod 2^64
-        runs += words.hashes[offset : offset + n_runs]
-    inside = owner[:n_runs] == owner[n - 1 :] if n_runs else np.zeros(0, dtype=bool)
+    runs, owner, _ = words.runs_at(n)
     short = np.flatnonzero(words.lengths < n)
     alone = words.whole()[short]
     wordless = words.lengths[short] == 0
     if wordless.any():
         taken = pl.Series(texts, dtype=pl.String).gather(short[wordless])
         alone[wordless] = words_of(taken.str.strip_chars().to_arrow(), r"(?s).+").whole()
-    keys = np.concatenate([mixed(runs[inside]), mixed(alone)]) >> np.uint64(32)
-    owners = np.concatenate([owner[:n_runs][inside], short]).astype(np.uint64)
+    keys = np.concatenate([mixed(runs), mixed(alone)]) >> np.uint64(32)
+    owners = np.concatenate([owner, short]).astype(np.uint64)
     distinct = np.unique((owners << np.uint64(32)) | keys)
     sizes = np.bincount((distinct >> np.uint64(32)).astype(np.int64), minlength=len(words.lengths))
     return Shingles(distinct.astype(np.uint32), np.concatenate([[0], np.cumsum(sizes)]))

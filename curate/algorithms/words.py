@@ -28,16 +28,24 @@ class Words:
 
     def runs(self) -> tuple[Hashes, Integers]:
         """Return the hash of every run of 13 words inside a text, and the number of that text."""
+        runs, owners, _ = self.runs_at(N_GRAM)
+        return runs, owners
+
+    def runs_at(self, n: int) -> tuple[Hashes, Integers, Integers]:
+        """Return the hash of every run of n words inside a text, its text, and its first word there."""
         owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        n = len(self.hashes) - N_GRAM + 1
-        if n <= 0:
-            return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-        total = np.zeros(n, dtype=np.uint64)
-        for offset in range(N_GRAM):
+        n_runs = len(self.hashes) - n + 1
+        if n_runs <= 0:
+            none = np.empty(0, dtype=np.int64)
+            return np.empty(0, dtype=np.uint64), none, none
+        total = np.zeros(n_runs, dtype=np.uint64)
+        for offset in range(n):
             total *= _BASE  # wraps around: a polynomial mod 2^64
-            total += self.hashes[offset : offset + n]
-        whole = owner[:n] == owner[N_GRAM - 1 :]
-        return total[whole], owner[:n][whole]
+            total += self.hashes[offset : offset + n_runs]
+        whole = np.flatnonzero(owner[:n_runs] == owner[n - 1 :])
+        starts = np.cumsum(self.lengths) - self.lengths
+        owners = owner[whole]
+        return total[whole], owners, whole - starts[owners]
 
     def whole(self) -> Hashes:
         """Return one hash of all words of each text in order, (texts,)."""
@@ -68,6 +76,14 @@ def words_of(texts: "Sequence[str] | pa.Array", pattern: str = WORD) -> Words:
     lists = pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(pattern)
     words = lists.explode().drop_nulls()  # a text without words explodes to null
     return Words(_hash_each(words.to_arrow()), lists.list.len().to_numpy().astype(np.int64))
+
+
+def spelled(text: str) -> list[str]:
+    """Return the words that `words_of` hashes, as they are written in lower case."""
+    import polars as pl
+
+    found: list[str] = pl.Series([text]).str.to_lowercase().str.extract_all(WORD)[0].to_list()
+    return found
 
 
 def _hash_each(strings: "pa.Array") -> Hashes:

@@ -166,6 +166,10 @@ class Scorer(ABC):
     role: ClassVar[Role | None]
     reads_weights: ClassVar[bool] = True
 
+    def read_files(self) -> Mapping[str, str]:
+        """Return the hash of each file of the user's that it reads, by name: part of the key."""
+        return {}
+
 
 # Forward scorers ---------------------------------------------------------------------------------
 

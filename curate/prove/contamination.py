@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
+from curate.algorithms.shared_runs import RunIndex
 from curate.algorithms.words import N_GRAM, words_of
 from curate.errors import DataError
 
@@ -96,13 +97,12 @@ def find_overlap(
     by_prompt = _by_text(
         (_folded(prompt), example_id) for (prompt, _), example_id in _zip(target.texts, ids)
     )
-    grams, owners = words_of([f"{p}\n{r}" for p, r in target.texts]).runs()
-    order = np.argsort(grams, kind="stable")
-    known, owners = grams[order], owners[order]
+    texts = words_of([f"{prompt}\n{response}" for prompt, response in target.texts])
+    index = RunIndex.of([texts], N_GRAM, most_places=None)
     same_example: set[str] = set()
     same_prompt: set[str] = set()
     in_pool: set[str] = set()
-    seen = np.zeros(len(known), dtype=bool)
+    seen = np.zeros(len(index.hashes), dtype=bool)
     for shard in store.shards(datasets):
         file = pq.ParquetFile(shard.path)
         for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
@@ -115,9 +115,10 @@ def find_overlap(
                     in_pool.add(row["id"])
             words = words_of([f"{row['prompt']}\n{row['response']}" for row in rows])
             runs, of = words.runs()
-            seen |= np.isin(known, runs)
-            in_pool |= {rows[at]["id"] for at in np.unique(of[np.isin(runs, known)]).tolist()}
-    shared = {ids[owner] for owner in np.unique(owners[seen]).tolist()}
+            found = index.find(runs)
+            seen[found[found >= 0]] = True
+            in_pool |= {rows[at]["id"] for at in np.unique(of[found >= 0]).tolist()}
+    shared = {ids[owner] for owner in index.owners_with(seen).tolist()}
     return Overlap(
         target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared),
         frozenset(in_pool),

@@ -249,7 +249,8 @@ def request_for(
             resolved = resolve_model(
                 model, revision=options.revision, adapter=options.adapter, chat=chat
             )
-    key = score_key(scorer, resolved, dtype, inputs or {})
+    files = {f"file:{name}": digest for name, digest in scorer.read_files().items()}
+    key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files})
     tokens = options.batch_tokens or default_batch_tokens(resolve_device(options.device))
     return ScoreRequest(alias, scorer, key, resolved, dtype, tokens, paper_template)
 

@@ -124,6 +124,7 @@ class ScoreKey:
     inputs
         Score sets a pool scorer read, by alias; under ``pool`` the hash of the pool it saw. Under
         ``part`` the hash of the ids of a partial set, which holds scores of those examples only.
+        Under ``file:`` and a name the hash of a file the scorer reads.
     """
 
     scorer: str

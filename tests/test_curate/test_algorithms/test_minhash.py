@@ -29,7 +29,7 @@ def overlap(one, other):
 
 
 @given(TEXTS, st.integers(1, 4))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_overlaps_are_those_of_sets_of_runs(texts, n):
     shingles = shingles_of(texts, n)
     sets = [runs(text, n) for text in texts]

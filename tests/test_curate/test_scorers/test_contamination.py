@@ -1,0 +1,108 @@
+import json
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import curate as cu
+from curate.contracts import Example, LoadContext
+from curate.errors import ConfigError, DataError
+from curate.scorers.contamination import Contamination
+from curate.scoring.options import ScoringOptions
+from curate.scoring.requests import request_for
+
+QUESTION = "Natalia sold clips to 48 of her friends in April and then half as many clips in May, how many in all"
+
+
+@pytest.fixture
+def files(tmp_path):
+    lines = [
+        {"question": "Why?", "choices": ["red", "blue"]},
+        {"question": QUESTION, "choices": ["72"]},
+    ]
+    gsm = tmp_path / "gsm.jsonl"
+    gsm.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    other = tmp_path / "other.parquet"
+    turns = [[{"role": "user", "content": "The quick brown fox jumps over the lazy dog"}]]
+    pq.write_table(pa.table({"conversation": turns}), other)
+    return str(gsm), str(other)
+
+
+def compare(scorer, prompt, response="42"):
+    messages = ({"role": "user", "content": prompt}, {"role": "assistant", "content": response})
+    columns = scorer.load(LoadContext("cpu", "float32"))([Example("0" * 32, messages)])
+    return {name: values[0] for name, values in columns.items()}
+
+
+def test_says_which_words_of_which_row_of_which_file(files):
+    found = compare(Contamination(files), f"Please: {QUESTION.upper()}?!")
+    n_words = len(QUESTION.split())
+    assert (found["n"], found["longest"]) == (n_words - 12, n_words)
+    assert found["passage"] == " ".join(QUESTION.lower().replace(",", "").split()[:13])
+    assert (found["file"], found["file_row"]) == (files[0], 2)
+    assert found["share"] == pytest.approx((n_words - 12) / (n_words + 2 - 12))
+
+
+def test_reads_every_column_and_what_is_nested_in_it(files):
+    found = compare(
+        Contamination(files, ngram=9),
+        "A quick brown fox",
+        "the quick brown fox jumps over the lazy dog",
+    )
+    assert (found["n"], found["longest"], found["file"], found["file_row"]) == (1, 9, files[1], 1)
+
+
+def test_a_clean_example_has_zeros_and_no_file(files):
+    found = compare(Contamination(files), "Say red.", "")
+    assert [found[name] for name in ("n", "share", "longest", "passage", "file", "file_row")] == [
+        0, 0, 0, "", "", 0,
+    ]  # fmt: skip
+
+
+def test_twelve_words_in_a_row_are_not_thirteen(files):
+    words = QUESTION.split()
+    assert compare(Contamination(files), " ".join([*words[:12], "x", *words[12:24]]))["n"] == 0
+    assert compare(Contamination(files), " ".join(words[:13]))["n"] == 1
+
+
+def test_the_files_belong_to_the_key_by_their_contents(files, tmp_path):
+    def key():
+        return request_for(Contamination(files), "c", None, ScoringOptions()).key.set_id
+
+    before = key()
+    assert key() == before
+    (tmp_path / "gsm.jsonl").write_text('{"question": "Another one?"}\n')
+    assert key() != before
+
+
+def test_filters_a_pool_together_with_near_duplicates(files, tmp_path):
+    rows = [("Say.", "A tree is green."), ("Say!", "A tree is green"), ("Go.", QUESTION)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in rows))
+    pool = cu.open(tmp_path / "pool.duckdb")
+    pool.ingest(str(path))
+    pool.score("near_duplicate", "contamination", settings={"contamination.files": files[0]})
+    where = "not near_duplicate.is_copy and contamination.n == 0"
+    chosen = pool.select("random", budget=1, where=where)
+    assert chosen.to_polars()["response"][0].startswith("A tree is green")
+    with pytest.raises(ConfigError, match="only 1 are eligible"):
+        pool.select("random", budget=2, where=where)
+
+
+def test_what_cannot_be_compared_with_is_refused(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"contamination.files is empty, .*--set contamination.files=FILE"
+    ):
+        Contamination(())
+    with pytest.raises(ConfigError, match="counts words, at least 1, got 0; try 13"):
+        Contamination(("a.jsonl",), ngram=0)
+    with pytest.raises(DataError, match="nowhere.jsonl"):
+        Contamination((str(tmp_path / "nowhere.jsonl"),)).read_files()
+    numbers = tmp_path / "numbers.jsonl"
+    numbers.write_text('{"a": 1}\n')
+    scorer = replace(Contamination(("x",)), files=(str(numbers),))
+    with pytest.raises(
+        DataError, match=r"numbers.jsonl holds no text; check that it is the right file"
+    ):
+        scorer.load(LoadContext("cpu", "float32"))
