@@ -80,7 +80,10 @@ class Train:
 
 
 def training_settings(
-    epochs: float, lr: float, template: str, batch_tokens: int | None = None
+    epochs: int | float,  # noqa: PYI041 - run-time type checks do not read int as float
+    lr: int | float,  # noqa: PYI041 - the same
+    template: str,
+    batch_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Return what a method says of its own training as settings of a `Train` step.
 
