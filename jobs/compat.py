@@ -19,7 +19,7 @@ import curate
 ROOT: Final = Path(__file__).resolve().parent.parent
 RELATIONS: Final = (
     "examples", "rows", "score_sets", "scores", "vectors", "failures", "selections",
-    "selection_rows", "revisions", "trials", "trial_evals",
+    "selection_rows", "revisions", "trials", "trial_evals", "targets",
 )  # fmt: skip
 PART: Final = 300  # rows of the pool per step that writes
 

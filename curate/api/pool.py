@@ -14,6 +14,7 @@ from curate.api.commands.score import ScoreCommand
 from curate.api.commands.select import SelectCommand
 from curate.api.commands.train import TrainCommand
 from curate.api.selection import StoredSelection
+from curate.api.targets import PoolTargets
 from curate.contracts.progress import Progress, SilentProgress
 from curate.select.explain import explain
 from curate.views.notebook.cards import pool_card
@@ -84,6 +85,11 @@ class Pool:
         Raises `DataError` naming file and row; the pool is then as before.
         """
         return from_keywords(IngestCommand, {"data": data, **options}).run(self)
+
+    @property
+    def target(self) -> PoolTargets:
+        """The target sets: ``pool.target.add("dev", "dev.jsonl")``, ``list()``, ``remove("dev")``."""
+        return PoolTargets(self)
 
     @takes(ScoreCommand)
     def score(self, *scorers: str, **options: Any) -> "ScoreReport | PlanReport":

@@ -24,7 +24,7 @@ from curate.errors import ConfigError, CurateError, did_you_mean
 
 _POOL: Final = "pool"  # what the section of `ingest` has always been called
 _SECTIONS: Final = {_POOL: "ingest", **{name: name for name in STEPS}}
-_AROUND: Final = ("store", "demo", "models")
+_AROUND: Final = ("store", "demo", "models", "targets")
 
 
 @final
@@ -40,6 +40,8 @@ class Recipe:
         The store it works on.
     demo
         Folder to write the built-in pool, held-out tasks and tiny model into first, or None.
+    targets
+        Data of each target set, by name; added once what is ingested first is in the pool.
     steps
         What is done, in order.
     resolved
@@ -49,6 +51,7 @@ class Recipe:
     path: Path
     store: str
     demo: str | None
+    targets: Mapping[str, tuple[str, ...]]
     steps: tuple[RecipeStep, ...]
     resolved: Mapping[str, Any]
 
@@ -94,9 +97,24 @@ def _checked(path: Path, document: dict[str, Any]) -> Recipe:
         path=path,
         store=str(document.get("store") or "curate.duckdb"),
         demo=None if demo is None else str(demo),
+        targets=_targets(document.get("targets")),
         steps=tuple(steps),
         resolved=_resolved(document, steps),
     )
+
+
+def _targets(given: Any) -> dict[str, tuple[str, ...]]:
+    """Read the section of target sets: data, or a list of data, by name."""
+    found = {}
+    for name, data in read_mapping(given, "targets").items():
+        listed = data if isinstance(data, list) else [data]
+        if not listed or not all(isinstance(one, str) and one for one in listed):
+            raise ConfigError(
+                f"targets.{name} must be a file or a list of files, got {data!r}; "
+                f"write {name}: dev.jsonl"
+            )
+        found[str(name)] = tuple(listed)
+    return found
 
 
 # Where the steps stand ---------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Reproduce an exported subset from its manifest and say whether it is the same."""
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,23 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.api.pool import Pool
-from curate.contracts import Procedure, Revise, Role, RunScorer
+from curate.contracts import Procedure, Revise
 from curate.contracts.progress import Progress
 from curate.contracts.settings import settings_of
 from curate.data.write.export import ExportSpec, write_output
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
 from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
 from curate.errors import DataError, StoreError
-from curate.models.text.masks import TRL
-from curate.registry import build, get_scorer
+from curate.scoring.again import score_again
 from curate.scoring.options import ScoringOptions
-from curate.scoring.requests import make_request, request_for
 from curate.select.options import SelectOptions
 from curate.select.procedures.execute import united
 from curate.select.run import build_method, select
 
 if TYPE_CHECKING:
-    from curate.scoring.requests import ScoreRequest
     from curate.store import Store
 
 MAX_LISTED: Final = 20
@@ -133,6 +129,7 @@ def _options(document: Mapping[str, Any], bind: bool = True) -> SelectOptions:
         without=tuple(document.get("without", ())),
         datasets=tuple(document["datasets"]),
         bind={alias: score_set["set_id"] for alias, score_set in sets.items()} if bind else {},
+        target=document["target"]["name"] if "target" in document else None,
         allow_stale=True,
     )
 
@@ -150,7 +147,7 @@ def _check_inputs(store: "Store", document: Mapping[str, Any]) -> None:
 
 def _changed_scores(store: "Store", document: Mapping[str, Any]) -> list[str]:
     now = {status.set_id: status.content_hash for status in store.score_sets()}
-    lines = []
+    lines = _changed_target(store, document)
     for alias, score_set in document["score_sets"].items():
         if score_set["set_id"] not in now:
             scorer = document["specs"][alias]["key"]["scorer"]
@@ -164,6 +161,14 @@ def _changed_scores(store: "Store", document: Mapping[str, Any]) -> list[str]:
                 f"the manifest says {score_set['content_hash']}"
             )
     return lines
+
+
+def _changed_target(store: "Store", document: Mapping[str, Any]) -> list[str]:
+    if "target" not in document:
+        return []
+    name, then = document["target"]["name"], document["target"]["content_hash"]
+    now = store.target(name).pool_hash()
+    return [] if now == then else [f"target {name} has content {now}, the manifest says {then}"]
 
 
 def _compare(document: Mapping[str, Any], sha256: str, target: Path, original: Path) -> list[str]:
@@ -213,8 +218,10 @@ def _rescore(
         for dataset in store.datasets():
             if dataset.dataset_id in document["datasets"]:
                 _read_again(pool, dataset)
+        if "target" in document:
+            _add_target_again(store, pool, document["target"]["name"])
         bind = {
-            alias: _score_again(pool.store, alias, spec, workers, progress)
+            alias: score_again(pool.store, alias, spec, ScoringOptions(workers=workers), progress)
             for alias, spec in document["specs"].items()
         }
         record = _select_bound(pool.store, document, bind, progress)
@@ -222,80 +229,33 @@ def _rescore(
     return {"only_then": sorted(before - after), "only_now": sorted(after - before)}
 
 
+def _data_of(dataset: Any) -> str:
+    """Return what a dataset was read from: its file, or what was typed."""
+    files = dataset.extra["files"]
+    return str(files[0] if len(files) == 1 else dataset.name)
+
+
 def _read_again(pool: Any, dataset: Any) -> None:
     how = dict(dataset.extra["options"])
     del how["name"]
-    files = dataset.extra["files"]
-    reports = pool.ingest(files[0] if len(files) == 1 else dataset.name, **how)
+    reports = pool.ingest(_data_of(dataset), **how)
     if dataset.dataset_id not in {report.dataset_id for report in reports}:
         raise DataError(
             f"{dataset.name!r} has changed since it was read; --rescore needs the same file"
         )
 
 
-def _score_again(
-    store: "Store", alias: str, spec: Mapping[str, Any], workers: int | None, progress: Progress
-) -> str:
-    key, run = spec["key"], spec["run"]
-    if issubclass(get_scorer(key["scorer"]), RunScorer):
-        raise StoreError(
-            f"score {alias!r} was measured while a model was trained, and --rescore trains none; "
-            "reproduce without --rescore, or record it again in another store"
+def _add_target_again(store: "Store", pool: Pool, name: str) -> None:
+    """Read a target set into another pool, from the files it came from."""
+    small = store.target(name)
+    datasets = small.datasets()
+    how = dict(datasets[0].extra["options"])  # one command has read them all
+    del how["name"]
+    made = pool.target.add(name, *map(_data_of, datasets), **how).target
+    if made.content_hash != small.pool_hash():
+        raise DataError(
+            f"target set {name!r} has changed since it was read; --rescore needs the same files"
         )
-    role: Role = get_scorer(key["scorer"]).role or "target"
-    options = ScoringOptions(
-        models={role: run["model"]} if run.get("model") else {},
-        adapter=run.get("adapter"),
-        revision=run.get("revision"),
-        dtype=key.get("dtype") or "auto",
-        batch_tokens=run.get("batch_tokens"),
-        workers=workers,
-        **_chat_again(store, alias, spec),
-    )
-    config = settings_of(key["config"])
-    if "inputs" in run:  # a derived scorer: what it reads comes first
-        read = {a: _score_again(store, a, s, workers, progress) for a, s in run["inputs"].items()}
-        scorer, model = build(get_scorer(key["scorer"]), config), run.get("model")
-        request = request_for(scorer, alias, model, options, inputs=read)
-        return _one_set(store, request, options, progress)
-    wanted = make_request(store, key["scorer"], alias, config, role, options)
-    if wanted is None:
-        raise StoreError(f"cannot score {alias!r} again: its model is not in the manifest")
-    return _one_set(store, wanted, options, progress)
-
-
-def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that render conversations as they were; a template's source goes to a file."""
-    chat = spec["run"].get("chat")
-    if chat is None:
-        template, _, choices = (spec["key"].get("template") or "").partition(";")
-        if choices:
-            raise StoreError(
-                f"score {alias!r} was computed with {choices} for template {template}, which its "
-                "manifest does not hold; score, select and export again for one that does"
-            )
-        return {}
-    arguments = json.loads(chat["arguments"])
-    options = {
-        "reasoning": chat["reasoning"],
-        "template_args": ",".join(f"{k}={json.dumps(v)}" for k, v in arguments.items()) or None,
-        "mask": chat.get("mask"),
-    }
-    if chat.get("from_trl"):
-        options["template"] = TRL
-    elif chat["template"] is not None:
-        source = store.path.with_name(f"{alias}.jinja")
-        source.write_text(chat["template"], encoding="utf-8")
-        options["chat_template"] = str(source)
-    return options
-
-
-def _one_set(
-    store: "Store", request: "ScoreRequest", options: "ScoringOptions", progress: Progress
-) -> str:
-    from curate.scoring.job import score
-
-    return score(store, [request], options, progress).sets[0].status.set_id
 
 
 def _select_bound(

@@ -34,13 +34,24 @@ def run_recipe(
     pool = Pool(recipe.store, progress=progress)
     made: dict[str, dict[str, Any]] = {}
     steps = []
+    waiting = recipe.targets
     for step in recipe.steps:
+        if step.command != "ingest":
+            steps += [_add_target(pool, name, data) for name, data in waiting.items()]
+            waiting = {}
         options = _with_inputs(step, made)
         document = _RUN[step.command](pool, options, recipe)
         if step.command in MAKES:
             made[step.name] = _product(step, options, document)
         steps.append({"step": step.label, **document})
+    steps += [_add_target(pool, name, data) for name, data in waiting.items()]
     return {"recipe": dict(recipe.resolved), "steps": steps}
+
+
+def _add_target(pool: Pool, name: str, data: tuple[str, ...]) -> dict[str, Any]:
+    document = pool.target.add(name, *data).as_dict()
+    summary = f"{document['n_examples']:,} examples, {document['n_in_pool']:,} of them in the pool"
+    return {"step": f"target {name}", "summary": summary, **document}
 
 
 def _with_inputs(step: RecipeStep, made: Mapping[str, Mapping[str, Any]]) -> Any:

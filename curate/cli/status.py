@@ -46,6 +46,11 @@ def _text(status: dict[str, Any]) -> str:
             ("selection_id", "method", "budget", "seed", "n_selected", "created_at"),
             status["selections"],
         ),
+        (
+            "target sets",
+            ("name", "n_examples", "n_in_pool", "content_hash", "data"),
+            status["targets"],
+        ),
     ):
         rows = [{**row, "model": _model(row)} for row in rows]
         if rows:

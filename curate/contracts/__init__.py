@@ -322,13 +322,15 @@ class Selector(ABC):
     ``budget_optional``: whether the method has a natural size of its own when no budget is given.
     ``experimental``: why the method should not be trusted yet, or "".
     ``nested``: whether a smaller budget's picks are the first picks of a larger one; False for a
-    method whose picks depend on how many are asked for.
+    method whose picks depend on how many are asked for. ``uses_target``: whether it selects towards a
+    target set, whose scores of everything it requires are in ``view.towards()``.
     """
 
     name: ClassVar[str]
     budget_optional: ClassVar[bool] = False
     experimental: ClassVar[str] = ""
     nested: ClassVar[bool] = True
+    uses_target: ClassVar[bool] = False
 
     @abstractmethod
     def requires(self) -> Mapping[str, Need | Expression]:
@@ -352,6 +354,11 @@ class Procedure(ABC):
     name: ClassVar[str]
     budget_optional: ClassVar[bool] = False
     experimental: ClassVar[str] = ""
+
+    @property
+    def uses_target(self) -> bool:
+        """Whether it, or a stage of it, selects towards a target set."""
+        return False
 
     @abstractmethod
     def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:

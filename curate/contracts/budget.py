@@ -131,6 +131,20 @@ def keep_within(
     return kept
 
 
+def most_picks(budget: Budget, view: "View", rows: Int[np.ndarray, " n"]) -> int:
+    """Return how many of some rows a ranking must hold, so that `keep_within` sees where it ends.
+
+    As many as the budget allows, whichever they are, and for a budget of tokens one more.
+    O(n log n).
+    """
+    limit = budget.limit(view)
+    if not budget.counts_tokens:
+        return min(limit, len(rows))
+    assert view.tokens is not None
+    cheapest = np.cumsum(np.sort(view.tokens[rows]), dtype=np.int64)
+    return min(len(rows), int(np.searchsorted(cheapest, limit, side="right")) + 1)
+
+
 def fit_size(
     pick: Callable[[int], Int[np.ndarray, " k"]], budget: Budget, view: "View"
 ) -> Int[np.ndarray, " k"]:

@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from curate.errors import DataError, ExpressionError, MissingColumnError, did_you_mean
+from curate.errors import ConfigError, DataError, ExpressionError, MissingColumnError, did_you_mean
 
 BLOCK_ROWS: Final = 65_536
 
@@ -76,6 +76,8 @@ class View:
         Examples of the pool that are not in this view, by reason.
     texts
         Reads the texts of examples, as `texts_of` does; only where a whole pool is scored.
+    target
+        The target set selected towards, as a view of its own with the same columns; None without one.
     """
 
     ids: Shaped[np.ndarray, " n"]
@@ -89,6 +91,7 @@ class View:
     pool_tokens: int | None = None
     excluded: Mapping[str, int] = field(default_factory=dict)
     texts: Callable[[Rows], Iterator[TextBlock]] | None = None
+    target: "View | None" = None
 
     def __post_init__(self) -> None:
         if self.n_pool < 0:
@@ -147,6 +150,12 @@ class View:
         """
         assert self.texts is not None, "only the view of a pool scorer reads texts"
         return self.texts(rows)
+
+    def towards(self) -> "View":
+        """Return the view of the target set; `ConfigError` where there is none."""
+        if self.target is None:
+            raise ConfigError("this view has no target set; add --target NAME")
+        return self.target
 
     def group_codes(self) -> Int[np.ndarray, " n"]:
         """Return the group of each example; without groups every example is its own."""

@@ -100,7 +100,8 @@ def make_request(
     used. What a derived scorer reads is requested with it, and so is what a pool scorer reads if no
     model is needed for it; the other sets a pool scorer reads must be complete.
     """
-    cls = resolve_scorer(scorer, options.models)
+    own = role == "target"  # the model's own states, even where there is an encoder
+    cls = get_scorer(scorer) if own else resolve_scorer(scorer, options.models)
     made = build(cls, config)
     if isinstance(made, RunScorer):
         raise ConfigError(

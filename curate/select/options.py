@@ -12,7 +12,8 @@ class SelectOptions:
 
     ``datasets`` restricts the pool to the examples of some datasets; ``bind`` fixes score sets by
     alias (used to reproduce a selection); ``within`` restricts it to an earlier selection, and the
-    examples of the selections ``without`` are left out.
+    examples of the selections ``without`` are left out. ``target`` names the target set to select
+    towards.
     """
 
     method: str
@@ -28,3 +29,4 @@ class SelectOptions:
     without: tuple[str, ...] = ()
     bind: Mapping[str, str] = field(default_factory=dict)
     allow_stale: bool = False
+    target: str | None = None

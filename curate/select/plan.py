@@ -8,6 +8,7 @@ from curate.scoring.estimate import plan, run_plan
 from curate.scoring.requests import make_request, run_scorer
 from curate.select.bind import scorer_settings
 from curate.select.run import build_method
+from curate.select.towards import check_target
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -20,6 +21,7 @@ def plan_select(
 ) -> dict[str, Any]:
     """Say which score sets a selection would use and what is missing; compute nothing."""
     method = build_method(options.method, options.settings)
+    check_target(store, method, options.target)
     if not isinstance(method, Selector):
         return {"method": options.method, "text": f"{options.method}: a procedure of several steps"}
     statuses = {status.set_id: status for status in store.score_sets()}

@@ -25,6 +25,13 @@ from curate.select.options import SelectOptions
 from curate.select.procedures.driver import run_procedure
 from curate.select.procedures.execute import StepExecutor
 from curate.select.record import LENGTH_ALIAS, config_of, inputs_of
+from curate.select.towards import (
+    Towards,
+    bind_target,
+    check_target,
+    target_warnings,
+    with_target,
+)
 from curate.store.records import canonical_json, digest, utc_now
 
 if TYPE_CHECKING:
@@ -52,6 +59,7 @@ def select(
         include=with_selections(store, options.include),
         exclude=with_selections(store, options.exclude),
     )
+    check_target(store, method, options.target)
     if isinstance(method, Procedure):
         return _run_procedure(store, method, options, scoring, progress, began)
     budget = None if options.budget is None else Budget.parse(options.budget)
@@ -71,12 +79,16 @@ def select(
     named = bind_expressions(store, texts, bound.sets, options, scoring)
     bound = replace(bound, named=named)
     view = _view(store, method, bound, options)
+    towards = None
+    if options.target is not None:
+        towards = bind_target(store, method, options.target, bound.sets, scoring, progress)
+        view = with_target(store, view, towards.identity())
     chosen = choose(method, view, budget, options.seed, options.include, options.quota)
-    record = _record(store, method, bound, view, chosen, options)
+    record = _record(store, method, bound, view, chosen, options, towards)
     store.save_selection(record, selection_table(view, chosen))
     for warning in record["warnings"]:
         progress.note(f"warning: {warning}")
-    return _report(record, began, bound.n_scored)
+    return _report(record, began, bound.n_scored + (towards.n_scored if towards else 0))
 
 
 def build_method(name: str, settings: Mapping[str, str]) -> Selector | Procedure:
@@ -166,6 +178,7 @@ def _record(
     view: View,
     chosen: Selection,
     options: SelectOptions,
+    towards: Towards | None,
 ) -> dict[str, Any]:
     n_tokens, ratio = _tokens(view, chosen)
     excluded = dict(view.excluded)
@@ -188,8 +201,10 @@ def _record(
             alias: {"set_id": status.set_id, "content_hash": status.content_hash}
             for alias, status in bound.read.items()
         },
+        **({} if towards is None else {"target": towards.identity()}),
     }
     warnings = [*bound.warnings, *chosen.warnings, *_length_warning(ratio)]
+    warnings += [] if towards is None else target_warnings(view, chosen, towards.name)
     counts = {
         "n_pool": view.n_pool,
         "n_eligible": view.n_pool - sum(excluded.values()),
@@ -290,6 +305,7 @@ def _circumstances(
         models["adapter"] = folder_hash(find_folder(scoring.adapter, None)[0])
     return {
         "pool": store.pool_hash(),
+        **({} if options.target is None else {"target": store.target(options.target).pool_hash()}),
         "limits": {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(options).items()

@@ -16,6 +16,7 @@ from curate.select.choose import rank
 from curate.select.marks import METHOD
 from curate.select.procedures.correct.revise import why_dropped
 from curate.select.record import LENGTH_ALIAS
+from curate.select.towards import with_target
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -209,7 +210,7 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
     read |= set() if record["n_tokens"] is None else {LENGTH_ALIAS}
     sets = {alias: score_set["set_id"] for alias, score_set in record["score_sets"].items()}
     bound = {alias: set_id for alias, set_id in sets.items() if alias in read}
-    return store.view(
+    view = store.view(
         bind=bound,
         expressions={a: need.text for a, need in needs.items() if isinstance(need, Expression)},
         where=record["where"],
@@ -219,6 +220,7 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
         tokens_set=bound.get(LENGTH_ALIAS),
         named={alias: set_id for alias, set_id in sets.items() if alias not in read},
     )
+    return with_target(store, view, record["target"]) if "target" in record else view
 
 
 def _place(

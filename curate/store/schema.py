@@ -10,6 +10,7 @@ import duckdb
 
 from curate.store.connection import identifier, literal
 from curate.store.records import PART_INPUT, POOL_INPUT
+from curate.store.targets import TABLE as TARGETS
 
 SCHEMA_VERSION: Final = 1
 VIEWS: Final = "files"  # how views name what they read: every file, where it was once a pattern
@@ -55,6 +56,7 @@ TABLES: Final[tuple[str, ...]] = (
     """create table trial_evals (
         trial_id varchar, step bigint, tokens bigint, target varchar, metric varchar,
         value double)""",
+    TARGETS,  # a store of before there were target sets gets it with its first one
     """create view score_sets as
         select set_id, alias, scorer, version, config, model, spec, created_at, n_examples,
             n_failed, tokens, wall_s, device, content_hash

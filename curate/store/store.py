@@ -17,6 +17,7 @@ from curate.store.query import percentiles, projection, reading, snapshot, viewi
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
 from curate.store.results import marks, revisions, selections, trials
 from curate.store.scores import sets, vectors
+from curate.store.targets import TargetSet, TargetWriter, listed, path_of, remove
 from curate.store.upkeep import forget, maintenance, opening, rebuild
 
 
@@ -312,6 +313,25 @@ class Store:
     def trial(self, trial_id: str) -> dict[str, Any]:
         """Return a trial's record; `DataError` for an unknown id."""
         return trials.load(self._handle, trial_id)
+
+    # Target sets -----------------------------------------------------------------------------
+
+    def targets(self) -> list[TargetSet]:
+        """Return the target sets in order of name."""
+        with self._handle.connect() as con:
+            return listed(con)
+
+    def target(self, name: str) -> "Store":
+        """Return a target set as a store of its own; `ConfigError` for an unknown name."""
+        return Store(path_of(self._handle, name), create=False, wait_s=self._handle.wait_s)
+
+    def target_writer(self, name: str) -> TargetWriter:
+        """Return a writer for a new target set; nothing is visible until its ``commit``."""
+        return TargetWriter(self._handle, name)
+
+    def remove_target(self, name: str) -> None:
+        """Remove a target set with its texts and scores; the pool is unchanged."""
+        remove(self._handle, name)
 
     # Looking around --------------------------------------------------------------------------
 

@@ -58,7 +58,9 @@ def _pools(selector: Selector, columns: Mapping[str, Column]) -> Iterator[tuple[
     )
     for seed, (pool, scores, groups, n, must_choose) in enumerate(plans):
         rng = np.random.default_rng(seed)
-        yield pool, synthetic_view(requires, rng, n, scores, groups, columns), must_choose
+        n_target = (7, 1, 30)[seed % 3] if selector.uses_target else 0
+        view = synthetic_view(requires, rng, n, scores, groups, columns, n_target=n_target)
+        yield pool, view, must_choose
 
 
 class _Checks:
@@ -299,7 +301,10 @@ def _check_needs(selector: Selector) -> None:
 
 def _check_token_budget_needs_tokens(selector: Selector, columns: Mapping[str, Column]) -> None:
     rng = np.random.default_rng(_SEED)
-    view = synthetic_view(selector.requires(), rng, columns=columns, with_tokens=False)
+    n_target = 7 if selector.uses_target else 0
+    view = synthetic_view(
+        selector.requires(), rng, columns=columns, with_tokens=False, n_target=n_target
+    )
     checks = _Checks(selector, view, "no token counts")
     budget = Budget(100, "tokens")
     checks.require(checks.refuses(budget), f"accepts budget {budget} without token counts")

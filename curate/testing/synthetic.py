@@ -27,6 +27,7 @@ def synthetic_view(
     groups: Groups = "mixed",
     columns: Mapping[str, Column] | None = None,
     with_tokens: bool = True,
+    n_target: int = 0,
 ) -> View:
     """Make a view that holds what a selector or pool scorer requires; its arrays refuse writes.
 
@@ -42,6 +43,8 @@ def synthetic_view(
         ``mixed``: one to six responses per prompt; ``one`` prompt for all; ``single`` responses.
     columns
         Columns by ``alias.column`` for needs without a scorer (``Need(None)``).
+    n_target
+        Examples of a target set with the same columns, 0 for no target set.
     """
     wanted = {**_declared(requires), **(columns or {})}
     missing = _missing_rows(scores, n)
@@ -52,6 +55,10 @@ def synthetic_view(
             vectors[name] = Vectors(_frozen(_vectors(rng, n, scores)))
         else:
             scalars[name] = _frozen(_values(column, rng, n, scores, missing))
+    target = None
+    if n_target:
+        kind: Scores = "tied" if scores == "tied" else "random"
+        target = synthetic_view(requires, rng, n_target, kind, "single", columns)
     ids = sorted(hashlib.blake2b(str(row).encode(), digest_size=16).hexdigest() for row in range(n))
     return View(
         ids=_frozen(np.array(ids, dtype="S32")),
@@ -64,6 +71,7 @@ def synthetic_view(
         n_pool=n + 3,
         excluded={"non_finite": 3},
         texts=_texts,
+        target=target,
     )
 
 
@@ -148,7 +156,7 @@ def _values(
 
 
 def _vectors(rng: np.random.Generator, n: int, scores: Scores) -> np.ndarray[Any, Any]:
-    n_distinct = {"constant": 1, "tied": 5}.get(scores, n)
+    n_distinct = min(n, {"constant": 1, "tied": 5}.get(scores, n))
     distinct = rng.normal(size=(n_distinct, VECTOR_DIM)).astype(np.float32)
     return distinct[rng.integers(0, n_distinct, size=n)] if n_distinct < n else distinct
 
@@ -157,7 +165,7 @@ def _lists(
     rng: np.random.Generator, n: int, floats: bool, scores: Scores, missing: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
     """Make lists of one length, whole numbers from 1 to 8; those of missing rows are NaN."""
-    n_distinct = {"constant": 1, "tied": 5}.get(scores, n)
+    n_distinct = min(n, {"constant": 1, "tied": 5}.get(scores, n))
     distinct = rng.integers(1, 9, size=(n_distinct, LIST_LENGTH))
     values = distinct[rng.integers(0, n_distinct, size=n)] if n_distinct < n else distinct
     matrix = values.astype(np.float32 if floats else np.int32)

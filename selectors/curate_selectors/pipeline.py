@@ -70,6 +70,11 @@ class Pipeline(Procedure):
             if Budget.parse(text).unit != "share":
                 raise ConfigError(f"pipeline.keep={text!r} is not a share; write it like 50%")
 
+    @property
+    def uses_target(self) -> bool:
+        """Whether a stage does."""
+        return any(get_selector(stage.method).uses_target for stage in _parse(self.stages))
+
     def run(self, budget: Budget | None, seed: int) -> Generator[Step, Result, Outcome]:
         """Yield one selection per stage, each within the one before, the last with the budget."""
         *filters, last = _parse(self.stages)

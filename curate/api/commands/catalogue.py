@@ -24,14 +24,15 @@ from curate.api.commands.prove import ProveCommand
 from curate.api.commands.report import ReportCommand
 from curate.api.commands.score import ScoreCommand
 from curate.api.commands.select import SelectCommand
+from curate.api.commands.target import TargetCommand
 from curate.api.commands.train import TrainCommand
 
 COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
     {
         cls.command: cls
         for cls in (
-            DemoCommand, IngestCommand, ScoreCommand, SelectCommand, ExportCommand, TrainCommand,
-            ProveCommand, ReportCommand, ExploreCommand, StatusCommand, MethodsCommand,
+            DemoCommand, IngestCommand, TargetCommand, ScoreCommand, SelectCommand, ExportCommand,
+            TrainCommand, ProveCommand, ReportCommand, ExploreCommand, StatusCommand, MethodsCommand,
             ExplainCommand, ReproduceCommand, RunCommand, DoctorCommand, GcCommand, ForgetCommand,
         )
     }

@@ -1,6 +1,6 @@
 """`ingest`: read datasets into the pool."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
@@ -10,7 +10,7 @@ from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
-    from curate.data.read.ingest import IngestReport
+    from curate.data.read.ingest import IngestOptions, IngestReport
 
 MAX_UNREAD: Final = 20
 
@@ -58,31 +58,46 @@ def read_data(
     """
     if not data:
         return []
-    from curate.data.read.ingest import IngestOptions, ingest
+    from curate.data.read.ingest import ingest
 
-    options = IngestOptions(
-        format=how.format, split=how.split, source=how.source, columns=dict(how.columns),
-        limit=limit, on_error=how.on_error, roles=dict(how.roles),
-    )  # fmt: skip
+    options = reading_options(how, limit)
     reports: list[IngestReport] = []
     for dataset in data:
         stage = f"reading {dataset}"
         pool.progress.start(stage, None, "rows")
-        new = ingest(pool.store, dataset, options, _counter(pool, stage))
+        new = ingest(pool.store, dataset, options, counted(pool, stage))
         pool.progress.finish(stage)
-        for report in new:
-            _report_format(pool, report)
+        report_reads(pool, new)
         reports += new
     return reports
 
 
-def _counter(pool: "Pool", stage: str) -> Callable[[int], None]:
-    """Return a callback that takes the rows read so far and reports the new ones."""
+def reading_options(how: Reading, limit: int | None) -> "IngestOptions":
+    """Return what a command says of reading, as `curate.data.read.ingest` takes it."""
+    from curate.data.read.ingest import IngestOptions
+
+    return IngestOptions(
+        format=how.format, split=how.split, source=how.source, columns=dict(how.columns),
+        limit=limit, on_error=how.on_error, roles=dict(how.roles),
+    )  # fmt: skip
+
+
+def report_reads(pool: "Pool", reports: "Sequence[IngestReport]") -> None:
+    """Say what each dataset was read as, with its first example."""
+    for report in reports:
+        _report_format(pool, report)
+
+
+def counted(pool: "Pool", stage: str) -> Callable[[int], None]:
+    """Return a callback that takes the rows read so far and reports the new ones.
+
+    Where the count falls, another file has begun.
+    """
     seen = 0
 
     def count(so_far: int) -> None:
         nonlocal seen
-        pool.progress.advance(stage, so_far - seen)
+        pool.progress.advance(stage, so_far - seen if so_far >= seen else so_far)
         seen = so_far
 
     return count

@@ -41,6 +41,7 @@ class SelectCommand(Writing, ScoringPass, Reading):
     exclude: tuple[str, ...] = option((), "Examples never to take: comma-separated ids, a file of ids, or a selection id.", metavar="IDS", commas=True, read=read_ids)  # fmt: skip
     quota: Mapping[str, Any] = option(NO_SETTINGS, "At most N examples (or N%) of a source; * for every other source. Repeatable.", metavar="SOURCE=N")  # fmt: skip
     within: str | None = option(None, "Select only among the examples of this selection.", takes="selection")  # fmt: skip
+    target: str | None = option(None, "Target set to select towards (see curate target).", metavar="NAME")  # fmt: skip
     seed: int = option(0, "Seed for every random choice.")
     settings: Mapping[str, Any] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
     allow_stale: bool = option(False, "Use pool scores computed before the pool grew.")

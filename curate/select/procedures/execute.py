@@ -32,6 +32,7 @@ from curate.models.text.render import Renderer
 from curate.select.procedures.driver import step_to_json
 from curate.select.procedures.rewards import reward_gaps
 from curate.select.record import config_of
+from curate.select.towards import uses_target
 from curate.store.records import canonical_json, digest, utc_now
 from curate.train.data import prepare, rows_of_selection
 from curate.train.recipes import build_config
@@ -127,6 +128,7 @@ class StepExecutor:
             within=step.within or self.options.within,
             without=(*self.options.without, *step.without),
             bind=step.bind,
+            target=self.options.target if uses_target(step.method) else None,
         )
         record = self.select(options)
         return Result(

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from curate.store import inventory
+from curate.store import inventory, targets
 from curate.store.connection import STORAGE_VERSION
 from curate.store.handle import StoreHandle
 from curate.store.parts import TMP_MARK, owner_is_dead
@@ -40,6 +40,7 @@ def status(store: StoreHandle) -> dict[str, Any]:
         counts: dict[str, int] = dict(
             con.execute("select dataset, count(*) from internal.examples group by all").fetchall()
         )
+        towards = [asdict(one) for one in targets.listed(con)]
     return {
         "store": str(store.path),
         "parts": str(store.parts),
@@ -55,11 +56,12 @@ def status(store: StoreHandle) -> dict[str, Any]:
         ],
         "score_sets": [asdict(s) for s in sets.statuses(store)],
         "selections": selections,
+        "targets": towards,
         "bytes": {
             "database": store.path.stat().st_size,
             **{
                 name: _size(store.parts / name)
-                for name in ("examples", "rows", "raw", "scores", "selections", "cache")
+                for name in ("examples", "rows", "raw", "scores", "selections", "targets", "cache")
             },
         },
     }
@@ -127,6 +129,7 @@ def _missing_parts(store: StoreHandle) -> Iterator[Finding]:
     with store.connect() as con:
         committed = con.execute("select set_id, shard from internal.set_shards").fetchall()
         revised = _names(con, "select distinct selection_id from revisions")
+        wanted += targets.missing(con, store.parts)
     wanted += [store.parts / "scores" / s / f"{shard}.parquet" for s, shard in committed]
     wanted += [
         store.parts / "revisions" / f"{selection_id}.parquet" for selection_id in sorted(revised)
@@ -152,6 +155,7 @@ def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Pa
         "scores": set_ids,
         "selections": chosen,
         "revisions": chosen,
+        targets.FOLDER: {one.name for one in targets.listed(con)},
     }
     orphans: list[Path] = []
     for folder, known in owners.items():

@@ -24,6 +24,7 @@ FOLDERS = (
     "selections",
     "revisions",
     "trials",
+    "targets",
     "cache/spill",
 )
 

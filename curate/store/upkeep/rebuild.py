@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from curate.errors import StoreError
-from curate.store import inventory, schema
+from curate.store import inventory, schema, targets
 from curate.store.connection import build_file, connect, literal, transaction
 from curate.store.handle import StoreHandle
 from curate.store.parts import owner, read_json, sync
@@ -48,6 +48,7 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
             revisions.add_all(con, parts)
             for trial in sorted((parts / "trials").glob("*.json")):
                 trials.insert(con, read_json(trial))
+            n_targets = targets.restore(con, parts)
             schema.refresh_views(con, parts)
             inventory.record(con, parts, _files(parts))
         sync(temporary)
@@ -63,7 +64,7 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
         if score_set is not None:
             sets.finish(store, score_set)
     return {"n_datasets": n_datasets, "n_examples": examples.n_examples(store, None),
-            "n_score_sets": len(set_ids), "n_selections": n_selections}  # fmt: skip
+            "n_score_sets": len(set_ids), "n_selections": n_selections, "n_targets": n_targets}  # fmt: skip
 
 
 def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:

@@ -169,3 +169,26 @@ def test_a_recipe_for_the_built_in_pool_says_how_to_run_it(tmp_path: Path) -> No
     recipe = load(tmp_path, "demo: demo\npool: {data: demo/pool.jsonl}")
     with pytest.raises(ConfigError, match="works on the built-in pool; run it with curate run"):
         run_recipe(recipe, SilentProgress())
+
+
+def test_target_sets_are_added_once_the_pool_is_read(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f'{{"prompt": "say {n}", "response": "{n}"}}\n' for n in range(6)]
+    Path("pool.jsonl").write_text("".join(rows[:4]))
+    Path("dev.jsonl").write_text("".join(rows[3:]))
+    recipe = load(
+        tmp_path,
+        "pool: {data: pool.jsonl}\ntargets: {dev: dev.jsonl, both: [dev.jsonl, pool.jsonl]}\n"
+        "select: {method: random, budget: 2}\n",
+    )
+    assert recipe.resolved["targets"] == {"dev": "dev.jsonl", "both": ["dev.jsonl", "pool.jsonl"]}
+    steps = run_recipe(recipe, SilentProgress())["steps"]
+    assert [one["step"] for one in steps] == ["ingest", "target dev", "target both", "select"]
+    assert steps[1]["summary"] == "3 examples, 1 of them in the pool"
+    assert (steps[2]["n_examples"], steps[2]["n_in_pool"]) == (6, 4)
+
+
+def test_a_target_set_of_a_recipe_is_a_file_or_a_list_of_files(tmp_path: Path) -> None:
+    text = "targets: {dev: {}}\nselect: {method: random, budget: 2}\n"
+    with pytest.raises(ConfigError, match=r"targets.dev must be a file .*write dev: dev.jsonl"):
+        load(tmp_path, text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    "demo", "ingest", "score", "select", "export", "report", "explore", "status", "methods", "explain", "reproduce",
+    "demo", "ingest", "target", "score", "select", "export", "report", "explore", "status", "methods", "explain", "reproduce",
     "run", "doctor", "gc", "forget",
 )  # fmt: skip
 

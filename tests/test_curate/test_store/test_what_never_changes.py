@@ -23,6 +23,7 @@ RELATIONS = {
         "trial_id selection_id method budget seed model config status created_at tokens wall_s manifest"
     ),
     "trial_evals": "trial_id step tokens target metric value",
+    "targets": "name n_rows n_examples n_in_pool n_pool content_hash data created_at",
 }
 WEATHER_CALL = {
     "id": "c1",

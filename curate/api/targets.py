@@ -1,0 +1,48 @@
+"""The target sets of a pool, as notebooks and scripts use them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from curate.api.commands.option import from_keywords
+from curate.api.commands.target import TargetCommand
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from curate.api.pool import Pool
+    from curate.data.read.target import TargetReport
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PoolTargets:
+    """Sets of examples to select towards. They are scored like the pool and never enter it."""
+
+    pool: "Pool"
+
+    def __repr__(self) -> str:
+        names = ", ".join(one.name for one in self.pool.store.targets())
+        return f"PoolTargets({names or 'none'})"
+
+    def __getitem__(self, name: str) -> "Pool":
+        """Return a target set as a pool of its own, to look at its texts and scores."""
+        return type(self.pool)(
+            self.pool.store.target(name).path, create=False, progress=self.pool.progress
+        )
+
+    def add(self, name: str, *data: str, **options: Any) -> "TargetReport":
+        """Read 1 to 100,000 examples as a target set; its overlap with the pool is counted.
+
+        ``options`` are those of `Pool.ingest`. Raises `DataError` for data that cannot be read or
+        holds nothing, and `ConfigError` for a name that other data has.
+        """
+        given = {"action": "add", "name": name, "data": data, **options}
+        return from_keywords(TargetCommand, given).add(self.pool)
+
+    def list(self) -> "pl.DataFrame":
+        """Return the target sets as a frame: name, n_rows, n_examples, n_in_pool, ..."""
+        return self.pool.sql("select * from targets order by name")
+
+    def remove(self, name: str) -> None:
+        """Remove a target set with its texts and scores; `ConfigError` for an unknown name."""
+        self.pool.store.remove_target(name)

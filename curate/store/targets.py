@@ -1,0 +1,210 @@
+"""Target sets: what to select towards, each a small pool in a store of its own among the parts.
+
+No relation of the pool reads the folder of a target, so nothing of it can be selected, counted or
+exported. It is scored like the pool, into score sets with the same keys.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, final
+
+import pyarrow as pa
+
+from curate.errors import ConfigError, StoreError, did_you_mean
+from curate.store import locks
+from curate.store.parts import (
+    LOCK,
+    TMP_MARK,
+    full_disk_as_error,
+    owner,
+    read_json,
+    sync,
+    sync_tree,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from curate.store.handle import StoreHandle
+
+FOLDER: Final = "targets"
+FILE: Final = "target.duckdb"
+_FACTS: Final = "target.json"
+_NAME: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+TABLE: Final = """create table if not exists targets (
+    name varchar primary key, n_rows bigint, n_examples bigint, n_in_pool bigint, n_pool bigint,
+    content_hash varchar, data varchar, created_at varchar)"""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TargetSet:
+    """One target set: what it holds, and how much of it the pool held when it was added.
+
+    Parameters
+    ----------
+    name
+        What ``--target`` calls it.
+    n_rows, n_examples
+        Rows read, and distinct examples among them.
+    n_in_pool, n_pool
+        Examples of it that were in the pool too, word for word, and the size of that pool.
+    content_hash
+        Hash of its example ids, as of a pool.
+    data
+        What it was read from, as typed.
+    """
+
+    name: str
+    n_rows: int
+    n_examples: int
+    n_in_pool: int
+    n_pool: int
+    content_hash: str
+    data: str
+    created_at: str
+
+
+def listed(con: "duckdb.DuckDBPyConnection") -> list[TargetSet]:
+    """Return the target sets in order of name; none in a store of before there were any."""
+    if not _has_table(con):
+        return []
+    rows = con.execute("select * from targets order by name").fetchall()
+    return [TargetSet(*row) for row in rows]
+
+
+def path_of(store: "StoreHandle", name: str) -> Path:
+    """Return the DuckDB file of a target set; `ConfigError` for an unknown name."""
+    with store.connect() as con:
+        known = [one.name for one in listed(con)]
+    if name not in known:
+        have = f"there are: {', '.join(known)}" if known else "this store has none"
+        raise ConfigError(
+            f"no target set {name!r}{did_you_mean(name, known)}; {have}; "
+            f"add one with: curate target add {name} DATA"
+        )
+    return store.parts / FOLDER / name / FILE
+
+
+def remove(store: "StoreHandle", name: str) -> None:
+    """Remove a target set with its texts and scores; `ConfigError` for an unknown name."""
+    folder = path_of(store, name).parent
+    with store.write() as con:
+        con.execute("delete from targets where name = ?", [name])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def restore(con: "duckdb.DuckDBPyConnection", parts: Path) -> int:
+    """Write the target sets found among the parts into a database; return how many."""
+    found = sorted((parts / FOLDER).glob(f"*/{_FACTS}"))
+    for path in found:
+        _insert(con, TargetSet(**read_json(path)))
+    return len(found)
+
+
+def missing(con: "duckdb.DuckDBPyConnection", parts: Path) -> Iterator[Path]:
+    """Yield the files of target sets that are not there."""
+    for one in listed(con):
+        path = parts / FOLDER / one.name / FILE
+        if not path.exists():
+            yield path
+
+
+@final
+class TargetWriter:
+    """A new target set: its store is filled at ``path``, and `commit` gives it its name.
+
+    A context manager that drops what is staged when it is left without a commit.
+    """
+
+    def __init__(self, store: "StoreHandle", name: str) -> None:
+        if not _NAME.match(name):
+            raise ConfigError(
+                f"target set {name!r} cannot name a folder; use letters, digits, dot, dash and "
+                "underscore"
+            )
+        self._store = store
+        self._name = name
+        token = secrets.token_hex(4)
+        self._folder = store.parts / f".staging-target-{name}{TMP_MARK}{owner()}-{token}"
+        with full_disk_as_error(self._folder):
+            self._folder.mkdir(parents=True)
+            self._lock = ExitStack()
+            self._lock.enter_context(locks.held(self._folder / LOCK))
+
+    @property
+    def path(self) -> Path:
+        """The DuckDB file to fill."""
+        return self._folder / FILE
+
+    def __enter__(self) -> "TargetWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
+
+    def commit(self, ids: Sequence[str], facts: Mapping[str, Any]) -> TargetSet:
+        """Move the staged store to its place and record it, in one transaction with its overlap.
+
+        Parameters
+        ----------
+        ids
+            Its example ids.
+        facts
+            n_rows, content_hash, data, created_at.
+        """
+        target = self._store.parts / FOLDER / self._name
+        with self._store.write() as con, full_disk_as_error(target):
+            con.execute(TABLE)
+            if self._name in {one.name for one in listed(con)}:
+                raise StoreError(
+                    f"target set {self._name!r} is already in the store; another process added it "
+                    "meanwhile; run the same command again"
+                )
+            con.register("added", pa.table({"id": pa.array(ids, pa.string())}))
+            [(n_in_pool, n_pool)] = con.execute(
+                "select (select count(*) from internal.examples where id in (select id from added)), "
+                "(select count(*) from internal.examples)"
+            ).fetchall()
+            con.unregister("added")
+            made = TargetSet(
+                name=self._name, n_examples=len(ids), n_in_pool=n_in_pool, n_pool=n_pool, **facts
+            )
+            write_json(self._folder / _FACTS, asdict(made))
+            sync_tree(self._folder)
+            if target.exists():  # left by a process that was killed before it recorded it
+                shutil.rmtree(target)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(self._folder, target)
+            sync(target.parent)
+            _insert(con, made)
+        (target / LOCK).unlink(missing_ok=True)
+        return made
+
+
+def _insert(con: "duckdb.DuckDBPyConnection", one: TargetSet) -> None:
+    con.execute(TABLE)
+    con.execute("delete from targets where name = ?", [one.name])
+    con.execute("insert into targets values (?, ?, ?, ?, ?, ?, ?, ?)", list(asdict(one).values()))
+
+
+def _has_table(con: "duckdb.DuckDBPyConnection") -> bool:
+    found = con.execute(
+        "select 1 from information_schema.tables where table_catalog = current_database() "
+        "and table_schema = 'main' and table_name = 'targets'"
+    ).fetchall()
+    return bool(found)
