@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from curate.algorithms.bm25 import TargetBM25 as TargetBM25
     from curate.algorithms.cluster_count import choose_clusters as choose_clusters
     from curate.algorithms.cluster_draw import WeightUpdate as WeightUpdate
     from curate.algorithms.cluster_draw import allocate_to_clusters as allocate_to_clusters
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from curate.algorithms.cluster_draw import draw_log_weights as draw_log_weights
     from curate.algorithms.cluster_draw import gumbel_keys as gumbel_keys
     from curate.algorithms.cluster_draw import update_cluster_weights as update_cluster_weights
+    from curate.algorithms.cosine import TargetCosines as TargetCosines
     from curate.algorithms.groups import places_in_group as places_in_group
     from curate.algorithms.kmeans import Clusters as Clusters
     from curate.algorithms.kmeans import kmeans as kmeans
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from curate.algorithms.size_search import SearchMethod as SearchMethod
     from curate.algorithms.size_search import SizeSearch as SizeSearch
     from curate.algorithms.size_search import check_search_packages as check_search_packages
+    from curate.algorithms.targeted import Aggregate as Aggregate
+    from curate.algorithms.targeted import flat_lists as flat_lists
+    from curate.algorithms.targeted import select_by_scores as select_by_scores
     from curate.api.jobs.job import Job as Job
     from curate.api.pool import Pool as Pool
     from curate.api.pool import open as open
@@ -100,17 +105,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES: Final[dict[str, str]] = {
+    "curate.algorithms.bm25": "TargetBM25",
     "curate.algorithms.cluster_count": "choose_clusters",
     "curate.algorithms.cluster_draw": (
         "WeightUpdate allocate_to_clusters draw_from_clusters draw_log_weights gumbel_keys "
         "update_cluster_weights"
     ),
+    "curate.algorithms.cosine": "TargetCosines",
     "curate.algorithms.groups": "places_in_group",
     "curate.algorithms.kmeans": "Clusters kmeans",
     "curate.algorithms.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
     "curate.algorithms.rule_fitting": "RuleFitting",
     "curate.algorithms.seeds": "draw_seed",
     "curate.algorithms.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
+    "curate.algorithms.targeted": "Aggregate flat_lists select_by_scores",
     "curate.api.jobs.job": "Job",
     "curate.api.pool": "Pool open",
     "curate.api.proof": "Proof",

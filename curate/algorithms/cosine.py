@@ -1,0 +1,214 @@
+"""Exact cosine search over stored vectors by blocks: nearest in a target set, nearest of those kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from curate.contracts.view import Vectors, View
+from curate.errors import ConfigError
+
+BLOCK_ROWS: Final = 4_096
+DOUBT: Final = 1e-4  # beyond what a cosine in single precision can be off, for 800 components
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TargetCosines:
+    """Cosines between stored vectors of a pool and those of a target set; see `by_turns`.
+
+    Parameters
+    ----------
+    vectors
+        Of the candidates: finite, longer than 0, (n, dim).
+    lengths
+        Their Euclidean lengths, (n,).
+    units
+        Vectors of the target examples, scaled to length 1, (m, dim).
+    rows
+        Row of the view that each candidate is, ascending, (n,).
+    targets
+        Row of the target's view that each target example is, (m,).
+    excluded, warnings
+        Candidates that were left out, by reason, and target examples, in words.
+    """
+
+    vectors: Vectors
+    lengths: Float[np.ndarray, " n"]
+    units: Float[np.ndarray, "m dim"]
+    rows: Int[np.ndarray, " n"]
+    targets: Int[np.ndarray, " m"]
+    excluded: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, view: View, column: str) -> "TargetCosines":
+        """Return those of a vector column of a view and of its target set, O((n + m) dim).
+
+        Vectors that are not finite, or of length 0, have no cosine. Raises `ConfigError` if none is
+        left on either side.
+        """
+        stored, beside = view.vectors(column), view.towards().vectors(column)
+        if stored.dim != beside.dim:
+            raise ConfigError(
+                f"column {column!r} has {stored.dim} components in the pool and {beside.dim} in the "
+                "target set; score both with one model"
+            )
+        lengths, targets = _lengths(stored), _lengths(beside)
+        usable, useful = _usable(lengths), np.flatnonzero(_usable(targets))
+        rows = np.flatnonzero(usable)
+        for kept, whose in ((rows, "the pool"), (useful, "the target set")):
+            if not len(kept):
+                raise ConfigError(
+                    f"no vector {column!r} of {whose} is finite and longer than 0, so there is no "
+                    "cosine; score again with another model"
+                )
+        own = beside.take(useful).astype(np.float64)
+        lost = len(beside) - len(useful)
+        warnings = (
+            (
+                f"{lost:,} of {len(beside):,} target examples have a vector of length 0 or not finite",
+            )
+            if lost
+            else ()
+        )
+        return cls(
+            vectors=_part(stored, rows),
+            lengths=lengths[rows],
+            units=own / targets[useful, None],
+            rows=rows,
+            targets=useful,
+            excluded=_reasons(lengths),
+            warnings=warnings,
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Number of candidates."""
+        return len(self.rows)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of target examples."""
+        return len(self.units)
+
+    def block(
+        self, rows: Int[np.ndarray, " b"], targets: Int[np.ndarray, " t"]
+    ) -> Float[np.ndarray, "b t"]:
+        """Return the cosines of some candidates with some target examples, in double precision."""
+        own = self.vectors.take(rows).astype(np.float64) / self.lengths[rows, None]
+        cosines: Float[np.ndarray, "b t"] = own @ self.units[targets].T
+        return cosines
+
+
+def apart(
+    vectors: Vectors, ranking: Int[np.ndarray, " n"], threshold: float, limit: int | None = None
+) -> Int[np.ndarray, " k"]:
+    """Go through a ranking and keep what is not nearer than a threshold to anything kept before.
+
+    Exactly as one by one: a row is kept unless its cosine with some row kept before it is above the
+    threshold. Cosines are computed in single precision by blocks, and again in double precision where
+    one is within 1e-4 of the threshold. O(n kept dim) time, O(block^2 + kept dim) memory.
+
+    Parameters
+    ----------
+    vectors
+        One per example, finite, (m, dim). One of length 0 has cosine 0 with every other.
+    ranking
+        Rows in the order in which they are considered, each at most once.
+    threshold
+        Largest cosine that is still apart, above -1.
+    limit
+        Stop once this many are kept; None for all.
+
+    Examples
+    --------
+    >>> points = Vectors(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]))
+    >>> apart(points, np.arange(3), 0.9).tolist()
+    [0, 2]
+    """
+    kept: list[Float[np.ndarray, "b dim"]] = []
+    rows: list[Int[np.ndarray, " b"]] = []
+    n_kept = 0
+    for start in range(0, len(ranking), BLOCK_ROWS):
+        here = ranking[start : start + BLOCK_ROWS]
+        units = _unit(vectors.take(here))
+        free = np.ones(len(here), dtype=bool)
+        for earlier in kept:
+            places = np.flatnonzero(free)
+            free[places] = ~_near(units[places], earlier, threshold).any(axis=1)
+        here, units = here[free], units[free]
+        chosen = _first_apart(_near(units, units, threshold))
+        if limit is not None:
+            chosen = chosen[: limit - n_kept]
+        rows.append(here[chosen])
+        kept.append(units[chosen])
+        n_kept += len(chosen)
+        if limit is not None and n_kept >= limit:
+            break
+    return np.concatenate([np.empty(0, dtype=np.int64), *rows])
+
+
+def _near(
+    one: Float[np.ndarray, "a dim"], other: Float[np.ndarray, "b dim"], threshold: float
+) -> Bool[np.ndarray, "a b"]:
+    """Return which pairs of unit vectors have a cosine above the threshold, exact to 1e-12."""
+    cosines = one.astype(np.float32) @ other.astype(np.float32).T
+    near: Bool[np.ndarray, "a b"] = cosines > threshold
+    doubtful = np.abs(cosines - threshold) < DOUBT
+    if doubtful.any():
+        left, right = np.nonzero(doubtful)
+        for start in range(0, len(left), BLOCK_ROWS):
+            a, b = left[start : start + BLOCK_ROWS], right[start : start + BLOCK_ROWS]
+            near[a, b] = np.einsum("ij,ij->i", one[a], other[b]).round(12) > threshold
+    return near
+
+
+def _first_apart(near: Bool[np.ndarray, "b b"]) -> Int[np.ndarray, " k"]:
+    """Return which rows are kept one after the other, each unless it is near one kept before.
+
+    A row without a near one before it is kept, and what is near it later is not: repeated until
+    every row is decided, once for each link of the longest chain.
+    """
+    before = np.tril(near, -1)
+    kept = np.zeros(len(near), dtype=bool)
+    open_ = np.ones(len(near), dtype=bool)
+    while open_.any():
+        rows = np.flatnonzero(open_)
+        first = rows[~before[np.ix_(rows, rows)].any(axis=1)]
+        kept[first] = True
+        open_[first] = False
+        open_ &= ~before[:, first].any(axis=1)
+    return np.flatnonzero(kept)
+
+
+def _lengths(vectors: Vectors) -> Float[np.ndarray, " n"]:
+    lengths = np.empty(len(vectors))
+    for start, block in vectors.blocks():
+        exact = block.astype(np.float64)
+        lengths[start : start + len(block)] = np.sqrt(np.einsum("ij,ij->i", exact, exact))
+    return lengths
+
+
+def _usable(lengths: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    return np.asarray(np.isfinite(lengths) & (lengths > 0))
+
+
+def _reasons(lengths: Float[np.ndarray, " n"]) -> dict[str, int]:
+    counts = {
+        "vector is not finite": int((~np.isfinite(lengths)).sum()),
+        "vector has length 0": int((lengths == 0).sum()),
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _part(vectors: Vectors, rows: Int[np.ndarray, " k"]) -> Vectors:
+    return Vectors(vectors.array, rows if vectors.rows is None else vectors.rows[rows])
+
+
+def _unit(block: Float[np.ndarray, "b dim"]) -> Float[np.ndarray, "b dim"]:
+    exact = block.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))[:, None]
+    return exact / np.where(lengths > 0, lengths, 1.0)
