@@ -21,6 +21,7 @@ from curate.scoring.options import ScoringOptions
 from curate.select.options import SelectOptions
 from curate.select.procedures.execute import united
 from curate.select.run import build_method, select
+from curate.store.scores.names import MARK
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -221,7 +222,13 @@ def _rescore(
         if "target" in document:
             _add_target_again(store, pool, document["target"]["name"])
         bind = {
-            alias: score_again(pool.store, alias, spec, ScoringOptions(workers=workers), progress)
+            alias: score_again(
+                pool.store,
+                alias.partition(MARK)[0],
+                spec,
+                ScoringOptions(workers=workers),
+                progress,
+            )
             for alias, spec in document["specs"].items()
         }
         record = _select_bound(pool.store, document, bind, progress)

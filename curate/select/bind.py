@@ -1,6 +1,6 @@
 """Bind what a method needs to exact score sets, computing those that are missing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -11,6 +11,7 @@ from curate.registry import build, get_scorer
 from curate.scoring.job import score
 from curate.scoring.recorded.record import Recorded, record
 from curate.scoring.requests import make_request, model_flag, roles_of, run_scorer
+from curate.store.scores.names import models
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -218,12 +219,4 @@ def refuse_stale(alias: str, status: "ScoreSetStatus", allowed: bool) -> None:
 
 def model_name(status: "ScoreSetStatus") -> str:
     """Name the models of a score set, for messages."""
-    return ", ".join(dict.fromkeys(_models_of(status.spec["run"]))) or "none"
-
-
-def _models_of(run: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the model of a score set and, for a derived scorer, those of what it reads."""
-    if run.get("model"):
-        yield str(run["model"])
-    for spec in run.get("inputs", {}).values():
-        yield from _models_of(spec["run"])
+    return models(status.spec["run"])

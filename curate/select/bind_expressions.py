@@ -11,6 +11,7 @@ from curate.scoring.requests import make_request, model_flag
 from curate.select.bind import fixed_set, model_name, refuse_stale, scorer_settings
 from curate.select.options import SelectOptions
 from curate.store.expressions import parse
+from curate.store.scores.names import of_name, with_id
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -28,7 +29,8 @@ def bind_expressions(
 
     A name is that of one complete set: the one computed with the model and the settings given here
     or, without them, the only one there is. So is a name of its own (``curate score --as NAME``),
-    whatever the model given here: it was chosen to tell that set from the others. Names in ``taken``
+    whatever the model given here: it was chosen to tell that set from the others. ``alias@id``, with
+    the beginning of an id, means that set alone. Names in ``taken``
     are bound already; a name that no score set has is left to the expression, which says what there
     is.
 
@@ -55,9 +57,8 @@ def bind_expressions(
 def scorers_named(store: "Store", texts: Iterable[str]) -> list[str]:
     """Return the scorers of the score sets that expressions name."""
     used = _aliases(texts)
-    return sorted(
-        {status.scorer for status in store.score_sets() if used & {status.alias, *status.aliases}}
-    )
+    statuses = store.score_sets()
+    return sorted({status.scorer for alias in used for status in of_name(alias, statuses)})
 
 
 def _aliases(texts: Iterable[str]) -> set[str]:
@@ -67,13 +68,13 @@ def _aliases(texts: Iterable[str]) -> set[str]:
 def _named(
     alias: str, statuses: "Mapping[str, ScoreSetStatus]", options: SelectOptions
 ) -> "list[ScoreSetStatus]":
-    return [
+    named = [
         status
-        for status in statuses.values()
-        if alias in (status.alias, *status.aliases)
-        and not status.partial
+        for status in of_name(alias, statuses.values())
+        if not status.partial
         and (status.complete or (options.datasets is not None and status.n_examples))
     ]
+    return [status for status in named if not status.stale] or named
 
 
 def _only(
@@ -83,7 +84,7 @@ def _only(
     options: SelectOptions,
     scoring: "ScoringOptions",
 ) -> "ScoreSetStatus":
-    if len(named) == 1 and alias != named[0].scorer:
+    if len(named) == 1 and alias != named[0].scorer:  # a name of its own, or one with an id
         return named[0]
     wanted = {status.set_id: scorer_settings(status.scorer, options.settings) for status in named}
     fitting = [
@@ -109,7 +110,7 @@ def _only(
         )
     raise ConfigError(
         f"{len(fitting)} score sets have the name {alias!r}: {listed}; say which: "
-        f"{' or '.join(_ways(fitting, role))}"
+        f"{' or '.join([*_ways(fitting, role), _by_id(alias, fitting)])}"
     )
 
 
@@ -128,8 +129,12 @@ def _ways(fitting: "list[ScoreSetStatus]", role: Role | None) -> list[str]:
         for status in fitting
         if key in status.config
     ]
-    again = f"curate score --scorer {fitting[0].scorer} --as NAME, for a name of its own"
-    return [*models, *settings] or [again]
+    return [*models, *settings]
+
+
+def _by_id(alias: str, fitting: "list[ScoreSetStatus]") -> str:
+    names_of_own = " or ".join(f"{with_id(alias, status)}.COLUMN" for status in fitting)
+    return f"write {names_of_own} in the expression"
 
 
 def _match(store: "Store", alias: str, status: "ScoreSetStatus", scoring: "ScoringOptions") -> int:

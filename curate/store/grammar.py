@@ -15,7 +15,7 @@ _TOKENS: Final = re.compile(
     r"""(?P<space>\s+)
     |(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z_0-9])
     |(?P<text>'(?:[^']|'')*')
-    |(?P<name>(?:[A-Za-z_][A-Za-z0-9_]*|"(?:[^"]|"")+")
+    |(?P<name>(?:[A-Za-z_][A-Za-z0-9_]*(?:@[0-9a-f]+)?|"(?:[^"]|"")+")
         (?:\.(?:[A-Za-z_][A-Za-z0-9_]*|"(?:[^"]|"")+"))*)
     |(?P<mark><=|>=|<>|!=|==|[-+*/%=<>(),])""",
     re.VERBOSE | re.ASCII,
@@ -24,7 +24,7 @@ _WORDS: Final = frozenset(
     ("and", "or", "not", "in", "is", "null", "true", "false", "between", "like")
 )
 _WORD_OF: Final = {None: "null", True: "true", False: "false"}
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:@[0-9a-f]+)?", re.ASCII)
 _COMPARISONS: Final[Mapping[str, str]] = {
     "=": "=", "==": "=", "!=": "<>", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">=",
 }  # fmt: skip
@@ -44,7 +44,7 @@ class Literal_:
 @final
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A column: ``name`` or ``alias.column``."""
+    """A column: ``name``, ``alias.column``, or ``alias@id.column`` of one of several score sets."""
 
     name: str
     at: int = field(default=0, compare=False)

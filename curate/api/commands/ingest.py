@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from curate.api.pool import Pool
     from curate.data.read.ingest import IngestOptions, IngestReport
 
+TURN_KEY: Final = "turn key "  # begins the name of what a turn holds beside its text
 MAX_UNREAD: Final = 20
 
 
@@ -111,7 +112,9 @@ def _report_format(pool: "Pool", report: "IngestReport") -> None:
     if report.preview and not report.reused:
         pool.progress.note(f"first example, as it will be read:\n{report.preview}")
     if report.unread:
-        pool.progress.note(f"not read: {unread_line(report.unread)}")
+        column = next((name for name in report.unread if not name.startswith(TURN_KEY)), None)
+        usable = f"; for --rank and --where: row.{column}" if column else ""
+        pool.progress.note(f"not read: {unread_line(report.unread)}{usable}")
     for warning in report.warnings:
         pool.progress.note(f"warning: {warning}")
 
@@ -120,7 +123,7 @@ def unread_line(unread: Mapping[str, int]) -> str:
     """Name what holds something and is not read, with how often, the most frequent first."""
     shown = sorted(unread.items(), key=lambda item: -item[1])
     parts = [
-        f"{name} ({n:,} {'turn' if name.startswith('turn key ') else 'row'}{'' if n == 1 else 's'})"
+        f"{name} ({n:,} {'turn' if name.startswith(TURN_KEY) else 'row'}{'' if n == 1 else 's'})"
         for name, n in shown[:MAX_UNREAD]
     ]
     more = f" and {len(shown) - MAX_UNREAD} more" if len(shown) > MAX_UNREAD else ""

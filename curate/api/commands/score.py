@@ -10,6 +10,7 @@ from curate.api.commands.option import option
 from curate.contracts.settings import refuse_unused
 from curate.errors import ConfigError
 from curate.scoring.recorded.record import check_from_checkpoints
+from curate.store.scores.names import check_alias
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -70,6 +71,8 @@ class ScoreCommand(ScoringPass):
 
     def check(self) -> None:
         """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
+        if self.alias is not None:
+            check_alias(self.alias)
         if self.alias is not None and len(self.scorers) != 1:
             raise ConfigError(
                 f"--as names one score set, and {len(self.scorers)} scorers are given "

@@ -17,7 +17,15 @@ from curate.store.handle import StoreHandle
 from curate.store.ids import id_bytes
 from curate.store.parts import open_parquet, read_parquet
 from curate.store.records import Dataset, Shard
-from curate.store.schema import meta, refresh_score_views, scalar, set_meta, shard_path
+from curate.store.schema import (
+    meta,
+    refresh_score_views,
+    scalar,
+    set_meta,
+    set_shapes,
+    shard_path,
+)
+from curate.store.scores import names as set_names
 
 MIN_PREFIX = 6
 
@@ -156,13 +164,7 @@ def example(store: StoreHandle, name: str) -> dict[str, Any]:
             where r.id = ? order by d.ordinal, r.position""",
             [example_id],
         ).fetchall()
-        score_row = (
-            con.sql(
-                f"select * exclude (id) from scores where id = {literal(example_id)}"
-            ).to_arrow_table()
-            if _has_scores(con)
-            else None
-        )
+        scores = _scores(con, example_id)
         failed = con.execute(
             """select f.set_id, s.alias, f.reason from failures f
             join internal.score_sets s on s.set_id = f.set_id where f.id = ? order by s.ordinal""",
@@ -189,9 +191,7 @@ def example(store: StoreHandle, name: str) -> dict[str, Any]:
             dict(zip(("dataset", "position", "external_id", "source"), r, strict=True))
             for r in rows
         ],
-        "scores": {}
-        if score_row is None
-        else {k: v for k, v in score_row.to_pylist()[0].items() if v is not None},
+        "scores": scores,
         "failures": [dict(zip(("set_id", "alias", "reason"), f, strict=True)) for f in failed],
         "selections": [
             dict(
@@ -207,8 +207,25 @@ def _exists(store: StoreHandle, example_id: str) -> bool:
         return scalar(con, "select count(*) from internal.examples where id = ?", [example_id]) > 0
 
 
-def _has_scores(con: duckdb.DuckDBPyConnection) -> bool:
-    return len(con.sql("select * from scores limit 0").columns) > 1
+def _scores(con: duckdb.DuckDBPyConnection, example_id: str) -> dict[str, dict[str, Any]]:
+    """Return the scores of an example by name of the set, of those complete for the pool.
+
+    Sets that share a name are there as ``alias@id``.
+    """
+    complete = [shape for shape in set_shapes(con) if shape.complete]
+    found = {}
+    for name, shape in set_names.distinct(complete).items():
+        rows = (
+            con.sql(
+                f"select * exclude (id) from score_set({literal(shape.set_id)}) "
+                f"where id = {literal(example_id)}"
+            )
+            .to_arrow_table()
+            .to_pylist()
+        )
+        if rows:
+            found[name] = rows[0]
+    return found
 
 
 def first_rows(store: StoreHandle, ids: Sequence[str], *, duplicates: bool) -> pa.Table:

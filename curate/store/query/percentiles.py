@@ -6,7 +6,8 @@ import duckdb
 
 from curate.store.connection import identifier
 from curate.store.handle import StoreHandle
-from curate.store.schema import SetShape, newest_shapes
+from curate.store.schema import SetShape, set_shapes
+from curate.store.scores import names as set_names
 
 _NUMBERS: Final = ("float", "int")
 
@@ -14,13 +15,13 @@ _NUMBERS: Final = ("float", "int")
 def percentiles(store: StoreHandle, example_id: str) -> dict[str, dict[str, float]]:
     """Return the percentile of each number the example has, by alias and column.
 
-    Over the score sets ``scores`` shows: the newest one of each alias that is complete for the
-    pool. A percentile is the share, from 0 to 100, of the scored examples with a smaller value,
+    Over the score sets that are complete for the pool, under the names of `Store.example`. A percentile is the share, from 0 to 100, of the scored examples with a smaller value,
     half of those with an equal one counted as smaller. One scan of each column, O(n).
     """
     by_alias: dict[str, dict[str, float]] = {}
     with store.connect() as con:
-        for alias, shape in newest_shapes(con).items():
+        complete = [shape for shape in set_shapes(con) if shape.complete]
+        for alias, shape in set_names.distinct(complete).items():
             ranks = _of_set(con, shape, example_id)
             if ranks:
                 by_alias[alias] = ranks

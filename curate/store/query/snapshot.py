@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import DataError
+from curate.errors import ConfigError, DataError
 from curate.store.connection import connect_to_memory, duckdb_errors, identifier, literal
 from curate.store.expressions import Column, Kind, parse
 from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
+from curate.store.query import input_columns
 from curate.store.query.viewing import COLUMN_KINDS, EXAMPLE_KINDS, TEXT_COLUMNS, condition_sql
 from curate.store.records import ID_LENGTH, canonical_json, digest
-from curate.store.schema import SetShape, meta, newest_shapes, pool_files, shard_path, text_source
+from curate.store.schema import SetShape, meta, pool_files, set_shapes, shard_path, text_source
+from curate.store.scores import names as set_names
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
@@ -57,8 +59,8 @@ class Snapshot:
     Parameters
     ----------
     store
-        The scores are those that the relation ``scores`` shows: of each alias the newest set that
-        is complete for the pool.
+        The scores are those of the sets that are complete for the pool. Of several with one name
+        each is there under a name of its own, ``alias@id``.
 
     Raises
     ------
@@ -70,10 +72,17 @@ class Snapshot:
         self._store = store
         self._loading = threading.Lock()
         self._loaded: dict[str, pa.Array] = {}
+        self._input: dict[str, tuple[pa.Array, Kind]] = {}
         self._lookup: Lookup | None = None
         with store.connect() as con:
             self.state = state(con)
-            shapes = newest_shapes(con)
+            complete = _complete(con)
+            shapes = set_names.distinct(complete)
+            self._ambiguous = {
+                alias: str(set_names.ambiguous(alias, named, set_names.specs_of(con)))
+                for alias, named in set_names.by_alias(complete).items()
+                if len(named) > 1
+            }
             self._files = pool_files(con, store.parts)
             table = con.sql(
                 "select row, id, source, n_rows, n_chars, dataset, shard from internal.examples"
@@ -143,16 +152,20 @@ class Snapshot:
         Raises `ExpressionError`.
         """
         parsed = parse(where)
+        for name in parsed.columns:
+            self._refuse_ambiguous(name)
         texts = [name for name in parsed.columns if name in TEXT_COLUMNS]
-        available = {
-            name: Column(f"p.{identifier(name)}", column.kind)
-            for name, column in self.columns.items()
-        } | {name: Column(f"t.{name}", "text") for name in TEXT_COLUMNS}
+        kinds = {name: column.kind for name, column in self.columns.items()}
+        kinds |= self._input_columns(parsed.columns)
+        available = {name: Column(f"p.{identifier(name)}", kind) for name, kind in kinds.items()}
+        available |= {name: Column(f"t.{name}", "text") for name in TEXT_COLUMNS}
         sql = condition_sql(parsed, available)
-        used = dict.fromkeys([n for n in parsed.columns if n in self.columns] or ["n_rows"])
+        used = dict.fromkeys([name for name in parsed.columns if name in kinds] or ["n_rows"])
         if texts:
             used["id"] = None
-        table = pa.table({name: self.array(name) for name in used})
+        table = pa.table(
+            {n: self._input[n][0] if n in self._input else self.array(n) for n in used}
+        )
         with self.memory() as con:
             if not texts:
                 con.register("pool", table)
@@ -205,10 +218,39 @@ class Snapshot:
 
     def _known(self, name: str) -> Described:
         if name not in self.columns:
+            self._refuse_ambiguous(name)
             raise DataError(
                 f"no column {name!r} in the store; it has: {', '.join(sorted(self.columns))}"
             )
         return self.columns[name]
+
+    def _input_columns(self, used: Sequence[str]) -> dict[str, Kind]:
+        """Read the ``row.NAME`` that are used, once each; return their kinds.
+
+        Where some name is unknown, the kinds of all there are, for the error to list.
+        """
+        asked = [n for n in used if n.startswith(input_columns.PREFIX) and n not in self._input]
+        if not set(used) - {*self._input, *self.columns, *TEXT_COLUMNS}:
+            return {name: kind for name, (_, kind) in self._input.items()}
+        with self._store.connect() as con:
+            if asked:
+                table, kinds = input_columns.read(self._store, con, asked, None)
+                places = self.places(id_bytes(table["id"]))
+                source = np.full(len(self), -1, dtype=np.int64)
+                source[places[places >= 0]] = np.flatnonzero(places >= 0)
+                taken = pa.array(source, mask=source < 0)
+                for name, kind in kinds.items():
+                    self._input[name] = _whole(table[name]).take(taken), kind
+            found: dict[str, Kind] = {name: kind for name, (_, kind) in self._input.items()}
+            if set(used) - {*found, *self.columns, *TEXT_COLUMNS}:
+                known = input_columns.known_names(self._store, con, None)
+                found = {**dict.fromkeys(known, "null"), **found}
+        return found
+
+    def _refuse_ambiguous(self, name: str) -> None:
+        """Raise `ConfigError` for a column of a name that several score sets have."""
+        if (words := self._ambiguous.get(name.rpartition(".")[0])) is not None:
+            raise ConfigError(words)
 
     def _load(self, wanted: Described) -> None:
         """Read a fact, or all columns of a score set that can be shown."""
@@ -241,8 +283,12 @@ class Snapshot:
 
 def state(con: duckdb.DuckDBPyConnection) -> str:
     """Return a hash that changes whenever a new snapshot would differ."""
-    sets = [(alias, shape.set_id) for alias, shape in newest_shapes(con).items()]
+    sets = [(alias, shape.set_id) for alias, shape in set_names.distinct(_complete(con)).items()]
     return digest(canonical_json([meta(con, "pool_version"), sets]), 8)
+
+
+def _complete(con: duckdb.DuckDBPyConnection) -> list[SetShape]:
+    return [shape for shape in set_shapes(con) if shape.complete]
 
 
 def _described(shapes: Mapping[str, SetShape]) -> Iterator[Described]:

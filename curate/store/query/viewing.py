@@ -16,9 +16,10 @@ from curate.store.expressions import Column, Kind, Parsed, parse
 from curate.store.handle import StoreHandle
 from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
 from curate.store.pool import examples
+from curate.store.query import input_columns
 from curate.store.results import selections
 from curate.store.schema import SetShape, pool_files, scalar, set_shapes, text_source
-from curate.store.scores import vectors
+from curate.store.scores import names, vectors
 
 NO_VALUE: Final = "no value"
 NON_FINITE: Final = "non_finite"
@@ -106,9 +107,11 @@ class _Query:
             if request.tokens_set is None
             else self._bound("length", request.tokens_set, shapes)
         )
-        known = {alias: s for s in shapes.values() for alias in s.aliases if self._covered(s)}
         named = {alias: self._bound(alias, i, shapes) for alias, i in request.named.items()}
-        self._aliases: dict[str, SetShape] = {**known, **named, **self.bound}
+        covered = [shape for shape in shapes.values() if self._covered(shape)]
+        self._aliases: dict[str, SetShape] = {
+            **names.distinct(covered), **named, **self.bound
+        }  # fmt: skip
         self._joined: dict[str, str] = {}  # set id -> its name in the statement
         used = {name for p in parsed for name in p.columns}
         self._with_text = bool(used & set(TEXT_COLUMNS))
@@ -117,10 +120,16 @@ class _Query:
         for shape in self._required:
             self._joined.setdefault(shape.set_id, f"b{len(self._joined)}")
         for alias in sorted({name.rpartition(".")[0] for name in used if "." in name}):
+            if alias not in self._aliases and alias != input_columns.ROW:
+                self._resolve(alias, covered)
             if alias in self._aliases:
                 shape = self._aliases[alias]
                 self._joined.setdefault(shape.set_id, f"b{len(self._joined)}")
-        self._available = self._columns()
+        self._input = self._input_columns(sorted(used))
+        self._available = self._columns() | self._input
+        if used - self._available.keys():  # which is an error: let it know what names there are
+            known = input_columns.known_names(store, con, request.datasets)
+            self._available |= {n: Column("null", "null") for n in known} | self._input
 
     def materialise(
         self, parsed: Mapping[str, Parsed], where: Parsed | None, within: str | None
@@ -184,6 +193,8 @@ class _Query:
             f"f{i} on f{i}.id = e.id"
             for i, shape in enumerate(self._required)
         ]
+        if self._input:
+            joins.append(" left join input_columns i on i.id = e.id")
         if self._with_text:
             source = text_source(pool_files(self._con, self._store.parts))
             joins.append(
@@ -191,6 +202,15 @@ class _Query:
             )
         condition = examples.membership(self._request.datasets)
         return f"from internal.examples e{''.join(joins)} where {condition}"
+
+    def _input_columns(self, used: Sequence[str]) -> dict[str, Column]:
+        """Register the values of the ``row.NAME`` that are used as ``input_columns``."""
+        asked = [name for name in used if name.startswith(input_columns.PREFIX)]
+        if not asked:
+            return {}
+        table, kinds = input_columns.read(self._store, self._con, asked, self._request.datasets)
+        self._con.register("input_columns", table)
+        return {name: Column(f"i.{identifier(name)}", kind) for name, kind in kinds.items()}
 
     def _columns(self) -> dict[str, Column]:
         available = {name: Column(f"e.{name}", kind) for name, kind in EXAMPLE_KINDS.items()}
@@ -213,6 +233,14 @@ class _Query:
                 f"curate score --scorer {alias}"
             )
         return shape
+
+    def _resolve(self, name: str, covered: Sequence[SetShape]) -> None:
+        """Add the one set that a name means, if there is one; raise `ConfigError` for several."""
+        meant = names.preferred(names.of_name(name, covered))
+        if len(meant) > 1:
+            raise names.ambiguous(name, meant, names.specs_of(self._con))
+        if meant:
+            self._aliases[name] = meant[0]
 
     def _covered(self, shape: SetShape) -> bool:
         return not shape.partial and self._uncovered(shape.set_id) == 0

@@ -32,7 +32,7 @@ from curate.store.records import (
     canonical_json,
     utc_now,
 )
-from curate.store.scores import hashing, outdated
+from curate.store.scores import hashing, names, outdated
 
 SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
 
@@ -53,6 +53,10 @@ def score_set(store: StoreHandle, key: ScoreKey, alias: str, run: Mapping[str, A
         return existing
     with store.write() as con:
         existing = _find(store, con, key.set_id)
+        if existing is not None and alias in existing.aliases:  # added by another process meanwhile
+            return existing
+        taken = con.execute("select unnest(aliases) from internal.score_sets").fetchall()
+        names.refuse_same_but_case(alias, [name for (name,) in taken])
         if existing is None:
             record = _new_record(key, alias, run)
         else:

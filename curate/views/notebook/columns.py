@@ -8,6 +8,7 @@ import numpy as np
 
 from curate.errors import ConfigError, DataError, MissingColumnError
 from curate.registry import get_scorer
+from curate.store.scores.names import MARK, ambiguous, distinct, of_name
 from curate.views.charts.numbers import Values
 
 if TYPE_CHECKING:
@@ -77,14 +78,18 @@ def read_columns(store: "Store", *names: str) -> Columns:
 
 
 def complete_sets(store: "Store") -> dict[str, "ScoreSetStatus"]:
-    """Return the newest score set complete for the pool by each of its names, oldest first."""
-    newest: dict[str, ScoreSetStatus] = {}
-    for status in store.score_sets():
-        if status.complete:
-            for alias in status.aliases or (status.alias,):
-                newest.pop(alias, None)
-                newest[alias] = status
-    return newest
+    """Return the score sets complete for the pool by each of their names, oldest first.
+
+    Those that share a name have their ids in it, ``alias@id``, as expressions name them.
+    """
+    return distinct([one for one in store.score_sets() if one.complete])
+
+
+def refuse_ambiguous(store: "Store", name: str) -> None:
+    """Raise `ConfigError` if several complete score sets have this name; it lists them."""
+    meant = of_name(name, [one for one in store.score_sets() if one.complete])
+    if len(meant) > 1:
+        raise ambiguous(name, meant, {one.set_id: one.spec for one in meant})
 
 
 def score_columns(store: "Store", kinds: Sequence[str] = ("float", "int")) -> list[str]:
@@ -122,7 +127,10 @@ def meaning_of(store: "Store", name: str) -> str:
 
 
 def vector_set(store: "Store", name: str | None) -> tuple["ScoreSetStatus", str]:
-    """Return the score set and the column of vectors to use: the one named, or the newest."""
+    """Return the score set and the column of vectors to use: the one named, or the newest.
+
+    Raises `ConfigError` where several sets have the name, or the newest shares its name.
+    """
     known = {
         f"{alias}.{column}": (status, column)
         for alias, status in complete_sets(store).items()
@@ -135,9 +143,11 @@ def vector_set(store: "Store", name: str | None) -> tuple["ScoreSetStatus", str]
             "pool.score('embedding', model=MODEL)"
         )
     if name is None:
+        refuse_ambiguous(store, list(known)[-1].rpartition(".")[0].partition(MARK)[0])
         return list(known.values())[-1]
     matching = [vectors for key, vectors in known.items() if name in (key, key.rpartition(".")[0])]
     if not matching:
+        refuse_ambiguous(store, name.removesuffix(".vector"))
         raise MissingColumnError(f"no vectors {name!r}; the pool has: {', '.join(known)}")
     return matching[-1]
 

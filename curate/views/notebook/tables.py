@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import ConfigError, MissingColumnError
-from curate.views.notebook.columns import complete_sets, score_columns
+from curate.views.notebook.columns import complete_sets, refuse_ambiguous, score_columns
 from curate.views.notebook.rows import Rows
 
 if TYPE_CHECKING:
@@ -48,23 +48,29 @@ def example_rows(
 
 def score_rows(store: "Store", aliases: Sequence[str], vectors: bool) -> Rows:
     """Return the score columns of every example; see `Pool.scores`."""
-    from curate.store.connection import identifier
+    from curate.store.connection import identifier, literal
 
     sets = complete_sets(store)
     for alias in aliases:
         if alias not in sets:
+            refuse_ambiguous(store, alias)
             raise MissingColumnError(
                 f"the pool has no complete scores {alias!r} (it has: {', '.join(sets) or 'none'}); "
                 f"score it first: pool.score({alias!r}, model=MODEL)"
             )
     if not sets:
         score_columns(store)  # raises, and says how to score
+    read = [sets[alias] for alias in aliases or sets]
     columns = [
-        f"s.{identifier(alias)}.{identifier(name)} as {identifier(f'{alias}.{name}')}"
-        for alias in aliases or sets
+        f"s{k}.{identifier(name)} as {identifier(f'{alias}.{name}')}"
+        for k, alias in enumerate(aliases or sets)
         for name, dtype in sets[alias].columns.items()
         if vectors or dtype not in _LISTS
     ]
     listed = ", ".join(["e.id", "e.source", *columns])
-    query = f"select {listed} from examples e join scores s using (id) order by e.id"
+    joined = "".join(
+        f" left join score_set({literal(status.set_id)}) s{k} on s{k}.id = e.id"
+        for k, status in enumerate(read)
+    )
+    query = f"select {listed} from examples e{joined} order by e.id"
     return Rows(store.query(query), "examples")

@@ -173,7 +173,7 @@ def _barred(
 
     barred = np.zeros(len(pool), dtype=bool)
     if record.get("where"):
-        barred |= ~_where(store, pool, str(record["where"]))
+        barred |= ~_where(store, pool, str(record["where"]), record.get("score_sets") or {})
     if record.get("within"):
         barred |= ~_within(store, pool, str(record["within"]))
     known = {dataset["dataset_id"] for dataset in pool.status["datasets"]}
@@ -198,9 +198,12 @@ def _mask(pool: PoolFacts, ids: "pa.Array | pa.ChunkedArray") -> Mask:
     return mask
 
 
-def _where(store: "Store", pool: PoolFacts, where: str) -> Mask:
+def _where(
+    store: "Store", pool: PoolFacts, where: str, score_sets: Mapping[str, Mapping[str, str]]
+) -> Mask:
+    named = {alias: one["set_id"] for alias, one in score_sets.items()}
     try:
-        return np.isin(pool.snapshot.ids, store.view(bind={}, where=where).ids)
+        return np.isin(pool.snapshot.ids, store.view(bind={}, where=where, named=named).ids)
     except CurateError:
         return np.ones(len(pool), dtype=bool)  # it names scores that are gone
 
