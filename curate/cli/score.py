@@ -7,6 +7,7 @@ from curate.api.commands.score import ScoreCommand
 from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
+from curate.contracts.display import counted
 
 
 @from_options(ScoreCommand)
@@ -61,12 +62,12 @@ def _plan_text(d: dict[str, Any]) -> str:
         lines.append(plan["unified"])
     if plan["weights_mib"] is not None:
         lines.append(
-            f"weights take {plan['weights_mib']:,.0f} MiB in each of {plan['workers']} worker(s)"
+            f"weights take {plan['weights_mib']:,.0f} MiB in each of {counted(plan['workers'], 'worker')}"
         )
     if plan["seconds"] is not None:
         lines.append(
             f"measured {plan['tokens_per_s']:,.0f} tokens/s on {plan['measured_on']} examples: "
-            f"about {plan['seconds']:,.0f} s with {plan['workers']} worker(s)"
+            f"about {plan['seconds']:,.0f} s with {counted(plan['workers'], 'worker')}"
         )
     elif plan["passes"]:
         lines.append("to estimate the time, measure a sample: add --limit 200")

@@ -29,6 +29,17 @@ def printable(text: str) -> str:
     return _COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "example"), counted(2000, "example"), counted(2, "pass", "passes")
+    ('1 example', '2,000 examples', '2 passes')
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
 def show_as(cls: type[T]) -> Callable[[Callable[[T], str]], Callable[[T], str]]:
     """Register the function that draws a class as HTML; use it as a decorator."""
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.contracts import PoolScorer, RunScorer
+from curate.contracts.display import counted
 from curate.contracts.progress import Progress
 from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_tokenizer, resolve_device
@@ -131,7 +132,7 @@ def plan(
     n_examples = sum(pass_plan.examples for pass_plan in plans)
     sample = None
     if limit is not None and passes:
-        progress.note(f"timing {len(passes)} pass(es) on {limit} examples")
+        progress.note(f"timing {counted(len(passes), 'pass', 'passes')} on {limit} examples")
         inputs = {r.key.set_id: r.key.inputs for r in requests if r.inputs}
         sample = _measure(passes, missing, inputs, limit, devices_for(device, 1, 1, 0)[0])
     return PlanReport(

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import PoolScorer, Role, RunScorer
+from curate.contracts.display import counted
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
 from curate.models.load import resolve_device
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors import EXECUTORS
-from curate.scoring.executors.local import devices_for
+from curate.scoring.executors.local import devices_for, was_cut_off
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
@@ -191,10 +192,16 @@ class _Job:
         devices = devices_for(device, self.options.workers, len(tasks), n_examples)
         stage = "scoring"
         progress.note(
-            f"{len(passes)} pass(es) over {len({t.shard_id for t in tasks})} shards with "
-            f"{len(devices)} worker(s) on {devices[0]}: "
+            f"{counted(len(passes), 'pass', 'passes')} over "
+            f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
+            f"{counted(len(devices), 'worker')} on {devices[0]}: "
             + "; ".join(pass_.describe() for pass_ in passes)
         )
+        for task in filter(was_cut_off, tasks):
+            progress.note(
+                f"an earlier run was killed while it scored shard {task.shard_id}, often for want of "
+                "memory; it is run again in a process of its own"
+            )
         progress.start(stage, n_examples, "examples")
 
         def finished(report: TaskReport) -> None:

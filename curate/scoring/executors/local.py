@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 from typing import Final, final
 
@@ -65,14 +66,16 @@ def run_tasks(
 ) -> None:
     """Run every task; call ``on_report`` in this process for each one finished.
 
-    One device runs in this process, several in worker processes that each load a pass once.
+    One device runs in this process, several in worker processes that each load a pass once. A
+    shard in the middle of which an earlier run ended without a word, as the system's out-of-memory
+    killer makes it, is run in a worker process, so that this one can say which shard it is.
     A worker that dies is replaced and its shard run again; a shard that kills two workers ends
     the job with `WorkerError`. ``on_idle`` is called at least every half second.
     Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; reported tasks
     are finished for good.
     """
     with _terminate_as_interrupt():
-        if len(devices) == 1:
+        if len(devices) == 1 and not any(map(was_cut_off, tasks)):
             _run_here(passes, tasks, devices[0], on_report, on_idle)
         elif tasks:
             _Team(passes, deque(tasks), on_report, on_idle).run(devices)
@@ -88,8 +91,31 @@ def _run_here(
     with _threads_restored():
         runner = TaskRunner(passes, device)
         for task in tasks:
-            on_report(runner.run(task))
+            with _marked(task):
+                report = runner.run(task)
+            on_report(report)
             on_idle()
+
+
+def was_cut_off(task: ShardTask) -> bool:
+    """Whether an earlier run ended in the middle of this task, without an error and unasked."""
+    return _mark(task).exists()
+
+
+def _mark(task: ShardTask) -> Path:
+    return next(iter(task.parts.values())).with_suffix(".started")
+
+
+@contextmanager
+def _marked(task: ShardTask) -> Iterator[None]:
+    """Leave a file beside the task's part while it runs; it stays only where the process was killed."""
+    mark = _mark(task)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 @final
@@ -172,6 +198,7 @@ class _Team:
                 continue
             if isinstance(message, TaskError):
                 _raise(message)
+            _mark(message.task).unlink(missing_ok=True)
             self.on_report(message)
             self._assign(worker)
 

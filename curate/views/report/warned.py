@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from curate.contracts.display import counted
 from curate.prove.contamination import Overlap
 from curate.views.charts.numbers import Values, most_common, percent, short
 from curate.views.report.chosen import SelectionFacts, mean_ratio
@@ -112,17 +113,6 @@ def _collapse(scored: Scored) -> Iterator[Warned]:
             what = f"{percent(share, 1)} of the examples have the value {short(value)}"
             text = f"{column.label} has collapsed: {what}. Ranking by it is mostly ranking by id."
             yield Warned("collapse", text)
-
-
-def counted(n: int, noun: str) -> str:
-    """Write a count with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "example"), counted(2000, "example")
-    ('1 example', '2,000 examples')
-    """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ import pytest
 
 import curate as cu
 from curate.errors import ConfigError
-from curate.scoring.executors.local import _Team, devices_for
+from curate.scoring.executors.local import _Team, devices_for, run_tasks, was_cut_off
+from curate.scoring.executors.worker import ShardTask
 
 SCRIPT = """
 import os, signal, sys, time
@@ -129,6 +130,36 @@ def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> 
     assert "lower --batch-tokens or --workers, and run the same command again" in output
     assert "s2" not in finished_parts(tmp_path)
     assert "s0" in finished_parts(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_shard_that_kills_the_only_process_is_named_by_the_next_run(tmp_path: Path) -> None:
+    job = start(tmp_path, 1, "die-always")
+    assert (job.communicate(timeout=120)[0], job.returncode) == ("", -signal.SIGKILL)
+    assert [path.name for path in tmp_path.glob("*.started")] == ["s2.started"]
+    output = start(tmp_path, 1, "die-always").communicate(timeout=120)[0]
+    assert "WorkerError 2 workers died on shard s2 (SIGKILL, often the system's" in output
+    start(tmp_path, 1, "fine").communicate(timeout=120)
+    assert not list(tmp_path.glob("*.started"))
+    assert finished_parts(tmp_path) == [f"s{i}" for i in range(6)]
+
+
+def test_a_shard_is_marked_only_while_it_runs(tmp_path: Path) -> None:
+    task = ShardTask(0, "s1", tmp_path / "s1", 1, {"set": tmp_path / "set" / "s1.parquet"})
+    seen = []
+
+    class Spec:
+        def load(self, device: str) -> "Spec":
+            return self
+
+        def run(self, shard: Path, inputs: object = None) -> dict[str, object]:
+            seen.append(was_cut_off(task))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks((Spec(),), [task], ["cpu"], seen.append, lambda: None)
+    assert seen == [True]
+    assert not was_cut_off(task)
 
 
 @pytest.mark.slow
