@@ -16,6 +16,8 @@ from curate.contracts.display import printable
 from curate.contracts.progress import Progress
 
 LINE_INTERVAL_S: Final = 10.0
+COLUMN_GAP: Final = 3  # characters between two columns of a table
+LEAST_WIDTH: Final = 12  # characters that a column whose cells are broken keeps
 
 
 def emit(document: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -38,14 +40,43 @@ def table(
         bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         for i in range(len(columns))
     ]
-    for column, is_numeric in zip(columns, numeric, strict=True):
-        drawn.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(_cell(value)) for value in row))
+    cells = [[_cell(value) for value in row] for row in rows]
     out = StringIO()
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120"))
-    Console(file=out, width=width, color_system=None).print(drawn)
+    console = Console(file=out, width=width, color_system=None)
+    whole = _whole_columns(columns, cells, console.width)
+    for i, (column, is_numeric) in enumerate(zip(columns, numeric, strict=True)):
+        drawn.add_column(
+            column,
+            justify="right" if is_numeric else "left",
+            overflow="fold",
+            no_wrap=i in whole,
+        )
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    console.print(drawn)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").splitlines())
+
+
+def _whole_columns(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], width: int
+) -> frozenset[int]:
+    """Return the columns whose cells are never broken: the narrowest, while the others have room."""
+    widths = [
+        max(
+            len(line)
+            for text in (column, *(row[i] for row in cells))
+            for line in [*text.splitlines(), ""]
+        )
+        for i, column in enumerate(columns)
+    ]
+    narrow = sorted(range(len(columns)), key=lambda i: (widths[i], i))
+    room = width - COLUMN_GAP * len(columns)
+    for n in range(len(columns), 0, -1):
+        rest = sum(min(widths[i], LEAST_WIDTH) for i in narrow[n:])
+        if sum(widths[i] for i in narrow[:n]) + rest <= room:
+            return frozenset(narrow[:n])
+    return frozenset()
 
 
 def _cell(value: object) -> str:

@@ -7,6 +7,7 @@ from curate.api.commands.others import ExplainCommand
 from curate.api.pool import Pool
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
+from curate.contracts.display import counted
 
 
 @from_options(ExplainCommand)
@@ -31,7 +32,7 @@ def command(options: ExplainCommand, shell: Shell) -> None:
 def _text(d: dict[str, Any]) -> str:
     parts = [
         (
-            f"{d['id']}  source {d['source']}, {d['n_rows']} row(s), "
+            f"{d['id']}  source {d['source']}, {counted(d['n_rows'], 'row')}, "
             f"{d['n_chars']:,} characters, instruction group {d['group_id']}"
         )
     ]

@@ -40,8 +40,7 @@ def _text(d: dict[str, Any]) -> str:
         rows.append(("responses", corrected_text(d["corrected"])))
     if d["output"]:
         rows += [("output", d["output"]), ("manifest", d["manifest"])]
-    lines = [table(("", ""), rows)]
-    return "\n".join([*lines, *(f"warning: {w}" for w in d["warnings"])])
+    return table(("", ""), rows)  # its warnings were said as notes, on stderr
 
 
 def corrected_text(d: dict[str, Any]) -> str:

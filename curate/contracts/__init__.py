@@ -336,6 +336,14 @@ class Selector(ABC):
     def requires(self) -> Mapping[str, Need | Expression]:
         """Return what the view must hold, by alias, so that a run can fail before the GPU hours."""
 
+    def refuse_pool(self, view: View, budget: Budget | None) -> None:
+        """Raise `BudgetError` or `ConfigError` if the pool alone shows that no selection is possible.
+
+        Called before anything is scored, with a view without scores of at least the examples that
+        will be eligible. By default every pool will do.
+        """
+        del view, budget
+
     @abstractmethod
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         """Choose examples. Pure: same view, budget and generator state, same selection."""

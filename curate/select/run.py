@@ -75,6 +75,7 @@ def select(
         include=tuple(store.resolve_ids(options.include)),
         exclude=tuple(store.resolve_ids(options.exclude)),
     )
+    _refuse_pool(store, method, budget, options)
     bound = bind_needs(store, needs, options, scoring, progress)
     named = bind_expressions(store, texts, bound.sets, options, scoring)
     bound = replace(bound, named=named)
@@ -169,6 +170,21 @@ def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions
             )
         )
     return view
+
+
+def _refuse_pool(
+    store: "Store", method: Selector, budget: Budget | None, options: SelectOptions
+) -> None:
+    """Let a method refuse a pool before anything is scored for it."""
+    if type(method).refuse_pool is Selector.refuse_pool:
+        return  # it looks at nothing, so there is no need to read the pool
+    view = store.view(
+        bind={},
+        datasets=options.datasets,
+        within=options.within,
+        exclude=(*options.exclude, *_ids_of(store, options.without)),
+    )
+    method.refuse_pool(view, budget)
 
 
 def _record(
@@ -285,6 +301,8 @@ def _run_procedure(
     warnings = list(dict.fromkeys([*record["warnings"], *outcome.warnings]))
     made_by = record.get("made_by", record["method"])
     record |= {"method": options.method, "made_by": made_by, "warnings": warnings}
+    for warning in warnings:
+        notes.note(f"warning: {warning}")
     if execute.models:
         record["procedure"] = execute.cost()
     if execute.models or outcome.warnings:

@@ -87,6 +87,17 @@ class GRAPE(Selector):
     def requires(self) -> Mapping[str, Need | Expression]:
         return {"likelihood": Need("likelihood", "target")}
 
+    def refuse_pool(self, view: View, budget: Budget | None) -> None:
+        """Refuse a pool in which too few instructions have several responses."""
+        groups = view.group_codes()
+        n_responses = np.bincount(groups, minlength=1)[groups]
+        rows = np.flatnonzero((n_responses > 1) | self.keep_single)
+        if len(view) and not len(rows):
+            raise ConfigError(_no_choice(len(view), int(np.unique(groups).size)))
+        if budget is not None and not budget.counts_tokens:
+            single = {"only response to its instruction": len(view) - len(rows)}
+            keep_within(rows, budget, replace(view, excluded={**view.excluded, **single}))
+
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         scores = view.scores(f"likelihood.{self.normalize}_logp")
         pool = _candidates(view, scores, self.keep_single)

@@ -324,3 +324,30 @@ def test_a_million_rows_take_seconds():
     chosen = select(view)
     assert 200_000 < len(chosen) < 250_000
     assert time.process_time() - start < 8  # 1.2 s, and 4 s under run-time type checks
+
+
+# Before anything is scored -----------------------------------------------------------------------
+
+
+def unscored(groups: list[int]) -> View:
+    ids = np.array([f"{row:032x}" for row in range(len(groups))], dtype="S32")
+    return View(ids, {}, groups=np.array(groups, dtype=np.int64))
+
+
+def test_a_budget_that_the_pool_cannot_meet_is_refused_before_scoring():
+    method = build(GRAPE, {})
+    method.refuse_pool(unscored([0, 0, 1]), Budget.parse("2"))
+    method.refuse_pool(unscored([0, 0, 1]), Budget.parse("1000tok"))
+    method.refuse_pool(unscored([0, 0, 1]), None)
+    with pytest.raises(BudgetError) as caught:
+        method.refuse_pool(unscored([0, 0, 1]), Budget.parse("3"))
+    assert str(caught.value) == (
+        "budget 3 asks for 3 examples, but only 2 are eligible (3 in the pool; excluded: "
+        "1 only response to its instruction); give at most --budget 2"
+    )
+
+
+def test_a_pool_without_a_choice_is_refused_before_scoring():
+    with pytest.raises(ConfigError, match="no instruction here has two"):
+        build(GRAPE, {}).refuse_pool(unscored([0, 1, 2]), None)
+    build(GRAPE, {"keep_single": "true"}).refuse_pool(unscored([0, 1, 2]), Budget.parse("3"))
