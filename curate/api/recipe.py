@@ -193,6 +193,8 @@ def _parsed(text: str, what: str) -> Any:
     """Return YAML as values; raise `ConfigError` in one line."""
     try:
         return yaml.safe_load(text)
+    except RecursionError as error:
+        raise ConfigError(f"{what} is nested too deeply to be read") from error
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "unreadable"
         mark = getattr(error, "problem_mark", None)

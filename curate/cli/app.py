@@ -72,6 +72,8 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _stop(f"ConfigError: the path {_short(error)} is too long; give a shorter one", 2)
         if error.errno not in _DISK_ERRORS:
             raise
         _stop(_disk_line(error), 1)
@@ -83,6 +85,10 @@ def main() -> None:
 def _stop(line: str, code: int) -> NoReturn:
     typer.echo(printable(line), err=True)
     sys.exit(code)
+
+
+def _short(error: OSError) -> str:
+    return repr(f"{str(error.filename)[:60]}...")
 
 
 def _usage_line(error: Any) -> str:

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from curate.errors import ConfigError, MissingPackageError, ModelError
+from curate.errors import ConfigError, ModelError
+from curate.models.adapters import merge_adapter
 from curate.models.architectures import register_architecture
 from curate.models.files import (
     check_causal_folder,
@@ -16,7 +17,7 @@ from curate.models.files import (
     tokenizer_hash,
     weights_hash,
 )
-from curate.models.pretrained import first_line, read_pretrained
+from curate.models.pretrained import UNREADABLE, first_line, read_pretrained
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
 
@@ -145,7 +146,7 @@ def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
         loaded = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (*UNREADABLE, ImportError) as error:
         raise ModelError(
             f"the tokenizer in {folder} cannot be loaded: {first_line(error)}; copy it again, or "
             "save it as a class of transformers with tokenizer.save_pretrained(folder)"
@@ -235,7 +236,7 @@ def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype:
     """
     model = read_causal(name, folder, dtype)
     if adapter:
-        model = _with_adapter(model, adapter)
+        model = merge_adapter(model, adapter)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -260,16 +261,6 @@ def read_causal(name: str, folder: str, dtype: str) -> Any:
             "with model.save_pretrained(folder)"
         )
     return model
-
-
-def _with_adapter(model: Any, adapter: str) -> Any:
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise MissingPackageError(
-            f"adapter {adapter!r} needs the package peft; type: pip install 'curate-sft[lora]'"
-        ) from error
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
 
 
 def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
@@ -332,6 +323,7 @@ def _logit_scale(model: Any, config: Any) -> float:
 
 def load_config(name: str, folder: Path) -> Any:
     """Return the transformers configuration of a model folder; raise `ModelError` if it is unusable."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     register_architecture(folder)
@@ -339,7 +331,11 @@ def load_config(name: str, folder: Path) -> Any:
         return AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
+    except StrictDataclassError as error:
+        raise ModelError(
+            f"the config.json of model {name!r} cannot be used: {' '.join(str(error).split())}"
+        ) from error
+    except (*UNREADABLE, ArithmeticError) as error:
         raise ModelError(
             f"the config.json of model {name!r} cannot be used: {first_line(error)}"
         ) from error

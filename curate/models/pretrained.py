@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from curate.errors import ModelError
+
+# What libraries raise for a file whose content is not what they expect.
+UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
 def read_pretrained(
@@ -32,7 +35,7 @@ def read_pretrained(
                 folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True,
                 trust_remote_code=False, output_loading_info=True,
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (*UNREADABLE, RuntimeError) as error:
         raise ModelError(
             f"model {name!r} cannot be loaded as {kind}: {first_line(error)}{hint}"
         ) from error

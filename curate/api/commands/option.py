@@ -1,6 +1,7 @@
 """One option of a command, declared once: its flag, its recipe key and its keyword in Python."""
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,9 @@ Product: TypeAlias = Literal["selection", "model"]
 
 EVERYWHERE: Final[tuple[Place, ...]] = ("flag", "recipe", "python")
 _KEY: Final = "option"
+MAX_SEED: Final = 2**63 - 1  # the store keeps 64 bits with a sign
+MAX_NAME: Final = 255  # bytes of one name in a path
+MAX_PATH: Final = 4095
 
 
 class Command(Protocol):
@@ -157,9 +161,32 @@ class Option:
             if self.is_list and isinstance(given, str) and not self.declared.commas:
                 given = (given,)
             read = read_as(_without_none(self.hint), given)
+            if self.name == "seed":
+                _check_seed(called, read)
+            if isinstance(read, Path):
+                _check_path(called, read)
             return read.expanduser() if isinstance(read, Path) else read
         except MismatchError as mismatch:
             raise ConfigError(f"{called}={given!r} {mismatch}") from None
+
+
+def _check_seed(called: str, seed: int) -> None:
+    """Raise `ConfigError` for a seed that no generator takes or the store cannot keep."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(
+            f"{called}={seed} is out of range; give a whole number from 0 to {MAX_SEED}"
+        )
+
+
+def _check_path(called: str, path: Path) -> None:
+    """Raise `ConfigError` for a path that no file system takes."""
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > MAX_NAME or len(os.fsencode(path)) > MAX_PATH:
+        raise ConfigError(
+            f"{called}={str(path)[:60] + '...'!r} is too long: a name in it has {longest:,} bytes, the "
+            f"whole path {len(os.fsencode(path)):,}, and at most {MAX_NAME} and {MAX_PATH:,} are possible; "
+            "give a shorter path"
+        )
 
 
 def _without_none(hint: Any) -> Any:

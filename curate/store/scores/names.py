@@ -43,7 +43,7 @@ def check_alias(alias: str) -> None:
         raise ConfigError(f"--as {alias} is the name of a column of the pool; choose another name")
     if not _ALIAS.fullmatch(alias):
         raise ConfigError(
-            f"--as {alias!r} is no name for a score set; use letters, digits, _ and -, at most 64, "
+            f"--as {alias[:80]!r} is no name for a score set; use letters, digits, _ and -, at most 64, "
             "the first one a letter"
         )
 

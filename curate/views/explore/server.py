@@ -168,21 +168,22 @@ def _mark(session: Session, body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body)
         ids, mark = asked["ids"], asked["mark"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(
             'a mark must be JSON such as {"ids": ["..."], "mark": "in"}; "mark" is in, out or null'
         ) from error
-    if (
-        not isinstance(ids, list)
-        or not ids
-        or not all(isinstance(example_id, str) for example_id in ids)
-    ):
+    if not isinstance(ids, list) or not ids or not all(map(_is_text, ids)):
         raise ConfigError(f"ids must be a list of example ids, got {ids!r}")
     if mark is not None and mark not in MARKS:
         raise ConfigError(f"mark must be in, out or null, got {mark!r}")
     counts = mark_examples(session.store, session.marker, ids, mark)
     session.forget_stored()
     return {"marks": counts}
+
+
+def _is_text(given: object) -> bool:
+    """Whether this is a text that can be stored: one without half of a surrogate pair."""
+    return isinstance(given, str) and given.isprintable()
 
 
 # Questions ---------------------------------------------------------------------------------------

@@ -87,6 +87,8 @@ class TestMarking:
         [
             ("{", "a mark must be JSON such as"), ("[]", "a mark must be JSON such as"),
             ('{"ids": [], "mark": "in"}', "ids must be a list of example ids, got []"),
+            ("[" * 90_000, "a mark must be JSON such as"),
+            ('{"ids": ["\\ud800"], "mark": "in"}', "ids must be a list of example ids"),
             ('{"ids": ["a"], "mark": "maybe"}', "mark must be in, out or null, got 'maybe'"),
         ],
     )  # fmt: skip
