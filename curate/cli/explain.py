@@ -1,6 +1,7 @@
 """Show one example: its text, scores and selections, and exactly what a scorer's pass sees."""
 
-from typing import Any
+import json
+from typing import Any, Final
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.others import ExplainCommand
@@ -8,6 +9,8 @@ from curate.api.pool import Pool
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
 from curate.contracts.display import counted
+
+MAX_IDS: Final = 5  # ids of the input rows that are named
 
 
 @from_options(ExplainCommand)
@@ -30,13 +33,12 @@ def command(options: ExplainCommand, shell: Shell) -> None:
 
 
 def _text(d: dict[str, Any]) -> str:
-    parts = [
-        (
-            f"{d['id']}  source {d['source']}, {counted(d['n_rows'], 'row')}, "
-            f"{d['n_chars']:,} characters, instruction group {d['group_id']}"
-        )
-    ]
-    parts += [f"[{m['role']}] {_content(m)}" for m in d["messages"]]
+    ids = dict.fromkeys(row["external_id"] for row in d["rows"] if row["external_id"] is not None)
+    named = f" ({', '.join(list(ids)[:MAX_IDS])})" if ids else ""
+    rows = f"{counted(d['n_rows'], 'row')}{named}"
+    facts = f"source {d['source']}, {rows}, {d['n_chars']:,} characters"
+    parts = [f"{d['id']}\n{facts}\ninstruction group {d['group_id']}"]
+    parts += [_turn(message) for message in d["messages"]]
     scores = [
         (alias, column, _short(value), d["percentiles"].get(alias, {}).get(column))
         for alias, row in d["scores"].items()
@@ -86,6 +88,26 @@ def _short(value: object) -> object:
     return f"{len(value)} numbers" if isinstance(value, list) else value
 
 
-def _content(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else repr(content or message.get("tool_calls"))
+def _turn(message: dict[str, Any]) -> str:
+    """Return everything that a turn says, each after its role: reasoning, text, calls of tools."""
+    role, content, reasoning = (
+        message["role"],
+        message.get("content"),
+        message.get("reasoning_content"),
+    )
+    calls = [f"[{role}, call] {_call(call)}" for call in message.get("tool_calls") or ()]
+    said = [f"[{role}, reasoning] {reasoning}"] if reasoning else []
+    if content or not (said or calls):
+        said.append(f"[{role}] {content if isinstance(content, str) else _json(content)}")
+    return "\n".join([*said, *calls])
+
+
+def _call(call: dict[str, Any]) -> str:
+    function = call.get("function") or {}
+    arguments = function.get("arguments")
+    shown = arguments if isinstance(arguments, str) else _json(arguments)
+    return f"{function.get('name')}({shown})" if function.get("name") else _json(call)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

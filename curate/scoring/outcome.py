@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
+from curate.contracts import ForwardScorer
 from curate.contracts.display import card
+from curate.contracts.settings import settings_of
 from curate.errors import StoreError, TooManyFailuresError
-from curate.registry import get_scorer
+from curate.registry import build, get_scorer
 
 if TYPE_CHECKING:
     from curate.store import ScoreSetStatus, Store
@@ -24,7 +26,7 @@ class ScoredSet:
 
     ``n_scored`` examples were scored now, ``n_reused`` found already there. ``failures`` counts
     failed examples by reason, most frequent first; ``failed_id`` is one of them. ``n_truncated``
-    examples did not fit the model's context and were scored on what did.
+    examples did not fit the model's context or the scorer's own limit and were scored on what did.
     """
 
     alias: str
@@ -50,7 +52,7 @@ class ScoredSet:
         if self.n_truncated:
             yield (
                 f"{self.alias}: {self.n_truncated} of {self.status.n_examples} texts are longer than "
-                f"the model's context and were cut; leave them out with --where 'not "
+                f"{_limit(self.status)} and were cut; leave them out with --where 'not "
                 f"{self.alias}.{TRUNCATED}'"
             )
 
@@ -133,6 +135,18 @@ def _n_truncated(store: "Store", status: "ScoreSetStatus") -> int:
         return 0
     sql = f"select count(*) as n from score_set('{status.set_id}') where {TRUNCATED}"
     return int(store.query(sql).to_pylist()[0]["n"])
+
+
+def _limit(status: "ScoreSetStatus") -> str:
+    """Name what a text was too long for: the scorer's own limit, or the model's context."""
+    key = status.spec["key"]
+    scorer = build(get_scorer(status.scorer), settings_of(key["config"]))
+    if isinstance(scorer, ForwardScorer):
+        limits = [segment.rendering.max_length for segment in scorer.segments()]
+        own = max((limit for limit in limits if limit is not None), default=None)
+        if own is not None and own < (key["max_length"] or own + 1):
+            return f"the {own:,} tokens that {status.scorer} reads"
+    return "the model's context"
 
 
 def _outputs(scorer: str) -> Mapping[str, Any]:

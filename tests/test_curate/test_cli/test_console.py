@@ -74,3 +74,21 @@ def test_grape_refuses_a_pool_without_a_choice_before_it_loads_a_model(
     ran = curate("select", "--method", "grape", "-b", "2", "--model", "nowhere")
     assert ran.code == 2
     assert "no instruction here has two (4 examples, 4 instructions)" in ran.err
+
+
+def test_explain_shows_reasoning_and_calls(curate, tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "sum", "arguments": '{"of": "2+2"}'}}
+    turns = [
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c", **call}]},
+        {"role": "tool", "tool_call_id": "c", "content": "4"},
+        {"role": "assistant", "content": "Four.", "reasoning_content": "The tool says 4."},
+    ]
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"id": "one", "messages": turns}) + "\n")
+    assert curate("ingest", "pool.jsonl").code == 0
+    shown = curate("explain", "one").out.splitlines()
+    assert "source pool, 1 row (one), 123 characters" in shown
+    assert '[assistant, call] sum({"of": "2+2"})' in shown
+    at = shown.index("[assistant, reasoning] The tool says 4.")
+    assert shown[at + 1] == "[assistant] Four."
+    assert not any("None" in line for line in shown)
