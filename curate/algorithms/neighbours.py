@@ -24,8 +24,8 @@ def neighbour_distance(
     exact to double precision, and equal vectors are at distance 0. A vector with a NaN has no
     distance and is never a neighbour.
 
-    Our own, because faiss and scikit-learn do not say where rounding leaves a doubt; the figure `knn` of
-    `make bench` compares its time with a bare flat index of faiss.
+    Our own, because faiss and scikit-learn do not say where rounding leaves a doubt; the figure
+    `knn` of `make bench` compares its time with a bare flat index of faiss.
 
     O(n^2 dim / 2) time and O(n i + block^2) memory beyond two blocks of vectors; up to five times
     the time where most vectors have more than i + 8 others at almost the same distance.

@@ -290,7 +290,7 @@ def _check(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, " n"], names: Seque
     n, p = x.shape
     if len(y) != n or len(names) != p or p < 1:
         raise ConfigError(
-            f"{n} runs of {p} indicators, {len(y)} losses and {len(names)} names do not fit; give "
+            f"{n} runs of {p} indicators, {len(y)} losses and {len(names)} names do not match; give "
             "one loss per run and one name per indicator"
         )
     if n <= p + 1:

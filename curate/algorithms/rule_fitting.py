@@ -78,13 +78,13 @@ class RuleFitting:
         unknown = [name for name in self.indicators if name not in INDICATORS]
         if unknown or not self.indicators:
             raise ConfigError(
-                f"{self.method} has no indicator {(unknown or ['none'])[0]!r}; choose of: "
+                f"{self.method} has no indicator {(unknown or ['none'])[0]!r}; choose from: "
                 f"{', '.join(INDICATORS)}"
             )
         if self.runs <= len(self.indicators) + 1:
             raise ConfigError(
                 f"{self.runs} runs cannot fit {len(self.indicators)} indicators and an intercept; "
-                f"set {self.method}.runs to {len(self.indicators) + 2} at least, better to "
+                f"set {self.method}.runs to at least {len(self.indicators) + 2}, better "
                 f"{10 * len(self.indicators)}"
             )
 

@@ -52,7 +52,8 @@ class SizeSearch:
     search
         ``blendsearch``: FLAML's, as in the paper, which starts at the low end, where training is
         cheap; needs the package flaml. ``grid``: sizes spread evenly on a logarithmic scale, then
-        once more between the neighbours of the best; needs nothing. Neither is ever substituted for the other.
+        once more between the neighbours of the best; needs nothing. Neither is ever substituted for
+        the other.
     seed
         Of BlendSearch. Cost is measured by size, not time, so that the same losses lead
         to the same sizes.

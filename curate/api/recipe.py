@@ -73,7 +73,7 @@ def load_recipe(path: Path, overrides: Mapping[str, str]) -> Recipe:
     document = _parsed(text, f"recipe {str(path)!r}")
     if not isinstance(document, dict):
         raise ConfigError(
-            f"recipe {str(path)!r} must be a mapping with steps, or of sections: "
+            f"recipe {str(path)!r} must be a mapping with steps, or with the sections: "
             f"{', '.join(_SECTIONS)}"
         )
     try:

@@ -114,7 +114,7 @@ def read_step(entry: Entry, models: Mapping[str, Any], earlier: Sequence[RecipeS
 def _inputs(
     entry: Entry, earlier: Sequence[RecipeStep], values: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return which option takes what which earlier step makes."""
+    """Return, by option, the earlier step whose product it takes."""
     asked = entry.given.get(FROM, [])
     inputs: dict[str, str] = {}
     for word in asked if isinstance(asked, list) else [asked]:
@@ -149,12 +149,12 @@ def _takers(entry: Entry, source: RecipeStep, product: Product) -> list[str]:
     takers = [option.name for option in options if option.declared.takes == product]
     if not takers:
         raise ConfigError(
-            f"{entry.path}.{FROM}: {source.name!r} makes a {product}, and {entry.command} takes none"
+            f"{entry.path}.{FROM}: {source.name!r} makes a {product}, but {entry.command} takes none"
         )
     if product == "model" and is_adapter(source):
         if "adapter" not in {option.name for option in options}:
             raise ConfigError(
-                f"{entry.path}.{FROM}: {source.name!r} trains an adapter, and {entry.command} takes "
+                f"{entry.path}.{FROM}: {source.name!r} trains an adapter, but {entry.command} takes "
                 "none; train it without lora"
             )
         takers.append("adapter")

@@ -102,7 +102,7 @@ def _usage_line(error: Any) -> str:
 def _disk_line(error: OSError) -> str:
     """Name the file that could not be read or written, and say that the command can be rerun."""
     where = f" {error.filename!r}" if error.filename else ""
-    reason = (error.strerror or "input or output failed").lower()
+    reason = (error.strerror or "reading or writing failed").lower()
     return (
         f"StoreError: {reason}:{where}; no finished work was lost; free some space or make the "
         "path writable, then rerun the same command"

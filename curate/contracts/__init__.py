@@ -211,8 +211,9 @@ class LoadContext:
 
     ``model`` is a local folder or hub id, None for a scorer without a model; ``device`` is a torch
     device string, ``dtype`` one of float32, bfloat16, float64. ``batch_tokens`` is how many tokens,
-    padding included, may run together; None for what suits the device. ``chat`` is how conversations
-    go through a chat template, a `curate.models.text.chat_options.ChatOptions`, or None for the defaults.
+    padding included, may run together; None for what suits the device. ``chat`` is how
+    conversations go through a chat template, a `curate.models.text.chat_options.ChatOptions`, or
+    None for the defaults.
     """
 
     device: str

@@ -91,7 +91,7 @@ class Budget:
             return max(1, int(self.amount * view.n_pool + 1e-9))
         if view.tokens is None or view.pool_tokens is None:
             raise BudgetError(
-                f"budget {self} counts tokens, and this pool has no token counts; "
+                f"budget {self} counts tokens, but this pool has no token counts; "
                 "pass --model (its tokenizer counts them), or use a budget in examples"
             )
         if self.unit == "tokens":

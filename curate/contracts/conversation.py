@@ -1,4 +1,4 @@
-"""What a conversation says beside its text: which turns are trained, what its template is given."""
+"""What a conversation says besides its text: which turns are trained, what its template is given."""
 
 from collections.abc import Mapping
 from typing import Any, Final

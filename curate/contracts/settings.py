@@ -175,7 +175,7 @@ def _mapping(value: Any) -> dict[str, Any]:
     for pair in pairs:
         key, separator, inner = str(pair).partition("=")
         if not separator or not key.strip():
-            raise MismatchError(f"takes KEY=VALUE, and {pair!r} is none")
+            raise MismatchError(f"takes KEY=VALUE, got {pair!r}")
         read[key.strip()] = inner
     return read
 
@@ -215,7 +215,7 @@ def _tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
         return tuple(_coerce(arguments[0], item) for item in items)
     if len(items) != len(arguments):
         raise MismatchError(
-            f"has {len(items)} values and needs {len(arguments)}, separated by commas"
+            f"has {len(items)} values but needs {len(arguments)}, separated by commas"
         )
     return tuple(_coerce(hint, item) for hint, item in zip(arguments, items, strict=True))
 
@@ -230,7 +230,7 @@ def _items(value: Any) -> list[Any]:
         try:
             return list(json.loads(text))
         except json.JSONDecodeError:
-            raise MismatchError("starts like a JSON list and is not one") from None
+            raise MismatchError("starts like a JSON list but is not one") from None
     return [item.strip() for item in text.split(",")] if text else []
 
 

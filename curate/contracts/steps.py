@@ -85,7 +85,7 @@ def training_settings(
     template: str,
     batch_tokens: int | None = None,
 ) -> dict[str, Any]:
-    """Return what a method says of its own training as settings of a `Train` step.
+    """Return what a method says about its own training as settings of a `Train` step.
 
     Examples
     --------

@@ -67,7 +67,8 @@ class View:
     sources
         Dense codes into ``source_names``.
     tokens
-        Tokens of each example in the target rendering (prompt and response), or None without a tokenizer.
+        Tokens of each example in the target rendering (prompt and response), or None without a
+        tokenizer.
     vectors_by_column
         Vector columns by ``alias.column``.
     n_pool, pool_tokens
@@ -136,7 +137,7 @@ class View:
         lengths = {len(values) for values in lists}
         if len(lengths) > 1:
             raise DataError(
-                f"column {column!r} has lists of {min(lengths)} to {max(lengths)} numbers, and "
+                f"column {column!r} has lists of {min(lengths)} to {max(lengths)} numbers, but "
                 "equal lengths are needed; score again with one setting for all"
             )
         width = lengths.pop() if lengths else 0

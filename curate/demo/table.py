@@ -1,4 +1,4 @@
-"""What a selection kept of the built-in pool, held against the truth that the pool carries."""
+"""What a selection kept of the built-in pool, compared with the truth that the pool carries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -60,8 +60,8 @@ class Overlap:
         """Describe the counts in words."""
         return (
             f"{len(self.ids)} of {self.n_examples} examples of target {self.target!r} overlap with "
-            f"the pool: {len(self.same_example)} are in it, {len(self.same_prompt)} have a prompt "
-            f"of it, {len(self.same_words)} share {N_GRAM} words in a row with it"
+            f"the pool: {len(self.same_example)} are in it, {len(self.same_prompt)} share a "
+            f"prompt with it, {len(self.same_words)} share {N_GRAM} words in a row with it"
         )
 
     @property

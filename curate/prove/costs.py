@@ -19,9 +19,9 @@ def cost_of(
 ) -> dict[str, Any]:
     """Return the cost of one method at one budget, over its trials.
 
-    Scores count once and in full, whenever they were computed; so does what a method trains,
-    writes and judges in order to select. Training counts every trial, including evaluation. ``flops`` is an estimate, ``energy_j`` what the driver reports; None where
-    unknown.
+    Scores count once and in full, whenever they were computed; so does what a method trains, writes
+    and judges in order to select. Training counts every trial, including evaluation. ``flops`` is
+    an estimate, ``energy_j`` what the driver reports; None where unknown.
     """
     scoring = _scoring(store, results, statuses)
     training = [result.cost for result in results]

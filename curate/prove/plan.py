@@ -87,7 +87,8 @@ class Plan:
     eval_tokens
         Tokens of one evaluation, all targets together.
     seconds_per_unit
-        Seconds per token of a forward pass; None if nothing was measured. ``basis`` says how it is known.
+        Seconds per token of a forward pass; None if nothing was measured. ``basis`` says how it is
+        known.
     """
 
     trials: tuple[Trial, ...]

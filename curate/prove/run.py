@@ -73,7 +73,8 @@ def prove(
     """Train on what each method selects and on random subsets, and say which is better.
 
     Finished trials are in the store and are not run again; a killed one resumes from its last
-    checkpoint. Started several times at once on one store, the processes share the trials. Returns the document ``prove --json`` prints; with ``dry_run`` its plan alone.
+    checkpoint. Started several times at once on one store, the processes share the trials. Returns
+    the document ``prove --json`` prints; with ``dry_run`` only its plan.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def _same_choice(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about(config: ProveConfig, plan: Plan) -> Iterator[str]:
-    """Yield what is to be known of the arms that were trained in another way than the rest."""
+    """Yield what to know about arms that were trained differently from the rest."""
     for arm in config.compared():
         if arm.label in config.arms:
             how = ", ".join(f"{key}={value}" for key, value in arm.train.items())
@@ -220,7 +221,8 @@ def _run(
 def _shared(store: "Store", todo: Sequence[Trial], progress: Progress) -> Iterator[Trial]:
     """Yield the trials this process should run, until all are in the store.
 
-    A trial that another process runs on the same store is waited for, and taken over if that process dies.
+    A trial that another process runs on the same store is waited for, and taken over if that
+    process dies.
     """
     left = list(todo)
     while left:

@@ -105,12 +105,12 @@ class Confidence(DerivedScorer):
     def __post_init__(self) -> None:
         if not 1 <= self.k <= self.k_max:
             raise ConfigError(
-                f"confidence.k={self.k} of confidence.k_max={self.k_max} samples cannot count; give "
-                "k from 1 to k_max, or draw more: --set confidence.k_max=K"
+                f"confidence.k={self.k} of confidence.k_max={self.k_max} samples cannot count; "
+                "give k from 1 to k_max, or draw more: --set confidence.k_max=K"
             )
         if self.server and self.consistency == "likelihood":
             raise ConfigError(
-                f"confidence.server={self.server!r} is to write answers, and "
+                f"confidence.server={self.server!r} is to write answers, but "
                 "confidence.consistency=likelihood reads none; leave one of them out"
             )
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):

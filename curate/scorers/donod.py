@@ -16,11 +16,12 @@ from curate.registry import register
 class DONOD(ForwardScorer):
     """Change of the LM head's norm, and norm of its change, after one SGD step on one example.
 
-    DON (delta of norm) and NOD (norm of delta) [1]_ of an independent step from the same weights, in
-    closed form: exact for plain SGD, with no backward pass and no optimiser step. To first order
-    DON is proportional to mean entropy minus mean NLL (``before_minus_after``: the reverse), and NOD
-    to the norm of the head's gradient, both of which are also columns, so that don and nod for any learning rate and sign follow without
-    another pass. The mean over tokens makes NOD fall with length, about as T^-1/2.
+    DON (delta of norm) and NOD (norm of delta) [1]_ of an independent step from the same weights,
+    in closed form: exact for plain SGD, with no backward pass and no optimiser step. To first order
+    DON is proportional to mean entropy minus mean NLL (``before_minus_after``: the reverse), and
+    NOD to the norm of the head's gradient, both of which are also columns, so that don and nod for
+    any learning rate and sign follow without another pass. The mean over tokens makes NOD fall with
+    length, about as T^-1/2.
 
     Experimental: the paper's text was not available to us and it has no code. Single step, plain SGD,
     mean reduction, and the LM head as the only layer are our reading; so is the sign of DON.

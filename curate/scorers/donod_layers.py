@@ -39,12 +39,13 @@ SEVERAL_ROWS: Final = "turns_in_several_rows"  # of a chat template that rewrite
 class DONODLayers(RowScorer):
     """Change of the norms of all weights, and norms of their changes, after one SGD step on an example.
 
-    What the scorer ``donod`` measures on the LM head, summed over every weight tensor of the model [1]_:
-    the square root is taken for each, then the sum. Exact for plain SGD from the same weights, by
-    one backward pass that forms no gradient of a matrix; about three forward passes, and the
-    activations of a batch in memory. Head and input embedding count as two matrices even where
-    they are one. An example whose turns need a row each (see ``docs/chat.md``) fails. Models with weights that are neither linear layers, embeddings nor vectors (such
-    as experts) are refused.
+    What the scorer ``donod`` measures on the LM head, summed over every weight tensor of the model
+    [1]_: the square root is taken for each, then the sum. Exact for plain SGD from the same
+    weights, by one backward pass that forms no gradient of a matrix; about three forward passes,
+    and the activations of a batch in memory. Head and input embedding count as two matrices even
+    where they are one. An example whose turns need a row each (see ``docs/chat.md``) fails. Models
+    with weights that are neither linear layers, embeddings nor vectors (such as experts) are
+    refused.
 
     Parameters
     ----------

@@ -16,10 +16,10 @@ from curate.registry import register
 class KNN(PoolScorer):
     """Distance of each example's embedding to its i-th nearest neighbour in the pool.
 
-    Higher: less like the rest. An example is not its own neighbour; examples with equal vectors
-    are neighbours at distance 0. Exact: every pair is compared, in blocks. O(n^2 dim) time,
-    O(n i + block^2) memory beyond two blocks of vectors; see `curate.algorithms.neighbours`. A vector with a
-    NaN, and under ``cosine`` one of length 0, fails its example and is never a neighbour. A pool
+    Higher: less like the rest. An example is not its own neighbour; examples with equal vectors are
+    neighbours at distance 0. Exact: every pair is compared, in blocks. O(n^2 dim) time, O(n i +
+    block^2) memory beyond two blocks of vectors; see `curate.algorithms.neighbours`. A vector with
+    a NaN, and under ``cosine`` one of length 0, fails its example and is never a neighbour. A pool
     of i examples or fewer has no i-th neighbour, and every example fails.
 
     Parameters

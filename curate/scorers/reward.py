@@ -46,9 +46,9 @@ class Reward(RowScorer):
     Any sequence classifier of transformers with one label, and the GPT-NeoX reward models of
     Open-Assistant (``gpt_neox_reward_model``), which transformers does not have. Weights are
     safetensors. Higher: preferred. The scale is the model's own, so rewards of two models are not
-    comparable. A conversation longer than the model's context loses its beginning, because the reward is read
-    at its end; ``truncated`` says so. One pass of the model over each conversation, in batches of
-    similar length.
+    comparable. A conversation longer than the model's context loses its beginning, because the
+    reward is read at its end; ``truncated`` says so. One pass of the model over each conversation,
+    in batches of similar length.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def _served_arguments(scorer: "Samples", chat: ChatOptions | None) -> Mapping[st
 
 
 def _prompts(scorer: "Samples", context: LoadContext) -> Callable[[Example], Any]:
-    """Return what makes of an example its messages, or under a text template its text."""
+    """Return a function from an example to its messages, or under a text template to its text."""
     drops_reasoning = context.chat is not None and context.chat.reasoning == "drop"
 
     def messages(example: Example) -> list[Mapping[str, Any]]:

@@ -50,14 +50,16 @@ class TextStats(RowScorer):
     quality. A line repeats if an earlier line is equal up to blanks at its ends; a run of words
     repeats if an earlier one has the same words, without case. Code is what stands in fenced
     blocks, and outside them each line that looks like a statement: it ends in a brace or a
-    semicolon, or begins as an import, a definition, a tag or a query does; ``x = 3`` is as often maths and is not. Phrases
-    are found as whole words without case, punctuation being blank, and none inside another; the two lists are settings, so that they are shown here,
-    are part of the key, and can be replaced. A share of nothing is 0. No model; O(characters).
+    semicolon, or begins as an import, a definition, a tag or a query does; ``x = 3`` is as often
+    maths and is not. Phrases are found as whole words without case, punctuation being blank, and
+    none inside another; the two lists are settings, so that they are shown here, are part of the
+    key, and can be replaced. A share of nothing is 0. No model; O(characters).
 
     Parameters
     ----------
     part
-        ``response``: the last turn. ``prompt``: the turns before it. ``full``: both, one after the other.
+        ``response``: the last turn. ``prompt``: the turns before it. ``full``: both, one after the
+        other.
     ngram
         Words in a run whose repetition is counted, at least 1.
     refusal_phrases

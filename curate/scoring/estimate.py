@@ -40,9 +40,10 @@ DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64":
 class PassPlan:
     """One pass: the scorers in it, and its tokens over the examples still to score.
 
-    ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures
-    are scaled up from a sample of the shards. ``rows_per_example`` is above 1 where a chat template
-    rewrites history, so that turns run in contexts of their own. ``truncated`` and ``unscorable`` count examples.
+    ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures are
+    scaled up from a sample of the shards. ``rows_per_example`` is above 1 where a chat template
+    rewrites history, so that turns run in contexts of their own. ``truncated`` and ``unscorable``
+    count examples.
     """
 
     name: str

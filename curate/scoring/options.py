@@ -72,7 +72,7 @@ class ScoringOptions:
             raise ConfigError(f"--template is method, chat, plain or trl, got {self.template!r}")
         if self.template == "plain" and self.chat.mask != CURATE:
             raise ConfigError(
-                f"--mask {self.mask} says what is scored of a chat template, and --template plain "
+                f"--mask {self.mask} says what is scored of a chat template, but --template plain "
                 "uses none; leave one of them out"
             )
         if self.executor not in EXECUTORS:

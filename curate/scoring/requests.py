@@ -227,8 +227,8 @@ def request_for(
 ) -> ScoreRequest:
     """Resolve a scorer's model, device and dtype, and make the key of the score set it fills.
 
-    Raises `ModelError` for a model that cannot be used and `ConfigError` for a template, device or dtype
-    that does not exist.
+    Raises `ModelError` for a model that cannot be used and `ConfigError` for a template, device or
+    dtype that does not exist.
     """
     scorer, paper_template = with_template(scorer, options.template)
     for rendering in _renderings(scorer):
@@ -287,7 +287,7 @@ def score_key(
 
 
 def _with_choices(template: str | None, model: ResolvedModel) -> str | None:
-    """Add to a template's part of a key what the user chose beside it, where that is not the default."""
+    """Add to a template's part of a key what the user chose besides it, where that is not the default."""
     if not template:
         return template
     if "@" in template:

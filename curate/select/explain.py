@@ -39,8 +39,9 @@ def explain(
 
     ``percentiles`` says where its scores rank in the pool, see `Store.percentiles`. Each of
     ``selections`` also says how many were kept and the gain of the last; ``absent`` explains those
-    that do not include it, all or only the ``selections`` asked for, see `curate.select.why_not.Exclusion`.
-    ``revisions`` are the responses that replace its own in a selection, with their confidences.
+    that do not include it, all or only the ``selections`` asked for, see
+    `curate.select.why_not.Exclusion`. ``revisions`` are the responses that replace its own in a
+    selection, with their confidences.
 
     With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
     ``text``, ``token_ids`` and ``response_mask`` (which tokens the score counts), and under

@@ -156,7 +156,7 @@ def identifier(name: str) -> str:
 def arrow_reader(relation: duckdb.DuckDBPyRelation, rows: int) -> Iterator[pa.RecordBatchReader]:
     """Read a result as a stream of batches of at most ``rows``, under any DuckDB version.
 
-    It is closed at the end: one that is not read out would hold the file of the store.
+    It is closed at the end: one not read to its end would hold the store's file.
     """
     stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
     reader: pa.RecordBatchReader = stream(rows)
@@ -224,7 +224,7 @@ def _opened(
 
 @contextmanager
 def duckdb_errors(path: Path) -> Iterator[None]:
-    """Turn what DuckDB says of a file that is damaged or missing into one `StoreError`."""
+    """Turn what DuckDB says about a file that is damaged or missing into one `StoreError`."""
     try:
         yield
     except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
@@ -239,7 +239,7 @@ def _held(error: duckdb.Error, path: Path, wait_s: float) -> StoreError:
     if _UNREAD in str(error):
         return StoreError(
             f"{path} is held by a result of this process that was not read to its end; "
-            "close it, and run the same again"
+            "close it and try again"
         )
     match = _HOLDER.search(str(error))
     holder = f"process {match[2]} ({match[1].strip()})" if match else "another process"

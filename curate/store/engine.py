@@ -144,7 +144,7 @@ def _attached(
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` for a Ctrl-C during a query, of which DuckDB makes a RuntimeError."""
+    """Raise `KeyboardInterrupt` for a Ctrl-C during a query, which DuckDB turns into a RuntimeError."""
     try:
         yield
     except RuntimeError as error:

@@ -153,8 +153,8 @@ class Store:
     def score_set(self, key: ScoreKey, alias: str, run: Mapping[str, Any]) -> ScoreSet:
         """Find the score set with this key, or create it.
 
-        The ``run`` parameters given at its creation take precedence over those given later. A new alias of
-        an old set is added to its names.
+        The ``run`` parameters given at its creation take precedence over those given later. A new
+        alias of an old set is added to its names.
         """
         return sets.score_set(self._handle, key, alias, run)
 

@@ -40,8 +40,9 @@ def train(
     """Fine-tune a model on some rows and save it where transformers (or peft) loads it.
 
     The same call on the same folder resumes where it stopped; on a finished run it returns the
-    record at once, after evaluating the saved weights on any new sets. On a CPU the result is bit-identical, also after a kill and a resume.
-    Started by ``torchrun`` or ``accelerate launch``, every process makes the same call.
+    record at once, after evaluating the saved weights on any new sets. On a CPU the result is
+    bit-identical, also after a kill and a resume. Started by ``torchrun`` or ``accelerate launch``,
+    every process makes the same call.
 
     Parameters
     ----------

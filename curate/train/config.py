@@ -275,7 +275,7 @@ class TrainConfig:
             text_template(template)
             if self.data.chat.mask != CURATE:
                 raise ConfigError(
-                    f"mask {self.data.mask!r} says what is trained on of a chat template, and the "
+                    f"mask {self.data.mask!r} says what is trained on of a chat template, but the "
                     f"template is {template!r}; leave the mask out, or train with template chat"
                 )
         length = self.length

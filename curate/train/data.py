@@ -159,7 +159,8 @@ def prepare(
 def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
     """Return the rows of a selection with their weights (1 where it has none), best first.
 
-    A row whose response was revised has the new response, and the id of the new example. Raises `DataError` for an unknown or empty selection, and for one whose examples left the pool.
+    A row whose response was revised has the new response, and the id of the new example. Raises
+    `DataError` for an unknown or empty selection, and for one whose examples left the pool.
     """
     table = store.selection_rows(selection_id)
     ids = table.column("id").to_pylist()

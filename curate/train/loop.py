@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from curate.train.model import TrainedModel
     from curate.train.recorder import Recorder
 
-POLICY: Final = 4  # first word of the seeds, beside those of `curate.train.steps.stream`
+POLICY: Final = 4  # first word of the seeds, besides those of `curate.train.steps.stream`
 STAGE: Final = "training"
 _SHOWN: Final = 5
 _EVALUATION: Final = "evaluation/"

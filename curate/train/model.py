@@ -212,7 +212,7 @@ def _targets(model: Any, output: nn.Module, wanted: tuple[str, ...]) -> list[str
     if not layers:
         raise ConfigError(
             f"the model ({type(model).__name__}) has no linear layer but its LM head, so there is "
-            "nothing for an adapter to sit in; train all weights, without --lora"
+            "nothing to adapt; train all weights, without --lora"
         )
     if ALL_LINEAR in wanted:
         return layers

@@ -85,7 +85,7 @@ def _seams(
         for key in settings[kind]:
             if key not in _field_names(cls) and (owners := _owners(kind, key)):
                 raise ConfigError(
-                    f"{kind}.{key} is a setting of {' and '.join(owners)}, and the {kind} is "
+                    f"{kind}.{key} is a setting of {' and '.join(owners)}, but the {kind} is "
                     f"{name}; pass --{kind} {owners[0]}, or leave {kind}.{key} out"
                 )
         made[kind] = build(cls, settings[kind], flag=kind)

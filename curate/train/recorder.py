@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class RunContext:
-    """What a recorder learns of the run it watches, before its first step.
+    """What a recorder learns about the run it watches, before its first step.
 
     Parameters
     ----------

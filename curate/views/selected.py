@@ -57,7 +57,7 @@ class SelectedRows:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Picks(SelectedRows):
-    """A stored selection within a snapshot, with what it says of each pick.
+    """A stored selection within a snapshot, with what it says about each pick.
 
     Parameters
     ----------

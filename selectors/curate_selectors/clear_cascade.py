@@ -28,12 +28,12 @@ class ClearCascade(Procedure):
     """CLEAR's filter with its full confidence only for the examples near the threshold.
 
     Every example gets the cheap confidence of `curate.scorers.confidence.Confidence`: the
-    likelihood of its response and the self-reflection read from probabilities, two passes that write
-    no answers. Ranked by it, the examples above a band around the threshold are kept
-    and those below are dropped. Inside the band the full confidence [1]_, [2]_, from sampled answers,
-    ranks the examples again, and as many are kept as are needed for the total: exactly half of the scored
-    examples, or the budget. The two confidences are never compared with each other: each ranks its own
-    examples, and no median sees both.
+    likelihood of its response and the self-reflection read from probabilities, two passes that
+    write no answers. Ranked by it, the examples above a band around the threshold are kept and
+    those below are dropped. Inside the band the full confidence [1]_, [2]_, from sampled answers,
+    ranks the examples again, and as many are kept as are needed for the total: exactly half of the
+    scored examples, or the budget. The two confidences are never compared with each other: each
+    ranks its own examples, and no median sees both.
 
     Ours, not CLEAR's: what it saves is the full confidence of everything outside the band, and what
     it loses are the examples that the two confidences would move across it. With ``band=1`` and
@@ -122,7 +122,7 @@ class ClearCascade(Procedure):
         }  # fmt: skip
 
     def _left(self, budget: Budget, kept: Result, above: Result | None, wanted: int) -> str:
-        """Return what of the budget is for the band: a count, or tokens."""
+        """Return what the budget leaves for the band: a count, or tokens."""
         if not budget.counts_tokens:
             return str(wanted)
         total = budget.amount if budget.unit == "tokens" else kept.facts["n_tokens"]

@@ -43,10 +43,10 @@ class ClearCorrect(Procedure):
     replaced one. A ``budget`` limits what the filter keeps, and then the size of the result: the most
     confident of both.
 
-    Deviations. The wording of the judge is ours, as are its third option (neither), the order
-    that must not matter, and reading its choice from probabilities; ``mode=sample`` and
-    ``reflection=generate`` decode as published. Answers that are empty, cut at ``max_new_tokens`` or equal
-    to the response are no candidates. A candidate that repeats an example of the result is
+    Deviations. The wording of the judge is ours, as are its third option (neither), the order that
+    must not matter, and reading its choice from probabilities; ``mode=sample`` and
+    ``reflection=generate`` decode as published. Answers that are empty, cut at ``max_new_tokens``
+    or equal to the response are no candidates. A candidate that repeats an example of the result is
     dropped. Readers of the paper disagree on whether all responses or only those of low confidence
     are corrected. Thirteen fields, because they configure three steps.
 
@@ -122,8 +122,8 @@ class ClearCorrect(Procedure):
         """Yield filter, training, candidates, verdicts and the selection that follows."""
         if budget is not None and budget.counts_tokens:
             raise BudgetError(
-                f"clear-correct counts examples, got budget {budget}: what new responses weigh is "
-                "not known beforehand; give 50% or 5000, or none for the median"
+                f"clear-correct counts examples, got budget {budget}: the length of new responses "
+                "is not known beforehand; give 50% or 5000, or none for the median"
             )
         spent = None if budget is None else str(budget)
         kept = yield Select("clear", spent, self._filter(), None, seed)
@@ -153,7 +153,7 @@ class ClearCorrect(Procedure):
                 f"the judge's letters A, B and C carry {mass:.2g} of the probability (median), less than "
                 f"clear-correct.least_mass={self.least_mass:g}: what is left between them is noise; "
                 "let it write its verdicts with --set clear-correct.mode=sample, judge with "
-                "another --model, or take this with --set clear-correct.least_mass=0"
+                "another --model, or accept this with --set clear-correct.least_mass=0"
             )
 
     def _filter(self) -> dict[str, Any]:

@@ -33,8 +33,8 @@ from curate import (
 class ClusterDraw(Selector):
     """Examples drawn from the stored clusters of an embedding, in proportion to given weights.
 
-    The exact allocation, with seeded rounding, and the draw without replacement of `kmq`, with weights per cluster in the
-    place of cluster sizes. Reads the score set ``clusters``. O(n log n).
+    The exact allocation, with seeded rounding, and the draw without replacement of `kmq`, with
+    weights per cluster in the place of cluster sizes. Reads the score set ``clusters``. O(n log n).
 
     Parameters
     ----------

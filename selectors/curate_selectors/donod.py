@@ -46,7 +46,7 @@ class DONOD(Selector):
 
     The paper's text was not available to us. Taken from its reviews and a summary: the directions,
     and TOPSIS. Ours: equal weights, scaling by length (the textbook's), and all that the scorer
-    says of the step. Its reviews speak of keeping 20 to 30%.
+    says about the step. Its reviews speak of keeping 20 to 30%.
 
     Parameters
     ----------

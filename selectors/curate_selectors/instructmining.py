@@ -35,10 +35,10 @@ class InstructMining(Selector):
     losses, negated; ties go to the smaller id. O(n log n).
 
     Read before use. The paper's text was not available: v3 follows one secondary source, v1
-    another. Coefficients belong to the raw scale of one reward model and one UniEval checkpoint, and were
-    fitted on means of datasets: with any other model, fit your own rule. Signs carry no
-    meaning: naturalness lowers the predicted loss and understandability raises it, because the
-    two go together. A difference of 1 in naturalness weighs as much as 41 in reward, so under v3
+    another. Coefficients belong to the raw scale of one reward model and one UniEval checkpoint,
+    and were fitted on means of datasets: with any other model, fit your own rule. Signs carry no
+    meaning: naturalness lowers the predicted loss and understandability raises it, because the two
+    go together. A difference of 1 in naturalness weighs as much as 41 in reward, so under v3
     UniEval decides; under v1 the reward does.
 
     Deviations: kNN is the cosine distance to the 6th neighbour, itself excluded, in whichever

@@ -30,9 +30,9 @@ class InstructMiningFit(Procedure):
     example by the prediction. The held-out examples are a random part of the pool that no run
     trains on. The fitted rule, with its statistics, is kept in the selection's configuration.
 
-    Deviations: the paper trains on 1,000 examples drawn from different sources 129 times and evaluates on
-    answers written by GPT-4; runs, their size and the indicators are settings here, and what
-    ``instructmining`` says about its indicators applies. Each seed fits its own rule.
+    Deviations: the paper trains on 1,000 examples drawn from different sources 129 times and
+    evaluates on answers written by GPT-4; runs, their size and the indicators are settings here,
+    and what ``instructmining`` says about its indicators applies. Each seed fits its own rule.
 
     Cost: ``runs`` fine-tunings of ``subset`` examples, and the indicators.
 

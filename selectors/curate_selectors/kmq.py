@@ -56,9 +56,9 @@ class KMQ(Selector):
     cluster's share of the budget is its share of the pool; the split is exact, so a cluster that is
     smaller than its share passes the rest on, and fractions are rounded up or down by chance, so
     every example can be drawn. Inside a cluster examples are drawn without replacement, with the
-    same chance for all, or, with a ``quality``, one that rises with it. The picks of a smaller budget are not
-    the first picks of a larger one. Gains are qualities; uniform draws have none. Vectors are
-    used as they are, by Euclidean distance.
+    same chance for all, or, with a ``quality``, one that rises with it. The picks of a smaller
+    budget are not the first picks of a larger one. Gains are qualities; uniform draws have none.
+    Vectors are used as they are, by Euclidean distance.
 
     The paper draws by DEITA's score, which is not implemented here, so the default draws as its
     kM-Random does, until ``quality`` names a score that measures quality: the log-probability under
@@ -82,11 +82,12 @@ class KMQ(Selector):
         with temperature 1 an example's chance is then proportional to 1 / perplexity. Not read
         where the draw is uniform.
     k
-        Clusters. ``by-size``: one for every 20 examples, at most 1,024. ``auto`` takes, of powers of two that leave 20 examples or more to a cluster, the
-        one with the highest simplified silhouette (distances to centroids); ``silhouette`` that of
-        the highest exact silhouette of 10,000 examples; ``elbow`` the elbow of the inertia. The
-        paper tries 64 to 8192 and judges by silhouette. Few clusters may cover less than random
-        draws: ``reports/kmq-coverage.md`` measures ``auto`` beside 1,024.
+        Clusters. ``by-size``: one for every 20 examples, at most 1,024. ``auto`` takes, of powers
+        of two that leave 20 examples or more to a cluster, the one with the highest simplified
+        silhouette (distances to centroids); ``silhouette`` that of the highest exact silhouette of
+        10,000 examples; ``elbow`` the elbow of the inertia. The paper tries 64 to 8192 and judges
+        by silhouette. Few clusters may cover less than random draws: ``reports/kmq-coverage.md``
+        measures ``auto`` beside 1,024.
     init
         Budget per cluster: proportional to its ``size``, or ``uniform``, the same for all.
     prob

@@ -58,7 +58,7 @@ def test_a_judge_that_hardly_ever_says_a_letter_is_refused():
     assert str(refused.value) == (
         "the judge's letters A, B and C carry 0.0005 of the probability (median), less than "
         "clear-correct.least_mass=0.01: what is left between them is noise; let it write its verdicts "
-        "with --set clear-correct.mode=sample, judge with another --model, or take this with "
+        "with --set clear-correct.mode=sample, judge with another --model, or accept this with "
         "--set clear-correct.least_mass=0"
     )
     assert steps_of(ClearCorrect(least_mass=0.0), **facts, n_replaced=1)[1].warnings

@@ -71,9 +71,9 @@ def test_only_the_scores_of_the_indicators_are_asked_for():
 
 
 def test_too_few_runs_and_unknown_indicators_are_named():
-    with pytest.raises(ConfigError, match="4 runs cannot fit 3 indicators.*runs to 5 at least"):
+    with pytest.raises(ConfigError, match="4 runs cannot fit 3 indicators.*runs to at least 5"):
         InstructMiningFit(runs=4)
-    with pytest.raises(ConfigError, match="no indicator 'rewards'; choose of: .*reward"):
+    with pytest.raises(ConfigError, match="no indicator 'rewards'; choose from: .*reward"):
         InstructMiningFit(("rewards",))
     with pytest.raises(BudgetError, match="needs a budget"):
         next(InstructMiningFit().run(None, 0))

@@ -166,6 +166,6 @@ def training_settings(command: Command, further: Mapping[str, Any]) -> dict[str,
 def scoring_options(
     command: Scoring, model: str | None, without: tuple[str, ...] = ()
 ) -> "ScoringOptions":
-    """Return what a command says of scoring, with a model for each role."""
+    """Return what a command says about scoring, with a model for each role."""
     models = {**({"target": model} if model is not None else {}), **command.model_for}
     return ScoringOptions(models=models, **passed_on(command, ScoringOptions, without))  # type: ignore[arg-type]

@@ -120,7 +120,7 @@ def _report_format(pool: "Pool", report: "IngestReport") -> None:
 
 
 def unread_line(unread: Mapping[str, int]) -> str:
-    """Name what holds something and is not read, with how often, the most frequent first."""
+    """List what has content but is not read, with how often, the most frequent first."""
     shown = sorted(unread.items(), key=lambda item: -item[1])
     parts = [
         f"{name} ({n:,} {'turn' if name.startswith(TURN_KEY) else 'row'}{'' if n == 1 else 's'})"

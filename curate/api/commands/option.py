@@ -36,7 +36,7 @@ C = TypeVar("C", bound=Command)
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """What a field says of itself besides its name, type and default.
+    """What a field says about itself besides its name, type and default.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Declaration:
 
 
 def option(default: Any, help: str, **declared: Any) -> Any:
-    """Return a dataclass field with what `Declaration` says of it; ``...``: a value is needed."""
+    """Return a dataclass field with what `Declaration` says about it; ``...``: a value is needed."""
     metadata = {_KEY: Declaration(help=help, **declared)}
     if default is ...:
         return field(metadata=metadata)
@@ -109,7 +109,7 @@ class Option:
     required
         Whether a value is needed.
     declared
-        What the field says of itself.
+        What the field says about itself.
     """
 
     name: str
@@ -274,7 +274,7 @@ def put(values: dict[str, Any], opt: Option, value: Any, called: str) -> None:
 
 
 def passed_on(command: Command, cls: type, without: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a command says of the fields of another dataclass, matched by name."""
+    """Return what a command says about the fields of another dataclass, matched by name."""
     names = {opt.name for opt in options_of(type(command))} - set(without)
     return {
         entry.name: getattr(command, entry.name)

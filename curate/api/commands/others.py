@@ -1,4 +1,4 @@
-"""Commands that are no step of a recipe: they look at a store, tidy it, or work without one."""
+"""Commands that are not steps of a recipe: they look at a store, tidy it, or work without one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`score`: compute what is missing of some score sets."""
+"""`score`: compute what some score sets still lack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class ScoreCommand(ScoringPass):
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
 
     def run(self, pool: "Pool") -> "ScoreReport | PlanReport":
-        """Score every example that has no score yet; with ``limit`` or ``dry_run`` plan alone."""
+        """Score every example that has no score yet; with ``limit`` or ``dry_run`` only plan."""
         from curate.scoring import estimate, job, requests, scope
         from curate.select.bind import scorer_settings
 
@@ -75,7 +75,7 @@ class ScoreCommand(ScoringPass):
             check_alias(self.alias)
         if self.alias is not None and len(self.scorers) != 1:
             raise ConfigError(
-                f"--as names one score set, and {len(self.scorers)} scorers are given "
+                f"--as names one score set, but {len(self.scorers)} scorers are given "
                 f"({', '.join(self.scorers)}); run them one at a time, each with its own --as"
             )
         if self.limit is not None and self.limit < 1:

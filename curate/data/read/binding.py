@@ -1,4 +1,4 @@
-"""Which column plays which role, as columns appear; and what of the rows nobody reads."""
+"""Which column plays which role, as columns appear; and which parts of the rows are not read."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +80,7 @@ class Binder:
 
     @property
     def unread(self) -> dict[str, int]:
-        """Columns and turn keys that hold something and are not read, with the rows or turns that do."""
+        """Columns and turn keys with content that is not read, and in how many rows or turns."""
         bound = set(self.layout.columns.values())
         columns = {name: n for name, n in self._columns.items() if name not in bound}
         keys = {f"turn key {key}": n for key, n in self._turn_keys.items()}
@@ -97,7 +97,7 @@ class Binder:
         self.layout = replace(self.layout, columns=bound)
 
     def count(self, chunk: Chunk) -> None:
-        """Count what of a chunk, which was seen before, holds something and is not read."""
+        """Count what has content in a chunk, already seen, but is not read."""
         bound = set(self.layout.columns.values())
         if chunk.rows is None:
             for name in chunk.raw.schema.names:

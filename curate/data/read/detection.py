@@ -90,7 +90,7 @@ def _format(name: str) -> Format:
 
 
 def optional_roles(layout: Format, bound: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the roles a format may have beside those it needs, with the columns looked for."""
+    """Return the roles a format may have besides those it needs, with the columns to look for."""
     roles = {**layout.optional, **COMMON_ROLES}
     if layout.name == "prompt-response" and bound["prompt"] != "instruction":
         roles["input"] = ()

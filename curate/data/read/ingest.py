@@ -75,7 +75,7 @@ class IngestReport:
 
     ``n_read`` rows = ``n_added`` new examples + ``n_duplicate`` further rows of known ones +
     ``n_failed`` rows skipped. ``preview`` is the first example as text. ``reused``: the dataset
-    was already in the store, and was only hashed. ``unread`` counts what holds something and is not
+    was already in the store, and was only hashed. ``unread`` counts what has content but is not
     read: columns by the rows, turn keys by the turns.
     """
 

@@ -36,8 +36,8 @@ class Reader:
         Arrow schema of the raw records: one binary column ``record`` for text containers, the
         input's own for columnar ones.
     extra
-        What an export needs to write the same container again: dialect and header of a CSV file (``csv``),
-        the Arrow schema of a columnar one (``schema``, as text).
+        What an export needs to write the same container again: dialect and header of a CSV file
+        (``csv``), the Arrow schema of a columnar one (``schema``, as text).
     """
 
     source: Source

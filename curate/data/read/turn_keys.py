@@ -16,7 +16,7 @@ def is_filled(value: Any) -> bool:
 
 
 def unread_turn_keys(values: Sequence[Any]) -> Iterator[str]:
-    """Yield, for each turn of a column of conversations, the keys that hold something and are not read."""
+    """Yield, for each turn of a column of conversations, the keys with content that is not read."""
     for value in values:
         if value is None or (type(value) is str and not value.lstrip().startswith("[")):
             continue

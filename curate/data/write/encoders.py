@@ -91,7 +91,7 @@ def _common_family(datasets: "Sequence[Dataset]") -> str:
     for other in datasets[1:]:
         if _input_shape(other) != (family, shape):
             raise DataError(
-                f"the selection spans datasets of different columns ({first.name} and "
+                f"the selection spans datasets with different columns ({first.name} and "
                 f"{other.name}), which cannot share a file unchanged; use --to messages"
             )
     return family

@@ -279,7 +279,7 @@ class _Folder:
         return [
             (
                 f"{self.n_revised:,} responses were written by {model} and replace those of the "
-                f"input, which {REVISIONS} has"
+                f"input; the originals are in {REVISIONS}"
             )
         ]
 

@@ -36,8 +36,8 @@ def upload_plan(folder: Path, repo: str) -> dict[str, Any]:
 def upload(folder: Path, repo: str) -> str:
     """Upload a folder, replacing an earlier export; return the address of the commit.
 
-    A repository that does not exist yet is created as private. Raises `ConfigError` with the hub's reason
-    when it refuses or cannot be reached.
+    A repository that does not exist yet is created as private. Raises `ConfigError` with the hub's
+    reason when it refuses or cannot be reached.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError

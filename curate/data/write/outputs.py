@@ -185,7 +185,7 @@ def _csv_value(name: str, value: Any) -> str:
         return value
     if isinstance(value, (list, dict)):
         raise DataError(
-            f"column {name!r} holds lists or objects, which CSV cannot; write .jsonl or .parquet"
+            f"column {name!r} holds lists or objects, which CSV cannot hold; write .jsonl or .parquet"
         )
     return json.dumps(value)
 

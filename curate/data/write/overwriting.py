@@ -65,7 +65,7 @@ def has_manifest(output: Path) -> bool:
 
 
 def has_mark(mark: str) -> Callable[[Path], bool]:
-    """Return the question whether a page holds the mark that ours do."""
+    """Return a function that tells whether a page holds our mark."""
 
     def holds(page: Path) -> bool:
         try:

@@ -20,10 +20,11 @@ def revisions_path(output: Path) -> Path:
 def write_revisions(store: "Store", selection_id: str, path: Path) -> dict[str, Any] | None:
     """Write one line per revised response, best first; return the file's facts, None if there are none.
 
-    Keys: ``curate_id`` (of the revised example), ``curate_parent_id`` (of the example in the
-    pool, which ``--annotate`` calls ``curate_id``), ``response`` and ``curate_original_response``;
-    ``curate_confidence`` of the verdict, its parts ``curate_consistency`` and ``curate_reflection``, the
-    original's ``curate_parent_confidence``, and ``curate_model``, which wrote the response.
+    Keys: ``curate_id`` (of the revised example), ``curate_parent_id`` (of the example in the pool,
+    which ``--annotate`` calls ``curate_id``), ``response`` and ``curate_original_response``;
+    ``curate_confidence`` of the verdict, its parts ``curate_consistency`` and
+    ``curate_reflection``, the original's ``curate_parent_confidence``, and ``curate_model``, which
+    wrote the response.
     """
     from curate.store.parts import atomic_path
 

@@ -43,7 +43,7 @@ def load_reward_model(context: LoadContext) -> TextModel:
     if model.config.num_labels != 1:
         raise ModelError(
             f"model {name!r} has {model.config.num_labels} labels "
-            f"({', '.join(list(model.config.id2label.values())[:5])}), and a reward model has one"
+            f"({', '.join(list(model.config.id2label.values())[:5])}), but a reward model has one"
         )
     config = model.config.get_text_config()
     config.use_cache = False

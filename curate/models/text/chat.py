@@ -100,7 +100,7 @@ class ChatTemplate:
         if not (tokenizer.chat_template or self.options.template):
             name = tokenizer.name_or_path
             raise ModelError(
-                f"the tokenizer of {name!r} has no chat template, and template 'chat' needs one; "
+                f"the tokenizer of {name!r} has no chat template, but template 'chat' needs one; "
                 "use an instruction-tuned model, or pass --template plain"
             )
         self._override = self.options.template
@@ -170,7 +170,7 @@ class ChatTemplate:
             return self._text(Form(way, empty=True), messages, given, prompt=True)
 
     def note(self) -> str | None:
-        """Say what a user should know of this template, or None."""
+        """Say what a user should know about this template, or None."""
         notes = []
         if self.code(None).asks_for_date:
             notes.append("the chat template asks for the date; it is given 1 January 2026")

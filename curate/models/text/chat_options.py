@@ -1,4 +1,4 @@
-"""How conversations go through a chat template: what the user chose beside the template itself."""
+"""How conversations go through a chat template: what the user chose besides the template itself."""
 
 import json
 import re
@@ -80,7 +80,7 @@ class ChatOptions:
 
     @property
     def key(self) -> str:
-        """What a score key says of these choices beside the template's hash; "" for the defaults."""
+        """What a score key says about these choices besides the template's hash; "" for the defaults."""
         parts = [] if self.reasoning in (None, "fail") else [f"reasoning={self.reasoning}"]
         parts += [] if self.arguments == "{}" else [f"args={self.arguments}"]
         parts += [] if self.mask == CURATE else [f"mask={self.mask}"]
@@ -88,7 +88,7 @@ class ChatOptions:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a stored identity says of these choices: what 0.1 knew, and all else but defaults."""
+        """What a stored identity says about these choices: what 0.1 knew, and all else but defaults."""
         fields = {
             "reasoning": self.reasoning,
             "arguments": self.arguments,

@@ -239,7 +239,7 @@ class Renderer:
         return slice(int(twice), end)
 
     def _score_turn(self, tokens: _Tokens, inside: Bool[np.ndarray, " n"], exact: bool) -> None:
-        """Score a turn; its closing special tokens are its end, and blanks after them no part of it.
+        """Score a turn; its closing special tokens are its end, and blanks after them are no part of it.
 
         Under the mask of another trainer (``exact``) those blanks are scored too, as its end.
         """

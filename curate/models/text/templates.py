@@ -38,7 +38,7 @@ class TextTemplate:
     header
         First block of a conversation without a system message, or "". A system message replaces it.
     user_with_input
-        Pattern of the last user turn where the row has an input beside its instruction, with ``{}``
+        Pattern of the last user turn where the row has an input besides its instruction, with ``{}``
         for each, or "" to write the two as they are joined in the message.
     header_with_input
         ``header`` of a conversation with an input, or "" for the same.

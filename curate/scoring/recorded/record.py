@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SAVE_EVERY: Final = 50
 METHOD: Final = "trajectory"
-_SHARE: Final = 2  # first word of a seed, beside those of `curate.train.steps.stream`
+_SHARE: Final = 2  # first word of a seed, besides those of `curate.train.steps.stream`
 
 
 @final

@@ -50,8 +50,9 @@ def run_procedure(
     """Drive a procedure to its outcome; steps finished by an earlier run are not executed again.
 
     A finished step is one line of the journal, written and synced before the procedure sees its
-    result. The line is found again by the procedure's name, configuration, budget, seed and context,
-    and the step's place and content. One journal serves any number of procedures and runs, one at a time.
+    result. The line is found again by the procedure's name, configuration, budget, seed and
+    context, and the step's place and content. One journal serves any number of procedures and runs,
+    one at a time.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel
 
-DROPOUT: Final = 3  # first word of the seeds, beside those of `curate.train.steps.stream`
+DROPOUT: Final = 3  # first word of the seeds, besides those of `curate.train.steps.stream`
 
 
 @final

@@ -35,8 +35,9 @@ TIP_CHARS: Final = 70
 class PoolPlots:
     """Charts of one pool. Each reads what it needs in short queries and returns a `Picture`.
 
-    Columns are score columns such as ``likelihood.mean_logp``, facts such as ``n_chars``, ``source``
-    or ``dataset``, or expressions over them, as in ``--where``. A selection is a `StoredSelection` or an id.
+    Columns are score columns such as ``likelihood.mean_logp``, facts such as ``n_chars``,
+    ``source`` or ``dataset``, or expressions over them, as in ``--where``. A selection is a
+    `StoredSelection` or an id.
     """
 
     pool: "Pool"

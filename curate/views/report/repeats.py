@@ -3,7 +3,7 @@
 Two definitions, both over words without case, punctuation and blanks. *Same words*: two examples
 have the same words in the same order. *Same runs*: at least 80% of an example's runs of 13 words
 also occur in examples of other prompts. Runs that occur under more than 50 prompts are templates
-(the instruction of a task, a system prompt) and do not count, for else every example of a templated
+(the instruction of a task, a system prompt) and do not count, or else every example of a templated
 task would repeat every other; nor does it count that responses to one prompt share that prompt.
 """
 

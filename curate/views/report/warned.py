@@ -130,8 +130,8 @@ def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
             "contamination",
             f"{len(overlap.ids):,} of {overlap.n_examples:,} examples of benchmark {overlap.target!r} overlap "
             f"with {len(overlap.in_pool):,} of the pool: {len(overlap.same_example):,} are in it, "
-            f"{len(overlap.same_prompt):,} have a prompt of it, {len(overlap.same_words):,} share 13 words "
-            "in a row with it. Leave those of the pool out with --exclude before you measure on "
+            f"{len(overlap.same_prompt):,} share a prompt with it, {len(overlap.same_words):,} share 13 "
+            "words in a row with it. Leave those of the pool out with --exclude before you measure on "
             "this benchmark.",
             "note" if overlap.is_small else "warning",
         )

@@ -106,7 +106,7 @@ def test_a_step_s_key_is_set_by_its_name(tmp_path: Path) -> None:
         (GOOD.replace("output: subset.jsonl", ""), "export.output is missing; add it"),
         (GOOD.replace("select: {method: grape, seed: 3}", ""), "selects nothing; add a select sect"),
         ("pool: [", "is not valid YAML"),
-        ("- a", "must be a mapping with steps, or of sections"),
+        ("- a", "must be a mapping with steps, or with the sections"),
         ("pool: 3", "pool must be a mapping of keys to values, got 3"),
         ("pool: {data: []}", "give either DATA or --from-selection ID"),
         ("select: {budget: 5}", "say how to select"),
@@ -120,7 +120,7 @@ def test_a_step_s_key_is_set_by_its_name(tmp_path: Path) -> None:
         (ROUNDS.replace("from: first", "from: frist"), "did you mean 'first'; those that do: first,"),
         (ROUNDS.replace("{data: pool.jsonl}", "{data: p, from: previous}"), "those that do: none"),
         (ROUNDS.replace("output: first.jsonl", "output: f, selection: s"), "is given already"),
-        (ROUNDS.replace("from: first", "from: warm"), "'warm' makes a model, and export takes none"),
+        (ROUNDS.replace("from: first", "from: warm"), "'warm' makes a model, but export takes none"),
     ],
 )  # fmt: skip
 def test_a_wrong_recipe_is_one_error_with_the_path(tmp_path: Path, text: str, words: str) -> None:

@@ -139,7 +139,7 @@ class TestNames:
     def test_one_alias_for_two_scorers(self, curate, tiny_model: Path) -> None:
         fails(
             curate,
-            "ConfigError: --as names one score set, and 2 scorers are given (ifd, length); run them "
+            "ConfigError: --as names one score set, but 2 scorers are given (ifd, length); run them "
             "one at a time, each with its own --as",
             "score", "--scorer", "ifd,length", "-m", tiny_model, "--as", "x",
         )  # fmt: skip
@@ -395,6 +395,6 @@ class TestModels:
         ran = curate(*SCORE, "-m", "m", "--template", "chat", "--json")
         assert (ran.code, ran.out) == (2, "")
         assert ran.err.splitlines()[-1] == (
-            f"ModelError: the tokenizer of {str(Path('m').resolve())!r} has no chat template, and "
+            f"ModelError: the tokenizer of {str(Path('m').resolve())!r} has no chat template, but "
             "template 'chat' needs one; use an instruction-tuned model, or pass --template plain"
         )

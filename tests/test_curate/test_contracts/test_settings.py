@@ -82,8 +82,8 @@ def test_text_is_read_by_the_type_of_the_field(field, text, value):
         ("which", "hihg", "is not one of low, high, 2; did you mean 'high'"),
         ("limit", "lots", "made.limit='lots' is not integer or none"),
         ("parts", 5, "is not a list of values separated by commas"),
-        ("parts", "[1", "starts like a JSON list and is not one"),
-        ("pair", "1", "has 1 values and needs 2, separated by commas"),
+        ("parts", "[1", "starts like a JSON list but is not one"),
+        ("pair", "1", "has 1 values but needs 2, separated by commas"),
         ("needed", 5, "made.needed=5 is not text"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_defaults_have_the_identity_they_always_had():
         ({"mixture": "uniforn"}, "no mixture 'uniforn'; did you mean 'uniform'"),
         (
             {"policy.k": 2},
-            "policy.k is a setting of drop-highest-loss, and the policy is keep-all; pass --policy d",
+            "policy.k is a setting of drop-highest-loss, but the policy is keep-all; pass --policy d",
         ),
         (
             {"policy": "drop-highest-loss", "policy.kk": 2},

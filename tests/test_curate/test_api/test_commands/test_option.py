@@ -107,7 +107,7 @@ def test_values_are_read_by_type_from_text_and_kept_otherwise():
         ({}, "name is missing; add it"),
         ({"name": "x", "count": "three"}, "count='three' is not a whole number"),
         ({"name": "x", "kind": "hgh"}, "kind='hgh' is not one of low, high; did you mean 'high'"),
-        ({"name": "x", "settings": "k"}, "settings='k' takes KEY=VALUE, and 'k' is none"),
+        ({"name": "x", "settings": "k"}, "settings='k' takes KEY=VALUE, got 'k'"),
         ({"name": "x", "set": 3}, "settings=3 is not a mapping of names to values"),
         ({"name": "x", "place": 3}, "place=3 is not a path"),
         ({"name": None}, "name=None is not text"),

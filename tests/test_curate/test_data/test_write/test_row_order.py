@@ -145,7 +145,7 @@ def test_datasets_of_different_columns_need_messages(store: Store, tmp_path: Pat
     with pytest.raises(DataError) as caught:
         export(store, tmp_path / "d.jsonl")
     assert str(caught.value) == (
-        f"the selection spans datasets of different columns ({tmp_path}/a.jsonl and "
+        f"the selection spans datasets with different columns ({tmp_path}/a.jsonl and "
         f"{tmp_path}/b.parquet), which cannot share a file unchanged; use --to messages"
     )
     export(store, tmp_path / "d.jsonl", to="messages")
