@@ -191,7 +191,7 @@ def loadings() -> list[tuple[str, int, ast.Call]]:
                 continue
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(
-                    ("Auto", "transformers.Auto", "SentenceTransformer", "CrossEncoder")
+                    ("Auto", "auto.", "transformers.Auto", "SentenceTransformer", "CrossEncoder")
                 ):
                     found.append((path.relative_to(ROOT).as_posix(), node.lineno, node))
     return [

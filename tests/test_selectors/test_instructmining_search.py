@@ -117,7 +117,7 @@ def test_wrong_bounds_rules_and_trials_are_named():
         InstructMiningSearch(trials=1)
     with pytest.raises(ConfigError, match="no rule 'v9'; choose v1, v3, or give the file|no rule"):
         InstructMiningSearch(rule="v9")
-    with pytest.raises(ConfigError, match="runs to 5 at least"):
+    with pytest.raises(ConfigError, match="runs to at least 5"):
         InstructMiningSearch(rule="fit", runs=2)
     with pytest.raises(ConfigError, match="instructmining-search.epochs must be at least 1, got 0"):
         InstructMiningSearch(epochs=0)
