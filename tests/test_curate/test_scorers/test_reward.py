@@ -207,7 +207,7 @@ def test_two_labels_are_no_reward(tmp_path):
 
     tokenizer = save_tokenizer(tmp_path, chat_template=CHAT)
     save_model(tmp_path, tokenizer, LlamaConfig, LlamaForSequenceClassification, num_labels=2)
-    with pytest.raises(ModelError, match=r"has 2 labels \(LABEL_0, LABEL_1\), and a reward model"):
+    with pytest.raises(ModelError, match=r"has 2 labels \(LABEL_0, LABEL_1\), but a reward model"):
         load(tmp_path)
 
 

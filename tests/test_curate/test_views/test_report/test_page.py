@@ -158,8 +158,8 @@ def test_benchmarks_are_compared_with_the_pool_and_the_picks(colours, report, tm
     document, _ = report(colours, benchmarks=(str(path),))
     said = [one["text"] for one in document["warnings"] if one["kind"] == "contamination"]
     assert said[0].startswith(
-        "2 of 3 examples of benchmark 'bench' overlap with 4 of the pool: 1 are in it, 2 have a "
-        "prompt of it, 0 share 13 words"
+        "2 of 3 examples of benchmark 'bench' overlap with 4 of the pool: 1 are in it, 2 share a "
+        "prompt with it, 0 share 13 words"
     )
     assert said[1].startswith("Overlap with benchmark 'bench': 2 picks of top-k 4")
     clean = write_rows(tmp_path / "clean.jsonl", [{"prompt": "other", "response": "x"}])
