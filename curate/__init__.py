@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from curate.algorithms.groups import places_in_group as places_in_group
     from curate.algorithms.kmeans import Clusters as Clusters
     from curate.algorithms.kmeans import kmeans as kmeans
-    from curate.algorithms.linear_rules import REWARD_MODEL as REWARD_MODEL
-    from curate.algorithms.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
-    from curate.algorithms.linear_rules import LinearRule as LinearRule
-    from curate.algorithms.linear_rules import read_rule as read_rule
-    from curate.algorithms.rule_fitting import RuleFitting as RuleFitting
+    from curate.algorithms.rules.linear_rules import REWARD_MODEL as REWARD_MODEL
+    from curate.algorithms.rules.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
+    from curate.algorithms.rules.linear_rules import LinearRule as LinearRule
+    from curate.algorithms.rules.linear_rules import read_rule as read_rule
+    from curate.algorithms.rules.rule_fitting import RuleFitting as RuleFitting
+    from curate.algorithms.rules.size_search import BestSize as BestSize
+    from curate.algorithms.rules.size_search import SearchMethod as SearchMethod
+    from curate.algorithms.rules.size_search import SizeSearch as SizeSearch
+    from curate.algorithms.rules.size_search import check_search_packages as check_search_packages
     from curate.algorithms.seeds import draw_seed as draw_seed
-    from curate.algorithms.size_search import BestSize as BestSize
-    from curate.algorithms.size_search import SearchMethod as SearchMethod
-    from curate.algorithms.size_search import SizeSearch as SizeSearch
-    from curate.algorithms.size_search import check_search_packages as check_search_packages
     from curate.algorithms.targeted import Aggregate as Aggregate
     from curate.algorithms.targeted import flat_lists as flat_lists
     from curate.algorithms.targeted import select_by_scores as select_by_scores
@@ -114,10 +114,10 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.cosine": "TargetCosines",
     "curate.algorithms.groups": "places_in_group",
     "curate.algorithms.kmeans": "Clusters kmeans",
-    "curate.algorithms.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
-    "curate.algorithms.rule_fitting": "RuleFitting",
+    "curate.algorithms.rules.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
+    "curate.algorithms.rules.rule_fitting": "RuleFitting",
     "curate.algorithms.seeds": "draw_seed",
-    "curate.algorithms.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
+    "curate.algorithms.rules.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
     "curate.algorithms.targeted": "Aggregate flat_lists select_by_scores",
     "curate.api.jobs.job": "Job",
     "curate.api.pool": "Pool open",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from curate.algorithms.linear_rules import PUBLISHED
+from curate.algorithms.rules.linear_rules import PUBLISHED
 from curate.contracts import Column, Columns, DerivedScorer, Example, LoadContext, Need, Role
 from curate.registry import register
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tiny_reward import save_tiny_reward
 from tiny_t5 import save_tiny_t5
 
-from curate.algorithms.linear_rules import LinearRule, Term
+from curate.algorithms.rules.linear_rules import LinearRule, Term
 from curate.contracts import Budget, Need, View
 from curate.errors import BudgetError, ConfigError, MissingColumnError, ModelError
 from curate.registry import build, describe, get_scorer, get_selector

@@ -10,7 +10,7 @@ from driven import drive
 
 import curate as cu
 from curate import BudgetError, ConfigError, Mean, Score, Select, Train
-from curate.algorithms.linear_rules import read_rule
+from curate.algorithms.rules.linear_rules import read_rule
 from curate_selectors.instructmining_fit import InstructMiningFit
 
 TWO = ("response_tokens", "mtld")

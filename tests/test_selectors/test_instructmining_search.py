@@ -17,7 +17,7 @@ from curate import (
     Select,
     Train,
 )
-from curate.algorithms.linear_rules import LinearRule, Term
+from curate.algorithms.rules.linear_rules import LinearRule, Term
 from curate_selectors.instructmining_search import InstructMiningSearch, bounds
 
 SHORT = LinearRule(
@@ -124,7 +124,7 @@ def test_wrong_bounds_rules_and_trials_are_named():
 
 
 def test_without_flaml_it_says_so_before_anything_is_trained(monkeypatch):
-    monkeypatch.setattr("curate.algorithms.size_search.find_spec", lambda name: None)
+    monkeypatch.setattr("curate.algorithms.rules.size_search.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'curate-sft\[search\]', or choose"):
         next(InstructMiningSearch(rule="fit").run(None, 0))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.algorithms.linear_rules import PUBLISHED, LinearRule, Term, read_rule
+from curate.algorithms.rules.linear_rules import PUBLISHED, LinearRule, Term, read_rule
 from curate.contracts import Need
 from curate.errors import ConfigError
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.algorithms.linear_rules import read_rule
-from curate.algorithms.regression import (
+from curate.algorithms.rules.linear_rules import read_rule
+from curate.algorithms.rules.regression import (
     fit_linear,
     gcv_penalty,
     least_squares,

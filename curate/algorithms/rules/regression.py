@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.algorithms.linear_rules import LinearRule, Term
+from curate.algorithms.rules.linear_rules import LinearRule, Term
 from curate.contracts import Need
 from curate.contracts.json_values import finite_or_none, json_tree
 from curate.errors import ConfigError

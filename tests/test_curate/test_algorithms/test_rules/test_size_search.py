@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.algorithms.size_search import SizeSearch, log_spaced
+from curate.algorithms.rules.size_search import SizeSearch, log_spaced
 from curate.errors import ConfigError, MissingPackageError, TrainError
 
 
@@ -105,7 +105,7 @@ def fake_flaml(monkeypatch):
     module.BlendSearch = FakeBlendSearch
     module.tune = types.SimpleNamespace(lograndint=lambda low, high: (low, high))
     monkeypatch.setitem(sys.modules, "flaml", module)
-    monkeypatch.setattr("curate.algorithms.size_search.find_spec", lambda name: object())
+    monkeypatch.setattr("curate.algorithms.rules.size_search.find_spec", lambda name: object())
 
 
 def test_blendsearch_is_asked_and_told_and_a_known_size_is_not_tried_again(fake_flaml):
@@ -140,7 +140,7 @@ def test_blendsearch_of_flaml_starts_cheap_repeats_itself_and_gets_near():
 @pytest.mark.parametrize("absent", ["flaml", "optuna"])
 def test_without_flaml_nothing_else_is_searched(monkeypatch, absent):
     found = {"flaml": object(), "optuna": object()} | {absent: None}
-    monkeypatch.setattr("curate.algorithms.size_search.find_spec", found.get)
+    monkeypatch.setattr("curate.algorithms.rules.size_search.find_spec", found.get)
     with pytest.raises(MissingPackageError) as caught:
         SizeSearch(256, 10_000).run(two_valleys)
     assert str(caught.value) == (

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from curate.algorithms.linear_rules import LinearRule
-from curate.algorithms.regression import LinearFit, fit_linear
+from curate.algorithms.rules.linear_rules import LinearRule
+from curate.algorithms.rules.regression import LinearFit, fit_linear
 from curate.contracts import Mean, Need, Result, Score, Select, Step, Train
 from curate.errors import ConfigError
 
