@@ -80,10 +80,10 @@ class TargetBM25:
         self, rows: Int[np.ndarray, " b"], targets: Int[np.ndarray, " t"]
     ) -> Float[np.ndarray, "b t"]:
         """Return the scores of some texts for some queries, in double precision."""
-        found: Float[np.ndarray, "b t"] = (
+        scores: Float[np.ndarray, "b t"] = (
             self.documents[rows] @ self.queries[targets].T.tocsr()
         ).toarray()
-        return found
+        return scores
 
 
 def _counts(

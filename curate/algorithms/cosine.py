@@ -152,17 +152,17 @@ def apart(
 
 
 def _near(
-    one: Float[np.ndarray, "a dim"], other: Float[np.ndarray, "b dim"], threshold: float
+    vectors: Float[np.ndarray, "a dim"], other: Float[np.ndarray, "b dim"], threshold: float
 ) -> Bool[np.ndarray, "a b"]:
     """Return which pairs of unit vectors have a cosine above the threshold, exact to 1e-12."""
-    cosines = one.astype(np.float32) @ other.astype(np.float32).T
+    cosines = vectors.astype(np.float32) @ other.astype(np.float32).T
     near: Bool[np.ndarray, "a b"] = cosines > threshold
     doubtful = np.abs(cosines - threshold) < DOUBT
     if doubtful.any():
         left, right = np.nonzero(doubtful)
         for start in range(0, len(left), BLOCK_ROWS):
             a, b = left[start : start + BLOCK_ROWS], right[start : start + BLOCK_ROWS]
-            near[a, b] = np.einsum("ij,ij->i", one[a], other[b]).round(12) > threshold
+            near[a, b] = np.einsum("ij,ij->i", vectors[a], other[b]).round(12) > threshold
     return near
 
 

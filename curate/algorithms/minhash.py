@@ -90,8 +90,8 @@ def shingles_of(texts: "Sequence[str] | pa.Array", n: int) -> Shingles:
 
 def join(blocks: "Sequence[Shingles]") -> Shingles:
     """Return the texts of some blocks, one block after the other."""
-    sizes = np.concatenate([np.diff(one.starts) for one in blocks])
-    hashes = np.concatenate([one.hashes for one in blocks])
+    sizes = np.concatenate([np.diff(block.starts) for block in blocks])
+    hashes = np.concatenate([block.hashes for block in blocks])
     return Shingles(hashes, np.concatenate([[0], np.cumsum(sizes)]))
 
 

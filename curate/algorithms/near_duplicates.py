@@ -65,10 +65,12 @@ def find_copies(
     for place in order.tolist():
         own = int(heads[place])
         keys = list(enumerate(bands[rows[own]].tolist()))
-        found = Counter(other for key in keys for other in buckets.get(key, ()))
+        candidates = Counter(other for key in keys for other in buckets.get(key, ()))
         leader[place] = own
-        if found:
-            ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:MOST_COMPARED]
+        if candidates:
+            ranked = sorted(candidates.items(), key=lambda item: (-item[1], item[0]))[
+                :MOST_COMPARED
+            ]
             others = np.array(sorted(other for other, _ in ranked))
             overlaps = jaccard_with(shingles, own, others)
             best = int(np.argmax(overlaps))

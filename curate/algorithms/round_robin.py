@@ -75,12 +75,12 @@ def by_turns(scores: TargetScores, order: Int[np.ndarray, " m"], n: int) -> Pick
     values: list[float] = []
     turn = 0
     while len(rows) < n:
-        found = lists.take(turn)
-        if found is None:
+        pick = lists.take(turn)
+        if pick is None:
             lists.refill(turn)
             continue
-        rows.append(found[0])
-        values.append(found[1])
+        rows.append(pick[0])
+        values.append(pick[1])
         turns.append(turn)
         turn = (turn + 1) % len(order)
     return Picks(np.array(rows, np.int64), order[np.array(turns, np.int64)], np.array(values))
@@ -165,15 +165,15 @@ def nearest(
     ascending. ``k`` is at most ``len(rows)``.
     """
     best = np.full((len(targets), k), -np.inf)
-    found = np.full((len(targets), k), -1)
+    neighbours = np.full((len(targets), k), -1)
     for some, first, block in _blocks(scores, rows, targets):
         worst = best[first : first + block.shape[1]].min(axis=1)
         hits = block > worst - 0.5 * 10.0**-DECIMALS
         if hits.sum() > 4 * k * block.shape[1]:
             hits = _first_of(block.round(DECIMALS), min(k, len(some)))
         row, column = np.nonzero(hits)
-        _merge(best, found, first + column, some[row], block[row, column].round(DECIMALS))
-    return found, best
+        _merge(best, neighbours, first + column, some[row], block[row, column].round(DECIMALS))
+    return neighbours, best
 
 
 def _blocks(
@@ -199,7 +199,7 @@ def _first_of(block: Float[np.ndarray, "b t"], k: int) -> Bool[np.ndarray, "b t"
 
 def _merge(
     best: Float[np.ndarray, "t k"],
-    found: Int[np.ndarray, "t k"],
+    neighbours: Int[np.ndarray, "t k"],
     column: Int[np.ndarray, " h"],
     rows: Int[np.ndarray, " h"],
     values: Float[np.ndarray, " h"],
@@ -209,9 +209,9 @@ def _merge(
         return
     k = best.shape[1]
     affected = np.unique(column)
-    known = found[affected] >= 0
+    known = neighbours[affected] >= 0
     columns = np.concatenate([np.repeat(affected, known.sum(axis=1)), column])
-    numbers = np.concatenate([found[affected][known], rows])
+    numbers = np.concatenate([neighbours[affected][known], rows])
     scored = np.concatenate([best[affected][known], values])
     order = np.lexsort((numbers, -scored, columns))
     columns, numbers, scored = columns[order], numbers[order], scored[order]
@@ -219,4 +219,4 @@ def _merge(
     place = np.arange(len(columns)) - first
     kept = place < k
     best[columns[kept], place[kept]] = scored[kept]
-    found[columns[kept], place[kept]] = numbers[kept]
+    neighbours[columns[kept], place[kept]] = numbers[kept]

@@ -49,8 +49,8 @@ class RunIndex:
         runs, owners, places = [np.empty(0, dtype=np.uint64)], [empty], [empty]
         n_texts = 0
         for words in blocks:
-            found, of, at = words.runs_at(n)
-            runs.append(found)
+            hashed, of, at = words.runs_at(n)
+            runs.append(hashed)
             owners.append(of + n_texts)
             places.append(at)
             n_texts += len(words.lengths)
@@ -81,8 +81,8 @@ class RunIndex:
             return result
         maybe = np.flatnonzero(self._seen[runs >> self._shift])
         at = np.minimum(np.searchsorted(self.hashes, runs[maybe]), len(self.hashes) - 1)
-        found = self.hashes[at] == runs[maybe]
-        result[maybe[found]] = at[found]
+        is_known = self.hashes[at] == runs[maybe]
+        result[maybe[is_known]] = at[is_known]
         return result
 
     def owners_with(self, runs: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Integers:
@@ -123,14 +123,14 @@ def shared_runs(index: RunIndex, words: Words) -> Shared:
     """
     n_texts = len(words.lengths)
     runs, of, at = words.runs_at(index.n)
-    found = index.find(runs)
-    hits = np.flatnonzero(found >= 0)
+    numbers = index.find(runs)
+    hits = np.flatnonzero(numbers >= 0)
     n_shared = np.bincount(of[hits], minlength=n_texts)
     longest, owner, place = np.zeros(n_texts, dtype=np.int64), *np.full((2, n_texts), -1)
     shared = Shared(np.bincount(of, minlength=n_texts), n_shared, longest, owner, place)
     if not len(hits):
         return shared
-    first, last = index.starts[found[hits]], index.starts[found[hits] + 1]
+    first, last = index.starts[numbers[hits]], index.starts[numbers[hits] + 1]
     counts = last - first
     pair_of = np.repeat(hits, counts)
     within = np.arange(len(pair_of)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -139,7 +139,7 @@ def shared_runs(index: RunIndex, words: Words) -> Shared:
     owners = index.owners[occurrence]
     shifts = index.places[occurrence] - begins
     order = np.lexsort((begins, shifts, owners, texts))
-    texts, owners, shifts, begins = (one[order] for one in (texts, owners, shifts, begins))
+    texts, owners, shifts, begins = (array[order] for array in (texts, owners, shifts, begins))
     goes_on = np.zeros(len(texts), dtype=bool)
     goes_on[1:] = (
         (texts[1:] == texts[:-1])

@@ -82,8 +82,8 @@ def spelled(text: str) -> list[str]:
     """Return the words that `words_of` hashes, as they are written in lower case."""
     import polars as pl
 
-    found: list[str] = pl.Series([text]).str.to_lowercase().str.extract_all(WORD)[0].to_list()
-    return found
+    words: list[str] = pl.Series([text]).str.to_lowercase().str.extract_all(WORD)[0].to_list()
+    return words
 
 
 def _hash_each(strings: "pa.Array") -> Hashes:

@@ -105,16 +105,16 @@ def _checked(path: Path, document: dict[str, Any]) -> Recipe:
 
 def _targets(given: Any) -> dict[str, tuple[str, ...]]:
     """Read the section of target sets: data, or a list of data, by name."""
-    found = {}
+    by_name = {}
     for name, data in read_mapping(given, "targets").items():
         listed = data if isinstance(data, list) else [data]
-        if not listed or not all(isinstance(one, str) and one for one in listed):
+        if not listed or not all(isinstance(dataset, str) and dataset for dataset in listed):
             raise ConfigError(
                 f"targets.{name} must be a file or a list of files, got {data!r}; "
                 f"write {name}: dev.jsonl"
             )
-        found[str(name)] = tuple(listed)
-    return found
+        by_name[str(name)] = tuple(listed)
+    return by_name
 
 
 # Where the steps stand ---------------------------------------------------------------------------

@@ -21,7 +21,7 @@ class PoolTargets:
     pool: "Pool"
 
     def __repr__(self) -> str:
-        names = ", ".join(one.name for one in self.pool.store.targets())
+        names = ", ".join(target.name for target in self.pool.store.targets())
         return f"PoolTargets({names or 'none'})"
 
     def __getitem__(self, name: str) -> "Pool":

@@ -24,7 +24,7 @@ def command(options: TargetCommand, shell: Shell) -> None:
             document = options.add(pool).as_dict()
             text = _added(document)
     if options.action == "list":
-        document = {"targets": [asdict(one) for one in pool.store.targets()]}
+        document = {"targets": [asdict(target) for target in pool.store.targets()]}
         text = _listed(document["targets"])
     elif options.action == "remove":
         assert options.name is not None
@@ -48,7 +48,7 @@ def _listed(targets: list[dict[str, Any]]) -> str:
     if not targets:
         return "no target sets; add one with: curate target add NAME DATA"
     columns = ("name", "n_examples", "n_in_pool", "content_hash", "data")
-    return table(columns, [[one[c] for c in columns] for one in targets], "target sets")
+    return table(columns, [[target[c] for c in columns] for target in targets], "target sets")
 
 
 def _confirmed(name: str) -> bool:

@@ -115,9 +115,9 @@ def find_overlap(
                     in_pool.add(row["id"])
             words = words_of([f"{row['prompt']}\n{row['response']}" for row in rows])
             runs, of = words.runs()
-            found = index.find(runs)
-            seen[found[found >= 0]] = True
-            in_pool |= {rows[at]["id"] for at in np.unique(of[found >= 0]).tolist()}
+            numbers = index.find(runs)
+            seen[numbers[numbers >= 0]] = True
+            in_pool |= {rows[at]["id"] for at in np.unique(of[numbers >= 0]).tolist()}
     shared = {ids[owner] for owner in index.owners_with(seen).tolist()}
     return Overlap(
         target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared),

@@ -76,7 +76,7 @@ class Contamination(RowScorer):
             )
 
     def read_files(self) -> Mapping[str, str]:
-        return {one: resolve(one, self.split).content_hash for one in self.files}
+        return {file: resolve(file, self.split).content_hash for file in self.files}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         names: list[str] = []
@@ -84,8 +84,8 @@ class Contamination(RowScorer):
         rows: list[int] = []
 
         def blocks() -> Iterator[Words]:
-            for one in self.files:
-                for block in benchmark_texts(resolve(one, self.split)):
+            for file in self.files:
+                for block in benchmark_texts(resolve(file, self.split)):
                     if not names or names[-1] != block.file:
                         names.append(block.file)
                     files.extend([len(names) - 1] * len(block.rows))
@@ -100,17 +100,17 @@ class Contamination(RowScorer):
 
         def compare(examples: Sequence[Example]) -> Columns:
             texts, places, reasons = make_each(examples, text)
-            found = shared_runs(index, words_of(texts))
+            shared = shared_runs(index, words_of(texts))
             columns: dict[str, np.ndarray] = {
                 name: np.zeros(len(examples), dtype=int) for name in ("n", "longest", "file_row")
             }
-            columns["n"][places] = found.n_shared
-            columns["longest"][places] = found.longest
+            columns["n"][places] = shared.n_shared
+            columns["longest"][places] = shared.longest
             columns["share"] = np.zeros(len(examples))
-            columns["share"][places] = found.n_shared / np.maximum(found.n_runs, 1)
+            columns["share"][places] = shared.n_shared / np.maximum(shared.n_runs, 1)
             passages, named = [""] * len(examples), [""] * len(examples)
-            for at in np.flatnonzero(found.owner >= 0).tolist():
-                owner, first = found.owner[at], int(found.place[at])
+            for at in np.flatnonzero(shared.owner >= 0).tolist():
+                owner, first = shared.owner[at], int(shared.place[at])
                 columns["file_row"][places[at]] = row_of[owner]
                 named[places[at]] = names[file_of[owner]]
                 passages[places[at]] = " ".join(spelled(texts[at])[first : first + self.ngram])

@@ -66,19 +66,21 @@ class HashedNgrams(RowScorer):
         known: dict[str, int] = {}
 
         def score(examples: Sequence[Example]) -> Columns:
-            made, places, reasons = make_each(examples, lambda one: self._buckets(one, known))
+            made, places, reasons = make_each(
+                examples, lambda example: self._buckets(example, known)
+            )
             column = object_column([None] * len(examples))
-            for place, found in zip(places, made, strict=True):
-                column[place] = found
+            for place, buckets in zip(places, made, strict=True):
+                column[place] = buckets
             return {"buckets": column, FAILURE: object_column(reasons)}
 
         return score
 
     def _buckets(self, example: Example, known: dict[str, int]) -> Int[np.ndarray, " n"]:
-        found = in_buckets("\n".join(history_and_response(example)), self.buckets, known)
-        if not len(found):
+        buckets = in_buckets("\n".join(history_and_response(example)), self.buckets, known)
+        if not len(buckets):
             raise ExampleFailure("no_words")
-        return found
+        return buckets
 
 
 def in_buckets(
@@ -87,7 +89,7 @@ def in_buckets(
     """Return the buckets of a text's words and then of its pairs; ``known`` remembers those seen."""
     known = {} if known is None else known
     words = _TOKEN.findall(text.lower())
-    grams = [*words, *(f"{one} {other}" for one, other in pairwise(words))]
+    grams = [*words, *(f"{word} {other}" for word, other in pairwise(words))]
     if len(known) >= REMEMBERED:
         known.clear()
     for gram in set(grams):

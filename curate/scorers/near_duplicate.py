@@ -86,7 +86,7 @@ class NearDuplicate(PoolScorer):
             places = []
             for at, prompts, responses in view.texts_of(rows):
                 pairs = zip(prompts, responses, strict=True)
-                texts = [text_of_part(one, other, self.part) for one, other in pairs]
+                texts = [text_of_part(prompt, response, self.part) for prompt, response in pairs]
                 blocks.append(shingles_of(texts, self.ngram))
                 places.append(at)
             return join(blocks).take(np.argsort(np.concatenate(places)))

@@ -131,7 +131,7 @@ class TextStats(RowScorer):
                 columns[name] = np.zeros(
                     len(examples), dtype=int if column.dtype == "int" else float
                 )
-                columns[name][places] = [one[name] for one in made]
+                columns[name][places] = [figures[name] for figures in made]
             return {**columns, FAILURE: np.array(reasons, dtype=object)}
 
         return score

@@ -52,10 +52,12 @@ class Words(RowScorer):
         known: dict[str, int] = {}
 
         def score(examples: Sequence[Example]) -> Columns:
-            made, places, reasons = make_each(examples, lambda one: self._numbers(one, known))
+            made, places, reasons = make_each(
+                examples, lambda example: self._numbers(example, known)
+            )
             column = object_column([None] * len(examples))
-            for place, found in zip(places, made, strict=True):
-                column[place] = found
+            for place, hashes in zip(places, made, strict=True):
+                column[place] = hashes
             return {"hashes": column, FAILURE: object_column(reasons)}
 
         return score
@@ -63,10 +65,10 @@ class Words(RowScorer):
     def _numbers(self, example: Example, known: dict[str, int]) -> Int[np.ndarray, " n"]:
         history, response = history_and_response(example)
         texts = {"full": f"{history}\n{response}", "prompt": history, "response": response}
-        found = numbers(texts[self.part], known)
-        if not len(found):
+        hashes = numbers(texts[self.part], known)
+        if not len(hashes):
             raise ExampleFailure("no_words")
-        return found
+        return hashes
 
 
 def numbers(text: str, known: dict[str, int] | None = None) -> Int[np.ndarray, " n"]:

@@ -46,14 +46,14 @@ def check_target(store: "Store", method: Selector | Procedure, target: str | Non
     if target is None:
         if not method.uses_target:
             return
-        have = ", ".join(one.name for one in store.targets())
+        have = ", ".join(target_set.name for target_set in store.targets())
         how = f"there are: {have}" if have else "add one with: curate target add NAME DATA"
         raise ConfigError(
             f"method {method.name!r} selects towards a target set; pass --target NAME ({how})"
         )
     store.target(target)
     if not method.uses_target:
-        able = [one for one in names("selector") if get_selector(one).uses_target]
+        able = [name for name in names("selector") if get_selector(name).uses_target]
         raise ConfigError(
             f"method {method.name!r} selects towards nothing; leave out --target {target}, or use one "
             f"of: {', '.join(able)}"
@@ -75,22 +75,26 @@ def bind_target(
     """
     small = store.target(target)
     own = [alias for alias, need in method.requires().items() if isinstance(need, Need)]
-    known = {one.set_id for one in small.score_sets() if one.complete and one.content_hash}
+    known = {
+        score_set.set_id
+        for score_set in small.score_sets()
+        if score_set.complete and score_set.content_hash
+    }
     n_scored = 0
     for alias in own:
         status = bound[alias]
         if status.set_id in known:
             continue
         progress.note(f"target {target}: scoring {alias} as the pool's")
-        found = score_again(small, alias, status.spec, scoring, progress)
-        if found != status.set_id:
+        set_id = score_again(small, alias, status.spec, scoring, progress)
+        if set_id != status.set_id:
             raise StoreError(
                 f"score {alias!r} of the pool ({status.set_id}) cannot be computed for target {target!r}: "
                 f"its model is no longer what it was; score the pool again: curate score --scorer "
                 f"{status.scorer}"
             )
         n_scored += small.n_examples()
-    now = {one.set_id: one for one in small.score_sets()}
+    now = {score_set.set_id: score_set for score_set in small.score_sets()}
     sets = {
         alias: {
             "set_id": bound[alias].set_id,
@@ -113,7 +117,7 @@ def with_target(store: "Store", view: View, target: Mapping[str, Any]) -> View:
             f"target set {target['name']!r} now holds other examples than it did; add those it held "
             "under another name: curate target add NAME DATA"
         )
-    bind = {alias: one["set_id"] for alias, one in target["score_sets"].items()}
+    bind = {alias: score_set["set_id"] for alias, score_set in target["score_sets"].items()}
     beside = small.view(bind=bind)
     if len(beside) == 0:
         reasons = ", ".join(f"{count} {reason}" for reason, count in beside.excluded.items())

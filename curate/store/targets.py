@@ -84,7 +84,7 @@ def listed(con: "duckdb.DuckDBPyConnection") -> list[TargetSet]:
 def path_of(store: "StoreHandle", name: str) -> Path:
     """Return the DuckDB file of a target set; `ConfigError` for an unknown name."""
     with store.connect() as con:
-        known = [one.name for one in listed(con)]
+        known = [target.name for target in listed(con)]
     if name not in known:
         have = f"there are: {', '.join(known)}" if known else "this store has none"
         raise ConfigError(
@@ -104,16 +104,16 @@ def remove(store: "StoreHandle", name: str) -> None:
 
 def restore(con: "duckdb.DuckDBPyConnection", parts: Path) -> int:
     """Write the target sets found among the parts into a database; return how many."""
-    found = sorted((parts / FOLDER).glob(f"*/{_FACTS}"))
-    for path in found:
+    paths = sorted((parts / FOLDER).glob(f"*/{_FACTS}"))
+    for path in paths:
         _insert(con, TargetSet(**read_json(path)))
-    return len(found)
+    return len(paths)
 
 
 def missing(con: "duckdb.DuckDBPyConnection", parts: Path) -> Iterator[Path]:
     """Yield the files of target sets that are not there."""
-    for one in listed(con):
-        path = parts / FOLDER / one.name / FILE
+    for target in listed(con):
+        path = parts / FOLDER / target.name / FILE
         if not path.exists():
             yield path
 
@@ -170,7 +170,7 @@ class TargetWriter:
         target = self._store.parts / FOLDER / self._name
         with self._store.write() as con, full_disk_as_error(target):
             con.execute(TABLE)
-            if self._name in {one.name for one in listed(con)}:
+            if self._name in {target_set.name for target_set in listed(con)}:
                 raise StoreError(
                     f"target set {self._name!r} is already in the store; another process added it "
                     "meanwhile; run the same command again"
@@ -196,15 +196,17 @@ class TargetWriter:
         return made
 
 
-def _insert(con: "duckdb.DuckDBPyConnection", one: TargetSet) -> None:
+def _insert(con: "duckdb.DuckDBPyConnection", target: TargetSet) -> None:
     con.execute(TABLE)
-    con.execute("delete from targets where name = ?", [one.name])
-    con.execute("insert into targets values (?, ?, ?, ?, ?, ?, ?, ?)", list(asdict(one).values()))
+    con.execute("delete from targets where name = ?", [target.name])
+    con.execute(
+        "insert into targets values (?, ?, ?, ?, ?, ?, ?, ?)", list(asdict(target).values())
+    )
 
 
 def _has_table(con: "duckdb.DuckDBPyConnection") -> bool:
-    found = con.execute(
+    rows = con.execute(
         "select 1 from information_schema.tables where table_catalog = current_database() "
         "and table_schema = 'main' and table_name = 'targets'"
     ).fetchall()
-    return bool(found)
+    return bool(rows)

@@ -74,7 +74,7 @@ class DSIR(Selector):
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         if budget is None:
             raise BudgetError("dsir needs a budget; add --budget 10%, 5000 or 2Mtok")
-        pool, target = (flat_lists(one, "ngrams.buckets") for one in (view, view.towards()))
+        pool, target = (flat_lists(side, "ngrams.buckets") for side in (view, view.towards()))
         weights = log_weights(pool, target, self.buckets)
         keys = weights + rng.gumbel(size=len(weights)) if self.draw else weights
         indices = keep_within(np.argsort(-keys, kind="stable"), budget, view)

@@ -29,14 +29,14 @@ def benchmark_texts(source: Source) -> Iterator[BenchmarkTexts]:
     for chunk in open_reader(source).chunks():
         if chunk.bad:
             raise DataError(f"{chunk.bad[0].place}: {chunk.bad[0].reason}")
-        found = BenchmarkTexts(chunk.path, [], [])
+        block = BenchmarkTexts(chunk.path, [], [])
         columns = [chunk.values(name) for name in chunk.names()]
         for number, values in zip(chunk.numbers, zip(*columns, strict=True), strict=True):
             texts = list(_strings(values))
-            found.texts.extend(texts)
-            found.rows.extend([number] * len(texts))
-        n_texts += len(found.texts)
-        yield found
+            block.texts.extend(texts)
+            block.rows.extend([number] * len(texts))
+        n_texts += len(block.texts)
+        yield block
     if not n_texts:
         raise DataError(f"{source.name} holds no text; check that it is the right file")
 

@@ -65,18 +65,20 @@ def add_target(
 
     if not data:
         raise ConfigError(f"target set {name!r} needs data; type: curate target add {name} DATA")
-    known = {one.name: one for one in store.targets()}
+    known = {target.name: target for target in store.targets()}
     with store.target_writer(name) as writer:
         staged = Store(writer.path)
-        reads = [report for one in data for report in ingest(staged, one, options, progress)]
-        n_examples, found = staged.n_examples(), staged.pool_hash()
+        reads = [
+            report for dataset in data for report in ingest(staged, dataset, options, progress)
+        ]
+        n_examples, content_hash = staged.n_examples(), staged.pool_hash()
         if n_examples > MAX_EXAMPLES:
             raise DataError(
                 f"{', '.join(data)} holds {n_examples:,} examples, and a target set at most "
                 f"{MAX_EXAMPLES:,}; read the first of them with --limit"
             )
         if name in known:
-            if known[name].content_hash == found:
+            if known[name].content_hash == content_hash:
                 return TargetReport(known[name], True, tuple(reads), ())
             raise ConfigError(
                 f"there is a target set {name!r} with other data ({known[name].data}); take another "
@@ -84,8 +86,8 @@ def add_target(
             )
         ids = staged.query("select id from examples order by id")["id"].to_pylist()
         facts = {
-            "n_rows": sum(one.n_read - one.n_failed for one in reads),
-            "content_hash": found,
+            "n_rows": sum(report.n_read - report.n_failed for report in reads),
+            "content_hash": content_hash,
             "data": ", ".join(data),
             "created_at": utc_now(),
         }

@@ -33,9 +33,9 @@ def text_blocks(store: StoreHandle, ids: Ids) -> Iterator[TextBlock]:
                 at = place(id_bytes(batch["id"]))
                 wanted = np.flatnonzero(at >= 0)
                 if len(wanted):
-                    found = batch.take(pa.array(wanted))
+                    kept = batch.take(pa.array(wanted))
                     prompts, responses = (
-                        found[name].fill_null("").to_pylist() for name in ("prompt", "response")
+                        kept[name].fill_null("").to_pylist() for name in ("prompt", "response")
                     )
                     n_found += len(wanted)
                     yield by_id[at[wanted]], prompts, responses

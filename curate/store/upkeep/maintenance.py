@@ -40,7 +40,7 @@ def status(store: StoreHandle) -> dict[str, Any]:
         counts: dict[str, int] = dict(
             con.execute("select dataset, count(*) from internal.examples group by all").fetchall()
         )
-        towards = [asdict(one) for one in targets.listed(con)]
+        towards = [asdict(target) for target in targets.listed(con)]
     return {
         "store": str(store.path),
         "parts": str(store.parts),
@@ -155,7 +155,7 @@ def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Pa
         "scores": set_ids,
         "selections": chosen,
         "revisions": chosen,
-        targets.FOLDER: {one.name for one in targets.listed(con)},
+        targets.FOLDER: {target.name for target in targets.listed(con)},
     }
     orphans: list[Path] = []
     for folder, known in owners.items():
