@@ -213,7 +213,7 @@ import io, random, sys
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
-from curate.data.read.arrow_readers import arrow_schema, read_arrow
+from curate.data.read.containers.arrow_readers import arrow_schema, read_arrow
 from curate.errors import DataError
 
 path, rng = Path(sys.argv[1]), random.Random(int(sys.argv[2]))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from curate.data.read.readers import open_reader
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.sources import Source
 from curate.errors import DataError
 

@@ -7,6 +7,7 @@ from typing import Any, Final, final
 
 import pyarrow.compute as pc
 
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.detection import (
     LATE_CONTAINERS,
     Layout,
@@ -14,7 +15,6 @@ from curate.data.read.detection import (
     no_such_column,
     optional_roles,
 )
-from curate.data.read.readers import open_reader
 from curate.data.read.records import Chunk
 from curate.data.read.sources import Source
 from curate.data.read.turn_keys import is_filled, unread_turn_keys

@@ -14,8 +14,8 @@ import pyarrow as pa
 from curate.data.messages import text_of
 from curate.data.read.binding import Binder
 from curate.data.read.canonical import CanonicalRow, canonical_rows, canonicalise, example_batch
+from curate.data.read.containers.readers import Reader, open_reader
 from curate.data.read.detection import Layout
-from curate.data.read.readers import Reader, open_reader
 from curate.data.read.records import BadRecord, Chunk
 from curate.data.read.sources import Source, resolve
 from curate.errors import ConfigError, DataError

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal, cast, final
 
-from curate.data.read.arrow_readers import disk_files
+from curate.data.read.containers.arrow_readers import disk_files
 from curate.errors import DataError
 
 Container = Literal["jsonl", "json", "csv", "parquet", "arrow", "disk", "hub"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 import pyarrow as pa
 
-from curate.data.read.arrow_readers import schema_of
+from curate.data.read.containers.arrow_readers import schema_of
 from curate.data.write.outputs import arrow_column, csv_line
 from curate.data.write.texts import (
     FormattedTexts,

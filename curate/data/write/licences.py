@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from curate.data.read.text_readers import parse_object
+from curate.data.read.containers.text_readers import parse_object
 from curate.data.write.texts import csv_rows
 
 if TYPE_CHECKING:

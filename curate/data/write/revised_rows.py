@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from curate.data.messages import turns
 from curate.data.read.canonical import CanonicalRow, canonical_rows
+from curate.data.read.containers.text_readers import parse_object
 from curate.data.read.records import Chunk
 from curate.data.read.stored_layout import layout_of
-from curate.data.read.text_readers import parse_object
 from curate.data.revisions import Revision, Revisions
 from curate.data.write.outputs import csv_line
 from curate.data.write.row_formats import N_NAMED

@@ -12,9 +12,9 @@ import pyarrow as pa
 from curate.contracts.json_values import finite_or_none, json_tree
 from curate.data.messages import RowError
 from curate.data.read.canonical import CanonicalRow, canonical_rows
+from curate.data.read.containers.text_readers import parse_object
 from curate.data.read.records import BadRecord, Chunk
 from curate.data.read.stored_layout import layout_of
-from curate.data.read.text_readers import parse_object
 from curate.data.revisions import Revisions, revised_messages
 from curate.data.write.row_formats import N_NAMED, REJECTED, RowFormat, Tally
 from curate.errors import DataError, StoreError

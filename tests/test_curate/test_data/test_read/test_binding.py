@@ -10,8 +10,8 @@ import pytest
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.data.read.binding import Binder, bound_chunks
 from curate.data.read.canonical import CanonicalRow, canonical_rows
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.ingest import IngestOptions, ingest
-from curate.data.read.readers import open_reader
 from curate.data.read.records import BadRecord
 from curate.data.read.sources import resolve
 from curate.errors import ConfigError, DataError

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.data.read.canonical import canonicalise
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.detection import detect
 from curate.data.read.ingest import IngestReport, ingest
-from curate.data.read.readers import open_reader
 from curate.data.read.sources import resolve
 from curate.errors import DataError
 from curate.store import Store
@@ -20,7 +20,7 @@ READ_ALL = """
 import resource, sys
 from curate.data.read.canonical import canonicalise, example_batch
 from curate.data.read.detection import detect
-from curate.data.read.readers import open_reader
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.sources import resolve
 
 def peak_mib():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curate.data.read.readers import open_reader
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.sources import hash_files, resolve
 from curate.errors import DataError
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.contracts import Budget, View
-from curate.data.read.readers import open_reader
+from curate.data.read.containers.readers import open_reader
 from curate.data.read.sources import resolve
 from curate.errors import DataError
 from curate.store import Store

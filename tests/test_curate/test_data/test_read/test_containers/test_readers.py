@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.data.read.json_elements import elements
-from curate.data.read.readers import open_reader
+from curate.data.read.containers.json_elements import elements
+from curate.data.read.containers.readers import open_reader
+from curate.data.read.containers.text_readers import parse_object
 from curate.data.read.records import MAX_ROWS, BadRecord, Chunk
 from curate.data.read.sources import resolve
-from curate.data.read.text_readers import parse_object
 from curate.errors import DataError
 
 

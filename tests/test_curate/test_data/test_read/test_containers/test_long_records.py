@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from curate.data.read import records
+from curate.data.read.containers.text_readers import csv_header, read_csv, read_json, read_jsonl
 from curate.data.read.records import Chunk
-from curate.data.read.text_readers import csv_header, read_csv, read_json, read_jsonl
 from curate.errors import DataError
 
 LIMIT = 1_000
@@ -60,7 +60,7 @@ def test_a_line_of_just_the_limit_is_read(tmp_path: Path) -> None:
 def test_an_element_that_is_too_long_is_the_last(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.data.read.json_elements._BLOCK", 100)
+    monkeypatch.setattr("curate.data.read.containers.json_elements._BLOCK", 100)
     path = tmp_path / "a.json"
     path.write_text(text)
     good, [(line, reason)] = found(read_json(path, "", 0))

@@ -6,7 +6,7 @@ from typing import Any, Final, final
 
 import pyarrow as pa
 
-from curate.data.read.arrow_readers import (
+from curate.data.read.containers.arrow_readers import (
     arrow_schema,
     check_storable,
     parquet_schema,
@@ -15,9 +15,9 @@ from curate.data.read.arrow_readers import (
     read_parquet,
     schema_text,
 )
+from curate.data.read.containers.text_readers import csv_header, read_csv, read_json, read_jsonl
 from curate.data.read.records import TEXT_SCHEMA, Chunk
 from curate.data.read.sources import Source, compression_of
-from curate.data.read.text_readers import csv_header, read_csv, read_json, read_jsonl
 from curate.errors import DataError
 
 _TEXT_READERS: Final = {"jsonl": read_jsonl, "json": read_json, "csv": read_csv}

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.data.read.containers.text_readers import open_bytes
 from curate.data.read.records import MAX_BYTES, MAX_ROWS, Chunk
-from curate.data.read.text_readers import open_bytes
 from curate.errors import DataError
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import pyarrow as pa
 
 from curate.data.read import records
-from curate.data.read.json_elements import elements
+from curate.data.read.containers.json_elements import elements
 from curate.data.read.records import MAX_BYTES, MAX_ROWS, TEXT_SCHEMA, BadRecord, Chunk
 from curate.errors import DataError
 
