@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console
 
 from jobs.bench import (
+    copies,
     diversity,
     exploring,
     indicators,
@@ -45,6 +46,8 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "kmq": diversity.kmq,
     "unieval": indicators.unieval,
     "knn": indicators.knn,
+    "near-duplicate": copies.near_duplicate,
+    "contamination": copies.contamination,
     "memory": memory.scoring_memory,
     "help": startup.help_time,
     "import": startup.import_time,
