@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 N_GRAM: Final = 13
 WORD: Final = r"[\p{L}\p{N}_]+"  # what `re` of the standard library calls a word
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power of it loses a bit
-_INVERSE: Final = np.uint64(pow(int(_BASE), -1, 1 << 64))
+_INVERSE: Final = pow(int(_BASE), -1, 1 << 64)
+_BYTES_AT_ONCE: Final = 1 << 16
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -95,24 +97,43 @@ def _hash_each(strings: "pa.Array") -> Hashes:
         return np.empty(0, dtype=np.uint64)
     _, offset_buffer, data = array.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64)[array.offset : array.offset + len(array) + 1]
-    first, last = int(offsets[0]), int(offsets[-1])
-    n = last - first
-    if not n:
-        return mixed(np.zeros(len(array), dtype=np.uint64))
-    # The sum of byte * base^place over all words, so far; what a word adds to it, moved to place 0.
-    codes = np.frombuffer(data, np.uint8)[first:last].astype(np.uint64) + np.uint64(1)
-    sums = np.zeros(n + 1, dtype=np.uint64)
-    np.cumsum(codes * _powers(_BASE, n), out=sums[1:])
-    at = offsets - first
-    back = _powers(_INVERSE, n + 1)[at[:-1]]
-    return mixed((sums[at[1:]] - sums[at[:-1]]) * back)
+    codes = np.frombuffer(data if data is not None else b"", np.uint8)
+    result = np.empty(len(array), dtype=np.uint64)
+    first = 0
+    while first < len(array):  # words of so many bytes as stay in the processor's cache
+        last = int(np.searchsorted(offsets, offsets[first] + _BYTES_AT_ONCE, side="right")) - 1
+        last = max(last, first + 1)
+        result[first:last] = _polynomials(codes, offsets[first : last + 1])
+        first = last
+    return mixed(result)
 
 
-def _powers(base: np.uint64, n: int) -> Hashes:
+def _polynomials(codes: "np.ndarray[Any, np.dtype[np.uint8]]", offsets: Integers) -> Hashes:
+    """Return the sum of (byte + 1) * base^place over each string, whose bytes follow each other."""
+    begin, end = int(offsets[0]), int(offsets[-1])
+    # Sums over all strings so far; what a string adds to them is moved back to place 0.
+    sums = np.zeros(end - begin + 1, dtype=np.uint64)
+    terms = codes[begin:end].astype(np.uint64)
+    terms += np.uint64(1)
+    terms *= _powers(int(_BASE), end - begin)
+    np.cumsum(terms, out=sums[1:])
+    at = offsets - begin
+    result: Hashes = (sums[at[1:]] - sums[at[:-1]]) * _powers(_INVERSE, end - begin + 1)[at[:-1]]
+    return result
+
+
+def _powers(base: int, n: int) -> Hashes:
     """Return base^0 to base^(n-1) mod 2^64."""
-    factors = np.full(n, base)
-    factors[:1] = 1
-    return np.cumprod(factors)
+    return _computed_powers(base, max(_BYTES_AT_ONCE + 1, n))[:n]
+
+
+@lru_cache(maxsize=2)
+def _computed_powers(base: int, n: int) -> Hashes:
+    factors = np.full(n, base, dtype=np.uint64)
+    factors[0] = 1
+    powers = np.cumprod(factors)
+    powers.setflags(write=False)
+    return powers
 
 
 def mixed(hashes: Hashes) -> Hashes:
