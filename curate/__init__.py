@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from curate.algorithms.cluster_draw import gumbel_keys as gumbel_keys
     from curate.algorithms.cluster_draw import update_cluster_weights as update_cluster_weights
     from curate.algorithms.cosine import TargetCosines as TargetCosines
+    from curate.algorithms.cosine import apart as apart
     from curate.algorithms.groups import places_in_group as places_in_group
     from curate.algorithms.kmeans import Clusters as Clusters
     from curate.algorithms.kmeans import kmeans as kmeans
+    from curate.algorithms.nearest_kept import have_direction as have_direction
     from curate.algorithms.rules.linear_rules import REWARD_MODEL as REWARD_MODEL
     from curate.algorithms.rules.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
     from curate.algorithms.rules.linear_rules import LinearRule as LinearRule
@@ -111,9 +113,10 @@ _NAMES: Final[dict[str, str]] = {
         "WeightUpdate allocate_to_clusters draw_from_clusters draw_log_weights gumbel_keys "
         "update_cluster_weights"
     ),
-    "curate.algorithms.cosine": "TargetCosines",
+    "curate.algorithms.cosine": "TargetCosines apart",
     "curate.algorithms.groups": "places_in_group",
     "curate.algorithms.kmeans": "Clusters kmeans",
+    "curate.algorithms.nearest_kept": "have_direction",
     "curate.algorithms.rules.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
     "curate.algorithms.rules.rule_fitting": "RuleFitting",
     "curate.algorithms.seeds": "draw_seed",

@@ -1,10 +1,25 @@
-"""The nearest of some kept rows to each other row, by cosine."""
+"""Rows with a direction, and the nearest of some kept rows to each other one, by cosine."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from curate.algorithms.cosine import BLOCK_ROWS
 from curate.contracts.view import Vectors
+
+
+def have_direction(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], dict[str, int]]:
+    """Return which vectors are finite and longer than 0, and how many others there are, by reason."""
+    is_finite = np.zeros(len(vectors), dtype=bool)
+    has_length = np.zeros(len(vectors), dtype=bool)
+    for start, block in vectors.blocks():
+        here = slice(start, start + len(block))
+        is_finite[here] = np.isfinite(block).all(axis=1)
+        has_length[here] = (block != 0).any(axis=1)
+    lacks = {
+        "embedding is not finite": int((~is_finite).sum()),
+        "embedding has length 0": int((is_finite & ~has_length).sum()),
+    }
+    return is_finite & has_length, {reason: n for reason, n in lacks.items() if n}
 
 
 def nearest_kept(

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from curate.algorithms.cosine import apart
-from curate.algorithms.nearest_kept import nearest_kept
+from curate.algorithms.nearest_kept import have_direction, nearest_kept
 from curate.contracts import Column, Columns, Need, PoolScorer, Role, View
 from curate.errors import ConfigError
 from curate.registry import register
@@ -71,10 +71,7 @@ class SemanticDuplicate(PoolScorer):
 
     def run(self, view: View, device: str) -> Columns:
         stored = view.vectors("embedding.vector")
-        usable = np.zeros(len(view), dtype=bool)
-        for start, block in stored.blocks():
-            fine = np.isfinite(block).all(axis=1) & (block != 0).any(axis=1)
-            usable[start : start + len(block)] = fine
+        usable, _ = have_direction(stored)
         rows = np.flatnonzero(usable)
         kept = apart(stored, rows, self.threshold)
         copies = np.setdiff1d(rows, kept, assume_unique=True)
