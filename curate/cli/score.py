@@ -35,23 +35,28 @@ def _text(d: dict[str, Any]) -> str:
     return table(columns, [[s[c] for c in columns] for s in d["score_sets"]])
 
 
+def _pass_line(d: dict[str, Any]) -> str:
+    """Say what a pass costs beside its tokens, and what it cannot score and why."""
+    facts = [
+        f"{d['rows_per_example']:g} {'row' if d['rows_per_example'] == 1 else 'rows'} an example",
+        f"{d['padding']:.1%} padding",
+    ]
+    if d["truncated"]:
+        facts.append(f"{counted(d['truncated'], 'example')} cut")
+    if d["unscorable"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in d["reasons"].items())
+        facts.append(f"{counted(d['unscorable'], 'example')} cannot be scored: {reasons}")
+    return f"pass {d['pass']}: {', '.join(facts)}"
+
+
 def _plan_text(d: dict[str, Any]) -> str:
     plan = d["plan"]
-    columns = (
-        "pass",
-        "scorers",
-        "template",
-        "examples",
-        "tokens",
-        "padding",
-        "rows_per_example",
-        "truncated",
-        "unscorable",
-    )
+    columns = ("pass", "scorers", "template", "examples", "tokens")
     rows = [[p[c] for c in columns] for p in plan["passes"]]
     sampled = "" if all(p["exact"] for p in plan["passes"]) else " (estimated from a sample)"
     lines = [
         table(columns, rows, "passes"),
+        *map(_pass_line, plan["passes"]),
         (
             f"{plan['tokens']:,} tokens to run{sampled}; {plan['disk_mib']:.1f} MiB of parts; "
             f"{plan['n_reused']:,} scores are already stored"

@@ -3,8 +3,9 @@
 import math
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -43,7 +44,7 @@ class PassPlan:
     ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures are
     scaled up from a sample of the shards. ``rows_per_example`` is above 1 where a chat template
     rewrites history, so that turns run in contexts of their own. ``truncated`` and ``unscorable``
-    count examples.
+    count examples, ``reasons`` the unscorable ones by why they are.
     """
 
     name: str
@@ -59,6 +60,7 @@ class PassPlan:
     unscorable: int
     exact: bool
     rows_per_example: float = 1.0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @final
@@ -197,16 +199,21 @@ def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
     n_examples = sum(shard.n_examples for shard in shards)
     sampled = _sample(shards, n_examples)
     n_sampled = sum(shard.n_examples for shard in sampled)
-    tokens = padded = truncated = unscorable = rows = rendered = 0
+    tokens = padded = truncated = rows = rendered = 0
+    reasons: Counter[str] = Counter()
     if pass_.is_forward and pass_.model is not None:
         renderer = Renderer(
             load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat
         )
         for shard in sampled:
-            counts = _count(pass_, renderer, shard.path)
+            counts, failed = _count(pass_, renderer, shard.path)
             tokens, padded = tokens + counts[0], padded + counts[1]
-            truncated, unscorable = truncated + counts[2], unscorable + counts[3]
-            rows, rendered = rows + counts[4], rendered + counts[5]
+            truncated, rows, rendered = (
+                truncated + counts[2],
+                rows + counts[3],
+                rendered + counts[4],
+            )
+            reasons += failed
     scale = n_examples / n_sampled if n_sampled else 0.0
     return PassPlan(
         name=name,
@@ -219,9 +226,10 @@ def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
         tokens=round(tokens * scale),
         padding=round(1 - tokens / padded, 4) if padded else 0.0,
         truncated=round(truncated * scale),
-        unscorable=round(unscorable * scale),
+        unscorable=round(reasons.total() * scale),
         exact=len(sampled) == len(shards),
         rows_per_example=round(rows / rendered, 2) if rendered else 1.0,
+        reasons={reason: round(count * scale) for reason, count in reasons.most_common()},
     )
 
 
@@ -233,18 +241,19 @@ def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:
     return [shards[i * len(shards) // count] for i in range(count)]
 
 
-def _count(pass_: Pass, renderer: Renderer, path: Path) -> tuple[int, ...]:
-    """Return tokens, padded tokens, truncated and unscorable examples, rows and renderings of a shard."""
+def _count(pass_: Pass, renderer: Renderer, path: Path) -> tuple[tuple[int, ...], Counter[str]]:
+    """Return tokens, padded tokens, truncated examples, rows and renderings of a shard, and failures."""
     lengths: dict[int, list[int]] = {number: [] for number in range(len(pass_.renderings))}
     ids: list[str] = []
-    truncated, failed = 0, set()
+    truncated = 0
+    failed: dict[int, str] = {}
     n_rows = n_rendered = 0
     for examples in read_examples(path):
         for number, rendering in enumerate(pass_.renderings):
             for place, row in enumerate(renderer.render(examples, rendering)):
                 if isinstance(row, str):
                     lengths[number].append(0)
-                    failed.add(len(ids) + place)
+                    failed.setdefault(len(ids) + place, row)
                     continue
                 lengths[number].append(len(row.ids))
                 n_rows, n_rendered = n_rows + len(row.starts), n_rendered + 1
@@ -255,7 +264,7 @@ def _count(pass_: Pass, renderer: Renderer, path: Path) -> tuple[int, ...]:
         array = np.array(row_lengths)
         tokens += int(array.sum())
         padded += padded_tokens(array, plan_batches(array, ids, pass_.batch_tokens))
-    return tokens, padded, truncated, len(failed), n_rows, n_rendered
+    return (tokens, padded, truncated, n_rows, n_rendered), Counter(failed.values())
 
 
 def _unified(
@@ -318,11 +327,9 @@ def _measure(
 def _tokens_of(pass_: Pass, path: Path) -> int:
     if not pass_.is_forward or pass_.model is None:
         return 0
-    return _count(
-        pass_,
-        Renderer(load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat),
-        path,
-    )[0]
+    renderer = Renderer(load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat)
+    (tokens, *_), _ = _count(pass_, renderer, path)
+    return tokens
 
 
 def _write_sample(shards: Sequence["Shard"], limit: int, path: Path) -> int:

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from curate.contracts import Need, Selector
+from curate.contracts import Budget, Need, Selector
+from curate.contracts.display import counted
 from curate.contracts.progress import Progress
 from curate.scoring.estimate import plan, run_plan
 from curate.scoring.requests import make_request, run_scorer
 from curate.select.bind import scorer_settings
-from curate.select.run import build_method
+from curate.select.run import build_method, needs_of, refuse_pool
 from curate.select.towards import check_target
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def plan_select(
         return {"method": options.method, "text": f"{options.method}: a procedure of several steps"}
     statuses = {status.set_id: status for status in store.score_sets()}
     lines, requests = [f"method {options.method}, budget {options.budget or 'its own'}"], []
-    for alias, need in method.requires().items():
+    budget = None if options.budget is None else Budget.parse(options.budget)
+    refuse_pool(store, method, budget, options)
+    for alias, need in needs_of(method, scoring, budget).items():
         if not isinstance(need, Need) or need.scorer is None:
             continue
         config = {**need.config, **scorer_settings(need.scorer, options.settings)}
@@ -47,6 +50,12 @@ def plan_select(
         lines += [
             f"{'+'.join(pass_plan.scorers)}: one pass over {pass_plan.examples:,} examples, "
             f"{pass_plan.tokens:,} tokens"
+            + (
+                f"; {counted(pass_plan.unscorable, 'example')} cannot be scored: "
+                f"{', '.join(pass_plan.reasons)}"
+                if pass_plan.unscorable
+                else ""
+            )
             for pass_plan in report.passes
         ]
         document |= report.as_dict()

@@ -65,7 +65,7 @@ def select(
     budget = None if options.budget is None else Budget.parse(options.budget)
     if budget is None and not method.budget_optional:
         raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
-    needs = _needs(method, scoring, budget)
+    needs = needs_of(method, scoring, budget)
     texts = [need.text for need in needs.values() if isinstance(need, Expression)]
     texts += [options.where] if options.where else []
     owners = [*setting_owners(method), *scorers_named(store, texts)]
@@ -75,7 +75,7 @@ def select(
         include=tuple(store.resolve_ids(options.include)),
         exclude=tuple(store.resolve_ids(options.exclude)),
     )
-    _refuse_pool(store, method, budget, options)
+    refuse_pool(store, method, budget, options)
     bound = bind_needs(store, needs, options, scoring, progress)
     named = bind_expressions(store, texts, bound.sets, options, scoring)
     bound = replace(bound, named=named)
@@ -126,9 +126,10 @@ def selection_table(view: View, chosen: Selection) -> "pa.Table":
     )
 
 
-def _needs(
+def needs_of(
     method: Selector, scoring: ScoringOptions, budget: Budget | None
 ) -> dict[str, Need | Expression]:
+    """Return what a method reads by alias, and the lengths where there is a tokenizer to count by."""
     needs = dict(method.requires())
     counts = budget is not None and budget.counts_tokens
     if LENGTH_ALIAS not in needs and ("target" in scoring.models or counts):
@@ -172,7 +173,7 @@ def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions
     return view
 
 
-def _refuse_pool(
+def refuse_pool(
     store: "Store", method: Selector, budget: Budget | None, options: SelectOptions
 ) -> None:
     """Let a method refuse a pool before anything is scored for it."""

@@ -92,3 +92,21 @@ def test_explain_shows_reasoning_and_calls(curate, tmp_path: Path) -> None:
     at = shown.index("[assistant, reasoning] The tool says 4.")
     assert shown[at + 1] == "[assistant] Four."
     assert not any("None" in line for line in shown)
+
+
+def test_a_plan_fits_80_columns_and_says_why_examples_cannot_be_scored(
+    curate, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [{"prompt": f"p {i}", "response": "r" * 9} for i in range(3)]
+    rows.append({"prompt": "word " * 9_000, "response": "r"})
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert curate("ingest", "pool.jsonl").code == 0
+    shown = curate("score", "--scorer", "likelihood", "-m", tiny_model, "--dry-run").out
+    (header,) = [line for line in shown.splitlines() if "pass " in line and "tokens" in line]
+    assert header.split() == ["pass", "scorers", "template", "examples", "tokens"]
+    assert "1 example cannot be scored: 1 prompt_exceeds_context" in shown
+    chosen = curate("select", "--rank", "likelihood.mean_logp", "-b", "2", "--dry-run")
+    assert chosen.code == 0
+    grape = curate("select", "--method", "grape", "-b", "2", "-m", tiny_model, "--dry-run")
+    assert "no instruction here has two (4 examples, 4 instructions)" in grape.err
