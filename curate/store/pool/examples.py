@@ -213,7 +213,7 @@ def _scores(con: duckdb.DuckDBPyConnection, example_id: str) -> dict[str, dict[s
     Sets that share a name are there as ``alias@id``.
     """
     complete = [shape for shape in set_shapes(con) if shape.complete]
-    found = {}
+    scores = {}
     for name, shape in set_names.distinct(complete).items():
         rows = (
             con.sql(
@@ -224,8 +224,8 @@ def _scores(con: duckdb.DuckDBPyConnection, example_id: str) -> dict[str, dict[s
             .to_pylist()
         )
         if rows:
-            found[name] = rows[0]
-    return found
+            scores[name] = rows[0]
+    return scores
 
 
 def first_rows(store: StoreHandle, ids: Sequence[str], *, duplicates: bool) -> pa.Table:

@@ -70,7 +70,9 @@ def read(
     kinds = {name: _one_kind(name, parts) for name, parts in columns.items()}
     there = known_names(store, con, datasets) if "null" in kinds.values() else ()
     kinds = {name: kind for name, kind in kinds.items() if kind != "null" or name in there}
-    table = {"id": pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string())}
+    table = {
+        "id": pa.chunked_array([chunk for array in ids for chunk in array.chunks], pa.string())
+    }
     for name, kind in kinds.items():
         chunks = [array.cast(_TYPES[kind]) for array, _ in columns[name]]
         table[name] = pa.chunked_array(chunks, _TYPES[kind])
@@ -83,16 +85,16 @@ def known_names(
     store: StoreHandle, con: duckdb.DuckDBPyConnection, datasets: Sequence[str] | None
 ) -> list[str]:
     """Return the names of the columns of the first rows of each dataset, as ``row.NAME``."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for dataset in _datasets(con, datasets):
-        found |= dict.fromkeys(_names(store.parts, dataset))
-    return [f"{PREFIX}{name}" for name in found]
+        names |= dict.fromkeys(_names(store.parts, dataset))
+    return [f"{PREFIX}{name}" for name in names]
 
 
 def _datasets(con: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None) -> list[Dataset]:
     rows = con.execute("select manifest from internal.datasets order by ordinal").fetchall()
     known = [Dataset.from_json(manifest) for (manifest,) in rows]
-    return [one for one in known if wanted is None or one.dataset_id in wanted]
+    return [dataset for dataset in known if wanted is None or dataset.dataset_id in wanted]
 
 
 def _names(parts: Path, dataset: Dataset) -> list[str]:
@@ -175,12 +177,12 @@ def _finite(value: float | None) -> float | None:
 def _read_json(
     parts: Path, con: duckdb.DuckDBPyConnection, dataset: Dataset, fields: Sequence[str]
 ) -> list[Values]:
-    found: list[list[pa.Table]] = [[] for _ in fields]
+    by_field: list[list[pa.Table]] = [[] for _ in fields]
     for table in _groups(parts, dataset, [_RECORD]):
         texts = pa.table({_RECORD: pa.array(map(_valid, table[_RECORD].to_pylist()), pa.string())})
-        for into, one in zip(found, _extract(con, texts, fields), strict=True):
-            into.append(one)
-    return [_typed_json(f"{PREFIX}{f}", dataset, t) for f, t in zip(fields, found, strict=True)]
+        for into, extracted in zip(by_field, _extract(con, texts, fields), strict=True):
+            into.append(extracted)
+    return [_typed_json(f"{PREFIX}{f}", dataset, t) for f, t in zip(fields, by_field, strict=True)]
 
 
 def _valid(record: bytes) -> str:
@@ -193,9 +195,9 @@ def _valid(record: bytes) -> str:
 
 def _without_oddities(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_without_oddities(key): _without_oddities(one) for key, one in value.items()}
+        return {_without_oddities(key): _without_oddities(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_oddities(one) for one in value]
+        return [_without_oddities(inner) for inner in value]
     if isinstance(value, float):
         return _finite(value)
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
@@ -207,18 +209,18 @@ def _extract(
     """Return the JSON kind and the text of each field of a column of JSON, in order."""
     con.register("input_records", table.append_column("n", pa.array(np.arange(table.num_rows))))
     column = table.column_names[0]
-    found = []
+    tables = []
     for field in fields:
-        one, nested = _pointer([field]), _pointer(field.split("."))
-        value = f"coalesce(json_extract({column}, {one}), json_extract({column}, {nested}))"
-        found.append(
+        flat, nested = _pointer([field]), _pointer(field.split("."))
+        value = f"coalesce(json_extract({column}, {flat}), json_extract({column}, {nested}))"
+        tables.append(
             con.sql(
                 f"select json_type(v) as kind, v ->> '$' as text from (select n, {value} as v "
                 "from input_records) order by n"
             ).to_arrow_table()
         )
     con.unregister("input_records")
-    return found
+    return tables
 
 
 def _pointer(keys: Sequence[str]) -> str:
@@ -228,9 +230,9 @@ def _pointer(keys: Sequence[str]) -> str:
 def _typed_json(name: str, dataset: Dataset, tables: Sequence[pa.Table]) -> Values:
     table = pa.concat_tables(tables)
     counts: Counter[str] = Counter()
-    for one in pc.value_counts(table["kind"].combine_chunks()).to_pylist():
-        if one["values"] not in (None, "NULL"):
-            counts[_KINDS.get(one["values"], _NESTED)] += one["counts"]
+    for count in pc.value_counts(table["kind"].combine_chunks()).to_pylist():
+        if count["values"] not in (None, "NULL"):
+            counts[_KINDS.get(count["values"], _NESTED)] += count["counts"]
     texts = pc.if_else(pc.equal(table["kind"], "NULL"), None, table["text"]).combine_chunks()
     if not counts:
         return texts, "null"
@@ -264,7 +266,7 @@ def _read_column(
             )
             tables += _extract(con, as_json.to_arrow_table(), [rest])
         else:
-            chunks += [_plain(f"{PREFIX}{field}", dataset, one) for one in table[top].chunks]
+            chunks += [_plain(f"{PREFIX}{field}", dataset, chunk) for chunk in table[top].chunks]
     if tables:
         return _typed_json(f"{PREFIX}{field}", dataset, tables)
     if not chunks:

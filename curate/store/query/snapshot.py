@@ -241,11 +241,11 @@ class Snapshot:
                 taken = pa.array(source, mask=source < 0)
                 for name, kind in kinds.items():
                     self._input[name] = _whole(table[name]).take(taken), kind
-            found: dict[str, Kind] = {name: kind for name, (_, kind) in self._input.items()}
-            if set(used) - {*found, *self.columns, *TEXT_COLUMNS}:
+            known_kinds: dict[str, Kind] = {name: kind for name, (_, kind) in self._input.items()}
+            if set(used) - {*known_kinds, *self.columns, *TEXT_COLUMNS}:
                 known = input_columns.known_names(self._store, con, None)
-                found = {**dict.fromkeys(known, "null"), **found}
-        return found
+                known_kinds = {**dict.fromkeys(known, "null"), **known_kinds}
+        return known_kinds
 
     def _refuse_ambiguous(self, name: str) -> None:
         """Raise `ConfigError` for a column of a name that several score sets have."""

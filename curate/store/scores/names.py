@@ -50,7 +50,9 @@ def check_alias(alias: str) -> None:
 
 def refuse_same_but_case(alias: str, others: Iterable[str]) -> None:
     """Raise `ConfigError` for a name that differs from another in case alone, as SQL does not."""
-    same = next((one for one in others if one != alias and one.lower() == alias.lower()), None)
+    same = next(
+        (other for other in others if other != alias and other.lower() == alias.lower()), None
+    )
     if same is not None:
         raise ConfigError(
             f"the name {alias!r} differs from that of a score set, {same!r}, in case only, and SQL "
@@ -63,11 +65,11 @@ def distinct(sets: Iterable[S]) -> dict[str, S]:
 
     In the order given; a name is at the place of the last set that has it.
     """
-    found: dict[str, S] = {}
+    by_name: dict[str, S] = {}
     for alias, named in by_alias(sets).items():
-        for one in named:
-            found[alias if len(named) == 1 else with_id(alias, one)] = one
-    return found
+        for score_set in named:
+            by_name[alias if len(named) == 1 else with_id(alias, score_set)] = score_set
+    return by_name
 
 
 def by_alias(sets: Iterable[S]) -> dict[str, list[S]]:
@@ -75,16 +77,16 @@ def by_alias(sets: Iterable[S]) -> dict[str, list[S]]:
 
     Where a name has complete sets, others are left out: they were computed before the pool changed.
     """
-    found: dict[str, list[S]] = {}
-    for one in sets:
-        for alias in one.aliases:
-            found[alias] = [*found.pop(alias, []), one]
-    return {alias: preferred(named) for alias, named in found.items()}
+    by_name: dict[str, list[S]] = {}
+    for score_set in sets:
+        for alias in score_set.aliases:
+            by_name[alias] = [*by_name.pop(alias, []), score_set]
+    return {alias: preferred(named) for alias, named in by_name.items()}
 
 
-def with_id(alias: str, one: Named) -> str:
+def with_id(alias: str, score_set: Named) -> str:
     """Return the name that means only this set: ``alias@id``."""
-    return f"{alias}{MARK}{one.set_id[:_SHOWN]}"
+    return f"{alias}{MARK}{score_set.set_id[:_SHOWN]}"
 
 
 def of_name(name: str, sets: Iterable[S]) -> list[S]:
@@ -92,26 +94,30 @@ def of_name(name: str, sets: Iterable[S]) -> list[S]:
     alias, mark, prefix = name.rpartition(MARK)
     if not mark:
         alias, prefix = name, ""
-    return [one for one in sets if alias in one.aliases and one.set_id.startswith(prefix)]
+    return [
+        score_set
+        for score_set in sets
+        if alias in score_set.aliases and score_set.set_id.startswith(prefix)
+    ]
 
 
 def preferred(named: list[S]) -> list[S]:
     """Return the complete ones of sets with one name or, where none is, all of them."""
-    return [one for one in named if one.complete] or named
+    return [score_set for score_set in named if score_set.complete] or named
 
 
 def ambiguous(
     name: str, sets: Sequence[Named], specs: Mapping[str, Mapping[str, Any]]
 ) -> ConfigError:
     """Return the error for a name that several sets have; it lists them and what they differ in."""
-    configs = [specs[one.set_id]["key"]["config"] for one in sets]
+    configs = [specs[score_set.set_id]["key"]["config"] for score_set in sets]
     differing = [k for k in configs[0] if any(c.get(k) != configs[0][k] for c in configs)]
     alias = name.partition(MARK)[0]
     listed = []
-    for one, config in zip(sets, configs, strict=True):
-        facts = [f"model {models(specs[one.set_id]['run'])}"]
+    for score_set, config in zip(sets, configs, strict=True):
+        facts = [f"model {models(specs[score_set.set_id]['run'])}"]
         facts += [f"{key}={config.get(key)}" for key in differing]
-        listed.append(f"{with_id(alias, one)} ({', '.join(facts)})")
+        listed.append(f"{with_id(alias, score_set)} ({', '.join(facts)})")
     return ConfigError(
         f"{len(sets)} score sets have the name {name!r}: {', '.join(listed)}; write one of these names "
         f"instead, as in {with_id(alias, sets[0])}.COLUMN, or give each a name of its own: "

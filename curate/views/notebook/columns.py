@@ -82,14 +82,14 @@ def complete_sets(store: "Store") -> dict[str, "ScoreSetStatus"]:
 
     Those that share a name have their ids in it, ``alias@id``, as expressions name them.
     """
-    return distinct([one for one in store.score_sets() if one.complete])
+    return distinct([status for status in store.score_sets() if status.complete])
 
 
 def refuse_ambiguous(store: "Store", name: str) -> None:
     """Raise `ConfigError` if several complete score sets have this name; it lists them."""
-    meant = of_name(name, [one for one in store.score_sets() if one.complete])
+    meant = of_name(name, [status for status in store.score_sets() if status.complete])
     if len(meant) > 1:
-        raise ambiguous(name, meant, {one.set_id: one.spec for one in meant})
+        raise ambiguous(name, meant, {status.set_id: status.spec for status in meant})
 
 
 def score_columns(store: "Store", kinds: Sequence[str] = ("float", "int")) -> list[str]:

@@ -201,7 +201,7 @@ def _mask(pool: PoolFacts, ids: "pa.Array | pa.ChunkedArray") -> Mask:
 def _where(
     store: "Store", pool: PoolFacts, where: str, score_sets: Mapping[str, Mapping[str, str]]
 ) -> Mask:
-    named = {alias: one["set_id"] for alias, one in score_sets.items()}
+    named = {alias: score_set["set_id"] for alias, score_set in score_sets.items()}
     try:
         return np.isin(pool.snapshot.ids, store.view(bind={}, where=where, named=named).ids)
     except CurateError:

@@ -196,7 +196,13 @@ def test_rebuild_gives_the_same_store(store: Store, pools: Any) -> None:
     shards, pool_hash = store.shards(), store.pool_hash()
     store.path.write_bytes(b"destroyed")
     found = rebuild(store.path)
-    assert found == {"n_datasets": 2, "n_examples": 700, "n_score_sets": 2, "n_selections": 1}
+    assert found == {
+        "n_datasets": 2,
+        "n_examples": 700,
+        "n_score_sets": 2,
+        "n_selections": 1,
+        "n_targets": 0,
+    }
     for query, table in zip(queries, before, strict=True):
         assert store.query(query).equals(table), query
     assert (store.shards(), store.pool_hash()) == (shards, pool_hash)
