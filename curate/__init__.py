@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from curate.algorithms.targeted import Aggregate as Aggregate
     from curate.algorithms.targeted import flat_lists as flat_lists
     from curate.algorithms.targeted import select_by_scores as select_by_scores
+    from curate.algorithms.transport import Transport as Transport
+    from curate.algorithms.transport import transport as transport
     from curate.api.jobs.job import Job as Job
     from curate.api.pool import Pool as Pool
     from curate.api.pool import open as open
@@ -122,6 +124,7 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.seeds": "draw_seed",
     "curate.algorithms.rules.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
     "curate.algorithms.targeted": "Aggregate flat_lists select_by_scores",
+    "curate.algorithms.transport": "Transport transport",
     "curate.api.jobs.job": "Job",
     "curate.api.pool": "Pool open",
     "curate.api.proof": "Proof",
