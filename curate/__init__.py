@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from curate.algorithms.kmeans import Clusters as Clusters
     from curate.algorithms.kmeans import kmeans as kmeans
     from curate.algorithms.nearest_kept import have_direction as have_direction
+    from curate.algorithms.redundancy import highest_before as highest_before
     from curate.algorithms.rules.linear_rules import REWARD_MODEL as REWARD_MODEL
     from curate.algorithms.rules.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
     from curate.algorithms.rules.linear_rules import LinearRule as LinearRule
@@ -119,6 +120,7 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.groups": "places_in_group",
     "curate.algorithms.kmeans": "Clusters kmeans",
     "curate.algorithms.nearest_kept": "have_direction",
+    "curate.algorithms.redundancy": "highest_before",
     "curate.algorithms.rules.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
     "curate.algorithms.rules.rule_fitting": "RuleFitting",
     "curate.algorithms.seeds": "draw_seed",
