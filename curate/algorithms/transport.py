@@ -130,10 +130,10 @@ class _Blocks:
 def _potentials(
     blocks: _Blocks, target: Float[np.ndarray, " m"], epsilon: float
 ) -> Float[np.ndarray, " n"]:
-    found = np.empty(blocks.cosines.n_rows)
+    of_rows = np.empty(blocks.cosines.n_rows)
     for rows, potentials, _ in blocks.plans(target, epsilon):
-        found[rows] = potentials
-    return found
+        of_rows[rows] = potentials
+    return of_rows
 
 
 def _minimum(
@@ -177,20 +177,20 @@ def _scaled_by_curvature(
     steps: Sequence[tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]],
 ) -> Float[np.ndarray, " m"]:
     """Return the slope times what L-BFGS knows of the inverse of the second derivative."""
-    found = slope.copy()
+    direction = slope.copy()
     weights = []
     for step, change in reversed(steps):
-        weight = (step @ found) / (step @ change)
-        found -= weight * change
+        weight = (step @ direction) / (step @ change)
+        direction -= weight * change
         weights.append(weight)
     if steps:
         step, change = steps[-1]
-        found *= (step @ change) / (change @ change)
+        direction *= (step @ change) / (change @ change)
     else:
-        found *= len(slope)  # a step of Sinkhorn's, to first order
+        direction *= len(slope)  # a step of Sinkhorn's, to first order
     for (step, change), weight in zip(steps, reversed(weights), strict=True):
-        found += (weight - (change @ found) / (step @ change)) * step
-    return found
+        direction += (weight - (change @ direction) / (step @ change)) * step
+    return direction
 
 
 def _median_cost(cosines: TargetCosines) -> float:
