@@ -108,7 +108,7 @@ class Mixture(Selector):
         if self.unit == "examples":
             return np.ones(len(view))
         tokens = view.scores("length.prompt_tokens") + view.scores("length.response_tokens")
-        return np.maximum(tokens, 1)
+        return np.asarray(np.maximum(tokens, 1))
 
     def _share_of_each(
         self, names: Sequence[str], sizes: Int[np.ndarray, " k"]
