@@ -76,6 +76,8 @@ class ProveConfig:
         on the same subset at each seed.
     datasets
         Ids of the datasets that are the pool; None for the whole store.
+    towards
+        Target set of the store that methods which select towards one do so; not what is evaluated on.
     """
 
     methods: tuple[str, ...]
@@ -90,6 +92,7 @@ class ProveConfig:
     where: str | None = None
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     datasets: tuple[str, ...] | None = None
+    towards: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("seeds", "epochs", "max_tokens"):

@@ -187,7 +187,12 @@ def make_plan(
     prepared = prepare(sample, renderer, rendering, "pool")
     sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
     common = _common_identity(store, config, targets, resolved, base)
-    scores = {arm.label: _method_identity(store, arm, scoring) for arm in arms}
+    scores = {arm.label: _method_identity(store, arm, scoring, config.towards) for arm in arms}
+    if config.towards is not None and not any("towards" in one for one in scores.values()):
+        raise ConfigError(
+            f"no method here selects towards a target set; leave out --towards {config.towards}, or "
+            "add one that does, such as rds-plus"
+        )
     bases = {arm.label: _base(config, scoring, resolved, arm) for arm in arms}
     trials = tuple(
         _trial(
@@ -294,14 +299,23 @@ def _common_identity(
     }
 
 
-def _method_identity(store: "Store", arm: Arm, scoring: "ScoringOptions") -> dict[str, Any]:
-    """Return what decides a method's picks: its settings, and the score sets it reads."""
+def _method_identity(
+    store: "Store", arm: Arm, scoring: "ScoringOptions", towards: str | None
+) -> dict[str, Any]:
+    """Return what decides a method's picks: its settings, its target set, and the scores it reads."""
     from curate.select.run import build_method
 
     if arm.method is None:
         return {"label": arm.label}
     made = build_method(arm.method, arm.settings)
     identity: dict[str, Any] = {"method": made.name, "config": asdict(cast(Any, made))}
+    if made.uses_target:
+        if towards is None:
+            raise ConfigError(
+                f"method {arm.label!r} selects towards a target set; pass --towards NAME "
+                "(see curate target list)"
+            )
+        identity["towards"] = store.target(towards).pool_hash()
     if not isinstance(made, Selector):
         return {**identity, "models": dict(scoring.models)}
     identity["scores"] = {

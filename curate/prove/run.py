@@ -112,6 +112,7 @@ def prove(
         "statements": [
             *(" ".join(text.split()) for text in STATEMENTS),
             *_about(config, plan),
+            *_towards(store, config, targets),
             *said,
         ],
         "versions": _versions(),
@@ -130,6 +131,18 @@ def _same_choice(results: Mapping[str, Any]) -> Iterator[str]:
             f"With every seed {', '.join(labels)} chose the same examples: their seeds vary the order "
             "of training alone."
         )
+
+
+def _towards(store: "Store", config: ProveConfig, targets: Sequence["Target"]) -> Iterator[str]:
+    """Yield what some methods select towards, and how much of it is evaluated on."""
+    if config.towards is None:
+        return
+    ids = store.target(config.towards).query("select id from examples")["id"].to_pylist()
+    n_same = len(set(ids) & {row.id for target in targets for row in target.rows})
+    yield (
+        f"Methods that select towards a target set do so towards {config.towards}: {len(ids):,} "
+        f"examples, {n_same:,} of which are evaluated on too."
+    )
 
 
 def _about(config: ProveConfig, plan: Plan) -> Iterator[str]:

@@ -76,7 +76,7 @@ def choose(
     A method that refuses this pool or budget is not an error of the proof. Random's refusal is, and
     so are a missing model or package.
     """
-    from curate.select.run import select
+    from curate.select.run import select, selects_towards
 
     options = SelectOptions(
         method=trial.arm.method or RANDOM,
@@ -85,6 +85,7 @@ def choose(
         seed=trial.seed,
         where=config.where,
         datasets=config.datasets,
+        target=config.towards if selects_towards(trial.arm.method, trial.arm.settings) else None,
     )
     if trial.arm.method is None:
         pilot = select(store, replace(options, budget="1"), scoring, progress)

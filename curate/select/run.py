@@ -99,6 +99,11 @@ def build_method(name: str, settings: Mapping[str, str]) -> Selector | Procedure
     return build(get_method(name), method_settings(name, settings))
 
 
+def selects_towards(method: str | None, settings: Mapping[str, str]) -> bool:
+    """Whether what ``--method`` names selects towards a target set; None selects everything."""
+    return method is not None and build_method(method, settings).uses_target
+
+
 def _report(record: Mapping[str, Any], began: float, n_scored: int) -> dict[str, Any]:
     """Return a selection's record with the cost of this run; nothing is exported yet."""
     wall_s = round(time.perf_counter() - began, 3)

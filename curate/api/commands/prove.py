@@ -59,6 +59,7 @@ class ProveCommand(Scoring, Training, Reading):
     target_split: str = option("train", "Split to read, if a target has several.")
     allow_overlap: bool = option(False, "Accept target examples that are in the pool.")
     drop_overlap: bool = option(False, "Leave out target examples that are in the pool.")
+    towards: str | None = option(None, "Target set that methods such as rds-plus select towards (see curate target).", metavar="NAME")  # fmt: skip
     where: str | None = option(None, "Select only from examples for which this expression holds.")
     output: Path | None = option(None, "Write the proof to this page (NAME.md), and NAME.json beside it.", short="-o")  # fmt: skip
     overwrite: bool = option(False, OVERWRITE)
