@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from curate.contracts import Example
 from curate.contracts.conversation import is_trained
 from curate.errors import ExampleFailure, ModelError
+from curate.models.text.beginnings.draft import Draft, Drafts
 from curate.models.text.chat_options import ChatOptions
 from curate.models.text.masks import (
     CURATE,
@@ -34,7 +35,6 @@ from curate.models.text.said import (
     own_tags,
     split_reasoning,
     think_block,
-    unsaid,
 )
 from curate.models.text.template_code import (
     TEMPLATE_TIMEOUT,
@@ -114,6 +114,7 @@ class ChatTemplate:
         special = sorted({*own.values(), *tokenizer.all_special_tokens}, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, special))) if special else None
         self._tail: Tail | None = None
+        self._prompts: dict[TemplateCode, dict[str, str]] = {}
         if self.options.template_args:
             self.code(None).check_arguments(self.options.template_args)
 
@@ -137,7 +138,7 @@ class ChatTemplate:
         messages = example.messages
         assistant = [i for i, message in enumerate(messages) if is_trained(message)]
         tools = [dict(tool) for tool in example.tools] if example.tools else None
-        ways = tuple(forms(messages, self.options.reasoning, self._tags))
+        ways = forms(messages, self.options.reasoning, self._tags)
         if self.options.mask != CURATE:
             row = whole_row(
                 self.options.mask,
@@ -149,8 +150,8 @@ class ChatTemplate:
             )
             return (ChatRow(row.text, row.spans if turns == "all" else row.spans[-1:]),)
         wanted = assistant if turns == "all" else assistant[-1:]
-        rows = [self._turn(messages, i, tools, ways) for i in wanted]
-        return merged(rows)
+        drafts = self._drafts(messages[: wanted[-1] + 1] if wanted else (), ways, tools)
+        return merged([self._turn(messages, i, tools, drafts) for i in wanted])
 
     def prompt(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
@@ -223,18 +224,27 @@ class ChatTemplate:
             if message["role"] != "assistant" and self._control.search(content_text(message)):
                 raise ExampleFailure(CONTROL_TOKEN)
 
+    def _drafts(
+        self, messages: Sequence[Mapping[str, Any]], ways: Sequence[Form], tools: list[Any] | None
+    ) -> Drafts:
+        """Return a conversation in each form, rendered once it is asked for."""
+        code = self.code(tools)
+        prompts = self._prompts.setdefault(code, {})
+        source = self.source(tools)
+        return Drafts(ways, Draft(messages, source, code, tools, self._arguments, prompts))
+
     def _turn(
         self,
         messages: Sequence[Mapping[str, Any]],
         i: int,
         tools: list[Any] | None,
-        ways: Sequence[Form],
+        drafts: Drafts,
     ) -> Turn:
         """Return a turn under the first form that loses nothing."""
         failures: list[ExampleFailure] = []
-        for form in ways:
+        for draft in drafts:
             try:
-                return self._in_form(form, messages, i, tools)
+                return self._in_form(draft, messages, i, tools)
             except ExampleFailure as failure:
                 failures.append(failure)
                 if failure.reason == TEMPLATE_TIMEOUT:
@@ -244,14 +254,18 @@ class ChatTemplate:
         raise most_telling(failures)
 
     def _in_form(
-        self, form: Form, messages: Sequence[Mapping[str, Any]], i: int, tools: list[Any] | None
+        self, draft: Draft, messages: Sequence[Mapping[str, Any]], i: int, tools: list[Any] | None
     ) -> Turn:
         said = Said.of(messages[i])
-        if form.reasoning == "drop":
+        if draft.form.reasoning == "drop":
             said = Said("", said.content, said.calls)
-        written = self._written(form, messages[: i + 1], tools)
-        full = self._render(written, tools, prompt=False)
-        context = self._context(written, full, tools, said)
+        full = draft.text(i + 1)
+        prompt = draft.prompt(i) if i else self._opening(draft.written(1), full, tools)
+        context = (
+            Context(prompt, prompt)
+            if full.startswith(prompt)
+            else self._context(draft.written(i + 1), full, prompt, tools, said)
+        )
         text, body = context.text, full[len(context.taken) :]
         if not said.reasoning and not opens_thought(messages[i]):
             # An empty think block in front of a turn is context, as a prompt would have it.
@@ -261,17 +275,19 @@ class ChatTemplate:
             raise ExampleFailure(lost)
         if said.reasoning and CLOSED_THOUGHT.search(text):
             raise ExampleFailure(REASONING_CONTRADICTED)
-        if lost := unsaid(messages[:i], text):
+        if lost := draft.unsaid(i, text):
             raise ExampleFailure(lost)
         return self._cut(text, body)
 
     def _context(
-        self, written: list[dict[str, Any]], full: str, tools: list[Any] | None, said: Said
-    ) -> "Context":
-        """Find where in its rendering a turn begins, and the context it has at inference."""
-        prompt = self._opening(written, full, tools)
-        if full.startswith(prompt):
-            return Context(prompt, prompt)
+        self,
+        written: list[dict[str, Any]],
+        full: str,
+        prompt: str,
+        tools: list[Any] | None,
+        said: Said,
+    ) -> Context:
+        """Find where a turn begins whose rendering lacks the end of the prompt, and its context."""
         turn: dict[str, Any] = {"role": "assistant", "content": _SENTINEL}
         if isinstance(written[-1].get("content"), list):
             turn["content"] = [{"type": "text", "text": _SENTINEL}]
@@ -315,7 +331,8 @@ class ChatTemplate:
         reasoning, content = split_reasoning(messages[i])
         bare = {k: v for k, v in messages[i].items() if k != "reasoning_content"}
         without = [*messages[:i], {**bare, "content": content}]
-        turn = self._turn(without, i, tools, tuple(forms(without, "drop", self._tags)))
+        ways = forms(without, "drop", self._tags)
+        turn = self._turn(without, i, tools, self._drafts(without[: i + 1], ways, tools))
         context, body = turn.text[: turn.start], turn.text[turn.start :]
         block = think_block(reasoning, self._tags)
         prompt = self._text(Form("drop"), messages[:i], tools, prompt=True) if i else ""

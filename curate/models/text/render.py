@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from curate.contracts import Example, Rendering
 from curate.contracts.conversation import is_trained
 from curate.errors import ExampleFailure, ModelError
+from curate.models.text.align import Tokens, TurnMarker, covered
 from curate.models.text.chat import ChatTemplate
 from curate.models.text.chat_options import ChatOptions
 from curate.models.text.masks import CURATE, LLAMA_FACTORY, TRL
@@ -65,17 +66,6 @@ class Rendered:
 
 
 @final
-@dataclass(slots=True)
-class _Tokens:
-    """A whole text in tokens: ids, whether each is scored, whether each ends a turn."""
-
-    ids: Int[np.ndarray, " n"]
-    scored: Bool[np.ndarray, " n"]
-    is_end: Bool[np.ndarray, " n"]
-    n_text: int = 0
-
-
-@final
 @dataclass(frozen=True, slots=True)
 class _Text:
     text: str
@@ -119,7 +109,7 @@ class Renderer:
         self._eos: int | None = tokenizer.eos_token_id
         self._bos: int | None = tokenizer.bos_token_id
         special = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-        self._special = np.array(sorted(special | set(tokenizer.all_special_ids)), dtype=np.int64)
+        self._marker = TurnMarker(backend, special | set(tokenizer.all_special_ids))
         probe = backend.encode("a", add_special_tokens=True).special_tokens_mask
         self._n_lead = probe.index(0) if 0 in probe else 0  # what the tokenizer puts in front
         self.options = chat or ChatOptions()
@@ -175,7 +165,7 @@ class Renderer:
             _check_unicode(row.text)
         return result
 
-    def _tokenise(self, texts: Sequence[_Text], rendering: Rendering) -> list[_Tokens]:
+    def _tokenise(self, texts: Sequence[_Text], rendering: Rendering) -> list[Tokens]:
         if not texts:
             return []
         is_chat = rendering.template == CHAT and rendering.part == "full"
@@ -190,26 +180,20 @@ class Renderer:
             self._close(row, append=not (is_chat and self.options.mask == TRL))
         return tokens
 
-    def _at_once(self, texts: Sequence[_Text], *, add_special: bool) -> list[_Tokens]:
+    def _at_once(self, texts: Sequence[_Text], *, add_special: bool) -> list[Tokens]:
         encodings = self._backend.encode_batch(
             [t.text for t in texts], add_special_tokens=add_special
         )
-        return [self._align(e, t) for e, t in zip(encodings, texts, strict=True)]
-
-    def _align(self, encoding: Any, text: _Text) -> _Tokens:
-        own = self._own(encoding)
-        ids = np.array(encoding.ids, dtype=np.int32)[own]
-        added = np.array(encoding.special_tokens_mask, dtype=bool)[own]
-        starts, ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[own].T
-        # Some tokenizers report whitespace tokens as empty: such a token starts where the last ended.
-        reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])[: len(ids)]
-        starts = np.where((starts == ends) & ~added, np.minimum(reached, starts), starts)
-        tokens = _Tokens(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
-        for start, end in text.spans:
-            self._score_turn(tokens, (ends > start) & (starts < end) & ~added, text.exact)
+        tokens = []
+        for encoding, text in zip(encodings, texts, strict=True):
+            own = self._own(encoding) if add_special else slice(0, len(encoding))
+            one = Tokens.unscored(np.array(encoding.ids, dtype=np.int32)[own])
+            for rows in covered(encoding, own, text.spans):
+                self._marker.mark(one, rows, text.exact)
+            tokens.append(one)
         return tokens
 
-    def _in_pieces(self, texts: Sequence[_Text], *, add_special: bool) -> list[_Tokens]:
+    def _in_pieces(self, texts: Sequence[_Text], *, add_special: bool) -> list[Tokens]:
         cuts = [_pieces(text) for text in texts]
         heads = self._backend.encode_batch(
             [cut[0][0] for cut in cuts], add_special_tokens=add_special
@@ -220,12 +204,11 @@ class Renderer:
         for text, cut, head in zip(texts, cuts, heads, strict=True):
             parts = [np.array(head.ids, dtype=np.int32)[self._own(head)]]
             parts += [np.array(next(rest).ids, dtype=np.int32) for _ in cut[1:]]
-            owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-            ids = np.concatenate(parts)
-            tokens = _Tokens(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
-            for number, (_, is_scored) in enumerate(cut):
+            edges = np.cumsum([0, *(len(part) for part in parts)]).tolist()
+            tokens = Tokens.unscored(np.concatenate(parts))
+            for (_, is_scored), edge in zip(cut, pairwise(edges), strict=True):
                 if is_scored:
-                    self._score_turn(tokens, owner == number, text.exact)
+                    self._marker.mark(tokens, np.arange(*edge), text.exact)
             result.append(tokens)
         return result
 
@@ -238,28 +221,7 @@ class Renderer:
         twice = end > 1 and added[0] and ids[0] == ids[1] == self._bos
         return slice(int(twice), end)
 
-    def _score_turn(self, tokens: _Tokens, inside: Bool[np.ndarray, " n"], exact: bool) -> None:
-        """Score a turn; its closing special tokens are its end, and blanks after them are no part of it.
-
-        Under the mask of another trainer (``exact``) those blanks are scored too, as its end.
-        """
-        rows = np.flatnonzero(inside)
-        special = np.isin(tokens.ids[rows], self._special)
-        last = len(rows)
-        while last and not special[last - 1] and self._is_blank(tokens.ids[rows[last - 1]]):
-            last -= 1
-        if last and special[last - 1]:
-            tokens.is_end[rows[last:]] = exact
-            rows = rows if exact else rows[:last]
-            while last and special[last - 1]:
-                tokens.is_end[rows[last - 1]] = True
-                last -= 1
-        tokens.scored[rows] = True
-
-    def _is_blank(self, token: int) -> bool:
-        return not self._backend.decode([int(token)], skip_special_tokens=False).strip()
-
-    def _close(self, tokens: _Tokens, *, append: bool) -> None:
+    def _close(self, tokens: Tokens, *, append: bool) -> None:
         """Append EOS as a last scored position, unless the text has an end of its own."""
         tokens.n_text = len(tokens.ids)
         if (
@@ -274,7 +236,7 @@ class Renderer:
         tokens.scored = np.append(tokens.scored, True)
         tokens.is_end = np.append(tokens.is_end, True)
 
-    def _joined(self, rows: Sequence[_Tokens], rendering: Rendering) -> Rendered | str:
+    def _joined(self, rows: Sequence[Tokens], rendering: Rendering) -> Rendered | str:
         """Put the rows of an example one after the other; rows that nothing is scored in are left out."""
         cut = [self._cut(row, rendering) for row in rows]
         kept = [row for row in cut if isinstance(row, Rendered)]
@@ -295,11 +257,12 @@ class Renderer:
             starts=tuple(starts),
         )
 
-    def _cut(self, tokens: _Tokens, rendering: Rendering) -> Rendered | str:
+    def _cut(self, tokens: Tokens, rendering: Rendering) -> Rendered | str:
         limits = [limit for limit in (self.context, rendering.max_length) if limit is not None]
         limit = min(limits, default=tokens.n_text)
-        scored = np.flatnonzero(tokens.scored)
-        scored = scored[scored > 0]  # nothing precedes the first token, so nothing predicts it
+        scored = tokens.scored.nonzero()[0]
+        if len(scored) and not scored[0]:
+            scored = scored[1:]  # nothing precedes the first token, so nothing predicts it
         if not len(scored):
             return NO_SCORED_TOKENS
         truncated = tokens.n_text > limit

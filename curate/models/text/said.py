@@ -3,8 +3,9 @@
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, final
 
 from curate.contracts import Example
@@ -126,25 +127,36 @@ class Form:
         return out
 
 
-def forms(messages: Sequence[Message], choice: str | None, tags: tuple[str, str]) -> Iterator[Form]:
-    """Yield the ways to write a conversation, the one that templates expect first."""
-    ways = _ways([m for m in messages if m["role"] == "assistant"], choice)
-    has_calls = any(m.get("tool_calls") for m in messages)
-    has_gaps = any(m.get("content") is None for m in messages)
-    for parts in (False, True):
-        for empty in (False, True) if has_gaps else (False,):
-            for text_arguments in (False, True) if has_calls else (False,):
-                for way in ways:
-                    yield Form(way, text_arguments, parts, empty, tags)
+def forms(messages: Sequence[Message], choice: str | None, tags: tuple[str, str]) -> Sequence[Form]:
+    """Return the ways to write a conversation, the one that templates expect first."""
+    calls = gaps = thoughts = closed = False
+    for message in messages:
+        calls = calls or bool(message.get("tool_calls"))
+        gaps = gaps or message.get("content") is None
+        if message["role"] == "assistant":
+            closed = closed or "</think>" in content_text(message)
+            thoughts = thoughts or bool(split_reasoning(message)[0])
+    return _forms(_ways(choice, thoughts=thoughts, closed=closed), gaps, calls, tags)
 
 
-def _ways(answers: Sequence[Message], choice: str | None) -> list[str]:
-    has_reasoning = any(split_reasoning(m)[0] for m in answers)
-    if choice == "drop" and has_reasoning:
-        return ["drop"]
-    ways = ["split"] if any("</think>" in content_text(m) for m in answers) else []
-    ways.append("own")
-    return [*ways, "inline"] if choice == "inline" and has_reasoning else ways
+@lru_cache(maxsize=256)
+def _forms(
+    ways: tuple[str, ...], has_gaps: bool, has_calls: bool, tags: tuple[str, str]
+) -> Sequence[Form]:
+    return tuple(
+        Form(way, text_arguments, parts, empty, tags)
+        for parts in (False, True)
+        for empty in ((False, True) if has_gaps else (False,))
+        for text_arguments in ((False, True) if has_calls else (False,))
+        for way in ways
+    )
+
+
+def _ways(choice: str | None, *, thoughts: bool, closed: bool) -> tuple[str, ...]:
+    if choice == "drop" and thoughts:
+        return ("drop",)
+    ways = ("split", "own") if closed else ("own",)
+    return (*ways, "inline") if choice == "inline" and thoughts else ways
 
 
 def content_text(message: Message) -> str:

@@ -3,13 +3,15 @@
 import datetime
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from typing import Any, Final, final
 
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.errors import ConfigError, ExampleFailure, ModelError, did_you_mean
+from curate.models.text.beginnings.trace import Beginnings, Trace
 
 TEMPLATE_ERROR: Final = "template_error"
 TEMPLATE_TIMEOUT: Final = "template_timeout"
@@ -18,6 +20,7 @@ FIXED_DATE: Final = datetime.datetime(2026, 1, 1)  # what a template that asks f
 LIMIT_S: Final = 5.0  # for one rendering; a real template takes well under a millisecond
 _REASON_CHARS: Final = 160
 _TICK: Final = "curate_tick"
+_SUM: Final = "curate_sum"
 _LIMITED: Final = frozenset({"**", "*", "+"})
 _POWER_BITS: Final = 30
 MAX_SIZE: Final = 10_000_000  # bits of a number, or items, that an operator may give
@@ -43,6 +46,25 @@ class _Clock:
 
 
 @final
+class TracedTemplate:
+    """A compiled template with one context for all its runs, which only one may have at a time."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._context = compiled.new_context({})
+        self._globals = dict(self._context.parent)
+
+    def pieces(self, given: Mapping[str, Any]) -> Iterator[str]:
+        """Write with these variables, piece by piece."""
+        context = self._context
+        context.parent = {**self._globals, **given}
+        context.vars = {}
+        context.exported_vars = set()
+        pieces: Iterator[str] = self._compiled.root_render_func(context)
+        return pieces
+
+
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplateCode:
     """A compiled template in the sandbox of transformers.
@@ -54,12 +76,16 @@ class TemplateCode:
         ``--template-args`` can set.
     asks_for_date
         Whether it reads a clock; it is then given `FIXED_DATE`, so that a text is always the same.
+    traced
+        The same template, reporting what it reads ahead, with what takes the reports; None where
+        that says nothing of a conversation's beginnings.
     """
 
     compiled: Any
     clock: _Clock
     variables: frozenset[str] = field(default_factory=frozenset)
     asks_for_date: bool = False
+    traced: tuple[TracedTemplate, Trace] | None = None
 
     def render(
         self,
@@ -74,10 +100,25 @@ class TemplateCode:
         Raises `ExampleFailure` with the template's own words when it refuses, and when it takes
         longer than 5 seconds.
         """
-        blocks = self._run(
-            self.compiled.render, messages, tools, arguments, add_generation_prompt=prompt
-        )
-        return str(blocks)
+        with self._limited():
+            return str(self.compiled.render(_given(messages, tools, arguments, prompt=prompt)))
+
+    def beginnings(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        arguments: Mapping[str, Any],
+    ) -> Beginnings | None:
+        """Return the text of a conversation that also tells those of its beginnings, or None.
+
+        Raises `ExampleFailure` as `render` does.
+        """
+        if self.traced is None:
+            return None
+        template, trace = self.traced
+        with self._limited():
+            pieces = template.pieces(_given(messages, tools, arguments, prompt=False))
+            return trace.follow(pieces, len(messages))
 
     def marked(
         self,
@@ -92,28 +133,17 @@ class TemplateCode:
         blocks: list[str] = []
         spans: list[tuple[int, int]] = []
 
-        def collect(**given: Any) -> None:
-            with self.compiled.environment.activate_tracker(blocks, spans):
-                blocks.extend(self.compiled.generate(**given))
-
-        self._run(collect, messages, tools, arguments, add_generation_prompt=False)
+        given = _given(messages, tools, arguments, prompt=False)
+        with self._limited(), self.compiled.environment.activate_tracker(blocks, spans):
+            blocks.extend(self.compiled.generate(given))
         return "".join(blocks), list(spans)
 
-    def _run(
-        self,
-        work: Callable[..., Any],
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None,
-        arguments: Mapping[str, Any],
-        **given: Any,
-    ) -> Any:
-        if messages and TEMPLATE_ARGUMENTS in messages[0]:  # the conversation's own go first
-            bare = {key: value for key, value in messages[0].items() if key != TEMPLATE_ARGUMENTS}
-            arguments = {**arguments, **messages[0][TEMPLATE_ARGUMENTS]}
-            messages = [bare, *messages[1:]]
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Give a template its time, and say what it raises as a failure of the example."""
         self.clock.deadline = time.monotonic() + LIMIT_S
         try:
-            return work(messages=messages, tools=tools, documents=None, **given, **arguments)
+            yield
         except _TooLongError as error:
             raise ExampleFailure(TEMPLATE_TIMEOUT) from error
         except Exception as error:  # a template is foreign code and may raise anything
@@ -140,8 +170,10 @@ def compile_template(source: str) -> TemplateCode:
 
     Raises `ModelError` with the line for a template that is not valid Jinja.
     """
-    from jinja2 import TemplateSyntaxError, meta, nodes
+    from jinja2 import TemplateSyntaxError, meta, nodes, pass_context
     from transformers.utils import chat_template_utils
+
+    from curate.models.text.beginnings.foresight import report_foresight
 
     compile_as_transformers: Any = chat_template_utils._cached_compile_jinja_template
     digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass")).hexdigest()
@@ -159,17 +191,55 @@ def compile_template(source: str) -> TemplateCode:
         ) from error
     clock = _Clock()
     variables = frozenset(meta.find_undeclared_variables(tree))
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+    asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
+    environment.globals[_CLOCK] = _fixed_date
+    environment.filters[_SUM] = _summed(environment)
+    environment.filters[_TICK] = pass_context(lambda _context, _value: clock.tick())
+    ahead = environment.parse(source)
+    trace = Trace()
+    traced = None
+    if report_foresight(ahead):
+        environment.filters.update(trace.filters)
+        traced = (TracedTemplate(_compiled(environment, ahead)), trace)
+    return TemplateCode(_compiled(environment, tree), clock, variables - own - _GIVEN, asks, traced)
+
+
+def _compiled(environment: Any, tree: Any) -> Any:
+    """Compile a tree whose loops and macros look at the time."""
+    from jinja2 import nodes
+
+    tree = _joining_sums(tree)
     for node in tree.find_all((nodes.For, nodes.Macro)):
-        tick = nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None)
+        # a filter: it passes the sandbox by, and no template can set its name to something else
+        tick = nodes.Filter(nodes.Const(None), _TICK, [], [], None, None)
         node.body.insert(0, nodes.ExprStmt(tick))
     nodes.Template.set_environment(tree, environment)
     tree.set_lineno(1)
-    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
-    asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
-    environment.globals.update({_TICK: clock.tick, _CLOCK: _fixed_date})
     code = environment.compile(tree)
-    compiled = environment.template_class.from_code(environment, code, environment.globals)
-    return TemplateCode(compiled, clock, variables - own - _GIVEN, asks)
+    return environment.template_class.from_code(environment, code, environment.globals)
+
+
+def _given(
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] | None,
+    arguments: Mapping[str, Any],
+    *,
+    prompt: bool,
+) -> dict[str, Any]:
+    """Return the variables of a template; a conversation's own arguments go first."""
+    own: Mapping[str, Any] = {}
+    if messages and TEMPLATE_ARGUMENTS in messages[0]:
+        bare = {key: value for key, value in messages[0].items() if key != TEMPLATE_ARGUMENTS}
+        own = messages[0][TEMPLATE_ARGUMENTS]
+        messages = [bare, *messages[1:]]
+    given = {
+        "messages": messages,
+        "tools": tools,
+        "documents": None,
+        "add_generation_prompt": prompt,
+    }
+    return {**arguments, **own, **given}
 
 
 def _limited(environment: Any) -> Callable[[Any, str, Any, Any], Any]:
@@ -182,6 +252,35 @@ def _limited(environment: Any) -> Callable[[Any, str, Any, Any], Any]:
         return compute[operator](left, right)
 
     return call
+
+
+def _joining_sums(tree: Any) -> Any:
+    """Compute each chain of additions, which are what templates mostly do, in one call."""
+    from jinja2 import nodes
+    from jinja2.visitor import NodeTransformer
+
+    class Joining(NodeTransformer):
+        def visit_Add(self, node: nodes.Add) -> nodes.Node:
+            parts: list[nodes.Expr] = []
+            left: nodes.Expr = node
+            while isinstance(left, nodes.Add):
+                parts.insert(0, self.visit(left.right))
+                left = left.left
+            return nodes.Filter(self.visit(left), _SUM, parts, [], None, None)
+
+    return Joining().visit(tree)
+
+
+def _summed(environment: Any) -> Callable[..., Any]:
+    """Return how parts are added one after the other; texts are put together at once."""
+    call = environment.call_binop
+
+    def summed(*parts: Any) -> Any:
+        if all(type(part) is str for part in parts) and sum(map(len, parts)) <= MAX_SIZE:
+            return "".join(parts)
+        return reduce(partial(call, None, "+"), parts)
+
+    return summed
 
 
 def _size(operator: str, left: Any, right: Any) -> int:

@@ -10,6 +10,7 @@ from curate.models.text.templates import Span
 
 _OPEN: Final = "|".join(re.escape(tags[0]) for tags in THINK_TAGS)
 _CLOSE: Final = "|".join(re.escape(tags[1]) for tags in THINK_TAGS)
+_OPENINGS: Final = tuple(tags[0] for tags in THINK_TAGS)
 EMPTY_THOUGHT: Final = re.compile(rf"\s*(?:{_OPEN})?\s*(?:{_CLOSE})\s*")
 OPENED_THOUGHT: Final = re.compile(rf"({_OPEN})\s*$")
 CLOSED_THOUGHT: Final = re.compile(rf"(?:{_OPEN})\s*(?:{_CLOSE})\s*$")
@@ -47,9 +48,9 @@ class Context:
 
         A think block that the context opened and the turn does not close is closed.
         """
-        opened = OPENED_THOUGHT.search(self.text)
         if self.taken == self.text:
             return self.text + empty
+        opened = OPENED_THOUGHT.search(self.text)
         if opened is None:
             return self.text
         if empty:
@@ -101,7 +102,7 @@ def merged(turns: Sequence[Turn]) -> tuple[ChatRow, ...]:
 
 def opens_thought(message: Mapping[str, Any]) -> bool:
     """Whether the content itself begins with a think tag."""
-    return content_text(message).lstrip().startswith(tuple(tags[0] for tags in THINK_TAGS))
+    return content_text(message).lstrip().startswith(_OPENINGS)
 
 
 def empty_thought(body: str, message: Mapping[str, Any]) -> str:
