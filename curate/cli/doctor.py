@@ -18,7 +18,8 @@ def command(options: DoctorCommand, shell: Shell) -> None:
             f"rebuilt {shell.store}: {report['n_examples']:,} examples, "
             f"{report['n_score_sets']} score sets, {report['n_selections']} selections"
         )
-        emit(report, shell.as_json, text)
+        damaged = [f"left out, for it cannot be read: {path}" for path in report["left_out"]]
+        emit(report, shell.as_json, "\n".join([text, *damaged]))
         return
     findings = diagnose(shell.store, deep=options.deep)
     document = {"ok": all(f["level"] != "error" for f in findings), "findings": findings}

@@ -27,6 +27,11 @@ _UNREAD: Final = "Unique file handle conflict"  # a result that is read still ho
 _MISSING: Final = re.compile(
     r"""(?:No files found that match the pattern|Cannot open file) "([^"]+\.parquet)\""""
 )
+_NO_SPACE: Final = ("No space left on device", "max_temp_directory_size")
+_DAMAGED: Final = (
+    "not a valid DuckDB", "orrupt", "hecksum", "Serialization Error", "deserializ", "magic bytes",
+    "could not read enough bytes", "Could not read enough bytes", "INTERNAL Error",
+)  # fmt: skip
 _HOLDER: Final = re.compile(r"held in (.*?)\s*\(PID (\d+)\)")
 
 
@@ -229,8 +234,10 @@ def duckdb_errors(path: Path) -> Iterator[None]:
         yield
     except (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException) as error:
         raise _explained(error, path) from error
+    except duckdb.OutOfMemoryException as error:
+        raise _out_of_memory(error, path) from error
     except duckdb.Error as error:
-        if "Corrupt database" not in str(error):
+        if not any(words in str(error) for words in (*_NO_SPACE, "Corrupt database")):
             raise
         raise _explained(error, path) from error
 
@@ -254,7 +261,7 @@ def _held(error: duckdb.Error, path: Path, wait_s: float) -> StoreError:
 
 def _explained(error: duckdb.Error, path: Path) -> StoreError:
     text = str(error)
-    if "No space left on device" in text:
+    if any(words in text for words in _NO_SPACE):
         return StoreError(
             f"no space left on the disk of {path}; no finished work was lost; "
             "free some space and run the same command again"
@@ -277,9 +284,24 @@ def _explained(error: duckdb.Error, path: Path) -> StoreError:
     if path.is_dir():
         return StoreError(f"{path} is a folder, not a store; give the path of a .duckdb file")
     first_line = text.splitlines()[0] if text else type(error).__name__
+    if not any(words in text for words in _DAMAGED):
+        return StoreError(
+            f"DuckDB could not read or write {path}: {first_line}; run the same command again, and if "
+            f"it fails again, look at the store: curate doctor --store {path}"
+        )
     return StoreError(
         f"{path} is corrupt or not a store ({first_line}); "
         f"rebuild it from the parts beside it with: curate doctor --rebuild --store {path}"
+    )
+
+
+def _out_of_memory(error: duckdb.Error, path: Path) -> StoreError:
+    first_line = str(error).splitlines()[0]
+    if any(words in first_line for words in _NO_SPACE):
+        return _explained(error, path)
+    return StoreError(
+        f"a query of {path} needs more memory than DuckDB may take ({MEMORY_LIMIT}) and room to spill on "
+        f"its disk ({first_line}); free some space there, or ask for fewer columns or examples"
     )
 
 

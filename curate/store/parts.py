@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.errors import StoreError
+from curate.errors import CurateError, StoreError
 from curate.store import locks
 
 METADATA_KEY: Final = b"curate"
@@ -21,6 +21,7 @@ TMP_MARK: Final = ".tmp-"
 WRITTEN: Final[Mapping[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
 CHECKED: Final[Mapping[str, Any]] = {"page_checksum_verification": True}
 LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds locked
+NO_SPACE: Final = "No space left on device"  # in the system's words
 FOREIGN_TMP_S: Final = 86_400
 
 ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
@@ -51,7 +52,10 @@ def part_schema(outputs: Mapping[str, str]) -> pa.Schema:
 
 @contextmanager
 def full_disk_as_error(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "read-only" into one clear `StoreError` that names the folder."""
+    """Turn "no space left" and "read-only" into one clear `StoreError` that names the folder.
+
+    Libraries wrap the system's error in one of their own, as safetensors and DuckDB do.
+    """
     try:
         yield
     except OSError as error:
@@ -59,6 +63,12 @@ def full_disk_as_error(path: Path) -> Iterator[None]:
         if translated is None:
             raise
         raise translated from error
+    except CurateError:
+        raise
+    except Exception as error:
+        if NO_SPACE not in str(error):
+            raise
+        raise _disk_error(OSError(errno.ENOSPC, NO_SPACE), path) or error from error
 
 
 def write_part(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
@@ -222,7 +232,7 @@ def remove_stale_temporaries(folder: Path) -> int:
 
 
 def _disk_error(error: OSError, path: Path) -> StoreError | None:
-    if error.errno == errno.ENOSPC or "No space left on device" in str(error):
+    if error.errno == errno.ENOSPC or NO_SPACE in str(error):
         return StoreError(
             f"no space left on the disk of {path.parent}; no finished work was lost; "
             "free some space and run the same command again"

@@ -13,6 +13,7 @@ from curate.models.load import load_tokenizer, resolve_model
 from curate.models.text.render import Renderer
 from curate.store.records import canonical_json, digest
 from curate.train.checkpoints import RECORD, RunFolder
+from curate.train.claim import alone_in
 from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.memory import memory_of
@@ -72,13 +73,26 @@ def train(
     InterruptedRunError
         SIGINT or SIGTERM, after saving a checkpoint.
     """
+    folder = RunFolder(Path(output).absolute())
+    with alone_in(folder.path):
+        return _train(
+            config, rows, folder, evaluation or {}, recorder or NoRecorder(),
+            progress or SilentProgress(),
+        )  # fmt: skip
+
+
+def _train(
+    config: TrainConfig,
+    rows: Sequence[TrainRow],
+    folder: RunFolder,
+    evaluation: Mapping[str, Sequence[TrainRow]],
+    recorder: Recorder,
+    progress: Progress,
+) -> "TrainRecord":
     from curate.train.loop import Loop
     from curate.train.model import load_trained_model
     from curate.train.processes import Processes, reproducible
 
-    progress = progress or SilentProgress()
-    recorder = recorder or NoRecorder()
-    folder = RunFolder(Path(output).absolute())
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     data = config.data
@@ -87,7 +101,7 @@ def train(
     prepared = prepare(rows, renderer, rendering)
     progress.note(prepared.describe("training"))
     held_out = {}
-    for name, listed in (evaluation or {}).items():
+    for name, listed in evaluation.items():
         held_out[name] = prepare(listed, renderer, rendering, f"evaluation set {name!r}")
         progress.note(held_out[name].describe(name))
     if config.watch.patience is not None and not held_out:
@@ -190,7 +204,7 @@ def _finish(
     loop: "Loop", context: RunContext, threads: int, trajectory: str | None
 ) -> "TrainRecord":
     """Save the weights, then the record, whose existence means that the run is complete."""
-    from curate.store.parts import sync_tree
+    from curate.store.parts import full_disk_as_error, sync_tree
     from curate.train.evaluation.generation import evaluation_key
     from curate.train.record import HISTORY, Cost, TrainRecord, peak_bytes, versions
 
@@ -235,7 +249,8 @@ def _finish(
         },
     )
     if loop.processes.is_main:
-        loop.model.save(context.folder)
+        with full_disk_as_error(context.folder):
+            loop.model.save(context.folder)
         sync_tree(context.folder)
         _write(record)
     loop.processes.wait()

@@ -64,6 +64,9 @@ def score_set(store: StoreHandle, key: ScoreKey, alias: str, run: Mapping[str, A
         register(con, record)
         if existing is not None:
             schema.refresh_score_views(con, store.parts)
+        record["ordinal"] = schema.scalar(
+            con, "select ordinal from internal.score_sets where set_id = ?", [key.set_id]
+        )
         write_json(store.parts / "scores" / key.set_id / "set.json", record)
         created = _find(store, con, key.set_id)
     assert created is not None

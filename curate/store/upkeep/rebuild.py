@@ -1,8 +1,9 @@
 """Rebuilds the DuckDB file from the folder of parts alone."""
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 
@@ -17,12 +18,16 @@ from curate.store.results import revisions, selections, trials
 from curate.store.scores import sets
 from curate.store.upkeep.opening import open_store
 
+_OF_DATASET: Final = ("dataset_id", "ordinal", "content_hash")
+_OF_SCORE_SET: Final = ("set_id", "aliases", "key", "run", "created_at")
+
 
 def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     """Replace a store's DuckDB file with one built from its parts, and return what was found.
 
     The file may be missing or corrupt. Content hashes do not change. Atomic: the new file
-    replaces the old one once it is complete.
+    replaces the old one once it is complete. A dataset, score set, selection or trial whose record
+    cannot be read is left out, and its file is named under ``left_out``.
 
     Raises
     ------
@@ -39,15 +44,16 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     _refuse_held(target, parts, wait_s)
     temporary = target.with_name(f".{target.name}.tmp-{owner()}")
     temporary.unlink(missing_ok=True)
+    left_out: list[str] = []
     try:
         build_file(temporary, schema.initial_statements(parts, utc_now()))
         with connect(temporary, parts / "cache" / "spill", wait_s) as con, transaction(con):
-            n_datasets = _add_datasets(con, parts)
-            set_ids = _add_score_sets(con, parts)
-            n_selections = _add_selections(con, parts)
+            n_datasets = _add_datasets(con, parts, left_out)
+            set_ids = _add_score_sets(con, parts, left_out)
+            n_selections = _add_selections(con, parts, left_out)
             revisions.add_all(con, parts)
-            for trial in sorted((parts / "trials").glob("*.json")):
-                trials.insert(con, read_json(trial))
+            for _, trial in _records((parts / "trials").glob("*.json"), ("trial_id",), left_out):
+                trials.insert(con, trial)
             n_targets = targets.restore(con, parts)
             schema.refresh_views(con, parts)
             inventory.record(con, parts, _files(parts))
@@ -64,7 +70,23 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
         if score_set is not None:
             sets.finish(store, score_set)
     return {"n_datasets": n_datasets, "n_examples": examples.n_examples(store, None),
-            "n_score_sets": len(set_ids), "n_selections": n_selections, "n_targets": n_targets}  # fmt: skip
+            "n_score_sets": len(set_ids), "n_selections": n_selections, "n_targets": n_targets,
+            "left_out": left_out}  # fmt: skip
+
+
+def _records(
+    paths: Iterable[Path], keys: Sequence[str], left_out: list[str]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the records of some JSON files; those that are damaged go to ``left_out`` instead."""
+    for path in sorted(paths):
+        try:
+            record = read_json(path)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict) and all(key in record for key in keys):
+            yield path, record
+        else:
+            left_out.append(str(path))
 
 
 def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:
@@ -78,8 +100,9 @@ def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:
             raise
 
 
-def _add_datasets(con: duckdb.DuckDBPyConnection, parts: Path) -> int:
-    manifests = [read_json(path) for path in (parts / "datasets").glob("*.json")]
+def _add_datasets(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[str]) -> int:
+    paths = (parts / "datasets").glob("*.json")
+    manifests = [manifest for _, manifest in _records(paths, _OF_DATASET, left_out)]
     manifests.sort(key=lambda m: (m["ordinal"], m["dataset_id"]))
     last_row = "select coalesce(max(row), 0) from internal.examples"
     for manifest in manifests:
@@ -126,9 +149,12 @@ def _files(parts: Path) -> list[Path]:
     return [path for name in folders for path in sorted((parts / name).rglob("*.parquet"))]
 
 
-def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path) -> list[str]:
-    records = [read_json(path) for path in (parts / "scores").glob("*/set.json")]
-    records.sort(key=lambda r: (r["created_at"], r["set_id"]))
+def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[str]) -> list[str]:
+    paths = (parts / "scores").glob("*/set.json")
+    records = [record for _, record in _records(paths, _OF_SCORE_SET, left_out)]
+    # As in the database: the clock may have been set back since. Earlier versions wrote no ordinal.
+    counted = all("ordinal" in record for record in records)
+    records.sort(key=lambda r: (r["ordinal"] if counted else 0, r["created_at"], r["set_id"]))
     known = {s for (s,) in con.execute("select shard_id from internal.shards").fetchall()}
     for record in records:
         sets.register(con, record)
@@ -143,8 +169,14 @@ def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path) -> list[str]:
     return [record["set_id"] for record in records]
 
 
-def _add_selections(con: duckdb.DuckDBPyConnection, parts: Path) -> int:
-    paths = sorted((parts / "selections").glob("*.json"))
-    for path in paths:
-        selections.insert(con, read_json(path), path.with_suffix(".parquet"))
-    return len(paths)
+def _add_selections(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[str]) -> int:
+    n_selections = 0
+    paths = (parts / "selections").glob("*.json")
+    for path, record in _records(paths, ("selection_id", "method"), left_out):
+        rows = path.with_suffix(".parquet")
+        if rows.is_file():
+            selections.insert(con, record, rows)
+            n_selections += 1
+        else:
+            left_out.append(str(path))
+    return n_selections

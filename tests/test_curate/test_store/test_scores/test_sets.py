@@ -202,6 +202,7 @@ def test_rebuild_gives_the_same_store(store: Store, pools: Any) -> None:
         "n_score_sets": 2,
         "n_selections": 1,
         "n_targets": 0,
+        "left_out": [],
     }
     for query, table in zip(queries, before, strict=True):
         assert store.query(query).equals(table), query
