@@ -72,9 +72,11 @@ class StoreError(CurateError, RuntimeError):
     """The store cannot be opened or written; the message says why.
 
     ``is_held``: another process has the file, so the same call will do once that is done.
+    ``is_repeated``: another process has done the same meanwhile, so its result can be used.
     """
 
     is_held: bool = False
+    is_repeated: bool = False
 
 
 class TooManyFailuresError(CurateError, RuntimeError):

@@ -18,7 +18,7 @@ from curate.data.read.containers.readers import Reader, open_reader
 from curate.data.read.detection import Layout
 from curate.data.read.records import BadRecord, Chunk
 from curate.data.read.sources import Source, resolve
-from curate.errors import ConfigError, DataError
+from curate.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
     from curate.store import Dataset, PoolWriter, Store
@@ -133,7 +133,12 @@ def ingest(
             text = f"the same content is already in the store as dataset {known.dataset_id} ({known.name})"
             warnings = [f"{text}, read with other options"]
     work = _Ingest(store, source, options, dataset_id, warnings)
-    return [work.run(progress or _silent)]
+    try:
+        return [work.run(progress or _silent)]
+    except StoreError as error:
+        if not error.is_repeated:
+            raise
+    return [_reused(known) for known in store.datasets() if known.dataset_id == dataset_id]
 
 
 def _silent(n_rows: int) -> None:

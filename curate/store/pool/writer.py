@@ -209,10 +209,12 @@ class PoolWriter:
         if schema.scalar(
             con, "select count(*) from internal.datasets where dataset_id = ?", [dataset_id]
         ):
-            raise StoreError(
+            error = StoreError(
                 f"dataset {dataset_id!r} is already in the store; another process ingested it "
                 "meanwhile; run the same command again to use it"
             )
+            error.is_repeated = True
+            raise error
 
     def _files(self) -> list[Path]:
         """Return the files of the dataset under their final names."""
