@@ -79,7 +79,7 @@ class Pool:
         return pool_card(self)
 
     @takes(IngestCommand)
-    def ingest(self, *data: str, **options: Any) -> "list[IngestReport]":
+    def ingest(self, *data: str | Path, **options: Any) -> "list[IngestReport]":
         """Read datasets into the pool; a dataset that is already stored is not read twice.
 
         Raises `DataError` naming file and row; the pool is then as before.

@@ -154,9 +154,9 @@ def _float(value: Any, expected: str = "a number") -> float:
 
 
 def _str(value: Any) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str | Path):
         raise MismatchError("is not text")
-    return value
+    return str(value)
 
 
 def _path(value: Any) -> Path:

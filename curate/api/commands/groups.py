@@ -31,8 +31,8 @@ NO_SETTINGS: Final[dict[str, Any]] = {}
 
 
 def read_text(value: Any) -> str:
-    """Read a value as it is typed: ``5000`` and ``10%`` are both budgets."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    """Read a value as it is typed: ``5000`` and ``10%`` are both budgets, a path is its text."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Path):
         raise MismatchError("is not text")
     return str(value)
 

@@ -95,6 +95,7 @@ def test_values_are_read_by_type_from_text_and_kept_otherwise():
     assert (made.count, made.share, made.files) == (1000, 0.5, ("a,b",))
     assert (made.ids, made.place) == (("a", "b"), Path("c"))
     assert made.settings == {"k": 1, "m": "2"}
+    assert from_keywords(Made, {"name": Path("x"), "files": [Path("a")]}).files == ("a",)
     assert from_keywords(Made, {"name": "none", "settings": ["a=1"]}) == Made(
         name="none", settings={"a": "1"}
     )
