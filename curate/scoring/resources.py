@@ -22,7 +22,8 @@ def resources_of(shard: str, device: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise DeviceError(
                 f"shard {shard}: memory ran out on {device} ({first}); finished shards are kept; "
-                "lower --batch-tokens or --workers and run the same command again"
+                "batches are halved until they fit, so free memory or lower --workers, and run the "
+                "same command again"
             ) from error
         raise DeviceError(
             f"shard {shard}: {device} failed ({first}); finished shards are kept; run the same "

@@ -225,7 +225,7 @@ class _Team:
                 "a scorer is defined in the script itself, which each worker therefore runs again: put "
                 "what starts the work under if __name__ == '__main__':, or the scorer into a module"
             )
-        return "check memory, lower --batch-tokens or --workers, and run the same command again"
+        return "check memory, lower --workers, and run the same command again"
 
 
 def _raise(message: TaskError) -> None:

@@ -127,7 +127,7 @@ def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> 
     output = job.communicate(timeout=120)[0]
     assert job.returncode == 1
     assert "WorkerError 2 workers died on shard s2 (SIGKILL, often the system's" in output
-    assert "lower --batch-tokens or --workers, and run the same command again" in output
+    assert "check memory, lower --workers, and run the same command again" in output
     assert "s2" not in finished_parts(tmp_path)
     assert "s0" in finished_parts(tmp_path)
 
