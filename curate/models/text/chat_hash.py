@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from curate.contracts import Example
+from curate.errors import ExampleFailure
 from curate.models.files import text_hash
 from curate.models.text.chat import ChatTemplate
 from curate.models.text.chat_options import ChatOptions
@@ -32,8 +34,25 @@ def chat_hash(tokenizer: "PreTrainedTokenizerBase", options: ChatOptions) -> str
         parts.append(f"{FIXED_DATE:%Y-%m-%d}")
     if any(close in source for _, close in THINK_TAGS):
         parts.append("empty think blocks are context")
-    if (isinstance(template, str) or "default" in template) and (
-        changes := ChatTemplate(tokenizer, options).changes()
-    ):
-        parts.append(changes)
+    if isinstance(template, str) or "default" in template:
+        chat = ChatTemplate(tokenizer, options)
+        if changes := chat.changes():
+            parts.append(changes)
+        if len(parts) == 1 and _splits_turns(chat):
+            parts.append("turns whose history is rewritten have rows of their own")
     return text_hash("\n".join(parts))
+
+
+def _splits_turns(chat: ChatTemplate) -> bool:
+    """Whether some turns have rows of their own; 0.1 stored their examples as failures.
+
+    Templates that have another hash than they had then for another reason are told apart by it.
+    """
+    turns = [{"role": role, "content": role} for role in ("user", "assistant") * 2]
+    for talk in (turns, [{"role": "system", "content": "system"}, *turns]):
+        try:
+            if len(chat.rows(Example("", tuple(talk)), "all")) > 1:
+                return True
+        except ExampleFailure:
+            continue
+    return False

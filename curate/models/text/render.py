@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NO_SCORED_TOKENS: Final = "no_scored_tokens"
 PROMPT_EXCEEDS_CONTEXT: Final = "prompt_exceeds_context"
 NOT_UNICODE: Final = "text_is_not_unicode"
+TEXT_TOO_LONG: Final = "text_too_long"
+MAX_CHARS: Final = 10_000_000  # a tokenizer needs some 240 bytes of memory for each
 
 
 @final
@@ -146,6 +148,7 @@ class Renderer:
 
     def _texts(self, example: Example, rendering: Rendering) -> tuple[_Text, ...]:
         result: tuple[_Text, ...]
+        _check_length(sum(len(message.get("content") or "") for message in example.messages))
         if rendering.template == CHAT and rendering.part == "full":
             exact = self.options.mask != CURATE
             rows = self.chat.rows(example, rendering.turns)
@@ -163,6 +166,7 @@ class Renderer:
             result = (_lone_response(example, rendering),)
         for row in result:
             _check_unicode(row.text)
+            _check_length(len(row.text))
         return result
 
     def _tokenise(self, texts: Sequence[_Text], rendering: Rendering) -> list[Tokens]:
@@ -277,6 +281,12 @@ class Renderer:
             truncated=truncated,
             n_scored=int((tokens.scored & ~tokens.is_end).sum()),
         )
+
+
+def _check_length(n_chars: int) -> None:
+    """Refuse a text that would take gigabytes to tokenise, only to be cut off."""
+    if n_chars > MAX_CHARS:
+        raise ExampleFailure(TEXT_TOO_LONG)
 
 
 def _check_unicode(text: str) -> None:

@@ -2,8 +2,10 @@ import pytest
 
 from curate.contracts import Example, Rendering
 from curate.errors import ConfigError, ModelError
+from curate.models.files import text_hash
 from curate.models.load import load_tokenizer, resolve_model
 from curate.models.text.chat import ChatTemplate
+from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions, arguments_of, reasoning_question
 from curate.models.text.render import Renderer
 from curate.models.text.template_code import compile_template
@@ -135,3 +137,25 @@ def test_a_key_says_what_is_scored_otherwise_than_by_version_0_1(tiny_tokenizer,
     tokenizer = load_tokenizer(str(tiny_tokenizer))
     found = ChatTemplate(tokenizer, ChatOptions(template=source)).changes()
     assert changes in found and bool(found) == bool(changes)
+
+
+def test_a_template_whose_turns_had_to_fail_before_has_another_key(tiny_tokenizer):
+    tokenizer = load_tokenizer(str(tiny_tokenizer))
+    once = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    last = "{{ '!' if loop.last and m.role == 'assistant' }}"
+    split = once.replace("<|end|>", f"{last}<|end|>")
+    prompt = "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    hashes = [chat_hash(tokenizer, ChatOptions(template=t + prompt)) for t in (once, split)]
+    assert hashes[0] == text_hash(once + prompt)  # as ever
+    assert hashes[1] != text_hash(split + prompt)
+
+
+def test_a_text_that_would_take_gigabytes_to_tokenise_is_refused_by_its_length(
+    tiny_tokenizer, monkeypatch
+):
+    tokenizer = load_tokenizer(str(tiny_tokenizer))
+    renderer = Renderer(tokenizer, 64, ChatOptions(template=SWITCH))
+    long = ({"role": "user", "content": "a" * 10_000_001}, TALK[1])
+    monkeypatch.setattr(renderer, "_backend", None)  # nothing is tokenised
+    for template in ("chat", "plain"):
+        assert renderer.render([Example("0", long)], Rendering(template)) == ["text_too_long"]
