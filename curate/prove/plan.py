@@ -188,7 +188,9 @@ def make_plan(
     sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
     common = _common_identity(store, config, targets, resolved, base)
     scores = {arm.label: _method_identity(store, arm, scoring, config.towards) for arm in arms}
-    if config.towards is not None and not any("towards" in one for one in scores.values()):
+    if config.towards is not None and not any(
+        "towards" in identity for identity in scores.values()
+    ):
         raise ConfigError(
             f"no method here selects towards a target set; leave out --towards {config.towards}, or "
             "add one that does, such as rds-plus"

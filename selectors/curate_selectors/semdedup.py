@@ -115,8 +115,8 @@ class SemDeDup(Selector):
             )
         part = Vectors(stored.array, rows if stored.rows is None else stored.rows[rows])
         n_clusters = self.n_clusters or -(-len(rows) // PER_CLUSTER)
-        found = kmeans(part, n_clusters, seed=draw_seed(rng), niter=self.niter, spherical=True)
-        highest = highest_before(stored, rows, found.codes, found.centroids)
+        clusters = kmeans(part, n_clusters, seed=draw_seed(rng), niter=self.niter, spherical=True)
+        highest = highest_before(stored, rows, clusters.codes, clusters.centroids)
         order = np.argsort(highest, kind="stable")
         distinct = int((highest <= 1 - (self.eps or 0.0)).sum())
         ranking = order[:distinct] if budget is None else order

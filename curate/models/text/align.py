@@ -81,10 +81,10 @@ def covered(
     """
     rows = []
     for start, end in spans:
-        found = _between(encoding, start, end)
-        if found is None:
+        bounds = _between(encoding, start, end)
+        if bounds is None:
             return _by_offsets(encoding, own, spans)
-        rows.append(np.arange(found[0] - own.start, found[1] - own.start))
+        rows.append(np.arange(bounds[0] - own.start, bounds[1] - own.start))
     return rows
 
 

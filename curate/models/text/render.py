@@ -191,10 +191,10 @@ class Renderer:
         tokens = []
         for encoding, text in zip(encodings, texts, strict=True):
             own = self._own(encoding) if add_special else slice(0, len(encoding))
-            one = Tokens.unscored(np.array(encoding.ids, dtype=np.int32)[own])
+            row = Tokens.unscored(np.array(encoding.ids, dtype=np.int32)[own])
             for rows in covered(encoding, own, text.spans):
-                self._marker.mark(one, rows, text.exact)
-            tokens.append(one)
+                self._marker.mark(row, rows, text.exact)
+            tokens.append(row)
         return tokens
 
     def _in_pieces(self, texts: Sequence[_Text], *, add_special: bool) -> list[Tokens]:

@@ -186,22 +186,22 @@ def _aliases(tree: nodes.Template) -> frozenset[str]:
     for assign in tree.find_all(nodes.Assign):
         if isinstance(assign.target, nodes.Name):
             values.setdefault(assign.target.name, []).append(assign.node)
-    found = {name for name, given in values.items() if stores.count(name) == len(given)}
+    names = {name for name, given in values.items() if stores.count(name) == len(given)}
     while True:
-        kept = {name for name in found if all(_is_alias(v, found) for v in values[name])}
-        if kept == found:
-            return frozenset(found)
-        found = kept
+        kept = {name for name in names if all(_is_alias(v, names) for v in values[name])}
+        if kept == names:
+            return frozenset(names)
+        names = kept
 
 
 def _varying(body: Sequence[nodes.Node], at: int, aliases: frozenset[str]) -> frozenset[str]:
     """Return the names whose values may depend on the messages after the loop at some place."""
-    found = {*aliases, MESSAGES, "tools", "documents", _LOOP, *_stores(body[at])}
+    names = {*aliases, MESSAGES, "tools", "documents", _LOOP, *_stores(body[at])}
     while True:
-        more = {name for node in body if _loads([node]) & found for name in _stores(node)} - found
+        more = {name for node in body if _loads([node]) & names for name in _stores(node)} - names
         if not more:
-            return frozenset(found)
-        found |= more
+            return frozenset(names)
+        names |= more
 
 
 def _stores(node: nodes.Node) -> set[str]:
