@@ -14,6 +14,7 @@ DECIMALS: Final = 10  # scores that agree this far are equal, and the smaller ro
 COLUMNS: Final = 1_024  # target examples scored together
 ENTRIES: Final = 1 << 24  # scores of a block
 LISTED: Final = 1 << 23  # candidates kept of all target examples together
+WINDOW: Final = 256  # turns that are looked after at once when one has run out
 SHORTEST: Final = 32  # candidates listed of a target example, at least
 
 
@@ -135,15 +136,19 @@ class _Lists:
         return rows[at], self._values[turn][at]
 
     def refill(self, turn: int) -> None:
-        """List more for a turn, and for all that are about to run out too, twice as many as before."""
+        """List more for a turn, and for those of the next turns that are about to run out too.
+
+        At least twice as many as before, and more than these turns take from each other.
+        """
         self._used = np.frombuffer(bytes(self._taken), dtype=bool)
-        depth = max(SHORTEST, 2 * len(self._rows[turn]))
-        short = [
-            other
-            for other, rows in enumerate(self._rows)
-            if other == turn or len(rows) - self._next[other] < SHORTEST // 2
-        ]
-        self._list(np.array(short), depth)
+        n = len(self._order)
+        coming = [(turn + ahead) % n for ahead in range(min(WINDOW, n))]
+        short = [one for one in coming if one == turn or self._n_free(one) < SHORTEST // 2]
+        self._list(np.array(short), 2 * max(len(self._rows[turn]), len(short)))
+
+    def _n_free(self, turn: int) -> int:
+        """Return how many of the candidates listed for a turn are free."""
+        return sum(not self._taken[row] for row in self._rows[turn][self._next[turn] :])
 
     def _list(self, turns: Int[np.ndarray, " t"], depth: int) -> None:
         free = np.flatnonzero(~self._used)

@@ -42,6 +42,7 @@ def small_blocks(request, monkeypatch):
     monkeypatch.setattr(round_robin, "COLUMNS", columns)
     monkeypatch.setattr(round_robin, "ENTRIES", entries)
     monkeypatch.setattr(round_robin, "SHORTEST", 3)
+    monkeypatch.setattr(round_robin, "WINDOW", 5)
 
 
 @pytest.mark.parametrize("distinct", [None, 5, 1])
