@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, Final, NoReturn
 
@@ -60,7 +61,7 @@ def main() -> None:
     # A compute thread that waits gives its core away; spinning starves others on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = app(prog_name="curate", standalone_mode=False)
+        code = _parser()(prog_name="curate", standalone_mode=False)
     except CurateError as error:
         _stop(f"{type(error).__name__}: {error}", error.exit_code)
     except _UsageError as error:
@@ -80,6 +81,12 @@ def main() -> None:
     if code == INTERRUPTED:
         _stop("interrupted; finished work is saved; rerun the same command to resume", code)
     sys.exit(code or 0)
+
+
+@cache
+def _parser() -> Any:
+    """Return the parser of every command; declaring their options takes longer than parsing."""
+    return typer.main.get_command(app)
 
 
 def _stop(line: str, code: int) -> NoReturn:

@@ -4,10 +4,10 @@ import hashlib
 import random
 import tempfile
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from curate.contracts.libraries import versions_of
 from curate.contracts.progress import Progress, SilentProgress
 from curate.demo.pool import build_pool, build_test_split
 from curate.demo.skills import PLAIN_WORDINGS, SKILLS, draw_task
@@ -209,6 +209,6 @@ def _fingerprint() -> str:
     package = Path(__file__).parent.parent
     for name in _SOURCES:
         digest.update((package / name).read_bytes())
-    for library in ("torch", "transformers", "tokenizers"):
-        digest.update(f"{library} {version(library)}".encode())
+    for library, version in versions_of(("torch", "transformers", "tokenizers")).items():
+        digest.update(f"{library} {version}".encode())
     return digest.hexdigest()

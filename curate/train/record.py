@@ -5,13 +5,13 @@ import resource
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from jaxtyping import Float
 
+from curate.contracts.libraries import versions_of
 from curate.train.evaluation.evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -171,16 +171,11 @@ def save_record(store: "Store", record: TrainRecord, **facts: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions a run depends on."""
-    by_package = {
+    return {
         "python": sys.version.split()[0],
         "platform": f"{platform.system()} {platform.machine()}",
+        **versions_of(_PACKAGES),
     }
-    for name in _PACKAGES:
-        try:
-            by_package[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return by_package
 
 
 def peak_bytes(device: "torch.device") -> int:

@@ -4,10 +4,10 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from curate.contracts.libraries import versions_of
 from curate.errors import DataError
 
 FORMAT_VERSION: Final = 1
@@ -43,13 +43,7 @@ _KINDS: Final[Mapping[type, str]] = {
 
 def library_versions() -> dict[str, str]:
     """Return the versions that affect scores and files, including Python's; absent packages are left out."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return {"python": platform.python_version(), **versions_of(_PACKAGES)}
 
 
 def manifest_path(output: Path) -> Path:
