@@ -59,7 +59,6 @@ def connect(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyC
         duckdb_errors(path),
         full_disk_as_error(path),
     ):
-        silence(connection)
         yield connection
 
 
@@ -82,7 +81,7 @@ def connect_to_read(
         connection = _opened(path, wait_s, lambda: _alone(path))
         try:
             with engine.interrupts(), duckdb_errors(path), full_disk_as_error(path):
-                silence(connection)
+                engine.silence(connection)
                 engine.compute_with(connection)
                 engine.limit(connection, spill, MEMORY_LIMIT)
                 prepare(connection)
@@ -99,15 +98,7 @@ def connect_to_read(
 def connect_to_memory(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Connect to an empty database in memory, with the settings of the store's own."""
     with engine.attached(None, spill, MEMORY_LIMIT) as connection:
-        silence(connection)
         yield connection
-
-
-def silence(connection: duckdb.DuckDBPyConnection) -> None:
-    """Set what every connection needs: silence."""
-    [shown] = connection.execute("select current_setting('enable_progress_bar')").fetchall()[0]
-    if shown:  # in a kernel without widgets it is off already, and setting it is an error
-        connection.execute("set enable_progress_bar = false")
 
 
 @contextmanager
@@ -147,7 +138,7 @@ def build_file(path: Path, statements: tuple[str, ...]) -> None:
     """Write a new DuckDB file with the fixed storage version in place, statements run."""
     options = f" (storage_version '{STORAGE_VERSION}')"
     spill = path.with_name(f"{path.name}.spill")
-    with engine.attached(path, spill, MEMORY_LIMIT, options) as connection:
+    with engine.attached(path, spill, MEMORY_LIMIT, options) as connection, transaction(connection):
         for statement in statements:
             connection.execute(statement)
 

@@ -28,6 +28,7 @@ class _Engine:
     def __init__(self) -> None:
         self.root = duckdb.connect()
         compute_with(self.root)
+        self.shows_progress = silence(self.root)
         self.users = 0
         self.sound = True
         self._limits: tuple[Path, str] | None = None
@@ -128,6 +129,8 @@ def _attached(
             connection = engine.root.cursor()
             try:
                 connection.execute(f"use {name}")
+                if engine.shows_progress:
+                    silence(connection)
                 yield connection
             finally:
                 connection.close()
@@ -156,6 +159,14 @@ def interrupts() -> Iterator[None]:
 def compute_with(connection: duckdb.DuckDBPyConnection) -> None:
     """Set how an engine computes: NaN instead of errors."""
     connection.execute("set ieee_floating_point_ops = true")
+
+
+def silence(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Take away a connection's progress bar; return whether it had one, as in a notebook."""
+    [shown] = connection.execute("select current_setting('enable_progress_bar')").fetchall()[0]
+    if shown:  # in a kernel without widgets it is off already, and setting it is an error
+        connection.execute("set enable_progress_bar = false")
+    return bool(shown)
 
 
 def limit(connection: duckdb.DuckDBPyConnection, spill: Path, memory_limit: str) -> None:

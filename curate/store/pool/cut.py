@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.store import engine
-from curate.store.connection import arrow_reader, literal, silence
+from curate.store.connection import arrow_reader, literal
 from curate.store.parts import WRITTEN
 from curate.store.schema import scalar
 
@@ -93,7 +93,6 @@ def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
     index, seen = folder / "index.parquet", folder / "seen.parquet"
     work = folder / "work.duckdb"
     with engine.attached(work, folder / "spill", MEMORY_LIMIT) as con:
-        silence(con)
         con.execute(
             "create or replace table slim as select position, id, group_id, source, n_chars "
             f"from read_parquet({literal(str(staged))})"
