@@ -26,6 +26,7 @@ from curate.scoring.passes import WorkerPass
 from curate.scoring.plan import Pass, plan_passes, unify
 from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
 from curate.scoring.windows import read_examples
+from curate.scoring.workload import n_workers
 
 if TYPE_CHECKING:
     from curate.store import Shard, Store
@@ -131,13 +132,12 @@ def plan(
     )
     check_chat(passes, [shard.path for shard in shards], progress)
     device = resolve_device(options.device)
-    n_tasks = sum(len(_of_pass(pass_, missing)) for pass_ in passes)
-    n_examples = sum(pass_plan.examples for pass_plan in plans)
+    work = [(pass_, [shard.path for shard in _of_pass(pass_, missing)]) for pass_ in passes]
     sample = None
     if limit is not None and passes:
         progress.note(f"timing {counted(len(passes), 'pass', 'passes')} on {limit} examples")
         inputs = {r.key.set_id: r.key.inputs for r in requests if r.inputs}
-        sample = _measure(passes, missing, inputs, limit, devices_for(device, 1, 1, 0)[0])
+        sample = _measure(passes, missing, inputs, limit, devices_for(device, 1)[0])
     return PlanReport(
         passes=plans,
         pool_scorers=tuple(r.alias for r in requests if isinstance(r.scorer, PoolScorer)),
@@ -145,7 +145,7 @@ def plan(
         - sum(s.n_examples for lacking in missing.values() for s in lacking),
         disk_bytes=_disk(requests, missing),
         weights_mib=_weights_mib(passes),
-        workers=len(devices_for(device, options.workers, max(1, n_tasks), n_examples)),
+        workers=n_workers(work, device, options.workers),
         unified=_unified(requests, passes, plans, missing, options),
         sample=sample,
     )

@@ -27,6 +27,7 @@ from curate.scoring.requests import (
     with_inputs,
 )
 from curate.scoring.scope import needs_the_pool, only_within
+from curate.scoring.workload import n_workers
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -189,7 +190,11 @@ class _Job:
         check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
         n_examples = sum(task.n_examples for task in tasks)
         device = resolve_device(self.options.device)
-        devices = devices_for(device, self.options.workers, len(tasks), n_examples)
+        work = [
+            (pass_, [task.shard for task in tasks if task.pass_index == index])
+            for index, pass_ in enumerate(passes)
+        ]
+        devices = devices_for(device, n_workers(work, device, self.options.workers))
         stage = "scoring"
         progress.note(
             f"{counted(len(passes), 'pass', 'passes')} over "

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, final
 
-from curate.errors import ConfigError, WorkerError
+from curate.errors import WorkerError
 from curate.scoring.executors.worker import (
     PassSpec,
     ShardTask,
@@ -30,31 +30,26 @@ from curate.scoring.executors.worker import (
 
 MAX_DEATHS_PER_TASK: Final = 2
 POLL_S: Final = 0.5
-FEW_EXAMPLES: Final = 1_000
 _MAIN_BY_NAME: Final = b"\x8c\x08__main__"  # a reference to the module __main__ in a pickle
 
 
-def devices_for(device: str, workers: int | None, n_tasks: int, n_examples: int) -> list[str]:
-    """Return the device of each worker to start: one per GPU asked for, or one per CPU core.
-
-    Never more workers than tasks, and only one if there are so few examples that starting processes
-    would take longer. ``workers`` overrides the count; on several GPUs workers are dealt round-robin.
-    """
-    if workers is None and n_examples < FEW_EXAMPLES:
-        workers = 1
-    if workers is not None and workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {workers}")
+def devices_for(device: str, workers: int) -> list[str]:
+    """Return the device of each worker to start; on several GPUs they are dealt round-robin."""
     if device == "cuda":
         import torch
 
         gpus = torch.cuda.device_count()
-        count = workers or gpus
-        names = [f"cuda:{i % gpus}" for i in range(count)]
-    elif device.startswith("cuda:"):  # one process a GPU: a second would share its memory
-        names = [device] * (workers or 1)
-    else:
-        names = [device] * (workers or _cpu_count())
-    return names[: max(1, n_tasks)]
+        return [f"cuda:{index % gpus}" for index in range(workers)]
+    return [device] * workers
+
+
+def n_devices(device: str) -> int:
+    """Return how many workers a device is meant for: one per GPU asked for, or one per CPU core."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.device_count()
+    return 1 if device.startswith("cuda:") else _cpu_count()  # a second would share its memory
 
 
 def run_tasks(

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate as cu
-from curate.errors import ConfigError
-from curate.scoring.executors.local import _Team, devices_for, run_tasks, was_cut_off
+from curate.scoring.executors.local import _Team, devices_for, n_devices, run_tasks, was_cut_off
 from curate.scoring.executors.worker import ShardTask
 
 SCRIPT = """
@@ -214,23 +213,14 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_workers_are_one_per_core_and_never_more_than_tasks() -> None:
-    assert devices_for("cpu", None, 1, 50_000) == ["cpu"]
-    assert devices_for("cuda:1", None, 100, 50_000) == ["cuda:1"]
-    assert devices_for("cuda:1", 2, 100, 50_000) == ["cuda:1", "cuda:1"]
-    assert devices_for("cpu", 3, 100, 50_000) == ["cpu"] * 3
-    assert devices_for("cpu", 8, 2, 50_000) == ["cpu"] * 2
-    assert len(devices_for("cpu", None, 10_000, 50_000)) == len(os.sched_getaffinity(0))
+def test_workers_take_the_device_they_are_given() -> None:
+    assert devices_for("cpu", 3) == ["cpu"] * 3
+    assert devices_for("cuda:1", 2) == ["cuda:1", "cuda:1"]
 
 
-def test_a_small_job_runs_in_this_process_unless_told_otherwise() -> None:
-    assert devices_for("cpu", None, 10, 999) == ["cpu"]
-    assert devices_for("cpu", 2, 10, 999) == ["cpu"] * 2
-
-
-def test_zero_workers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="--workers must be at least 1, got 0"):
-        devices_for("cpu", 0, 4, 10)
+def test_a_device_is_meant_for_one_worker_a_core_or_a_card() -> None:
+    assert n_devices("cpu") == len(os.sched_getaffinity(0))
+    assert n_devices("cuda:1") == 1
 
 
 PLAIN_SCRIPT = """

@@ -1,0 +1,56 @@
+"""How long shards will take, roughly: enough to decide how many workers are worth their start."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.scoring.executors.local import n_devices
+from curate.scoring.plan import Pass
+
+WORTH_A_WORKER_S: Final = 30.0  # its start takes several: it imports torch and loads the model
+BYTES_PER_TOKEN: Final = 4  # of English text
+FLOPS_PER_S: Final = {"cpu": 2e10, "cuda": 5e13}  # of one core or one card, far from their peaks
+RENDERING_S: Final = 1e-3  # per example
+UNKNOWN_S: Final = 0.05  # per example of a scorer that says nothing of its work
+
+
+def n_workers(
+    work: Sequence[tuple[Pass, Sequence[Path]]], device: str, asked: int | None = None
+) -> int:
+    """Return how many workers to start for the shards of each pass, never more than shards.
+
+    As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU.
+    Reads the footers of shards until there is enough work for all.
+    """
+    n_tasks = max(1, sum(len(shards) for _, shards in work))
+    if asked is not None:
+        return min(asked, n_tasks)
+    most = min(n_devices(device), n_tasks)
+    seconds = 0.0
+    for pass_, shards in work:
+        for shard in shards:
+            seconds += seconds_of(pass_, shard, device)
+            if seconds >= WORTH_A_WORKER_S * most:
+                return most
+    return max(1, math.floor(seconds / WORTH_A_WORKER_S))
+
+
+def seconds_of(pass_: Pass, shard: Path, device: str) -> float:
+    """Return about how many seconds one worker takes for a shard, without loading the model."""
+    try:
+        footer = pq.read_metadata(shard)
+    except (OSError, pa.ArrowInvalid):  # gone or damaged, which the worker reports
+        return 0.0
+    n_rows: int = footer.num_rows
+    if pass_.model is None:
+        return n_rows * RENDERING_S
+    if not pass_.is_forward or pass_.model.n_parameters is None:
+        return n_rows * UNKNOWN_S
+    n_bytes: int = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+    flops = 2.0 * pass_.model.n_parameters * n_bytes / BYTES_PER_TOKEN
+    once = n_rows * RENDERING_S + flops / FLOPS_PER_S[device.partition(":")[0]]
+    return once * len(pass_.renderings)

@@ -1,0 +1,77 @@
+"""A worker is started where its start is worth it: by the work of the shards, not by their rows."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.models.load import ResolvedModel
+from curate.registry import get_scorer
+from curate.scoring import workload
+from curate.scoring.plan import Pass, PassMember
+from curate.scoring.workload import n_workers, seconds_of
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """100 rows of 4,000 bytes: about 1,000 tokens each."""
+    path = tmp_path / "shard.parquet"
+    texts = [f"{n:04d}" * 1000 for n in range(100)]
+    pq.write_table(pa.table({"messages": texts}), path, compression="none", use_dictionary=False)
+    return path
+
+
+@pytest.fixture
+def million(tiny_model: Path) -> Pass:
+    """Likelihood, one rendering, by a model of a million parameters."""
+    model = ResolvedModel.__new__(ResolvedModel)
+    object.__setattr__(model, "n_parameters", 1_000_000)
+    return pass_of("likelihood", model)
+
+
+def pass_of(scorer: str, model: ResolvedModel | None) -> Pass:
+    return Pass((PassMember("s", scorer, get_scorer(scorer)()),), model, "float32", 1024)
+
+
+@pytest.fixture(autouse=True)
+def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "n_devices", lambda device: 4)
+
+
+def test_a_forward_pass_takes_its_flops_and_its_rendering(million: Pass, shard: Path) -> None:
+    tokens = 100 * 4_000 / 4
+    assert seconds_of(million, shard, "cpu") == pytest.approx(2e6 * tokens / 2e10 + 0.1, rel=0.05)
+    assert seconds_of(million, shard, "cuda:1") == pytest.approx(
+        2e6 * tokens / 5e13 + 0.1, rel=0.01
+    )
+
+
+def test_each_rendering_is_a_pass_of_its_own(million: Pass, shard: Path) -> None:
+    twice = pass_of("ifd", million.model)
+    assert len(twice.renderings) == 2
+    once = seconds_of(million, shard, "cpu")
+    assert seconds_of(twice, shard, "cpu") == pytest.approx(2 * once)
+
+
+def test_text_alone_is_quick_and_unknown_work_is_not(million: Pass, shard: Path) -> None:
+    assert seconds_of(pass_of("mtld", None), shard, "cpu") == pytest.approx(0.1)
+    assert seconds_of(pass_of("confidence", million.model), shard, "cpu") == pytest.approx(5.0)
+
+
+def test_a_shard_that_is_gone_takes_no_time(million: Pass, tmp_path: Path) -> None:
+    assert seconds_of(million, tmp_path / "gone.parquet", "cpu") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("n_shards", "workers"), [(1, 1), (5, 1), (6, 2), (9, 3), (12, 4), (50, 4)]
+)
+def test_every_worker_has_half_a_minute_of_work(million, shard, monkeypatch, n_shards, workers):
+    monkeypatch.setattr(workload, "seconds_of", lambda pass_, shard, device: 10.0)
+    assert n_workers([(million, [shard] * n_shards)], "cpu") == workers
+
+
+def test_what_is_asked_for_wins_but_never_more_than_shards(million: Pass, shard: Path) -> None:
+    assert n_workers([(million, [shard] * 10)], "cpu", asked=3) == 3
+    assert n_workers([(million, [shard] * 2)], "cpu", asked=8) == 2
+    assert n_workers([(million, [shard, shard]), (million, [shard])], "cpu", asked=8) == 3
