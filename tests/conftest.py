@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import shlex
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -110,13 +111,16 @@ def golden() -> Callable[[str, str], None]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the demo, made by the first block of the README's tour: read it, or copy it."""
-    from toured import run_block, tour
+    """Folder of the demo: the README's first command, run by the wheel; read it, or copy it."""
+    from from_wheel import installed_commands, run
+    from toured import tour
 
-    kind, text = tour()[0]
-    return (
-        built_once(tmp_path_factory, "demo", lambda folder: run_block(kind, text, folder)) / "tour"
-    )
+    command, _ = tour()[0][1].splitlines()
+
+    def build(folder: Path) -> None:
+        run(shlex.split(command), folder, installed_commands(tmp_path_factory))
+
+    return built_once(tmp_path_factory, "demo", build) / "tour"
 
 
 TINY_TEXT = (

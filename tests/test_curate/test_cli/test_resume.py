@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,36 +12,27 @@ from typing import Any
 import psutil
 import pytest
 from built import built_once
+from forked import Forked, forked_curate
 
-# a dozen processes, each of which imports torch
+# a dozen processes, whose workers import torch
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SCORERS = "likelihood,embedding"
 N_ROWS, N_SHARDS = 1500, 6
-COMMAND = (sys.executable, "-c", "from curate.cli import main; main()")
 
 
 def command(store: Path, model: Path, workers: int) -> list[str]:
     return [
-        *COMMAND, "score", "--scorer", SCORERS, "--template", "plain", "-m", str(model), "--json",
+        "score", "--scorer", SCORERS, "--template", "plain", "-m", str(model), "--json",
         "--workers", str(workers), "--store", str(store), "--quiet",
     ]  # fmt: skip
 
 
-def start(store: Path, model: Path, workers: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(store, model, workers),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=interruptible,  # noqa: PLW1509
-    )  # fmt: skip
+def start(store: Path, model: Path, workers: int) -> Forked:
+    return forked_curate(command(store, model, workers), store.parent)
 
 
-def interruptible() -> None:
-    """Give a child its Ctrl-C back, which the tests' own shell may have taken away."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_for_parts(job: subprocess.Popen[str], store: Path, n_parts: int) -> None:
+def wait_for_parts(job: Forked, store: Path, n_parts: int) -> None:
     """Return as soon as this many parts are written; fail if the job ends before."""
     folder = store.with_name("curate.parts") / "scores"
     deadline = time.monotonic() + 200
@@ -58,11 +47,10 @@ def hashes(document: Any) -> dict[str, str]:
 
 
 def finish(store: Path, model: Path, workers: int) -> Any:
-    ran = subprocess.run(
-        command(store, model, workers), capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
+    job = start(store, model, workers)
+    out, err = job.communicate(timeout=300)
+    assert job.returncode == 0, err
+    return json.loads(out)
 
 
 def ingest_rows(folder: Path) -> None:
@@ -107,7 +95,7 @@ def store(ingested: Path, tmp_path: Path) -> Path:
     return copied(ingested, tmp_path)
 
 
-def a_worker(job: subprocess.Popen[str]) -> psutil.Process:
+def a_worker(job: Forked) -> psutil.Process:
     """One of a job's worker processes."""
     children = psutil.Process(job.pid).children()
     return next(one for one in children if "spawn_main" in " ".join(one.cmdline()))

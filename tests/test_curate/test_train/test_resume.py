@@ -1,14 +1,13 @@
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import Forked
 from safetensors.torch import load_file
+from trained import make_rows
 
 from curate.errors import ConfigError, InterruptedRunError, TrainError
 from curate.registry import get, names
@@ -26,31 +25,21 @@ from curate.train.mixtures.loss_proportional import LossProportional
 from curate.train.objectives.dft import DFT
 from curate.train.policies.drop_highest_loss import DropHighestLoss
 
-SCRIPT = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from trained import make_rows
-from curate.train.api import train
-from curate.registry import get, names
-from curate.train.config import *
 
-for kind in SEAMS:
-    globals().update({cls.__name__: cls for cls in (get(kind, name) for name in names(kind))})
+def train_and_die(config, output, action, count):
+    """Train; SIGKILL comes at the n-th call on a checkpoint's file."""
+    inner, calls = getattr(os, action), 0
 
-def die_while(action, count):
-    inner, calls = getattr(os, action), [0]
     def dying(*args, **kwargs):
-        calls[0] += "step-" in str(args[0])
-        if calls[0] == count:
+        nonlocal calls
+        calls += "step-" in str(args[0])
+        if calls == count:
             os.kill(os.getpid(), signal.SIGKILL)
         return inner(*args, **kwargs)
-    setattr(os, action, dying)
 
-if __name__ == "__main__":
-    die_while(sys.argv[4], int(sys.argv[5]))
+    setattr(os, action, dying)
     rows = [*make_rows(40, 0, "a"), *make_rows(40, 1, "b")]
-    train(eval(sys.argv[2]), rows, sys.argv[3], evaluation={"held": make_rows(9, 7)})
-"""
+    train(config, rows, output, evaluation={"held": make_rows(9, 7)})
 
 
 @pytest.fixture
@@ -64,18 +53,9 @@ def long_run(config):
 
 def run_until_killed(config, output, tmp_path, action, count):
     """Run in a process of its own that gets SIGKILL at its n-th call on a checkpoint's file."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    shared = Path(__file__).parents[2]  # where the module trained lies
-    call = [sys.executable, script, shared, repr(config), output, action, count]
-    path = os.pathsep.join([str(shared.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [str(part) for part in call],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    job = Forked(train_and_die, config, output, action, count, folder=tmp_path)
+    _, err = job.communicate(timeout=300)
+    assert job.returncode == -signal.SIGKILL, err[-2000:]
 
 
 def assert_same_run(one, other):
