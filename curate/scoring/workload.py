@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +12,7 @@ from curate.scoring.executors.local import n_devices
 from curate.scoring.plan import Pass
 
 WORTH_A_WORKER_S: Final = 30.0  # its start takes several: it imports torch and loads the model
+TEXT: Final = "messages"  # the column that holds a conversation whole
 BYTES_PER_TOKEN: Final = 4  # of English text
 FLOPS_PER_S: Final = {"cpu": 2e10, "cuda": 5e13}  # of one core or one card, far from their peaks
 RENDERING_S: Final = 1e-3  # per example
@@ -50,7 +51,17 @@ def seconds_of(pass_: Pass, shard: Path, device: str) -> float:
         return n_rows * RENDERING_S
     if not pass_.is_forward or pass_.model.n_parameters is None:
         return n_rows * UNKNOWN_S
-    n_bytes: int = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-    flops = 2.0 * pass_.model.n_parameters * n_bytes / BYTES_PER_TOKEN
+    flops = 2.0 * pass_.model.n_parameters * _text_bytes(footer) / BYTES_PER_TOKEN
     once = n_rows * RENDERING_S + flops / FLOPS_PER_S[device.partition(":")[0]]
     return once * len(pass_.renderings)
+
+
+def _text_bytes(footer: Any) -> int:
+    """Return the bytes of the conversations in a shard, before compression."""
+    sizes = (
+        column.total_uncompressed_size
+        for group in map(footer.row_group, range(footer.num_row_groups))
+        for column in map(group.column, range(group.num_columns))
+        if column.path_in_schema.partition(".")[0] == TEXT
+    )
+    return sum(sizes)
