@@ -66,7 +66,9 @@ def test_a_shard_that_is_gone_takes_no_time(million: Pass, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("n_shards", "workers"), [(1, 1), (5, 1), (6, 2), (9, 3), (12, 4), (50, 4)]
 )
-def test_every_worker_has_half_a_minute_of_work(million, shard, monkeypatch, n_shards, workers):
+def test_every_worker_has_half_a_minute_of_work(
+    million: Pass, shard: Path, monkeypatch: pytest.MonkeyPatch, n_shards: int, workers: int
+) -> None:
     monkeypatch.setattr(workload, "seconds_of", lambda pass_, shard, device: 10.0)
     assert n_workers([(million, [shard] * n_shards)], "cpu") == workers
 
