@@ -21,6 +21,7 @@ from curate import (
 )
 
 _STAGE: Final = re.compile(r"(?P<method>[\w-]+)\s*(?:\((?P<settings>.*)\))?", re.DOTALL)
+ALL: Final = "all"  # what a stage chooses without a budget
 
 
 class _Stage(NamedTuple):
@@ -34,14 +35,16 @@ class _Stage(NamedTuple):
 class Pipeline(Procedure):
     """Selectors in sequence, such as a filter and then a ranking of what it kept.
 
-    Every stage but the last keeps a share of what reaches it; the last one spends the budget.
+    Every stage but the last keeps a share of what reaches it, or all that it chooses by itself; the
+    last one spends the budget.
 
     Parameters
     ----------
     stages
         Selectors separated by ``|``, settings in brackets: ``perplexity(which=low) | longest``.
     keep
-        Share of what reaches it that every stage but the last keeps: one for all, or one each.
+        Share of what reaches it that every stage but the last keeps: one for all, or one each. ``all``
+        is what a method chooses without a budget: every distinct example for `dedup`.
 
     Examples
     --------
@@ -67,8 +70,10 @@ class Pipeline(Procedure):
                 "the last; give one for all, or one each"
             )
         for text in self.keep:
-            if Budget.parse(text).unit != "share":
-                raise ConfigError(f"pipeline.keep={text!r} is not a share; write it like 50%")
+            if text != ALL and Budget.parse(text).unit != "share":
+                raise ConfigError(
+                    f"pipeline.keep={text!r} is not a share; write it like 50%, or {ALL}"
+                )
 
     @property
     def uses_target(self) -> bool:
@@ -85,12 +90,20 @@ class Pipeline(Procedure):
                 f"the last stage of the pipeline, {last.method!r}, needs a budget; "
                 "add --budget 10%, 5000 or 2Mtok"
             )
-        shares = [Budget.parse(text).amount for text in self.keep]
-        shares = shares * len(filters) if len(shares) == 1 else shares
+        keep = self.keep * len(filters) if len(self.keep) == 1 else self.keep
+        shares = [1.0 if text == ALL else float(Budget.parse(text).amount) for text in keep]
         self._check_room(budget, math.prod(shares))
+        for stage, text in zip(filters, keep, strict=True):
+            if text == ALL and not get_selector(stage.method).budget_optional:
+                raise BudgetError(
+                    f"pipeline.keep={ALL} is what a stage chooses without a budget, and "
+                    f"{stage.method!r} needs one; give its share in place of {ALL}, such as 50%"
+                )
         within: str | None = None
         for place, stage in enumerate(filters, start=1):
-            kept = str(Budget(math.prod(shares[:place]), "share"))  # shares are of the whole pool
+            kept = None  # of a share: shares are of the whole pool
+            if keep[place - 1] != ALL:
+                kept = str(Budget(math.prod(shares[:place]), "share"))
             within = (yield _step(stage, kept, within, seed)).id
         final = yield _step(last, None if budget is None else str(budget), within, seed)
         return Outcome(final.id)

@@ -44,6 +44,19 @@ def test_last_stage_may_have_a_size_of_its_own():
         steps_of(Pipeline("random | longest"), None)
 
 
+def test_a_stage_may_keep_all_that_it_chooses_by_itself():
+    steps, _ = steps_of(Pipeline("dedup | perplexity | kmq", ("all", "20%")), "10%")
+    assert [step.budget for step in steps] == [None, "20%", "10%"]
+    steps, _ = steps_of(Pipeline("dedup | kmq", ("all",)), "60%")
+    assert [step.budget for step in steps] == [None, "60%"]
+    with pytest.raises(BudgetError) as caught:
+        steps_of(Pipeline("random | kmq", ("all",)), "10%")
+    assert str(caught.value) == (
+        "pipeline.keep=all is what a stage chooses without a budget, and 'random' needs one; give its "
+        "share in place of all, such as 50%"
+    )
+
+
 def test_budget_over_what_is_kept_is_refused_before_any_work():
     with pytest.raises(BudgetError) as caught:
         steps_of(Pipeline("random | longest", ("20%",)), "30%")
