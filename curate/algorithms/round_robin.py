@@ -143,7 +143,7 @@ class _Lists:
         self._used = np.frombuffer(bytes(self._taken), dtype=bool)
         n = len(self._order)
         coming = [(turn + ahead) % n for ahead in range(min(WINDOW, n))]
-        short = [one for one in coming if one == turn or self._n_free(one) < SHORTEST // 2]
+        short = [later for later in coming if later == turn or self._n_free(later) < SHORTEST // 2]
         self._list(np.array(short), 2 * max(len(self._rows[turn]), len(short)))
 
     def _n_free(self, turn: int) -> int:
