@@ -41,7 +41,8 @@ class RDSPlus(Selector):
     method minus random with 500, 2,500 and 10,000 examples: +2.7, +3.5 and +1.8 on the pool Dolci (above random in
     17, 19 and 21 of 25 cells), and -0.9, +1.4 and +0.2 on Tulu v2 (11 of 25 each): the order of methods
     changes with the pool. This project has measured the share of target-like examples among what is
-    selected (`reports/target-share.md`), and has no proof against random yet.
+    selected (`reports/target-share.md`: above
+    random for 4 of 9 categories), and has no proof against random yet.
 
     Parameters
     ----------
