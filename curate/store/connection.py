@@ -80,7 +80,12 @@ def connect_to_read(
     with gate.alone(path, wait_s):
         connection = _opened(path, wait_s, lambda: _alone(path))
         try:
-            with engine.interrupts(), duckdb_errors(path), full_disk_as_error(path):
+            with (
+                engine.interrupts(),
+                engine.interrupted_by_ctrl_c(connection),
+                duckdb_errors(path),
+                full_disk_as_error(path),
+            ):
                 engine.silence(connection)
                 engine.compute_with(connection)
                 engine.limit(connection, spill, MEMORY_LIMIT)

@@ -6,9 +6,10 @@ times. No file is held between two uses: its lock ends when the last one detache
 
 import atexit
 import os
+import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, final
@@ -131,7 +132,8 @@ def _attached(
                 connection.execute(f"use {name}")
                 if engine.shows_progress:
                     silence(connection)
-                yield connection
+                with interrupted_by_ctrl_c(connection):
+                    yield connection
             finally:
                 connection.close()
         except (duckdb.FatalException, duckdb.InternalException):
@@ -147,13 +149,50 @@ def _attached(
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` for a Ctrl-C during a query, which DuckDB turns into a RuntimeError."""
+    """Raise `KeyboardInterrupt` for a Ctrl-C during a query, which DuckDB turns into another error."""
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
     except RuntimeError as error:
         if str(error) != _INTERRUPTED:
             raise
         raise KeyboardInterrupt from error
+
+
+@contextmanager
+def interrupted_by_ctrl_c(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupt what a connection computes for the main thread on Ctrl-C.
+
+    Python runs its own handler only once DuckDB has returned, which can take minutes. The system
+    writes the number of each signal into a pipe at once, and a thread reads it there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(reader, previous, connection), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
+        os.close(writer)  # which ends what the watcher reads
+        watcher.join()
+        os.close(reader)
+
+
+def _watch(reader: int, previous: int, connection: duckdb.DuckDBPyConnection) -> None:
+    """Interrupt a connection for each Ctrl-C; pass every signal on to who listened before."""
+    while numbers := os.read(reader, 64):
+        if previous >= 0:
+            with suppress(OSError):
+                os.write(previous, numbers)
+        handler = signal.getsignal(signal.SIGINT)  # another one does not want an exception
+        if signal.SIGINT in numbers and handler is signal.default_int_handler:
+            connection.interrupt()
 
 
 def compute_with(connection: duckdb.DuckDBPyConnection) -> None:

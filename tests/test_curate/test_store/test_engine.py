@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,53 @@ def test_an_interrupt_while_duckdb_computes_is_one(tmp_path):
         raise RuntimeError("something else")
     with attached(*file) as connection:
         assert connection.execute("select 1").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("how", ["execute", "arrow"])
+def test_ctrl_c_stops_a_query_that_computes_for_minutes(tmp_path: Path, how: str) -> None:
+    endless = "select sum(hash(a.range * b.range)) from range(100000000) a, range(1000000) b"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt), attached(None, tmp_path, "1GiB") as connection:
+            timer.start()
+            if how == "execute":
+                connection.execute(endless)
+            else:
+                connection.sql(endless).to_arrow_table()
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
+    assert signal.set_wakeup_fd(-1) == -1
+    with attached(None, tmp_path, "1GiB") as connection:
+        assert connection.execute("select 1").fetchall() == [(1,)]
+
+
+def test_a_handler_of_ones_own_is_not_made_an_interrupt(tmp_path: Path) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    try:
+        with attached(None, tmp_path, "1GiB") as connection:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert connection.execute("select count(*) from range(1000000)").fetchall() == [
+                (1000000,)
+            ]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+
+
+def test_who_listened_for_signals_before_still_hears_them(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    previous = signal.set_wakeup_fd(writer)
+    try:
+        with attached(None, tmp_path, "1GiB"):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert os.read(reader, 8) == bytes([signal.SIGUSR1])
+    finally:
+        signal.set_wakeup_fd(previous)
+        signal.signal(signal.SIGUSR1, before)
+        os.close(reader)
+        os.close(writer)
