@@ -1,5 +1,6 @@
 """Run one shard through one pass, in a worker: stream, render, batch, forward, reduce, tabulate."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -277,6 +278,7 @@ class _RowResults:
     rows: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     tokens: int = 0
+    fits: int = sys.maxsize  # examples at once that memory is not known to be too small for
 
     def run(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
         """Score a block; ``numbers`` are the places of its examples in the shard."""
@@ -291,6 +293,19 @@ class _RowResults:
             self._run_block(examples, numbers)
 
     def _run_block(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
+        start = 0
+        while start < len(examples):
+            stop = min(start + self.fits, len(examples))
+            if self._run_piece(examples[start:stop], numbers[start:stop]):
+                start = stop
+            else:
+                self.fits = (stop - start + 1) // 2
+                import torch
+
+                torch.cuda.empty_cache()  # after the handler, whose traceback held the tensors
+
+    def _run_piece(self, examples: Sequence[Example], numbers: Sequence[int]) -> bool:
+        """Score some examples; return False if memory ran out and half of them may fit."""
         try:
             given = () if self.read is None else (self.read.take(numbers),)
             columns = self.score(examples, *given)
@@ -299,17 +314,20 @@ class _RowResults:
         except Exception as error:
             if is_device_error(error):
                 raise
+            if is_out_of_memory(error) and len(examples) > 1:
+                return False
             if len(examples) == 1:
                 if is_out_of_memory(error):
                     self.failures[numbers[0]] = OUT_OF_MEMORY
-                    return
+                    return True
                 known = isinstance(error, ExampleFailure)
                 self.failures[numbers[0]] = str(error) if known else reason_of(error)
-                return
+                return True
             for example, number in zip(examples, numbers, strict=True):  # find the one to blame
-                self._run_block([example], [number])
-            return
+                self._run_piece([example], [number])
+            return True
         self._keep(columns, numbers)
+        return True
 
     def _keep(self, columns: Columns, numbers: Sequence[int]) -> None:
         named = {name: values for name, values in columns.items() if name not in _EXTRA}

@@ -220,12 +220,19 @@ class Rows(RowScorer):
     version: ClassVar[int] = 1
     role: ClassVar[None] = None
     outputs: ClassVar[dict] = {"n": Column("int", "characters"), "x": Column("float", "a number")}
+    sizes: ClassVar[list] = []  # of blocks, as they were tried
     behaviour: str = "fine"
 
     def load(self, context):
         def score(examples):
             lengths = np.array([len(e.messages[1]["content"]) for e in examples])
             x = np.where((lengths == 4) & (self.behaviour == "nan"), np.nan, 1.0)
+            if self.behaviour.startswith("memory"):
+                import torch
+
+                self.sizes.append(len(examples))
+                if len(examples) > int(self.behaviour.removeprefix("memory for ")):
+                    raise torch.OutOfMemoryError("CUDA out of memory")
             if self.behaviour == "failure" and 4 in lengths:
                 raise ExampleFailure("four")
             if self.behaviour == "bug" and 4 in lengths:
@@ -233,6 +240,18 @@ class Rows(RowScorer):
             return {"n": lengths[: 3 if self.behaviour == "short" else None], "x": x}
 
         return score
+
+
+def test_rows_that_exceed_the_memory_are_halved_and_the_size_that_fits_is_kept(shard, resolved):
+    Rows.sizes.clear()
+    table, _ = run(resolved, shard, Rows("memory for 2"))["rows"]
+    assert table.column("failure").null_count == 6
+    assert Rows.sizes == [6, 3, 2, 2, 2]
+
+
+def test_a_row_that_exceeds_the_memory_alone_ends_the_job(shard, resolved):
+    with pytest.raises(DeviceError, match="6 examples do not fit in the memory of cpu even alone"):
+        run(resolved, shard, Rows("memory for 0"))
 
 
 @pytest.mark.parametrize(
