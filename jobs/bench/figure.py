@@ -86,8 +86,8 @@ class Sizes:
         Interleaved runs of a ratio.
     repeats
         Runs of a figure that is no ratio.
-    kernel, large_kernel, donod, loops, trained
-        Real rows run through the model.
+    kernel, large_kernel, donod, loops, trained, rendered
+        Real rows run through the model, the last through its tokenizer alone.
     ingest
         Rows of the file that is ingested; None is all of it.
     stored
@@ -103,13 +103,14 @@ class Sizes:
     donod: int
     loops: int
     trained: int
+    rendered: int
     ingest: int | None
     stored: int
     short_runs: tuple[int, int]
 
 
-FULL: Final = Sizes(5, 3, 256, 128, 192, 128, 256, None, 1_000_000, (1_000, 100_000))
-QUICK: Final = Sizes(1, 1, 4, 4, 4, 4, 40, 200, 2_000, (50, 400))
+FULL: Final = Sizes(5, 3, 256, 128, 192, 128, 256, 1_024, None, 1_000_000, (1_000, 100_000))
+QUICK: Final = Sizes(1, 1, 4, 4, 4, 4, 40, 40, 200, 2_000, (50, 400))
 
 
 @final
