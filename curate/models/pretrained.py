@@ -1,5 +1,6 @@
 """Reads a model with transformers: from safetensors alone, without code that comes with it."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -30,7 +31,7 @@ def read_pretrained(
     import torch
 
     try:
-        with no_progress_bar():
+        with no_progress_bar(), _no_load_report():
             loaded: tuple[Any, Mapping[str, Any]] = auto.from_pretrained(
                 folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True,
                 trust_remote_code=False, output_loading_info=True,
@@ -55,11 +56,27 @@ def no_progress_bar() -> Iterator[None]:
     """Suppress transformers' own progress bars while it reads or writes weights."""
     from transformers.utils import logging as transformers_logging
 
-    logging: Any = transformers_logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    library: Any = transformers_logging
+    shown = library.is_progress_bar_enabled()
+    library.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            library.enable_progress_bar()
+
+
+@contextmanager
+def _no_load_report() -> Iterator[None]:
+    """Suppress transformers' table of missing weights: the error that follows names them."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(_is_no_load_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_load_report)
+
+
+def _is_no_load_report(record: logging.LogRecord) -> bool:
+    words = record.getMessage()
+    return "LOAD REPORT" not in words or not ("MISSING" in words or "MISMATCH" in words)

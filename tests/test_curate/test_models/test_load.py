@@ -286,11 +286,12 @@ def test_weights_that_are_missing_are_not_drawn_at_random(change, words, folder)
         load_trained_model(resolved, config, torch.device("cpu"))
 
 
-def test_an_untied_head_that_the_files_lack_is_missing(folder):
+def test_an_untied_head_that_the_files_lack_is_missing(folder, capfd):
     edit(folder / "config.json", tie_word_embeddings=False)
     resolved = rewritten(folder, lambda w: {k: v for k, v in w.items() if k != "lm_head.weight"})
     with pytest.raises(ModelError, match=r"lack lm_head\.weight; random ones"):
         load_model(resolved, "cpu", "float32")
+    assert "LOAD REPORT" not in capfd.readouterr().err  # the error says it
 
 
 def test_weights_that_are_not_numbers_are_called_that(folder):
