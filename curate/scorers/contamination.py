@@ -9,8 +9,6 @@ import numpy as np
 from curate.algorithms.shared_runs import RunIndex, shared_runs
 from curate.algorithms.words import N_GRAM, Words, spelled, words_of
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.data.read.benchmarks import benchmark_texts
-from curate.data.read.sources import resolve
 from curate.errors import ConfigError
 from curate.models.classifiers.text_model import make_each, object_column
 from curate.models.text.templates import history_and_response
@@ -76,9 +74,14 @@ class Contamination(RowScorer):
             )
 
     def read_files(self) -> Mapping[str, str]:
+        from curate.data.read.sources import resolve
+
         return {file: resolve(file, self.split).content_hash for file in self.files}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
+        from curate.data.read.benchmarks import benchmark_texts
+        from curate.data.read.sources import resolve
+
         names: list[str] = []
         files: list[int] = []
         rows: list[int] = []
