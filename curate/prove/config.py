@@ -77,7 +77,7 @@ class ProveConfig:
     datasets
         Ids of the datasets that are the pool; None for the whole store.
     towards
-        Target set of the store that methods which select towards one do so; not what is evaluated on.
+        Target set that methods such as rds-plus select towards; trials are not evaluated on it.
     """
 
     methods: tuple[str, ...]

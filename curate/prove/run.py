@@ -140,7 +140,7 @@ def _towards(store: "Store", config: ProveConfig, targets: Sequence["Target"]) -
     ids = store.target(config.towards).query("select id from examples")["id"].to_pylist()
     n_same = len(set(ids) & {row.id for target in targets for row in target.rows})
     yield (
-        f"Methods that select towards a target set do so towards {config.towards}: {len(ids):,} "
+        f"Methods that need a target set select towards {config.towards}: {len(ids):,} "
         f"examples, {n_same:,} of which are evaluated on too."
     )
 

@@ -74,7 +74,7 @@ class TargetSet:
 
 
 def listed(con: "duckdb.DuckDBPyConnection") -> list[TargetSet]:
-    """Return the target sets in order of name; none in a store of before there were any."""
+    """Return the target sets in order of name; a store older than target sets has none."""
     if not _has_table(con):
         return []
     rows = con.execute("select * from targets order by name").fetchall()

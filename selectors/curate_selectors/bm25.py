@@ -1,7 +1,7 @@
 """BM25: the examples whose words a target set asks for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Literal, final
 
 import numpy as np
@@ -94,12 +94,21 @@ class BM25(Selector):
             flat_lists(view, "words.hashes"), flat_lists(view.towards(), asked),
             k1=self.k1, b=self.b, together=self.aggregate == "sum",
         )  # fmt: skip
-        return select_by_scores(
+        selection = select_by_scores(
             self.name, scores, view, np.arange(len(view)), budget, rng,
             aggregate="round-robin" if self.aggregate == "round-robin" else "max",
             measure="BM25", excluded={}, warnings=_strange(scores.unknown),
             summed=self.aggregate == "sum",
         )  # fmt: skip
+        return replace(selection, warnings=selection.warnings or _unrelated(selection))
+
+
+def _unrelated(selection: Selection) -> tuple[str, ...]:
+    """Say how many picks share no word with the target set: the budget asked for more than do."""
+    n = int(np.count_nonzero(selection.gains == 0)) if selection.gains is not None else 0
+    if not n:
+        return ()
+    return (f"{n:,} of {len(selection.indices):,} picks share no word with the target set",)
 
 
 def _strange(unknown: float) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class GOTD(Selector):
     tolerance
         How far the plan's weights of target examples may be off, summed.
     max_passes
-        Passes over the pool at most; where they do not do, the selection says so.
+        Passes over the pool at most; a selection that needed more carries a warning.
 
     References
     ----------

@@ -31,7 +31,7 @@ class RDSPlus(Selector):
     order, take turns: each takes its best example that is left, until the budget is full. Ties, to 10
     decimals, go to the smaller id. The vectors are those of the scorer ``embedding`` with
     ``pooling=weighted_mean``, free in a pass that runs for other scores. O(n m dim) for n examples and
-    m target examples, as a rule once.
+    m target examples.
 
     Deviations: texts are rendered plainly, one turn a line, unless ``--template chat`` is given; the
     paper uses its training template. The order of target examples is drawn with the seed.

@@ -95,6 +95,16 @@ def test_a_target_in_another_language_is_said():
     assert BM25().select(view(), Budget(2), np.random.default_rng(0)).warnings == ()
 
 
+def test_picks_that_share_no_word_with_the_target_are_counted():
+    rare = view(queries=["the blue cat sat"])
+    n_related = sum(value > 0 for value in slow(POOL, "the blue cat sat"))
+    chosen = BM25().select(rare, Budget(len(POOL)), np.random.default_rng(0))
+    assert 0 < n_related < len(POOL)
+    assert chosen.warnings == (
+        f"{len(POOL) - n_related} of {len(POOL)} picks share no word with the target set",
+    )
+
+
 def test_what_is_asked_for_may_be_another_part_than_what_is_searched():
     needs = BM25(query="prompt").requires()
     assert (needs["words"].config, needs["query"].config) == ({"part": "full"}, {"part": "prompt"})

@@ -119,7 +119,7 @@ class Scoring(Chat):
     revision: str | None = option(None, "Hub revision of the target model.", group=SCORING)
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", group=SCORING)
     dtype: str = option("auto", "auto, float32, bfloat16 or float64.", group=SCORING)
-    workers: int | None = option(None, "Worker processes. Default: one per GPU, or one per CPU core.", short="-w", group=SCORING)  # fmt: skip
+    workers: int | None = option(None, "Worker processes. Default: as many as the work keeps busy, at most one per GPU or CPU core.", short="-w", group=SCORING)  # fmt: skip
     max_failures: str = option("1%", "Failed examples to tolerate: a count, or a share such as 1%. More than that exits with code 3.", read=read_text, group=SCORING)  # fmt: skip
     max_hours: float | None = option(None, "Stop after this many hours; finished work is saved.", group=SCORING)  # fmt: skip
 

@@ -62,8 +62,8 @@ def run_tasks(
     """Run every task; call ``on_report`` in this process for each one finished.
 
     One device runs in this process, several in worker processes that each load a pass once. A
-    shard in the middle of which an earlier run ended without a word, as the system's out-of-memory
-    killer makes it, is run in a worker process, so that this one can say which shard it is.
+    shard during which an earlier run died silently, as by the system's out-of-memory killer, is run
+    in a worker process, so that this one survives to name the shard.
     A worker that dies is replaced and its shard run again; a shard that kills two workers ends
     the job with `WorkerError`. ``on_idle`` is called at least every half second.
     Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; reported tasks

@@ -101,7 +101,7 @@ class Draft:
 
 @final
 class Drafts:
-    """A conversation in each of some forms, in order, made when the one before it will not do."""
+    """A conversation in each of some forms, in order, each made only when the one before it does not fit."""
 
     def __init__(self, ways: Sequence[Form], first: Draft) -> None:
         first.form = ways[0]
