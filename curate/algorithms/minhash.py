@@ -69,7 +69,7 @@ def shingles_of(texts: "Sequence[str] | pa.Array", n: int) -> Shingles:
     --------
     >>> both = shingles_of(["To be, or not to be", "be or not to be at"], 2)
     >>> both.starts.tolist(), jaccard_with(both, 0, np.array([1])).tolist()
-    ([0, 4, 9], [0.5])
+    ([0, 4, 9], [0.8])
     """
     import polars as pl
 

@@ -25,7 +25,7 @@ NO_SCORED_TOKENS: Final = "no_scored_tokens"
 PROMPT_EXCEEDS_CONTEXT: Final = "prompt_exceeds_context"
 NOT_UNICODE: Final = "text_is_not_unicode"
 TEXT_TOO_LONG: Final = "text_too_long"
-MAX_CHARS: Final = 10_000_000  # a tokenizer needs some 240 bytes of memory for each
+MAX_CHARS: Final = 12_000_000  # a tokenizer needs some 240 bytes of memory for each
 
 
 @final

@@ -11,7 +11,7 @@ BUDGETS = "write 10% (of the examples), 5000 (examples), 2Mtok (tokens) or 10%to
 RANDOM = ("select", "--method", "random")
 SCORE = ("score", "--scorer", "likelihood")
 STEPS = "pool, ingest, score, select, train, prove, export, report"
-KEYS = f"store, demo, models, steps, {STEPS}"
+KEYS = f"store, demo, models, targets, steps, {STEPS}"
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ class TestNames:
 class TestExpressions:
     """The error is one line; two more show the place in the expression."""
 
-    KNOWN = "dataset, group_id, id, messages, n_chars, n_rows, prompt, response, source"
+    KNOWN = "dataset, group_id, id, messages, n_chars, n_rows, prompt, response, row.id, row.prompt, row.response, source"
     FUNCTIONS = (
         "abs, ceil, coalesce, contains, ends_with, exp, floor, greatest, if, least, length, log, "
         "log10, lower, pow, round, sqrt, starts_with, upper"

@@ -7,7 +7,7 @@ from curate.models.load import load_tokenizer, resolve_model
 from curate.models.text.chat import ChatTemplate
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions, arguments_of, reasoning_question
-from curate.models.text.render import Renderer
+from curate.models.text.render import MAX_CHARS, Renderer
 from curate.models.text.template_code import compile_template
 
 SWITCH = (
@@ -155,7 +155,7 @@ def test_a_text_that_would_take_gigabytes_to_tokenise_is_refused_by_its_length(
 ):
     tokenizer = load_tokenizer(str(tiny_tokenizer))
     renderer = Renderer(tokenizer, 64, ChatOptions(template=SWITCH))
-    long = ({"role": "user", "content": "a" * 10_000_001}, TALK[1])
+    long = ({"role": "user", "content": "a" * (MAX_CHARS + 1)}, TALK[1])
     monkeypatch.setattr(renderer, "_backend", None)  # nothing is tokenised
     for template in ("chat", "plain"):
         assert renderer.render([Example("0", long)], Rendering(template)) == ["text_too_long"]
