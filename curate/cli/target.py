@@ -28,7 +28,7 @@ def command(options: TargetCommand, shell: Shell) -> None:
         text = _listed(document["targets"])
     elif options.action == "remove":
         assert options.name is not None
-        pool.store.target(options.name)  # an unknown name fails before anybody is asked
+        pool.store.target_set(options.name)  # an unknown name fails before anybody is asked
         if not (options.yes or _confirmed(options.name)):
             raise ConfigError(f"target set {options.name!r} is kept")
         pool.target.remove(options.name)

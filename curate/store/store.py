@@ -17,7 +17,7 @@ from curate.store.query import percentiles, projection, reading, snapshot, viewi
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
 from curate.store.results import marks, revisions, selections, trials
 from curate.store.scores import sets, vectors
-from curate.store.targets import TargetSet, TargetWriter, listed, path_of, remove
+from curate.store.targets import TargetSet, TargetWriter, find, listed, path_of, remove
 from curate.store.upkeep import forget, maintenance, opening, rebuild
 
 
@@ -320,6 +320,11 @@ class Store:
         """Return the target sets in order of name."""
         with self._handle.connect() as con:
             return listed(con)
+
+    def target_set(self, name: str) -> TargetSet:
+        """Return what is recorded of a target set; `ConfigError` for an unknown name."""
+        with self._handle.connect() as con:
+            return find(con, name)
 
     def target(self, name: str) -> "Store":
         """Return a target set as a store of its own; `ConfigError` for an unknown name."""

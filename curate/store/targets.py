@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, final
@@ -24,7 +24,6 @@ from curate.store.parts import (
     TMP_MARK,
     full_disk_as_error,
     owner,
-    read_json,
     sync,
     sync_tree,
     write_json,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "targets"
 FILE: Final = "target.duckdb"
 _FACTS: Final = "target.json"
-_NAME: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 TABLE: Final = """create table if not exists targets (
     name varchar primary key, n_rows bigint, n_examples bigint, n_in_pool bigint, n_pool bigint,
     content_hash varchar, data varchar, created_at varchar)"""
@@ -73,41 +72,100 @@ class TargetSet:
     created_at: str
 
 
+_COLUMNS: Final = tuple(column.name for column in fields(TargetSet))
+
+
 def listed(con: "duckdb.DuckDBPyConnection") -> list[TargetSet]:
     """Return the target sets in order of name; a store older than target sets has none."""
     if not _has_table(con):
         return []
-    rows = con.execute("select * from targets order by name").fetchall()
+    rows = con.execute(f"select {', '.join(_COLUMNS)} from targets order by name").fetchall()
     return [TargetSet(*row) for row in rows]
 
 
 def path_of(store: "StoreHandle", name: str) -> Path:
-    """Return the DuckDB file of a target set; `ConfigError` for an unknown name."""
+    """Return the DuckDB file of a target set.
+
+    Raises
+    ------
+    ConfigError
+        There is no target set of this name.
+    StoreError
+        Its file is missing, or its name is none that `TargetWriter` takes.
+    """
     with store.connect() as con:
-        known = [target.name for target in listed(con)]
+        path = store.parts / FOLDER / find(con, name).name / FILE
+    if not path.exists():
+        raise StoreError(
+            f"target set {name!r} is in the store, but its file {path} is missing; restore it from a "
+            f"backup of the store, or remove it and add it again: curate target remove {name}"
+        )
+    return path
+
+
+def find(con: "duckdb.DuckDBPyConnection", name: str) -> TargetSet:
+    """Return what is recorded of a target set, whose folder may be missing; errors as of `path_of`."""
+    known = {target.name: target for target in listed(con)}
     if name not in known:
         have = f"there are: {', '.join(known)}" if known else "this store has none"
         raise ConfigError(
             f"no target set {name!r}{did_you_mean(name, known)}; {have}; "
             f"add one with: curate target add {name} DATA"
         )
-    return store.parts / FOLDER / name / FILE
+    if not _NAME.fullmatch(name):  # a store from elsewhere: the name would lead out of the folder
+        raise StoreError(
+            f"this store lists a target set {name!r}, which curate cannot have added: it names no "
+            "folder; drop it with: curate doctor --rebuild"
+        )
+    return known[name]
 
 
 def remove(store: "StoreHandle", name: str) -> None:
-    """Remove a target set with its texts and scores; `ConfigError` for an unknown name."""
-    folder = path_of(store, name).parent
-    with store.write() as con:
-        con.execute("delete from targets where name = ?", [name])
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a target set with its texts and scores; errors as of `find`.
+
+    Its folder leaves its place in the transaction, so one that is added meanwhile is not touched.
+    """
+    moved: Path | None = None
+    folder = store.parts / FOLDER / name
+    try:
+        with store.write() as con:
+            find(con, name)
+            con.execute("delete from targets where name = ?", [name])
+            if folder.exists():
+                moved = _staging(store, name)
+                os.replace(folder, moved)
+                sync(folder.parent)
+    except BaseException:
+        if moved is not None and moved.exists():  # the database still has it
+            os.replace(moved, folder)
+        raise
+    if moved is not None:
+        shutil.rmtree(moved, ignore_errors=True)
 
 
-def restore(con: "duckdb.DuckDBPyConnection", parts: Path) -> int:
-    """Write the target sets found among the parts into a database; return how many."""
-    paths = sorted((parts / FOLDER).glob(f"*/{_FACTS}"))
-    for path in paths:
-        _insert(con, TargetSet(**read_json(path)))
-    return len(paths)
+def facts_of(parts: Path) -> list[Path]:
+    """Return the files that record the target sets among the parts."""
+    return sorted((parts / FOLDER).glob(f"*/{_FACTS}"))
+
+
+def restore(con: "duckdb.DuckDBPyConnection", path: Path, facts: Mapping[str, Any]) -> bool:
+    """Write one target set into a database; False if it was not recorded so.
+
+    Parameters
+    ----------
+    path
+        Its file, of `facts_of`: the folder decides its name.
+    facts
+        What the file holds; fields of later versions are left out.
+    """
+    known = {column.name: facts.get(column.name) for column in fields(TargetSet)}
+    if any(type(known[column.name]) is not column.type for column in fields(TargetSet)):
+        return False
+    target = TargetSet(**known)
+    if not _NAME.fullmatch(target.name) or target.name != path.parent.name:
+        return False
+    _insert(con, target)
+    return True
 
 
 def missing(con: "duckdb.DuckDBPyConnection", parts: Path) -> Iterator[Path]:
@@ -126,15 +184,16 @@ class TargetWriter:
     """
 
     def __init__(self, store: "StoreHandle", name: str) -> None:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"target set {name!r} cannot name a folder; use letters, digits, dot, dash and "
                 "underscore"
             )
+        with store.connect() as con:
+            _check_case(name, listed(con))
         self._store = store
         self._name = name
-        token = secrets.token_hex(4)
-        self._folder = store.parts / f".staging-target-{name}{TMP_MARK}{owner()}-{token}"
+        self._folder = _staging(store, name)
         with full_disk_as_error(self._folder):
             self._folder.mkdir(parents=True)
             self._lock = ExitStack()
@@ -170,7 +229,9 @@ class TargetWriter:
         target = self._store.parts / FOLDER / self._name
         with self._store.write() as con, full_disk_as_error(target):
             con.execute(TABLE)
-            if self._name in {target_set.name for target_set in listed(con)}:
+            known = listed(con)
+            _check_case(self._name, known)
+            if self._name in {target_set.name for target_set in known}:
                 raise StoreError(
                     f"target set {self._name!r} is already in the store; another process added it "
                     "meanwhile; run the same command again"
@@ -196,11 +257,29 @@ class TargetWriter:
         return made
 
 
+def _staging(store: "StoreHandle", name: str) -> Path:
+    """Return a folder of this process alone; opening the store sweeps it once the process died."""
+    token = secrets.token_hex(4)
+    return store.parts / f".staging-target-{name}{TMP_MARK}{owner()}-{token}"
+
+
+def _check_case(name: str, known: Sequence[TargetSet]) -> None:
+    """Refuse a name whose folder a file system that ignores case takes for that of another."""
+    for other in known:
+        if other.name != name and other.name.casefold() == name.casefold():
+            raise ConfigError(
+                f"target set {name!r} differs only in case from {other.name!r}, which is in the "
+                "store, and some file systems take their folders for one; take another name, or "
+                f"remove that one first: curate target remove {other.name}"
+            )
+
+
 def _insert(con: "duckdb.DuckDBPyConnection", target: TargetSet) -> None:
     con.execute(TABLE)
     con.execute("delete from targets where name = ?", [target.name])
     con.execute(
-        "insert into targets values (?, ?, ?, ?, ?, ?, ?, ?)", list(asdict(target).values())
+        f"insert into targets ({', '.join(_COLUMNS)}) values (?, ?, ?, ?, ?, ?, ?, ?)",
+        list(asdict(target).values()),
     )
 
 

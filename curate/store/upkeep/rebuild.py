@@ -26,8 +26,8 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     """Replace a store's DuckDB file with one built from its parts, and return what was found.
 
     The file may be missing or corrupt. Content hashes do not change. Atomic: the new file
-    replaces the old one once it is complete. A dataset, score set, selection or trial whose record
-    cannot be read is left out, and its file is named under ``left_out``.
+    replaces the old one once it is complete. A dataset, score set, selection, trial or target set
+    whose record cannot be read is left out, and its file is named under ``left_out``.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
             revisions.add_all(con, parts)
             for _, trial in _records((parts / "trials").glob("*.json"), ("trial_id",), left_out):
                 trials.insert(con, trial)
-            n_targets = targets.restore(con, parts)
+            n_targets = _add_targets(con, parts, left_out)
             schema.refresh_views(con, parts)
             inventory.record(con, parts, _files(parts))
         sync(temporary)
@@ -180,3 +180,13 @@ def _add_selections(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[
         else:
             left_out.append(str(path))
     return n_selections
+
+
+def _add_targets(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[str]) -> int:
+    n_targets = 0
+    for path, facts in _records(targets.facts_of(parts), ("name",), left_out):
+        if targets.restore(con, path, facts):
+            n_targets += 1
+        else:
+            left_out.append(str(path))
+    return n_targets

@@ -1,9 +1,13 @@
 """Target sets lie beside the pool: none of its relations sees them, and they outlive the file."""
 
+import json
+from contextlib import contextmanager
+
 import pytest
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, StoreError
 from curate.store import Store
+from curate.store.handle import StoreHandle
 from curate.store.upkeep.rebuild import rebuild
 
 
@@ -124,3 +128,106 @@ def test_an_unknown_name_is_told_with_the_nearest(with_target, name, words):
 def test_a_name_that_cannot_be_a_folder_is_refused(store):
     with pytest.raises(ConfigError, match="'a/b' cannot name a folder"):
         store.target_writer("a/b")
+
+
+def test_a_set_that_is_added_while_another_of_its_name_is_removed_stays(
+    with_target, pools, monkeypatch
+):
+    unlocked = StoreHandle.write
+
+    @contextmanager
+    def added_as_soon_as_it_may(handle):
+        with unlocked(handle) as con:
+            yield con
+        monkeypatch.undo()
+        add(Store(with_target.path, create=False), pools, "dev", range(3))
+
+    monkeypatch.setattr(StoreHandle, "write", added_as_soon_as_it_may)
+    with_target.remove_target("dev")
+    assert with_target.target("dev").n_examples() == 3
+    assert not list(with_target.parts.glob(".staging*"))
+
+
+def test_a_removal_that_fails_leaves_the_set(with_target, monkeypatch):
+    unlocked = StoreHandle.write
+
+    @contextmanager
+    def failing(handle):
+        with unlocked(handle) as con:
+            yield con
+            raise StoreError("the disk is full")
+
+    monkeypatch.setattr(StoreHandle, "write", failing)
+    with pytest.raises(StoreError, match="the disk is full"):
+        with_target.remove_target("dev")
+    assert with_target.target("dev").n_examples() == 10
+
+
+def test_what_a_killed_removal_left_is_swept(with_target):
+    parts = with_target.parts
+    left = parts / ".staging-target-dev.tmp-elsewhere-1-abcd"
+    (parts / "targets" / "dev").rename(left)
+    (left / "lock").touch()  # held by nobody
+    assert Store(with_target.path, create=False).targets() == with_target.targets()
+    assert not left.exists()
+
+
+def test_a_set_whose_folder_is_lost_says_so_and_can_be_removed(with_target, pools):
+    (with_target.parts / "targets" / "dev").rename(with_target.path.with_name("lost"))
+    with pytest.raises(
+        StoreError, match="'dev' is in the store, but its file .* is missing; .*it again"
+    ):
+        with_target.target("dev")
+    with_target.remove_target("dev")
+    assert with_target.targets() == []
+    assert add(with_target, pools, "dev", range(3)).n_examples == 3
+
+
+@pytest.mark.parametrize("name", ["../../victim", "dev\n"])
+def test_a_name_that_leads_out_of_the_folder_deletes_nothing(with_target, tmp_path, name):
+    (tmp_path / "victim").mkdir()
+    facts = with_target.parts / "targets" / "dev" / "target.json"
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "name": name}))
+    with with_target.write() as con:
+        con.execute("update targets set name = ?", [name])
+    for use in (with_target.target, with_target.remove_target):
+        with pytest.raises(StoreError, match="which curate cannot have added: .*--rebuild"):
+            use(name)
+    assert (tmp_path / "victim").is_dir() and facts.exists()
+    assert rebuild(with_target.path)["left_out"] == [str(facts)]
+    assert Store(with_target.path, create=False).targets() == []
+
+
+@pytest.mark.parametrize("change", ["{", {"name": "other"}, {"n_rows": "many"}, {"data": None}])
+def test_a_damaged_record_is_left_out_of_the_rebuilt_file_and_the_others_are_in(
+    with_target, pools, change
+):
+    add(with_target, pools, "other-dev", range(3))
+    facts = with_target.parts / "targets" / "dev" / "target.json"
+    known = json.loads(facts.read_text())
+    facts.write_text(change if isinstance(change, str) else json.dumps({**known, **change}))
+    report = rebuild(with_target.path)
+    assert (report["n_targets"], report["left_out"]) == (1, [str(facts)])
+    again = Store(with_target.path, create=False)
+    assert [one.name for one in again.targets()] == ["other-dev"] and again.n_examples() == 20
+
+
+def test_a_field_of_a_later_version_is_read_past(with_target):
+    before = with_target.targets()
+    facts = with_target.parts / "targets" / "dev" / "target.json"
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "of_later": 1}))
+    assert rebuild(with_target.path)["left_out"] == []
+    with with_target.write() as con:
+        con.execute("alter table targets add column of_later integer")
+    assert Store(with_target.path, create=False).targets() == before
+
+
+def test_a_name_that_differs_only_in_case_is_refused(with_target, pools):
+    with pytest.raises(ConfigError, match="'Dev' differs only in case from 'dev'.*remove dev"):
+        with_target.target_writer("Dev")
+    with_target.remove_target("dev")
+    with with_target.target_writer("Dev") as writer:
+        add(with_target, pools, "dev", range(3))
+        with pytest.raises(ConfigError, match="differs only in case"):
+            writer.commit([], {"n_rows": 0, "content_hash": "", "data": "", "created_at": ""})
+    assert with_target.target("dev").n_examples() == 3
