@@ -1,6 +1,6 @@
 """The target sets of a pool, as notebooks and scripts use them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, final
 
 from curate.api.commands.option import from_keywords
@@ -41,7 +41,13 @@ class PoolTargets:
 
     def list(self) -> "pl.DataFrame":
         """Return the target sets as a frame: name, n_rows, n_examples, n_in_pool, ..."""
-        return self.pool.sql("select * from targets order by name")
+        import polars as pl
+
+        from curate.store.targets import TargetSet
+
+        types = {int: pl.Int64, str: pl.String}
+        schema = {column.name: types[column.type] for column in fields(TargetSet)}
+        return pl.DataFrame([asdict(target) for target in self.pool.store.targets()], schema)
 
     def remove(self, name: str) -> None:
         """Remove a target set with its texts and scores; `ConfigError` for an unknown name."""
