@@ -99,6 +99,7 @@ def ingest(
     data: str,
     options: IngestOptions | None = None,
     progress: Callable[[int], None] | None = None,
+    count: Callable[[Sequence[str]], None] | None = None,
 ) -> list[IngestReport]:
     """Add a dataset to the pool.
 
@@ -111,6 +112,8 @@ def ingest(
         A file, glob, folder, saved dataset or hub id: see `curate.data.read.sources.resolve`.
     progress
         Called after each chunk with the number of rows read so far.
+    count
+        Called with the example ids of each chunk; what it raises ends the reading.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def ingest(
         if known.content_hash == source.content_hash:
             text = f"the same content is already in the store as dataset {known.dataset_id} ({known.name})"
             warnings = [f"{text}, read with other options"]
-    work = _Ingest(store, source, options, dataset_id, warnings)
+    work = _Ingest(store, source, options, dataset_id, warnings, count)
     try:
         return [work.run(progress or _silent)]
     except StoreError as error:
@@ -178,7 +181,9 @@ class _Ingest:
         options: IngestOptions,
         dataset_id: str,
         warnings: Sequence[str],
+        count: Callable[[Sequence[str]], None] | None,
     ) -> None:
+        self._count = count
         self._said = tuple(warnings)
         self._store = store
         self._source = source
@@ -278,6 +283,8 @@ class _Ingest:
                 writer.skip(record.position, record.place, record.reason)
         batch = example_batch(chunk, layout, converted, self._options.source, label)
         self._external_ids.add(batch)
+        if self._count is not None:
+            self._count(batch.column("id").to_pylist())
         if layout.format.name == "preference":
             self._n_rejected += batch.num_rows
         raw = chunk.raw

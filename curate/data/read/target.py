@@ -68,17 +68,25 @@ def add_target(
     known = {target.name: target for target in store.targets()}
     with store.target_writer(name) as writer:
         staged = Store(writer.path)
+        seen: set[str] = set()
+
+        def count(ids: Sequence[str]) -> None:
+            seen.update(ids)
+            if len(seen) > MAX_EXAMPLES:
+                raise DataError(
+                    f"{', '.join(data)} holds more than {MAX_EXAMPLES:,} examples, and a target set "
+                    "at most so many; read the first of them with --limit"
+                )
+
         reads = [
-            report for dataset in data for report in ingest(staged, dataset, options, progress)
+            report
+            for dataset in data
+            for report in ingest(staged, dataset, options, progress, count)
         ]
-        n_examples, content_hash = staged.n_examples(), staged.pool_hash()
-        if n_examples > MAX_EXAMPLES:
-            raise DataError(
-                f"{', '.join(data)} holds {n_examples:,} examples, and a target set at most "
-                f"{MAX_EXAMPLES:,}; read the first of them with --limit"
-            )
+        content_hash = staged.pool_hash()
         if name in known:
             if known[name].content_hash == content_hash:
+                store.target(name)  # fails where its file was lost
                 return TargetReport(known[name], True, tuple(reads), ())
             raise ConfigError(
                 f"there is a target set {name!r} with other data ({known[name].data}); take another "

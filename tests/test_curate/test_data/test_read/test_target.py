@@ -1,12 +1,13 @@
 """A target set is read as the pool is; what cannot be one is refused, and leaves nothing."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 import curate
 from curate.data.read import target
-from curate.errors import ConfigError, DataError
+from curate.errors import ConfigError, DataError, StoreError
 
 
 @pytest.fixture
@@ -65,9 +66,45 @@ def test_more_than_can_be_a_target_is_refused_and_the_first_of_them_taken(
 ):
     monkeypatch.setattr(target, "MAX_EXAMPLES", 3)
     path = str(written(tmp_path / "dev.jsonl", range(20, 25)))
-    with pytest.raises(DataError, match="5 examples, and a target set at most 3; .*--limit"):
+    with pytest.raises(DataError, match="more than 3 examples, and a target set .*--limit"):
         pool.target.add("dev", path)
     assert pool.target.add("dev", path, limit=3).target.n_examples == 3
+
+
+def test_reading_stops_as_soon_as_more_than_can_be_a_target_are_there(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(target, "MAX_EXAMPLES", 3)
+    with written(tmp_path / "many.jsonl", range(9_000)).open("a") as file:
+        file.write("not json\n")
+    n_read = []
+    with pytest.raises(DataError, match="many.jsonl holds more than 3 examples"):
+        target.add_target(pool.store, "dev", [str(tmp_path / "many.jsonl")], progress=n_read.append)
+    assert n_read == [] and not list(pool.store.parts.glob(".staging*"))
+
+
+def test_what_repeats_counts_once_towards_the_most_a_target_may_hold(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(target, "MAX_EXAMPLES", 3)
+    files = [written(tmp_path / "a.jsonl", (7, 7, 8)), written(tmp_path / "b.jsonl", (7, 8, 9))]
+    made = pool.target.add("dev", *map(str, files)).target
+    assert (made.n_rows, made.n_examples) == (6, 3)
+
+
+def test_a_set_whose_file_was_lost_is_not_said_to_be_there(pool, tmp_path):
+    path = str(written(tmp_path / "dev.jsonl", (9,)))
+    pool.target.add("dev", path)
+    (pool.store.parts / "targets" / "dev" / "target.duckdb").unlink()
+    with pytest.raises(StoreError, match="its file .* is missing.*remove it and add it again"):
+        pool.target.add("dev", path)
+    pool.target.remove("dev")
+    assert not pool.target.add("dev", path).reused
+
+
+def test_a_store_of_before_there_were_targets_lists_none(pool, tmp_path):
+    pool.target.add("dev", str(written(tmp_path / "dev.jsonl", (9,))))
+    full = pool.target.list()
+    assert full.row(0, named=True) == asdict(pool.store.target_set("dev"))
+    with pool.store.write() as con:
+        con.execute("drop table targets")
+    assert len(pool.target.list()) == 0 and pool.target.list().schema == full.schema
 
 
 def test_without_data_the_message_says_what_to_type(pool):
