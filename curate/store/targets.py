@@ -158,7 +158,7 @@ def restore(con: "duckdb.DuckDBPyConnection", path: Path, facts: Mapping[str, An
     facts
         What the file holds; fields of later versions are left out.
     """
-    known = {column.name: facts.get(column.name) for column in fields(TargetSet)}
+    known: dict[str, Any] = {column.name: facts.get(column.name) for column in fields(TargetSet)}
     if any(type(known[column.name]) is not column.type for column in fields(TargetSet)):
         return False
     target = TargetSet(**known)
