@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from curate.contracts import Role, RunScorer
@@ -13,6 +14,7 @@ from curate.registry import build, get_scorer
 from curate.scoring.job import score
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import ScoreRequest, make_request, request_for
+from curate.store.parts import atomic_path
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -44,8 +46,9 @@ def score_again(
     key, run = spec["key"], spec["run"]
     if issubclass(get_scorer(key["scorer"]), RunScorer):
         raise StoreError(
-            f"score {alias!r} was measured while a model was trained, and --rescore trains none; "
-            "reproduce without --rescore, or record it again in another store"
+            f"score {alias!r} was measured while a model was trained, and computing it again, as "
+            "--rescore and --target do, trains none; reproduce without --rescore, or select towards "
+            "the target by a score that needs no training"
         )
     role: Role = get_scorer(key["scorer"]).role or "target"
     options = ScoringOptions(
@@ -67,7 +70,10 @@ def score_again(
         return _one_set(store, request, options, progress)
     wanted = make_request(store, key["scorer"], alias, config, role, options)
     if wanted is None:
-        raise StoreError(f"cannot score {alias!r} again: its model is not in the manifest")
+        raise StoreError(
+            f"cannot compute score {alias!r} again: what is stored of it names no model; score and "
+            f"select again with one: curate score --scorer {key['scorer']} --model MODEL"
+        )
     return _one_set(store, wanted, options, progress)
 
 
@@ -78,8 +84,9 @@ def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str
         template, _, choices = (spec["key"].get("template") or "").partition(";")
         if choices:
             raise StoreError(
-                f"score {alias!r} was computed with {choices} for template {template}, which its "
-                "manifest does not hold; score, select and export again for one that does"
+                f"score {alias!r} was computed with {choices} for template {template}, and what is "
+                "stored of it does not hold that; score and select again (and export, for a manifest "
+                "that holds it)"
             )
         return {}
     arguments = json.loads(chat["arguments"])
@@ -91,8 +98,11 @@ def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str
     if chat.get("from_trl"):
         options["template"] = TRL
     elif chat["template"] is not None:
-        source = store.path.with_name(f"{alias}.jinja")
-        source.write_text(chat["template"], encoding="utf-8")
+        text = chat["template"].encode()
+        # Named by what it holds: others may score here, and this file must stay theirs too.
+        source = store.path.with_name(f"{blake2b(text, digest_size=8).hexdigest()}.jinja")
+        with atomic_path(source) as temporary:
+            temporary.write_bytes(text)
         options["chat_template"] = str(source)
     return options
 

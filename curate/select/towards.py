@@ -70,8 +70,8 @@ def bind_target(
 ) -> Towards:
     """Find the score sets of a target set that have the keys of the pool's; score what is missing.
 
-    Raises `StoreError` where a score of the pool cannot be computed again, because its model
-    changed meanwhile.
+    Raises `StoreError` where a score of the pool cannot be computed again, as when its model changed
+    meanwhile.
     """
     small = store.target(target)
     own = [alias for alias, need in method.requires().items() if isinstance(need, Need)]
@@ -90,8 +90,8 @@ def bind_target(
         if set_id != status.set_id:
             raise StoreError(
                 f"score {alias!r} of the pool ({status.set_id}) cannot be computed for target {target!r}: "
-                f"its model is no longer what it was; score the pool again: curate score --scorer "
-                f"{status.scorer}"
+                f"its model or template is no longer what it was, as this would be {set_id}; score the "
+                f"pool again and select by that: curate score --scorer {status.scorer}"
             )
         n_scored += small.n_examples()
     now = {score_set.set_id: score_set for score_set in small.score_sets()}

@@ -97,7 +97,7 @@ def test_reproduce_does_not_train_again(pool, tiny_llama, tmp_path):
     from curate.contracts.progress import SilentProgress
 
     exported = s2l(pool, tiny_llama).export(tmp_path / "subset.jsonl")
-    with pytest.raises(StoreError, match="--rescore trains none"):
+    with pytest.raises(StoreError, match="again, as --rescore and --target do, trains none"):
         reproduce(
             Path(exported["manifest"]), store=pool.store.path, output=None, rescore=True, workers=1,
             progress=SilentProgress(),
