@@ -147,7 +147,8 @@ class View:
         """Yield the texts of some examples in blocks, in the order of the pool.
 
         A block says which of ``rows`` it holds, by their place in ``rows``, and has the history
-        before the last turn and the last turn of each, as plain text. Only a pool scorer's view has texts.
+        before the last turn and the last turn of each, as plain text without the names of roles:
+        the same texts that row scorers read. Only a pool scorer's view has texts.
         """
         assert self.texts is not None, "only the view of a pool scorer reads texts"
         return self.texts(rows)

@@ -1,13 +1,16 @@
 """Examples with their texts, as Arrow: some of them by id, or the first ones."""
 
+import json
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from curate.contracts import Example
 from curate.contracts.view import TextBlock
-from curate.errors import StoreError
+from curate.errors import DataError, ExampleFailure, StoreError
+from curate.models.text.templates import history_and_response
 from curate.store.handle import StoreHandle
 from curate.store.ids import Ids, Lookup, id_bytes, order
 from curate.store.parts import open_parquet
@@ -22,21 +25,22 @@ BLOCK_ROWS: Final = 4_096
 def text_blocks(store: StoreHandle, ids: Ids) -> Iterator[TextBlock]:
     """Yield history and last turn of examples, with their places in ``ids``, in the order of the pool.
 
-    Reads every shard once, in blocks. Raises `StoreError` at the end if some were forgotten meanwhile.
+    The texts are those that row scorers read, made from the messages: the columns ``prompt`` and
+    ``response`` are for the eye and name the roles. Reads every shard once, in blocks. Raises
+    `DataError` for an example without a text form, `StoreError` at the end if some were forgotten
+    meanwhile.
     """
     n_found = 0
     by_id = order(ids)
     place = Lookup(ids[by_id])
     for shard in examples.shards(store, None):
         with open_parquet(shard.path) as file:
-            for batch in file.iter_batches(BLOCK_ROWS, columns=["id", "prompt", "response"]):
+            for batch in file.iter_batches(BLOCK_ROWS, columns=["id", "messages", "tools"]):
                 at = place(id_bytes(batch["id"]))
                 wanted = np.flatnonzero(at >= 0)
                 if len(wanted):
-                    kept = batch.take(pa.array(wanted))
-                    prompts, responses = (
-                        kept[name].fill_null("").to_pylist() for name in ("prompt", "response")
-                    )
+                    rows = batch.take(pa.array(wanted)).to_pylist()
+                    prompts, responses = zip(*map(_texts, rows), strict=True)
                     n_found += len(wanted)
                     yield by_id[at[wanted]], prompts, responses
     if n_found < len(ids):
@@ -44,6 +48,18 @@ def text_blocks(store: StoreHandle, ids: Ids) -> Iterator[TextBlock]:
             f"{len(ids) - n_found} of {len(ids)} examples were forgotten while their texts were "
             "read; run the same command again"
         )
+
+
+def _texts(row: dict[str, Any]) -> tuple[str, str]:
+    """Return history and last turn of one row of a shard."""
+    tools = tuple(json.loads(row["tools"])) if row["tools"] else None
+    try:
+        return history_and_response(Example(row["id"], tuple(json.loads(row["messages"])), tools))
+    except ExampleFailure as failure:
+        raise DataError(
+            f"example {row['id']} has no text form ({failure.reason}), but its text is compared "
+            f"with others; leave it out: curate forget {row['id']}"
+        ) from None
 
 
 def examples_by_id(store: StoreHandle, ids: Sequence[str]) -> pa.Table:

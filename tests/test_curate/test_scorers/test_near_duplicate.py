@@ -82,3 +82,26 @@ def test_settings_that_mean_nothing_are_refused(cls):
         cls(ngram=0)
     with pytest.raises(ConfigError, match="counts permutations, at least 2, got 1; try 128"):
         cls(num_perm=1)
+
+
+@pytest.mark.parametrize(("place", "overlap"), [(0, 21 / 23), (12, 17 / 27)])
+def test_many_turns_are_measured_on_the_text_that_is_hashed(tmp_path, place, overlap):
+    rows = []
+    for pair in range(60):
+        words = [f"w{pair}x{turn}" for turn in range(26)]
+        for changed in (words, [*words[:place], "other", *words[place + 1 :]]):
+            rows.append(
+                [
+                    {"role": ("user", "assistant")[turn % 2], "content": word}
+                    for turn, word in enumerate(changed)
+                ]
+            )
+    path = tmp_path / "turns.jsonl"
+    path.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in rows))
+    pool = cu.open(tmp_path / "turns.duckdb")
+    pool.ingest(str(path))
+    pool.score("near_duplicate", settings={"threshold": "0.6"})
+    found = pool.sql("select s.near_duplicate as d from scores s where s.near_duplicate.is_copy")
+    similarity = [row["d"]["similarity"] for row in found.to_dicts()]
+    assert similarity == pytest.approx([overlap] * len(similarity))
+    assert len(similarity) >= (60 if place == 0 else 50)  # bands miss some just above the threshold
