@@ -31,12 +31,12 @@ BOILERPLATE: Final = (
 _WORD: Final = re.compile(r"\w+")
 _MARKS: Final = re.compile(r"[^\w']+")
 _FENCE: Final = re.compile(r"^\s*(```|~~~)")
-_CODE_LINE: Final = re.compile(
-    r"^\s*(?:import \w|from \w[\w.]* import |#include\b|def \w+\(|class \w+[(:]|return\b.*[;)\]]\s*$"
-    r"|(?:if|elif|for|while|with|try|else|except)\b.*:\s*$|(?:if|for|while|switch)\s*\(.*\{\s*$"
-    r"|(?:public|private|static|const|let|var|function|func|fn)\s+\w|</?\w+[^<>]*>\s*$"
-    r"|(?i:select\b.+\bfrom\b|create table\b|insert into\b)|[\w.\[\]]+\s*[-+*/]=\s*\S"
-    r"|.*[;{}]\s*$)"
+_CODE_LINE: Final = re.compile(  # of a line without blanks at its ends; each form takes linear time
+    r"import \w|from \w[\w.]*+ import |#include\b|def \w++\(|class \w++[(:]|return\b.*[;)\]]$"
+    r"|(?:if|elif|for|while|with|try|else|except)\b.*:$|(?:if|for|while|switch)\s*+\(.*\{$"
+    r"|(?:public|private|static|const|let|var|function|func|fn)\s++\w|</?\w[^<>]*+>$"
+    r"|(?i:select\b.+\bfrom\b|create table\b|insert into\b)|[\w.\[\]]++\s*+[-+*/]=\s*+\S"
+    r"|.*[;{}]$"
 )
 
 
@@ -160,10 +160,10 @@ def code_share(text: str) -> float:
         if _FENCE.match(line):
             inside = not inside
             continue
-        n = len(line.strip())
-        total += n
-        if inside or _CODE_LINE.match(line):
-            code += n
+        stripped = line.strip()
+        total += len(stripped)
+        if inside or _CODE_LINE.match(stripped):
+            code += len(stripped)
     return code / total if total else 0.0
 
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,20 @@ def test_phrases_can_be_replaced():
 )  # fmt: skip
 def test_lines_that_look_like_code(line, is_code):
     assert code_share(line) == float(is_code)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<" + "a" * 200_000, "</" + "a " * 100_000, " " * 200_000 + "a", "a" + " " * 200_000 + "b",
+        "x[" * 100_000, "select " + "a " * 100_000, "if (" + "{ " * 100_000 + "x", "`" * 200_000,
+    ],
+    ids=lambda line: line[:8],
+)  # fmt: skip
+def test_one_long_line_takes_linear_time(line):
+    began = time.process_time()
+    assert code_share(line) == 0
+    assert time.process_time() - began < 2
 
 
 def test_fenced_blocks_are_code_and_their_fences_nothing():
