@@ -17,12 +17,14 @@ _EMAIL: Final = re.compile(
     r"(?<![\w.+-])[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}(?![\w-])",
     re.ASCII,
 )
-_PHONE: Final = re.compile(
-    r"(?<![\w+])\+\d{1,3}(?:[ .-]?(?:\(\d{1,5}\)|\d{1,5})){1,6}(?!\w)"
+_PHONE: Final = re.compile(  # no two ways to match one text, and none is tried twice: linear
+    r"(?<![\w+])\+\d++(?!\w)(?:[ .-]?\(\d{1,5}\)(?![A-Za-z_])|[ .-]\d++(?!\w)|(?<=\))\d++(?!\w)){0,6}+"
     r"|(?<![\w.-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[ .-]\d{4}(?![\w-]|\.\d)",
     re.ASCII,
 )
-_IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)", re.ASCII)
+_IPV4: Final = re.compile(
+    r"(?<![\w.])(?<![Vv]ersion )\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)", re.ASCII
+)
 _IPV6: Final = re.compile(
     r"(?<![\w:])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])", re.ASCII
 )
@@ -52,13 +54,16 @@ class PII(RowScorer):
     Plain patterns, and checks where a kind has one:
 
     - ``email``: an address with a domain of letters at its end.
-    - ``phone``: an international number that begins with ``+`` (7 to 15 digits), or a North American
-      one with its marks, as in ``(555) 123-4567`` or ``555-123-4567``. Bare digits are no phone number.
+    - ``phone``: an international number that begins with ``+`` (7 to 15 digits, three of them together
+      or at least four pairs, as in ``+33 6 12 34 56 78``), or a North American one with its marks, as in
+      ``(555) 123-4567`` or ``555-123-4567``. Bare digits are no phone number.
     - ``ip``: an IPv4 or IPv6 address that is routed on the internet; private and documentation
-      addresses are not counted.
+      addresses are not counted, nor what follows ``v`` or ``version``. Other version numbers of
+      four parts look like addresses and are counted.
     - ``credit_card``: 13 to 19 digits, blanks or dashes between them, whose Luhn checksum holds.
     - ``iban``: a bank account number whose checksum (remainder 1 by 97) holds.
     - ``key``: keys and tokens of well-known services by their prefix, JSON web tokens, private keys.
+      One that begins with ``sk-`` has a digit and an upper-case letter, as names in style sheets do not.
 
     Names, postal addresses and dates of birth are not found: they have no pattern. Each place counts
     once per kind. No model; O(characters).
@@ -122,7 +127,14 @@ def _always(text: str) -> bool:
 
 
 def _is_phone(text: str) -> bool:
-    return 7 <= sum(map(str.isdigit, text)) <= 15
+    groups = [len(group) for group in re.findall(r"\d+", text)]
+    return 7 <= sum(groups) <= 15 and (max(groups) >= 3 or groups[1:].count(2) >= 4)
+
+
+def _is_key(text: str) -> bool:
+    if not text.startswith("sk-"):
+        return True
+    return any(map(str.isdigit, text)) and any(map(str.isupper, text))
 
 
 def _is_public(text: str) -> bool:
@@ -153,5 +165,5 @@ KINDS: Final[Mapping[str, tuple[tuple[re.Pattern[str], ...], Callable[[str], boo
     "ip": ((_IPV4, _IPV6), _is_public),
     "credit_card": ((_CARD,), _is_card),
     "iban": ((_IBAN,), _is_iban),
-    "key": ((_KEY,), _always),
+    "key": ((_KEY,), _is_key),
 }
