@@ -58,7 +58,7 @@ def _texts(row: dict[str, Any]) -> tuple[str, str]:
     except ExampleFailure as failure:
         raise DataError(
             f"example {row['id']} has no text form ({failure.reason}), but its text is compared "
-            f"with others; leave it out: curate forget {row['id']}"
+            f"with others; remove it: curate forget --where \"id = '{row['id']}'\""
         ) from None
 
 
