@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from curate.algorithms.words import Hashes, Integers, mixed, words_of
+from curate.algorithms.words import Hashes, Integers, mixed, series_of, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,15 +71,13 @@ def shingles_of(texts: "Sequence[str] | pa.Array", n: int) -> Shingles:
     >>> both.starts.tolist(), jaccard_with(both, 0, np.array([1])).tolist()
     ([0, 4, 9], [0.8])
     """
-    import polars as pl
-
     words = words_of(texts, WORD_OR_CHARACTER)
     runs, owner, _ = words.runs_at(n)
     short = np.flatnonzero(words.lengths < n)
     alone = words.whole()[short]
     wordless = words.lengths[short] == 0
     if wordless.any():
-        taken = pl.Series(texts, dtype=pl.String).gather(short[wordless])
+        taken = series_of(texts).gather(short[wordless])
         alone[wordless] = words_of(taken.str.strip_chars().to_arrow(), r"(?s).+").whole()
     keys = np.concatenate([mixed(runs), mixed(alone)]) >> np.uint64(32)
     owners = np.concatenate([owner, short]).astype(np.uint64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
 N_GRAM: Final = 13
@@ -61,11 +62,24 @@ class Words:
         return result
 
 
+def series_of(texts: "Sequence[str] | pa.Array") -> "pl.Series":
+    """Return texts for polars; half of a surrogate pair, which is no character, becomes U+FFFD."""
+    import polars as pl
+
+    try:
+        return pl.Series(texts, dtype=pl.String)
+    except UnicodeEncodeError:
+        whole = [
+            text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts
+        ]
+        return pl.Series(whole, dtype=pl.String)
+
+
 def words_of(texts: "Sequence[str] | pa.Array", pattern: str = WORD) -> Words:
     """Return the lower-case words of some texts, as 64-bit hashes.
 
     Equal words have equal hashes in every call and every version, so that what is made of them can
-    be stored. O(characters), without a loop in Python.
+    be stored. Half of a surrogate pair parts two words. O(characters), without a loop in Python.
 
     Examples
     --------
@@ -73,18 +87,14 @@ def words_of(texts: "Sequence[str] | pa.Array", pattern: str = WORD) -> Words:
     >>> words.lengths.tolist(), (words.hashes[:2] == words.hashes[2:]).all().item()
     ([2, 0, 2], True)
     """
-    import polars as pl
-
-    lists = pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(pattern)
+    lists = series_of(texts).str.to_lowercase().str.extract_all(pattern)
     words = lists.explode().drop_nulls()  # a text without words explodes to null
     return Words(_hash_each(words.to_arrow()), lists.list.len().to_numpy().astype(np.int64))
 
 
 def spelled(text: str) -> list[str]:
     """Return the words that `words_of` hashes, as they are written in lower case."""
-    import polars as pl
-
-    words: list[str] = pl.Series([text]).str.to_lowercase().str.extract_all(WORD)[0].to_list()
+    words: list[str] = series_of([text]).str.to_lowercase().str.extract_all(WORD)[0].to_list()
     return words
 
 

@@ -54,6 +54,12 @@ def test_a_text_without_words_is_its_own_run():
     assert len(set(whole.tolist())) == 4
 
 
+def test_half_of_a_surrogate_pair_is_no_word():
+    shingles = shingles_of(["red \ud800 cup", "red cup", "\ud800"], 2)
+    assert shingles.of(0).tolist() == shingles.of(1).tolist()
+    assert len(shingles.of(2)) == 1
+
+
 def test_scripts_without_blanks_count_by_the_character():
     both = shingles_of(
         [

@@ -5,12 +5,19 @@ import re
 
 import numpy as np
 
-from curate.algorithms.words import N_GRAM, repeated, words_of
+from curate.algorithms.words import N_GRAM, repeated, spelled, words_of
 
 TEXTS = [
     "Say  Red.", "say red", "", " \n", "naïve CAFÉ_2, ½ ②", "ΟΔΟΣ οδος", "שלום עולם", "हिन्दी शब्द",
     "日本語テキスト 123", "İstanbul ISTANBUL", "a\u200bb \x00c", "it's 3.14",
 ]  # fmt: skip
+
+
+def test_half_of_a_surrogate_pair_parts_two_words():
+    words = words_of(["a\ud800b \U0001d7d8", "a b \ud835\udfd8"])
+    assert words.lengths.tolist() == [3, 3]
+    assert (words.hashes[:3] == words.hashes[3:]).all()
+    assert spelled("A\ud800b") == ["a", "b"]
 
 
 def test_words_are_those_of_the_standard_library():
