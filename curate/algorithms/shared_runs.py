@@ -102,7 +102,8 @@ class Shared:
     n_shared
         Those of them that occur in an indexed text.
     longest
-        Words of the longest run that it has in common with one indexed text, 0 where none is shared.
+        Words of the longest run that it has in common with one indexed text, 0 where none is shared;
+        see `shared_runs`.
     owner, place
         That indexed text (of equals, the first) and where the run begins in this text, in words;
         -1 where none is shared.
@@ -118,8 +119,10 @@ class Shared:
 def shared_runs(index: RunIndex, words: Words) -> Shared:
     """Compare some texts with all indexed ones.
 
-    The longest common run is exact, but where each of its runs of n words occurs in more than 16
-    places of the indexed texts. O(words), and O(log) for each run that is shared.
+    The longest common run is exact where each of its runs of n words occurs in at most as many
+    places of the indexed texts as the index keeps. One that occurs in more may part a longer common
+    run, of which the longest part is then named: a lower bound. O(words), and O(log) for each run
+    that is shared.
     """
     n_texts = len(words.lengths)
     runs, of, at = words.runs_at(index.n)

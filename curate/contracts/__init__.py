@@ -213,7 +213,8 @@ class LoadContext:
     device string, ``dtype`` one of float32, bfloat16, float64. ``batch_tokens`` is how many tokens,
     padding included, may run together; None for what suits the device. ``chat`` is how
     conversations go through a chat template, a `curate.models.text.chat_options.ChatOptions`, or
-    None for the defaults.
+    None for the defaults. ``files`` has the hashes of `Scorer.read_files` that are in the key of the
+    scores; empty where scores are kept under none.
     """
 
     device: str
@@ -223,6 +224,7 @@ class LoadContext:
     adapter: str | None = None
     batch_tokens: int | None = None
     chat: Any = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class RowScorer(Scorer):

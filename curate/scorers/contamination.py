@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
 from curate.algorithms.shared_runs import RunIndex, shared_runs
-from curate.algorithms.words import N_GRAM, Words, spelled, words_of
+from curate.algorithms.words import N_GRAM, Integers, Words, spelled, words_of
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ConfigError
+from curate.errors import ConfigError, DataError
 from curate.models.classifiers.text_model import make_each, object_column
 from curate.models.text.templates import history_and_response
 from curate.registry import register
+
+if TYPE_CHECKING:
+    from curate.data.read.sources import Source
 
 
 @register
@@ -25,11 +28,15 @@ class Contamination(RowScorer):
     files as `curate ingest`, whatever their columns: every string of a row is a text. Words
     are compared without case, punctuation and blanks. The whole conversation is compared, and a run
     of words may go from one turn into the next. 13 words follow GPT-3 [1]_; a shorter text shares
-    nothing unless ``ngram`` is smaller.
+    nothing unless ``ngram`` is smaller, and ``short_rows`` counts the rows of the files that have no
+    other. Files without a text as long as that are refused.
 
-    The files belong to the key by their contents: changed ones are compared anew. ``longest`` is
-    exact, except where every run of words in it occurs in more than 16 places of the files. O(words);
-    each worker holds 24 bytes or more a word of the files.
+    The files belong to the key by their contents: changed ones are compared anew, and `DataError`
+    is raised for one that changes between the two. ``longest`` is exact where each run of ``ngram``
+    words in the passage occurs in at most 16 places of the files, and a lower bound elsewhere: of a more
+    frequent run only the first 16 places are kept, and in any other it parts a longer passage.
+    ``n`` and ``share`` are always exact. O(words); each worker holds 24 bytes or more a word of the
+    files.
 
     Parameters
     ----------
@@ -57,6 +64,9 @@ class Contamination(RowScorer):
         "passage": Column("text", "the first words of that run, as many as a run has; or empty"),
         "file": Column("text", "the file it is in, or empty"),
         "file_row": Column("int", "line or row of that file, from 1; 0 for none"),
+        "short_rows": Column(
+            "int", "rows of the files too short to share a run; alike for every example"
+        ),
     }
     files: tuple[str, ...]
     ngram: int = N_GRAM
@@ -79,34 +89,18 @@ class Contamination(RowScorer):
         return {file: resolve(file, self.split).content_hash for file in self.files}
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        from curate.data.read.benchmarks import benchmark_texts
-        from curate.data.read.sources import resolve
-
-        names: list[str] = []
-        files: list[int] = []
-        rows: list[int] = []
-
-        def blocks() -> Iterator[Words]:
-            for file in self.files:
-                for block in benchmark_texts(resolve(file, self.split)):
-                    if not names or names[-1] != block.file:
-                        names.append(block.file)
-                    files.extend([len(names) - 1] * len(block.rows))
-                    rows.extend(block.rows)
-                    yield words_of(block.texts)
-
-        index = RunIndex.of(blocks(), self.ngram)
-        file_of, row_of = np.array(files), np.array(rows)
+        known = _Benchmarks.read(self, context.files)
 
         def text(example: Example) -> str:
             return "\n".join(history_and_response(example))
 
         def compare(examples: Sequence[Example]) -> Columns:
             texts, places, reasons = make_each(examples, text)
-            shared = shared_runs(index, words_of(texts))
+            shared = shared_runs(known.index, words_of(texts))
             columns: dict[str, np.ndarray] = {
                 name: np.zeros(len(examples), dtype=int) for name in ("n", "longest", "file_row")
             }
+            columns["short_rows"] = np.full(len(examples), known.n_short)
             columns["n"][places] = shared.n_shared
             columns["longest"][places] = shared.longest
             columns["share"] = np.zeros(len(examples))
@@ -114,8 +108,8 @@ class Contamination(RowScorer):
             passages, named = [""] * len(examples), [""] * len(examples)
             for at in np.flatnonzero(shared.owner >= 0).tolist():
                 owner, first = shared.owner[at], int(shared.place[at])
-                columns["file_row"][places[at]] = row_of[owner]
-                named[places[at]] = names[file_of[owner]]
+                columns["file_row"][places[at]] = known.rows[owner]
+                named[places[at]] = known.names[known.files[owner]]
                 passages[places[at]] = " ".join(spelled(texts[at])[first : first + self.ngram])
             return {
                 **columns,
@@ -125,3 +119,65 @@ class Contamination(RowScorer):
             }
 
         return compare
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Benchmarks:
+    """The runs of words of some files, the file and row of each text, and how many rows have no run."""
+
+    index: RunIndex
+    names: Sequence[str]
+    files: Integers
+    rows: Integers
+    n_short: int
+
+    @classmethod
+    def read(cls, scorer: Contamination, hashes: Mapping[str, str]) -> "_Benchmarks":
+        """Read the files, whose contents must have these hashes; one that is not listed may have any."""
+        from curate.data.read.benchmarks import benchmark_texts
+
+        names: list[str] = []
+        files: list[int] = []
+        rows: list[int] = []
+        n_short = 0
+
+        def blocks() -> Iterator[Words]:
+            nonlocal n_short
+            for file in scorer.files:
+                for block in benchmark_texts(_unchanged(file, scorer.split, hashes)):
+                    if not names or names[-1] != block.file:
+                        names.append(block.file)
+                    files.extend([len(names) - 1] * len(block.rows))
+                    rows.extend(block.rows)
+                    words = words_of(block.texts)
+                    n_short += _n_short(block.rows, words.lengths, scorer.ngram)
+                    yield words
+
+        index = RunIndex.of(blocks(), scorer.ngram)
+        if not len(index.hashes):
+            raise ConfigError(
+                f"no text of {', '.join(scorer.files)} has {scorer.ngram} words, so nothing could be "
+                "found; compare shorter runs of words: --set contamination.ngram=N"
+            )
+        return cls(index, names, np.array(files), np.array(rows), n_short)
+
+
+def _unchanged(file: str, split: str, hashes: Mapping[str, str]) -> "Source":
+    from curate.data.read.sources import resolve
+
+    source = resolve(file, split)
+    if hashes.get(file, source.content_hash) != source.content_hash:
+        raise DataError(
+            f"{file} changed after scoring began, so the scores would be of other contents than they "
+            "are kept under; run the same command again"
+        )
+    return source
+
+
+def _n_short(rows: Sequence[int], n_words: Integers, ngram: int) -> int:
+    """Count the rows none of whose texts has ``ngram`` words."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    longest = np.zeros(len(distinct), dtype=np.int64)
+    np.maximum.at(longest, place, n_words)
+    return int((longest < ngram).sum())

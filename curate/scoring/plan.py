@@ -1,7 +1,7 @@
 """Which scorers share a pass, and what each pass runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -14,12 +14,16 @@ from curate.scoring.requests import ScoreRequest, with_template
 @final
 @dataclass(frozen=True, slots=True)
 class PassMember:
-    """One scorer in a pass, and the score set it fills."""
+    """One scorer in a pass, and the score set it fills.
+
+    ``files`` has the hash of each file that the scorer reads, by name, as it is in the set's key.
+    """
 
     set_id: str
     alias: str
     scorer: Scorer
     paper_template: bool = True
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @final
@@ -83,11 +87,12 @@ class Pass:
 
     def context(self, device: str) -> LoadContext:
         """Return what a row scorer loads from."""
+        files = self.rides[0].files
         if self.model is None:
-            return LoadContext(device, self.dtype, batch_tokens=self.batch_tokens)
+            return LoadContext(device, self.dtype, batch_tokens=self.batch_tokens, files=files)
         path, adapter = self.model.path, self.model.adapter
         chat = self.model.chat
-        return LoadContext(device, self.dtype, path, None, adapter, self.batch_tokens, chat)
+        return LoadContext(device, self.dtype, path, None, adapter, self.batch_tokens, chat, files)
 
 
 def plan_passes(
@@ -122,7 +127,8 @@ def plan_passes(
     return [
         Pass(
             rides=tuple(
-                PassMember(r.key.set_id, r.alias, r.scorer, r.paper_template) for r in group
+                PassMember(r.key.set_id, r.alias, r.scorer, r.paper_template, r.key.files())
+                for r in group
             ),
             model=group[0].model,
             dtype=group[0].dtype,

@@ -31,7 +31,7 @@ from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
 from curate.scoring.options import ScoringOptions
-from curate.store.records import POOL_INPUT, ScoreKey
+from curate.store.records import FILE_INPUT, POOL_INPUT, ScoreKey
 
 if TYPE_CHECKING:
     from curate.scoring.scope import Scope
@@ -250,7 +250,7 @@ def request_for(
             resolved = resolve_model(
                 model, revision=options.revision, adapter=options.adapter, chat=chat
             )
-    files = {f"file:{name}": digest for name, digest in scorer.read_files().items()}
+    files = {f"{FILE_INPUT}{name}": digest for name, digest in scorer.read_files().items()}
     key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files})
     tokens = options.batch_tokens or default_batch_tokens(resolve_device(options.device))
     return ScoreRequest(alias, scorer, key, resolved, dtype, tokens, paper_template)

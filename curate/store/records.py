@@ -13,6 +13,7 @@ Container = Literal["jsonl", "json", "csv", "parquet", "arrow", "disk", "hub"]
 ID_LENGTH: Final = 32
 POOL_INPUT: Final = "pool"  # the key of `ScoreKey.inputs` that holds the pool's hash
 PART_INPUT: Final = "part"  # and the one that holds the hash of the only ids that are scored
+FILE_INPUT: Final = "file:"  # before the name of a file that the scorer reads
 
 
 def canonical_json(value: Any) -> str:
@@ -145,6 +146,15 @@ class ScoreKey:
     def from_json(cls, text: str) -> "ScoreKey":
         """Read what `to_json` wrote."""
         return cls(**json.loads(text))
+
+    def files(self) -> dict[str, str]:
+        """Return the hash of each file the scorer reads, by its name."""
+        listed = self.inputs.items()
+        return {
+            name.removeprefix(FILE_INPUT): value
+            for name, value in listed
+            if name.startswith(FILE_INPUT)
+        }
 
     @property
     def set_id(self) -> str:

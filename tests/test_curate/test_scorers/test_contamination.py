@@ -10,6 +10,7 @@ from curate.contracts import Example, LoadContext
 from curate.errors import ConfigError, DataError
 from curate.scorers.contamination import Contamination
 from curate.scoring.options import ScoringOptions
+from curate.scoring.plan import plan_passes
 from curate.scoring.requests import request_for
 
 QUESTION = "Natalia sold clips to 48 of her friends in April and then half as many clips in May, how many in all"
@@ -88,6 +89,53 @@ def test_filters_a_pool_together_with_near_duplicates(files, tmp_path):
     assert chosen.to_polars()["response"][0].startswith("A tree is green")
     with pytest.raises(ConfigError, match="only 1 are eligible"):
         pool.select("random", budget=2, where=where)
+
+
+def test_files_without_a_text_of_so_many_words_are_refused_and_short_rows_counted(files):
+    with pytest.raises(
+        ConfigError,
+        match=r"no text of .*other.parquet has 13 words, so nothing could be found; .*: --set contamination.ngram=N",
+    ):
+        compare(Contamination(files[1:]), "Say red.")
+    assert compare(Contamination(files), "Say red.")["short_rows"] == 2  # one of each file
+    assert compare(Contamination(files, ngram=9), "Say red.")["short_rows"] == 1
+    assert compare(Contamination(files, ngram=1), "Say red.")["short_rows"] == 0
+
+
+def test_files_that_change_after_the_key_was_made_are_refused(files):
+    scorer = Contamination(files[:1])
+    request = request_for(scorer, "c", None, ScoringOptions())
+    context = plan_passes([request])[0].context("cpu")
+    assert context.files == scorer.read_files()
+    scorer.load(context)
+    with open(files[0], "a") as stream:
+        stream.write('{"question": "Another one?"}\n')
+    with pytest.raises(
+        DataError, match=r"gsm.jsonl changed after scoring began.*run the same command again"
+    ):
+        scorer.load(context)
+
+
+def test_half_of_a_surrogate_pair_does_not_stop_the_comparison(tmp_path):
+    file = tmp_path / "odd.jsonl"
+    file.write_text(json.dumps({"question": f"\ud800 {QUESTION}"}) + "\n")
+    found = compare(Contamination((str(file),)), f"{QUESTION} \udfff")
+    assert found["longest"] == len(QUESTION.split())
+    assert found["passage"].startswith("natalia sold clips")
+
+
+def test_a_run_that_is_everywhere_may_part_a_longer_one(tmp_path):
+    file = tmp_path / "many.jsonl"
+    texts = [*(f"{k} once upon a time" for k in range(16)), "so once upon a time there was a king"]
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    found = compare(
+        Contamination((str(file),), ngram=4), "so once upon a time there was a king", ""
+    )
+    assert (found["n"], found["longest"], found["file_row"]) == (
+        6,
+        7,
+        17,
+    )  # 9 words, parted after "so"
 
 
 def test_what_cannot_be_compared_with_is_refused(tmp_path):
