@@ -5,6 +5,7 @@ import gzip
 import io
 import itertools
 import json
+import shlex
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from curate.errors import DataError
 BOM: Final = b"\xef\xbb\xbf"
 _SHOWN: Final = 80
 _DELIMITERS: Final = ",\t;|"
+# What csv says of a carriage return outside quotes, before it speaks of Python's own open().
+_BARE: Final = "new-line character"
 
 
 @contextmanager
@@ -275,12 +278,10 @@ def csv_header(path: Path, compression: str) -> dict[str, str]:
         try:
             first = next(lines, "")
             delimiter = max(_DELIMITERS, key=first.count)  # a comma where there is none of them
-            next(csv.reader(itertools.chain([first], lines), delimiter=delimiter), None)
+            record = itertools.chain([first], lines)
+            next(csv.reader(record, delimiter=delimiter, strict=True), None)
         except (csv.Error, _TooLongError) as error:
-            raise DataError(
-                f"{path} line 1: the header is not valid CSV ({error}); look for a quote that is not "
-                "closed, or line breaks other than \\n and \\r\\n"
-            ) from None
+            raise DataError(_header_problem(path, compression, str(error))) from None
         raw = lines.take()
     try:
         header = raw.decode()
@@ -290,6 +291,21 @@ def csv_header(path: Path, compression: str) -> dict[str, str]:
             "convert the file to UTF-8"
         ) from None
     return {"delimiter": delimiter, "header": header}
+
+
+def _header_problem(path: Path, compression: str, error: str) -> str:
+    if _BARE in error:
+        old, new = shlex.quote(path.name), shlex.quote(f"lines-{path.name}")
+        command = "" if compression else f": tr '\\r' '\\n' < {old} > {new}"
+        return (
+            f"{path} line 1: the header is not valid CSV (it ends in \\r, as in classic Mac files); "
+            f"look for a quote that is not closed, or convert the line ends to \\n{command}"
+        )
+    reason = "the file ends inside quotes" if "end of data" in error else error
+    return (
+        f"{path} line 1: the header is not valid CSV ({reason}); look for a stray quote, or for a "
+        "quote that is not closed"
+    )
 
 
 def read_csv(path: Path, compression: str, position: int) -> Iterator[Chunk]:
@@ -317,8 +333,7 @@ def read_csv(path: Path, compression: str, position: int) -> Iterator[Chunk]:
                 continue
             except csv.Error as error:
                 lines.take()
-                bare = "new-line character" in str(error)  # csv speaks of Python's own open()
-                reason = "a carriage return outside quotes" if bare else error
+                reason = "a carriage return outside quotes" if _BARE in str(error) else error
                 collector.add_bad(number, f"not valid CSV: {reason}")
                 continue
             if fields is None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,37 @@ def test_lone_surrogates_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": "\\ud800"}\n')
     assert rows_of(path) == [{"a": "\ud800"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"prompt,response\ra,b\rc,d\r", "(it ends in \\r, as in classic Mac files); look"),
+        (b'\xef\xbb\xbf"prompt","response"\r"a\nx",b\r', "(it ends in \\r, as in classic Mac"),
+        (b'"prompt,response\na,b\n', "(the file ends inside quotes); look for"),
+        (b'prompt,"response\na,"b"\n', "(',' expected after '\"'); look for a"),
+        (b'"prompt"x,response\na,b\n', "(',' expected after '\"'); look for a"),
+    ],
+)
+def test_a_csv_header_that_cannot_be_read_is_one_error(
+    tmp_path: Path, data: bytes, words: str
+) -> None:
+    path = tmp_path / "a b.csv"
+    path.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        open_reader(resolve(str(path)))
+    assert str(caught.value).startswith(f"{path} line 1: the header is not valid CSV {words}")
+
+
+def test_the_advice_for_classic_mac_lines_works(tmp_path: Path) -> None:
+    (tmp_path / "a b.csv").write_bytes(b"prompt,response\ra,b\rc,d\r")
+    with pytest.raises(DataError) as caught:
+        open_reader(resolve(str(tmp_path / "a b.csv")))
+    advice = str(caught.value).partition("line ends to \\n: ")[2]
+    subprocess.run(advice, shell=True, cwd=tmp_path, check=True)
+    assert rows_of(tmp_path / "lines-a b.csv") == [
+        {"prompt": "a", "response": "b"}, {"prompt": "c", "response": "d"},
+    ]  # fmt: skip
 
 
 def test_csv_keeps_records_with_line_breaks_and_names_bad_ones(tmp_path: Path) -> None:
