@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.data.read.containers.not_utf8 import not_utf8_rows
 from curate.data.read.containers.text_readers import open_bytes
-from curate.data.read.records import MAX_BYTES, MAX_ROWS, Chunk
+from curate.data.read.records import MAX_BYTES, MAX_ROWS, BadRecord, Chunk
 from curate.errors import DataError
 
 
@@ -43,7 +44,7 @@ def arrow_schema(path: Path, compression: str) -> pa.Schema:
 def read_arrow(path: Path, compression: str, position: int, schema: pa.Schema) -> Iterator[Chunk]:
     """Stream an Arrow IPC file or stream."""
     with _arrow(path, compression) as (_, batches):
-        yield from _chunks(map(_validated, batches), path, position, schema)
+        yield from _chunks(batches, path, position, schema)
 
 
 def disk_files(folder: Path) -> list[Path]:
@@ -65,7 +66,10 @@ def read_loaded(dataset: Any, name: str, schema: pa.Schema) -> Iterator[Chunk]:
         for table in dataset.with_format("arrow").iter(batch_size=MAX_ROWS)
         for batch in table.to_batches()
     )
-    yield from _chunks(batches, name, 0, schema)
+    try:
+        yield from _chunks(batches, name, 0, schema)
+    except pa.ArrowException as error:
+        raise DataError(f"{name} is damaged: {error}; load it again") from None
 
 
 def schema_text(schema: pa.Schema) -> str:
@@ -90,30 +94,48 @@ def check_storable(schema: pa.Schema, path: object) -> None:
             ) from None
 
 
-def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a batch none of whose offsets lead outside its buffers, where reading would crash.
-
-    Raises `pa.ArrowInvalid` for one of a damaged file. Costs one pass over the batch.
-    """
-    batch.validate(full=True)
-    return batch
-
-
 def _chunks(
     batches: Iterator[pa.RecordBatch], path: object, position: int, schema: pa.Schema
 ) -> Iterator[Chunk]:
     number = 0
     for whole in batches:
+        bad = not_utf8_rows(whole)
         per_row = whole.nbytes / max(whole.num_rows, 1)
         size = int(min(MAX_ROWS, max(1, MAX_BYTES / max(per_row, 1))))
         for start in range(0, whole.num_rows, size):
             part = whole.slice(start, size)
-            raw = _aligned(part, schema)
-            n = raw.num_rows
-            first = position + number
-            rows = range(number + 1, number + n + 1)
-            yield Chunk(str(path), "row", range(first, first + n), rows, raw)
-            number += n
+            rows = range(start, start + part.num_rows)
+            yield _chunk(part, rows, bad, str(path), position + number, number + 1, schema)
+            number += part.num_rows
+
+
+def _chunk(
+    part: pa.RecordBatch,
+    rows: range,
+    bad: Mapping[int, str],
+    path: str,
+    position: int,
+    number: int,
+    schema: pa.Schema,
+) -> Chunk:
+    """Return the rows of a part that can be read; ``bad`` are those of the batch that cannot."""
+    n = len(rows)
+    kept = [i for i, row in enumerate(rows) if row not in bad] if bad else rows
+    if len(kept) == n:
+        places = range(position, position + n), range(number, number + n)
+        return Chunk(path, "row", *places, _aligned(part, schema))
+    return Chunk(
+        path,
+        "row",
+        [position + i for i in kept],
+        [number + i for i in kept],
+        _aligned(part.take(pa.array(kept, pa.int64())), schema),
+        bad=[
+            BadRecord(position + i, f"{path} row {number + i}", bad[row])
+            for i, row in enumerate(rows)
+            if row in bad
+        ],
+    )
 
 
 def _aligned(part: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
