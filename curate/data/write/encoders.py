@@ -19,6 +19,7 @@ from curate.data.write.texts import (
     json_text,
     json_texts,
 )
+from curate.data.write.whole_texts import WholeTexts
 from curate.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,27 +63,28 @@ def encoder_for(
     texts: FormattedTexts | None,
     container: str,
     notes: Sequence[str],
+    whole: WholeTexts,
 ) -> Encoder:
     """Choose the encoder of rows in a format, or, without ``texts``, of rows as they were.
 
-    ``notes`` names the columns of `NOTES` to append. Raises `DataError` when rows as they were
+    ``notes`` names the columns of `NOTES` to append; ``whole`` looks at rows that pass through JSON. Raises `DataError` when rows as they were
     belong to datasets of different columns.
     """
     shape = _Shape(container, notes)
     annotate = bool(notes)
     if texts is not None:
-        return JsonEncoder(texts, shape)
+        return JsonEncoder(texts, shape, whole)
     family = _common_family(datasets)
     if family == "columns":
         schema = schema_of(datasets[0].extra["schema"])
         if container in _COLUMNAR:
             return ColumnsEncoder(schema, annotate=annotate)
-        return JsonEncoder(column_texts, shape)
+        return JsonEncoder(column_texts, shape, whole)
     if family == "csv":
         if container == "csv":
             return CsvEncoder(datasets[0].extra["csv"], annotate=annotate)
-        return JsonEncoder(csv_texts, shape)
-    return JsonEncoder(partial(json_texts, container), shape)
+        return JsonEncoder(csv_texts, shape, whole)
+    return JsonEncoder(partial(json_texts, container), shape, whole)
 
 
 def _common_family(datasets: "Sequence[Dataset]") -> str:
@@ -190,15 +192,17 @@ class JsonEncoder(Encoder):
     payload = "json"
     header = b""
 
-    def __init__(self, texts: "Texts | FormattedTexts", shape: "_Shape") -> None:
+    def __init__(self, texts: "Texts | FormattedTexts", shape: "_Shape", whole: WholeTexts) -> None:
         self._texts = texts
         self._shape = shape
+        self._whole = whole
 
     def encode(
         self, dataset: "Dataset", positions: Sequence[int], raw: pa.Table, notes: pa.Table
     ) -> pa.Table:
         """Return JSON objects, the notes as further keys."""
         texts = self._texts(dataset, positions, raw)
+        texts = self._whole.of(dataset, positions, notes["id"].to_pylist(), texts)
         if self._shape.notes:
             rows = _note_table(notes).select(self._shape.notes).to_pylist()
             texts = [annotated(text, row) for text, row in zip(texts, rows, strict=True)]
@@ -206,9 +210,10 @@ class JsonEncoder(Encoder):
         return _records(texts)
 
     def finish(self, n_rows: int) -> None:
-        """Raise for rows the dialect cannot hold; settle the columns."""
+        """Raise for rows the dialect or the container cannot hold; settle the columns."""
         if isinstance(self._texts, FormattedTexts):
             self._texts.check(n_rows)
+        self._whole.check(n_rows)
         self.columns = self._shape.names
         self.schema = self._shape.schema
 

@@ -34,6 +34,7 @@ from curate.data.write.revised_rows import revised_rows
 from curate.data.write.row_formats import ROW_FORMATS, RowFormat, Tally
 from curate.data.write.spool import Spool
 from curate.data.write.texts import FormattedTexts
+from curate.data.write.whole_texts import WholeTexts
 from curate.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def export_selection(
             options.row_format, lossy=options.lossy, lost=tally.lost, remarks=tally.remarks,
             revisions=revisions,
         )  # fmt: skip
-    encoder = encoder_for(plan.datasets, texts, container, options.notes)
+    whole = WholeTexts(container, lossy=options.lossy, lost=tally.lost)
+    encoder = encoder_for(plan.datasets, texts, container, options.notes, whole)
     with whole_or_nothing(output) as temporary:
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         spool = Spool(folder, plan.n_rows)
