@@ -1,7 +1,8 @@
-"""Before a pass by a chat template: whether reasoning would be lost, and how many rows an example needs."""
+"""Before a pass by a chat template: what it would lose or not read, and how many rows an example needs."""
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.contracts import Example
+from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, ExampleFailure
 from curate.models.load import load_tokenizer
@@ -16,6 +18,7 @@ from curate.models.text.chat_options import reasoning_question
 from curate.models.text.render import Renderer
 from curate.models.text.said import REASONING_NOT_RENDERED
 from curate.models.text.templates import CHAT
+from curate.models.text.unread_arguments import UnreadArguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +28,15 @@ if TYPE_CHECKING:
     from curate.scoring.plan import Pass
 
 TRIED: Final = 256  # examples rendered to find out
-_SIGNS: Final = ('"reasoning_content"', "</think>")
+_REASONING: Final = ('"reasoning_content"', "</think>")
+_ARGUMENTS: Final = (f'"{TEMPLATE_ARGUMENTS}"',)
 
 
 def check_chat(passes: Sequence["Pass"], shards: Sequence["Path"], progress: Progress) -> None:
     """Say what a chat template does with the examples, and stop where it would lose reasoning.
 
-    Reads the messages of every shard once where a pass uses a chat template; renders 256 examples.
+    Reads the messages of every shard where a pass uses a chat template, once for reasoning and once
+    for template arguments; renders 256 examples.
     Raises `ConfigError` with the number of examples that have reasoning, unless the user chose what
     becomes of it.
     """
@@ -47,6 +52,8 @@ def check_chat(passes: Sequence["Pass"], shards: Sequence["Path"], progress: Pro
             progress.note(note)
         if chat.options.reasoning is None:
             _check_reasoning(chat, turns, pass_.model.name, shards)
+        if note := _unread_arguments(chat, shards):
+            progress.note(f"warning: {note}")
         if (rows := _rows_per_example(chat, turns, shards)) > 1:
             progress.note(rows_note(rows))
 
@@ -69,7 +76,7 @@ def _check_reasoning(
     chat: "ChatTemplate", turns: str, model: str, shards: Sequence["Path"]
 ) -> None:
     n_reasoning = n_tried = n_lost = 0
-    for examples in _with_reasoning(shards):
+    for examples in _with_any(_REASONING, shards):
         n_reasoning += len(examples)
         for example in _examples(examples.slice(0, max(0, TRIED - n_tried))):
             n_tried += 1
@@ -81,11 +88,20 @@ def _check_reasoning(
         raise ConfigError(reasoning_question(round(n_reasoning * n_lost / n_tried), model))
 
 
-def _with_reasoning(shards: Sequence["Path"]) -> Iterator[pa.RecordBatch]:
+def _unread_arguments(chat: "ChatTemplate", shards: Sequence["Path"]) -> str:
+    unread = UnreadArguments(chat)
+    for batch in _with_any(_ARGUMENTS, shards):
+        for example in _examples(batch):
+            unread.see(example.messages, example.tools)
+    return unread.note()
+
+
+def _with_any(signs: Sequence[str], shards: Sequence["Path"]) -> Iterator[pa.RecordBatch]:
+    """Yield the examples whose messages, as JSON, have one of some texts in them."""
     for shard in shards:
         for batch in pq.ParquetFile(shard).iter_batches(columns=["id", "messages", "tools"]):
-            hits = [pc.match_substring(batch.column("messages"), sign) for sign in _SIGNS]
-            kept = batch.filter(pc.or_(*hits))
+            hits = [pc.match_substring(batch.column("messages"), sign) for sign in signs]
+            kept = batch.filter(reduce(pc.or_, hits))
             if len(kept):
                 yield kept
 

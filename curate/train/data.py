@@ -16,6 +16,8 @@ from curate.models.files import text_hash
 from curate.models.text.chat_options import reasoning_question
 from curate.models.text.render import Rendered
 from curate.models.text.said import REASONING_NOT_RENDERED
+from curate.models.text.templates import CHAT
+from curate.models.text.unread_arguments import UnreadArguments
 
 if TYPE_CHECKING:
     from curate.contracts import Rendering
@@ -60,11 +62,14 @@ class Prepared:
         Usable rows, and their tokens.
     failures
         Rows left out, by reason.
+    remark
+        What else the user should know about the rows, or "".
     """
 
     rows: Sequence[TrainRow]
     rendered: Sequence[Rendered]
     failures: Mapping[str, int] = field(default_factory=dict)
+    remark: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,7 +114,7 @@ class Prepared:
         if self.failures:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.failures.items())
             text += f"; {sum(self.failures.values())} left out ({reasons})"
-        return text
+        return f"{text}; warning: {self.remark}" if self.remark else text
 
 
 def prepare(
@@ -153,7 +158,13 @@ def prepare(
             f"none of the {len(rows)} {what} rows can be used ({reasons}); "
             "check the template and max_length"
         )
-    return Prepared(kept, rendered, dict(failures))
+    remark = ""
+    if rendering.template == CHAT:
+        unread = UnreadArguments(renderer.chat)
+        for row in kept:
+            unread.see(row.example.messages, row.example.tools)
+        remark = unread.note()
+    return Prepared(kept, rendered, dict(failures), remark)
 
 
 def rows_of_selection(store: "Store", selection_id: str) -> list[TrainRow]:
