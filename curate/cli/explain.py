@@ -75,12 +75,19 @@ def _text(d: dict[str, Any]) -> str:
         ]
         parts.append(table(("selection", "method", "why not"), why, "not selected"))
     if "rendered" in d:
-        parts += [
-            f"{r['segment']}: {sum(r['response_mask'])} of {len(r['token_ids'])} tokens scored, "
-            f"between the brackets\n{r['marked']}"
-            for r in d["rendered"]["segments"]
-        ]
+        parts += [_segment(shown) for shown in d["rendered"]["segments"]]
     return "\n\n".join(parts)
+
+
+def _segment(shown: dict[str, Any]) -> str:
+    """Return what a pass sees of a segment, or why it sees nothing."""
+    if shown["failure"]:
+        return f"{shown['segment']}: not scored: {shown['failure']}"
+    n_scored, n_tokens = sum(shown["response_mask"]), len(shown["token_ids"])
+    return (
+        f"{shown['segment']}: {n_scored} of {n_tokens} tokens scored, between the brackets\n"
+        f"{shown['marked']}"
+    )
 
 
 def _short(value: object) -> object:

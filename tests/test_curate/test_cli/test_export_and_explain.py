@@ -64,3 +64,15 @@ def test_explain_says_why_not_and_what_would_have(curate, chosen: str) -> None:
     wrong = curate("explain", "red-1", "--selection", "nosuch")
     assert wrong.code == 2
     assert "no selection 'nosuch' in the store" in wrong.err
+
+
+def test_explain_shows_half_of_a_character_and_why_it_is_not_scored(
+    curate, tmp_path: Path, tiny_model: Path
+) -> None:
+    row = {"id": "half", "prompt": "p \ud83d", "response": "r"}
+    (tmp_path / "half.jsonl").write_text(json.dumps(row) + "\n")
+    assert curate("ingest", "half.jsonl").code == 0
+    shown = curate("explain", "half", "--scorer", "likelihood", "--model", tiny_model)
+    assert shown.code == 0, shown.err
+    assert "[user] p \\ud83d" in shown.out
+    assert shown.out.strip().endswith(": not scored: text_is_not_unicode")
