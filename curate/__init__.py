@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from curate.algorithms.cluster_draw import update_cluster_weights as update_cluster_weights
     from curate.algorithms.cosine import TargetCosines as TargetCosines
     from curate.algorithms.cosine import apart as apart
+    from curate.algorithms.facility_location import NeighbourGraph as NeighbourGraph
+    from curate.algorithms.facility_location import facility_location as facility_location
     from curate.algorithms.farthest_first import farthest_first as farthest_first
     from curate.algorithms.groups import places_in_group as places_in_group
     from curate.algorithms.kmeans import Clusters as Clusters
@@ -118,6 +120,7 @@ _NAMES: Final[dict[str, str]] = {
         "update_cluster_weights"
     ),
     "curate.algorithms.cosine": "TargetCosines apart",
+    "curate.algorithms.facility_location": "NeighbourGraph facility_location",
     "curate.algorithms.farthest_first": "farthest_first",
     "curate.algorithms.groups": "places_in_group",
     "curate.algorithms.kmeans": "Clusters kmeans",

@@ -1,5 +1,6 @@
-"""Exact distances to nearest neighbours, by blocks of matrix products."""
+"""Exact nearest neighbours and their distances, by blocks of matrix products."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -50,21 +51,76 @@ def neighbour_distance(
     n = len(vectors)
     if n <= i:
         return np.full(n, np.nan)
+    result = np.empty(n)
+    for rows, _, distances in _candidates(vectors, i, unit, block):
+        result[rows] = np.partition(distances, i - 1, axis=1)[:, i - 1]
+    return np.where(np.isfinite(result), result, np.nan)
+
+
+def nearest_neighbours(
+    vectors: Vectors, k: int, *, unit: bool = False, block: int = BLOCK_ROWS
+) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """Return the ``k`` nearest others of each vector, nearest first, and their Euclidean distances.
+
+    Exact, as `neighbour_distance` is: no other vector is nearer than the last of the ``k``, up to
+    rounding in double precision. Equally near ones stand by row; which of them are returned, where
+    more are equally near than there is room for, is the same for the same vectors. -1 and infinity
+    where there is no other, which is the whole row of a vector with a NaN.
+
+    O(n^2 dim / 2) time and O(n k + block^2) memory.
+
+    Parameters
+    ----------
+    vectors
+        One per example, (n, dim).
+    k
+        How many; fewer than there are vectors.
+    unit
+        Whether vectors are first scaled to length one; a vector of length 0 has no neighbours then.
+    block
+        Vectors compared with as many others at once.
+
+    Examples
+    --------
+    >>> rows, distances = nearest_neighbours(Vectors(np.array([[0.0], [1.0], [3.0]])), 2)
+    >>> rows.tolist(), distances.tolist()
+    ([[1, 2], [0, 2], [1, 0]], [[1.0, 3.0], [1.0, 2.0], [2.0, 3.0]])
+    """
+    n = len(vectors)
+    nearest, far = np.full((n, k), -1), np.full((n, k), np.inf)
+    if k == 0:
+        return nearest, far
+    for rows, others, distances in _candidates(vectors, k, unit, block):
+        known = np.where(np.isfinite(distances), distances, np.inf)
+        order = np.lexsort((others, known), axis=1)[:, :k]
+        far[rows] = np.take_along_axis(known, order, axis=1)
+        nearest[rows] = np.take_along_axis(others, order, axis=1)
+    return np.where(np.isfinite(far), nearest, -1), far
+
+
+def _candidates(
+    vectors: Vectors, i: int, unit: bool, block: int
+) -> Iterator[tuple[Int[np.ndarray, " b"], Int[np.ndarray, "b keep"], Float[np.ndarray, "b keep"]]]:
+    """Yield rows, others that hold their ``i`` nearest, in no order, and distances in double precision.
+
+    A row may come a second time, where rounding left a doubt: what comes later is right.
+    """
+    n = len(vectors)
     space = _Space.around_mean(vectors, unit, block)
     nearest = _single_precision(space, min(i + SPARE, n - 1), block)
-    result, doubtful = np.empty(n), np.zeros(n, dtype=bool)
+    doubtful = np.zeros(n, dtype=bool)
     for start in range(0, n, block):
         rows = np.arange(start, min(start + block, n))
-        exact = np.partition(space.distances(rows, nearest.rows[rows]), i - 1, axis=1)[:, i - 1]
-        result[rows] = exact
+        distances = space.distances(rows, nearest.rows[rows])
+        exact = np.partition(distances, i - 1, axis=1)[:, i - 1]
         beyond = nearest.squared[rows].max(axis=1) - space.rounding(rows)
         doubtful[rows] = (exact > 0) & ~(exact**2 <= beyond)
+        yield rows, nearest.rows[rows], distances
     unsure = np.flatnonzero(doubtful & space.usable)
     for start in range(0, len(unsure), block):
         rows = unsure[start : start + block]
         candidates = _double_precision(space, rows, nearest.rows.shape[1], block)
-        result[rows] = np.partition(space.distances(rows, candidates), i - 1, axis=1)[:, i - 1]
-    return np.where(np.isfinite(result), result, np.nan)
+        yield rows, candidates, space.distances(rows, candidates)
 
 
 @final

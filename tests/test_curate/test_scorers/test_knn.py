@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curate.algorithms.neighbours import neighbour_distance
+from curate.algorithms.neighbours import nearest_neighbours, neighbour_distance
 from curate.contracts import Example, Vectors, View
 from curate.errors import ConfigError
 from curate.scorers.knn import KNN
@@ -20,6 +20,25 @@ def test_distances_are_those_of_brute_force(i, block):
     points = np.random.default_rng(0).normal(size=(100, 5)).astype(np.float32)
     found = neighbour_distance(Vectors(points), i, block=block)
     np.testing.assert_allclose(found, brute(points.astype(np.float64), i), rtol=1e-9)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1000])
+def test_neighbours_are_those_of_brute_force(block):
+    points = np.random.default_rng(6).normal(size=(100, 5)).astype(np.float32)
+    rows, distances = nearest_neighbours(Vectors(points), 6, block=block)
+    exact = points.astype(np.float64)
+    apart = np.linalg.norm(exact[:, None] - exact[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    assert rows.tolist() == np.argsort(apart, axis=1)[:, :6].tolist()
+    np.testing.assert_allclose(distances, np.sort(apart, axis=1)[:, :6], rtol=1e-9)
+
+
+def test_rows_without_neighbours_say_so():
+    points = np.array([[0.0], [2.0], [np.nan], [1.0]])
+    rows, distances = nearest_neighbours(Vectors(points), 3)
+    assert rows.tolist() == [[3, 1, -1], [3, 0, -1], [-1, -1, -1], [0, 1, -1]]
+    assert distances[:, 2].tolist() == [np.inf] * 4
+    assert nearest_neighbours(Vectors(points[:1]), 0)[0].shape == (1, 0)
 
 
 def test_duplicates_are_neighbours_at_distance_zero():
