@@ -68,6 +68,8 @@ def _obstacle(name: str) -> str:
         roles = dict.fromkeys(_roles(made))
     except ConfigError as error:
         return str(error)
+    if made.uses_target:
+        return "it selects towards a target set, and the demo has none: curate target add NAME DATA"
     waiting = list(_pool_scores(made)) if isinstance(made, Selector) else []
     if waiting:
         return f"the scores {waiting[0]!r} it reads are made from others, which must be there first"
