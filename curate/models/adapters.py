@@ -1,5 +1,8 @@
 """LoRA adapters: read from their folder and merged into a model."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +39,18 @@ def merge_adapter(model: Any, adapter: str) -> Any:
             "safe_serialization=True) and pass that folder"
         )
     try:
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        with quiet_peft():
+            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except (*UNREADABLE, RuntimeError) as error:
         raise ModelError(
             f"adapter {adapter!r} cannot be applied to the model: {first_line(error)}; "
             "check that it was trained on this model"
         ) from error
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence a warning: peft asks transformers by a name that newer versions call deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield

@@ -1,8 +1,6 @@
 """The model being trained: its backbone, live LM head and optional adapter, and how to save it."""
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from curate.errors import ConfigError, MissingPackageError
+from curate.models.adapters import quiet_peft
 from curate.models.load import (
     LoadedModel,
     ResolvedModel,
@@ -160,16 +159,8 @@ def _recompute(model: Any) -> None:
 def _with_saved(model: Any, adapter: Path) -> Any:
     import peft
 
-    with _quiet_peft():
+    with quiet_peft():
         return peft.PeftModel.from_pretrained(model, adapter)
-
-
-@contextmanager
-def _quiet_peft() -> Iterator[None]:
-    """Silence a warning: peft asks transformers by a name that newer versions call deprecated."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        yield
 
 
 def _with_lora(model: Any, output: nn.Module, lora: "LoraConfig", seed: int) -> Any:
@@ -188,7 +179,7 @@ def _with_lora(model: Any, output: nn.Module, lora: "LoraConfig", seed: int) -> 
         fan_in_fan_out=_is_transposed(model, targets),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=_cuda_devices(model)), _quiet_peft():
+    with torch.random.fork_rng(devices=_cuda_devices(model)), quiet_peft():
         torch.manual_seed(seed)
         whole = peft.get_peft_model(model, settings)
     whole.requires_grad_(False)
