@@ -45,7 +45,7 @@ class PoolTargets:
 
         from curate.store.targets import TargetSet
 
-        types = {int: pl.Int64, str: pl.String}
+        types: dict[Any, Any] = {int: pl.Int64, str: pl.String}
         schema = {column.name: types[column.type] for column in fields(TargetSet)}
         return pl.DataFrame([asdict(target) for target in self.pool.store.targets()], schema)
 
