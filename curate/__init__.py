@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     from curate.algorithms.cluster_draw import update_cluster_weights as update_cluster_weights
     from curate.algorithms.cosine import TargetCosines as TargetCosines
     from curate.algorithms.cosine import apart as apart
+    from curate.algorithms.directions import DEFAULT_EMBEDDING as DEFAULT_EMBEDDING
+    from curate.algorithms.directions import Comparable as Comparable
+    from curate.algorithms.directions import check_embedding as check_embedding
+    from curate.algorithms.directions import embedding_need as embedding_need
+    from curate.algorithms.directions import lengths_of as lengths_of
+    from curate.algorithms.directions import without_direction as without_direction
     from curate.algorithms.facility_location import NeighbourGraph as NeighbourGraph
     from curate.algorithms.facility_location import facility_location as facility_location
     from curate.algorithms.farthest_first import farthest_first as farthest_first
     from curate.algorithms.groups import places_in_group as places_in_group
     from curate.algorithms.kmeans import Clusters as Clusters
     from curate.algorithms.kmeans import kmeans as kmeans
-    from curate.algorithms.nearest_kept import have_direction as have_direction
     from curate.algorithms.redundancy import highest_before as highest_before
     from curate.algorithms.rules.linear_rules import REWARD_MODEL as REWARD_MODEL
     from curate.algorithms.rules.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
@@ -120,11 +125,13 @@ _NAMES: Final[dict[str, str]] = {
         "update_cluster_weights"
     ),
     "curate.algorithms.cosine": "TargetCosines apart",
+    "curate.algorithms.directions": (
+        "DEFAULT_EMBEDDING Comparable check_embedding embedding_need lengths_of without_direction"
+    ),
     "curate.algorithms.facility_location": "NeighbourGraph facility_location",
     "curate.algorithms.farthest_first": "farthest_first",
     "curate.algorithms.groups": "places_in_group",
     "curate.algorithms.kmeans": "Clusters kmeans",
-    "curate.algorithms.nearest_kept": "have_direction",
     "curate.algorithms.redundancy": "highest_before",
     "curate.algorithms.rules.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
     "curate.algorithms.rules.rule_fitting": "RuleFitting",

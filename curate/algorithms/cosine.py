@@ -7,6 +7,7 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from curate.algorithms.directions import lengths_of, part_of, unit_rows, without_direction
 from curate.contracts.view import Vectors, View
 from curate.errors import ConfigError
 
@@ -56,9 +57,8 @@ class TargetCosines:
                 f"column {column!r} has {stored.dim} components in the pool and {beside.dim} in the "
                 "target set; score both with one model"
             )
-        lengths, targets = _lengths(stored), _lengths(beside)
-        usable, useful = _usable(lengths), np.flatnonzero(_usable(targets))
-        rows = np.flatnonzero(usable)
+        lengths, targets = lengths_of(stored), lengths_of(beside)
+        rows, useful = (np.flatnonzero(np.isfinite(of) & (of > 0)) for of in (lengths, targets))
         for kept, whose in ((rows, "the pool"), (useful, "the target set")):
             if not len(kept):
                 raise ConfigError(
@@ -75,12 +75,16 @@ class TargetCosines:
             else ()
         )
         return cls(
-            vectors=_part(stored, rows),
+            vectors=part_of(stored, rows),
             lengths=lengths[rows],
             units=own / targets[useful, None],
             rows=rows,
             targets=useful,
-            excluded=_reasons(lengths),
+            excluded={
+                reason: int(lacking.sum())
+                for reason, lacking in without_direction(lengths).items()
+                if lacking.any()
+            },
             warnings=warnings,
         )
 
@@ -134,7 +138,7 @@ def apart(
     n_kept = 0
     for start in range(0, len(ranking), BLOCK_ROWS):
         here = ranking[start : start + BLOCK_ROWS]
-        units = _unit(vectors.take(here))
+        units = unit_rows(vectors.take(here))
         free = np.ones(len(here), dtype=bool)
         for earlier in kept:
             places = np.flatnonzero(free)
@@ -182,33 +186,3 @@ def _first_apart(near: Bool[np.ndarray, "b b"]) -> Int[np.ndarray, " k"]:
         open_[first] = False
         open_ &= ~before[:, first].any(axis=1)
     return np.flatnonzero(kept)
-
-
-def _lengths(vectors: Vectors) -> Float[np.ndarray, " n"]:
-    lengths = np.empty(len(vectors))
-    for start, block in vectors.blocks():
-        exact = block.astype(np.float64)
-        lengths[start : start + len(block)] = np.sqrt(np.einsum("ij,ij->i", exact, exact))
-    return lengths
-
-
-def _usable(lengths: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    return np.asarray(np.isfinite(lengths) & (lengths > 0))
-
-
-def _reasons(lengths: Float[np.ndarray, " n"]) -> dict[str, int]:
-    counts = {
-        "vector is not finite": int((~np.isfinite(lengths)).sum()),
-        "vector has length 0": int((lengths == 0).sum()),
-    }
-    return {reason: count for reason, count in counts.items() if count}
-
-
-def _part(vectors: Vectors, rows: Int[np.ndarray, " k"]) -> Vectors:
-    return Vectors(vectors.array, rows if vectors.rows is None else vectors.rows[rows])
-
-
-def _unit(block: Float[np.ndarray, "b dim"]) -> Float[np.ndarray, "b dim"]:
-    exact = block.astype(np.float64)
-    lengths = np.sqrt(np.einsum("ij,ij->i", exact, exact))[:, None]
-    return exact / np.where(lengths > 0, lengths, 1.0)

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from curate.algorithms.directions import unit_rows
 from curate.contracts.view import Vectors
 
 BLOCK_ROWS: Final = 8_192
@@ -47,10 +48,8 @@ def farthest_first(
     """
     held = np.empty((len(rows), vectors.dim), dtype=np.float32)
     for start in range(0, len(rows), BLOCK_ROWS):
-        block = vectors.take(rows[start : start + BLOCK_ROWS]).astype(np.float64)
-        if unit:
-            block /= np.linalg.norm(block, axis=1, keepdims=True)
-        held[start : start + BLOCK_ROWS] = block
+        block = vectors.take(rows[start : start + BLOCK_ROWS])
+        held[start : start + BLOCK_ROWS] = unit_rows(block) if unit else block
     nearest = np.full(len(rows), np.inf, dtype=np.float32)
     taken = np.zeros(len(rows), dtype=bool)
     picks: list[int] = []

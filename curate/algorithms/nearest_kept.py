@@ -1,25 +1,11 @@
-"""Rows with a direction, and the nearest of some kept rows to each other one, by cosine."""
+"""The nearest of some kept rows to each other one, by cosine."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from curate.algorithms.cosine import BLOCK_ROWS
+from curate.algorithms.directions import unit_rows
 from curate.contracts.view import Vectors
-
-
-def have_direction(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], dict[str, int]]:
-    """Return which vectors are finite and longer than 0, and how many others there are, by reason."""
-    is_finite = np.zeros(len(vectors), dtype=bool)
-    has_length = np.zeros(len(vectors), dtype=bool)
-    for start, block in vectors.blocks():
-        here = slice(start, start + len(block))
-        is_finite[here] = np.isfinite(block).all(axis=1)
-        has_length[here] = (block != 0).any(axis=1)
-    lacks = {
-        "embedding is not finite": int((~is_finite).sum()),
-        "embedding has length 0": int((is_finite & ~has_length).sum()),
-    }
-    return is_finite & has_length, {reason: n for reason, n in lacks.items() if n}
 
 
 def nearest_kept(
@@ -49,10 +35,10 @@ def nearest_kept(
     nearest = np.zeros(len(rows), dtype=np.int64)
     for start in range(0, len(kept), BLOCK_ROWS):
         others = kept[start : start + BLOCK_ROWS]
-        units = _unit(vectors.take(others)).astype(np.float32)
+        units = unit_rows(vectors.take(others)).astype(np.float32)
         for first in range(0, len(rows), BLOCK_ROWS):
             here = slice(first, first + BLOCK_ROWS)
-            cosines = _unit(vectors.take(rows[here])).astype(np.float32) @ units.T
+            cosines = unit_rows(vectors.take(rows[here])).astype(np.float32) @ units.T
             at = cosines.argmax(axis=1)
             highest = cosines[np.arange(len(at)), at]
             nearer = highest > best[here]
@@ -61,12 +47,6 @@ def nearest_kept(
     exact = np.empty(len(rows))
     for first in range(0, len(rows), BLOCK_ROWS):
         here = slice(first, first + BLOCK_ROWS)
-        pair = _unit(vectors.take(rows[here])), _unit(vectors.take(nearest[here]))
+        pair = unit_rows(vectors.take(rows[here])), unit_rows(vectors.take(nearest[here]))
         exact[here] = np.einsum("ij,ij->i", *pair)
     return nearest, exact
-
-
-def _unit(block: Float[np.ndarray, "b dim"]) -> Float[np.ndarray, "b dim"]:
-    exact = block.astype(np.float64)
-    unit: Float[np.ndarray, "b dim"] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    return unit

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from curate.algorithms.directions import unit_rows
 from curate.contracts.view import Vectors
 
 TILE: Final = 2_048
@@ -43,7 +44,7 @@ def highest_before(
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     for members in np.split(order, starts[1:]):
-        units = _unit(vectors.take(rows[members]))
+        units = unit_rows(vectors.take(rows[members]))
         centroid = centroids[codes[members[0]]].astype(np.float64)
         by_centroid = np.argsort((units @ centroid).round(12), kind="stable")
         members, units = members[by_centroid], units[by_centroid]
@@ -57,9 +58,3 @@ def highest_before(
                 highest = np.maximum(highest, earlier.max(axis=1))
             result[members[start : start + TILE]] = highest.round(12)
     return result
-
-
-def _unit(block: Float[np.ndarray, "b dim"]) -> Float[np.ndarray, "b dim"]:
-    exact = block.astype(np.float64)
-    unit: Float[np.ndarray, "b dim"] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    return unit

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from curate.algorithms.round_robin import Picks, TargetScores, by_best, by_turns
 from curate.contracts import Budget, Selection, View, keep_within
-from curate.contracts.budget import most_picks
+from curate.contracts.budget import most_picks, refuse_over
 from curate.errors import BudgetError
 
 Aggregate: TypeAlias = Literal["round-robin", "max"]
@@ -50,8 +50,7 @@ def select_by_scores(
         raise BudgetError(f"{method} needs a budget; add --budget 10%, 5000 or 2Mtok")
     order = rng.permutation(scores.n_targets)
     considered = replace(view, excluded={**view.excluded, **excluded})
-    if not budget.counts_tokens and budget.limit(view) > len(rows):
-        keep_within(rows, budget, considered)  # says that there are not so many
+    refuse_over(rows, budget, considered)
     picks = (
         by_best(scores)
         if aggregate == "max"

@@ -111,16 +111,12 @@ def keep_within(
     """
     if budget is None:
         return ranking
+    refuse_over(ranking, budget, view)
     limit = budget.limit(view)
     if not budget.counts_tokens:
-        if limit > len(ranking):
-            raise _over_eligible(budget, limit, "examples", len(ranking), view)
         return ranking[:limit]
     assert view.tokens is not None
     spent = np.cumsum(view.tokens[ranking], dtype=np.int64)
-    available = int(spent[-1]) if len(spent) else 0
-    if limit > available and limit > 0:
-        raise _over_eligible(budget, limit, "tokens", available, view)
     kept = ranking[: int(np.searchsorted(spent, limit, side="right"))]
     if len(kept) == 0:
         first = int(spent[0])
@@ -129,6 +125,19 @@ def keep_within(
             f"give at least {first}tok"
         )
     return kept
+
+
+def refuse_over(rows: Int[np.ndarray, " m"], budget: Budget, view: "View") -> None:
+    """Raise `BudgetError` when a budget asks for more than some rows hold, in whatever order. O(m)."""
+    limit = budget.limit(view)
+    if not budget.counts_tokens:
+        if limit > len(rows):
+            raise _over_eligible(budget, limit, "examples", len(rows), view)
+        return
+    assert view.tokens is not None
+    available = int(view.tokens[rows].sum(dtype=np.int64))
+    if limit > available:
+        raise _over_eligible(budget, limit, "tokens", available, view)
 
 
 def most_picks(budget: Budget, view: "View", rows: Int[np.ndarray, " n"]) -> int:

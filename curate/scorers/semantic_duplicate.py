@@ -7,7 +7,8 @@ from typing import ClassVar, final
 import numpy as np
 
 from curate.algorithms.cosine import apart
-from curate.algorithms.nearest_kept import have_direction, nearest_kept
+from curate.algorithms.directions import have_direction
+from curate.algorithms.nearest_kept import nearest_kept
 from curate.contracts import Column, Columns, Need, PoolScorer, Role, View
 from curate.errors import ConfigError
 from curate.registry import register

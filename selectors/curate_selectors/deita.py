@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Budget,
+    Comparable,
     ConfigError,
     Expression,
     Need,
@@ -16,12 +18,10 @@ from curate import (
     Selector,
     View,
     apart,
-    have_direction,
+    embedding_need,
     keep_within,
     register,
 )
-
-DEFAULT_EMBEDDING: Final = "embedding"
 
 
 @register
@@ -91,29 +91,27 @@ class Deita(Selector):
             )
 
     def requires(self) -> Mapping[str, Need | Expression]:
-        known = self.embedding == DEFAULT_EMBEDDING
         return {
-            self.embedding: Need("embedding" if known else None),
+            **embedding_need(self.embedding),
             "complexity": Expression(self.complexity),
             "quality": Expression(self.quality),
         }
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
-        stored = view.vectors(f"{self.embedding}.vector")
-        usable, excluded = have_direction(stored)
+        comparable = Comparable.of(view, self.embedding)
+        excluded = dict(comparable.excluded)
         complexity, quality = view.scores("complexity"), view.scores("quality")
-        scored = np.isfinite(complexity) & np.isfinite(quality)
-        lacking = int((usable & ~scored).sum())
-        if lacking:
-            excluded["complexity or quality is not finite"] = lacking
-        rows = np.flatnonzero(usable & scored)
+        scored = (np.isfinite(complexity) & np.isfinite(quality))[comparable.rows]
+        rows = comparable.rows[scored]
+        if len(rows) < len(scored):
+            excluded["complexity or quality is not finite"] = len(scored) - len(rows)
         self._check_signs(complexity[rows], quality[rows])
         score = complexity * quality
         ranking = rows[np.argsort(-score[rows], kind="stable")]
         considered = replace(view, excluded={**view.excluded, **excluded})
         keep_within(ranking, budget, considered)  # refuses a budget over all there are
         limit = None if budget is None or budget.counts_tokens else budget.limit(view)
-        taken = apart(stored, ranking, self.threshold, limit)
+        taken = apart(comparable.vectors, ranking, self.threshold, limit)
         full = ranking if budget is None else _then_the_rest(taken, ranking)
         indices = taken if budget is None else keep_within(full, budget, considered)
         reasons = [f"complexity * quality = {value:.6g}" for value in score[indices].tolist()]

@@ -1,28 +1,27 @@
 """Facility location: the examples that together are most similar to all others of the pool."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Final, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Budget,
     BudgetError,
+    Comparable,
     ConfigError,
     Need,
     NeighbourGraph,
     Selection,
     Selector,
-    Vectors,
     View,
+    embedding_need,
     facility_location,
-    have_direction,
     keep_within,
     register,
 )
-
-DEFAULT_EMBEDDING: Final = "embedding"
 
 
 @register
@@ -70,6 +69,7 @@ class FacilityLocation(Selector):
 
     Examples
     --------
+    >>> from curate import Vectors
     >>> points = Vectors(np.array([[1.0, 0.1], [1.0, 0.0], [1.0, -0.1], [0.0, 1.0]]))
     >>> view = View(np.arange(4).astype("S1"), vectors_by_column={"embedding.vector": points})
     >>> FacilityLocation().select(view, Budget(2), np.random.default_rng(0)).indices.tolist()
@@ -87,37 +87,23 @@ class FacilityLocation(Selector):
             )
 
     def requires(self) -> Mapping[str, Need]:
-        known = self.embedding == DEFAULT_EMBEDDING
-        return {self.embedding: Need("embedding" if known else None)}
+        return embedding_need(self.embedding)
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         del rng  # nothing is drawn
         if budget is None:
             raise BudgetError("facility-location needs a budget; add --budget 10%, 5000 or 2Mtok")
-        stored = view.vectors(f"{self.embedding}.vector")
-        usable, excluded = have_direction(stored)
-        rows = np.flatnonzero(usable)
-        if not len(rows):
-            raise ConfigError(
-                f"no embedding {self.embedding!r} is finite and longer than 0; score again with "
-                "another model"
-            )
-        considered = replace(view, excluded={**view.excluded, **excluded})
-        limit = budget.limit(considered)
-        weights = np.ones(len(rows))
-        if budget.counts_tokens and view.tokens is not None:
-            weights = view.tokens[rows].astype(np.float64)
-            limit += 1  # one pick more than fits, for the rule that cuts to the budget
-        elif limit > len(rows):
-            keep_within(rows, budget, considered)  # refuses it
-        part = Vectors(stored.array, rows if stored.rows is None else stored.rows[rows])
-        graph = NeighbourGraph.of(part, self.neighbours)
-        located = facility_location(graph, weights, float(limit))
-        indices = keep_within(rows[located.picks], budget, considered)
+        comparable = Comparable.of(view, self.embedding)
+        rows = comparable.rows
+        weights, enough = comparable.spending(budget)
+        graph = NeighbourGraph.of(comparable.part, self.neighbours)
+        located = facility_location(graph, weights, enough)
+        indices = keep_within(rows[located.picks], budget, comparable.considered)
         gains = located.gains[: len(indices)]
         reasons = [f"adds {gain:.6g} to the similarity with the pool" for gain in gains.tolist()]
         lonely = int((located.covered == 0).sum())
-        return Selection(indices, gains, None, reasons, excluded, self._too_few(lonely, len(rows)))
+        warnings = self._too_few(lonely, len(rows))
+        return Selection(indices, gains, None, reasons, comparable.excluded, warnings)
 
     def _too_few(self, n_lonely: int, n: int) -> tuple[str, ...]:
         if not n_lonely or self.neighbours >= n - 1:

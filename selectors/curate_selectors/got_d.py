@@ -7,6 +7,7 @@ from typing import ClassVar, Final, final
 import numpy as np
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Budget,
     BudgetError,
     ConfigError,
@@ -17,13 +18,14 @@ from curate import (
     TargetCosines,
     Transport,
     View,
+    check_embedding,
+    embedding_need,
     keep_within,
     register,
     transport,
 )
 
 DECIMALS: Final = 9  # potentials that agree this far are equal: below what they are solved to
-DEFAULT_EMBEDDING: Final = "embedding"
 
 
 @register
@@ -92,15 +94,10 @@ class GOTD(Selector):
                 raise ConfigError(
                     f"got-d.{name}={getattr(self, name):g} must be positive; leave it out for the default"
                 )
-        if not self.embedding.strip():
-            raise ConfigError(
-                "got-d.embedding is empty; give the alias of a score set of vectors, such as "
-                f"{DEFAULT_EMBEDDING}"
-            )
+        check_embedding(self.name, self.embedding)
 
     def requires(self) -> Mapping[str, Need | Expression]:
-        scorer = "embedding" if self.embedding == DEFAULT_EMBEDDING else None
-        return {self.embedding: Need(scorer)}
+        return {**embedding_need(self.embedding)}
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         if budget is None:

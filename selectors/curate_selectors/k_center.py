@@ -1,26 +1,25 @@
 """k-Center: each pick is the example farthest from all picked before it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Final, Literal, final
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Budget,
     BudgetError,
-    ConfigError,
+    Comparable,
     Need,
     Selection,
     Selector,
     View,
+    embedding_need,
     farthest_first,
-    have_direction,
     keep_within,
     register,
 )
-
-DEFAULT_EMBEDDING: Final = "embedding"
 
 
 @register
@@ -72,36 +71,22 @@ class KCenter(Selector):
     embedding: str = DEFAULT_EMBEDDING
 
     def requires(self) -> Mapping[str, Need]:
-        known = self.embedding == DEFAULT_EMBEDDING
-        return {self.embedding: Need("embedding" if known else None)}
+        return embedding_need(self.embedding)
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         if budget is None:
             raise BudgetError("k-center needs a budget; add --budget 10%, 5000 or 2Mtok")
-        stored = view.vectors(f"{self.embedding}.vector")
-        usable, excluded = have_direction(stored)
-        rows = np.flatnonzero(usable)
-        if not len(rows):
-            raise ConfigError(
-                f"no embedding {self.embedding!r} is finite and longer than 0; score again with "
-                "another model"
-            )
-        considered = replace(view, excluded={**view.excluded, **excluded})
-        limit = budget.limit(considered)
-        weights = np.ones(len(rows))
-        if budget.counts_tokens and view.tokens is not None:
-            weights = view.tokens[rows].astype(np.float64)
-            limit += 1  # one pick more than fits, for the rule that cuts to the budget
-        elif limit > len(rows):
-            keep_within(rows, budget, considered)  # refuses it
+        comparable = Comparable.of(view, self.embedding)
+        rows = comparable.rows
+        weights, enough = comparable.spending(budget)
         picks, far = farthest_first(
-            stored, rows, int(rng.integers(len(rows))), unit=self.metric == "cosine",
-            weights=weights, enough=float(limit),
+            comparable.vectors, rows, int(rng.integers(len(rows))), unit=self.metric == "cosine",
+            weights=weights, enough=enough,
         )  # fmt: skip
         others = np.setdiff1d(np.arange(len(rows)), picks)
         ranking = rows[np.concatenate([picks, others])]
-        indices = keep_within(ranking, budget, considered)
+        indices = keep_within(ranking, budget, comparable.considered)
         distances = far[: len(indices)]
         reasons = [f"{value:.4f} from the nearest picked before it" for value in distances.tolist()]
         reasons[0] = "the first, drawn with the seed"
-        return Selection(indices, distances, None, reasons, excluded)
+        return Selection(indices, distances, None, reasons, comparable.excluded)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, NamedTuple, final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Budget,
     BudgetError,
     Clusters,
@@ -23,14 +24,16 @@ from curate import (
     draw_from_clusters,
     draw_log_weights,
     draw_seed,
+    embedding_need,
     fit_size,
     gumbel_keys,
     kmeans,
+    lengths_of,
     places_in_group,
     register,
+    without_direction,
 )
 
-DEFAULT_EMBEDDING: Final = "embedding"
 DEFAULT_QUALITY: Final = "likelihood.mean_logp"
 MOST_CLUSTERS: Final = 1_024
 ROWS_PER_CLUSTER: Final = 20
@@ -151,8 +154,7 @@ class KMQ(Selector):
         return "uniform" if self.quality == DEFAULT_QUALITY else "softmax"
 
     def requires(self) -> Mapping[str, Need | Expression]:
-        scorer = "embedding" if self.embedding == DEFAULT_EMBEDDING else None
-        needs: dict[str, Need | Expression] = {self.embedding: Need(scorer)}
+        needs: dict[str, Need | Expression] = {**embedding_need(self.embedding)}
         if self._probability == "uniform":
             return needs
         if self.quality == DEFAULT_QUALITY:
@@ -192,11 +194,9 @@ class KMQ(Selector):
 
     def _usable(self, view: View) -> _Usable:
         """Separate the rows that can be drawn from those without an embedding or a quality."""
-        is_finite, has_length = _lengths(view.vectors(f"{self.embedding}.vector"))
-        lacks = {"embedding is not finite": ~is_finite}
-        lacks["embedding has length 0"] = is_finite & ~has_length
+        lacks = without_direction(lengths_of(view.vectors(f"{self.embedding}.vector")))
         quality = None if self._probability == "uniform" else view.scores("quality")
-        keep = is_finite & has_length
+        keep = ~np.logical_or.reduce(list(lacks.values()))
         if quality is not None:
             lacks["quality is not finite"] = keep & ~np.isfinite(quality)
             keep &= np.isfinite(quality)
@@ -251,17 +251,6 @@ def _fewer_than_clusters(n_picked: int, n_clusters: int) -> tuple[str, ...]:
         f"chance; use fewer with --set kmq.k={max(1, n_picked // 2)}, or select more"
     )
     return (warning,)
-
-
-def _lengths(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Return which vectors are finite, and which are longer than 0, read in blocks."""
-    is_finite = np.empty(len(vectors), dtype=bool)
-    has_length = np.empty(len(vectors), dtype=bool)
-    for start, block in vectors.blocks():
-        here = slice(start, start + len(block))
-        is_finite[here] = np.isfinite(block).all(axis=1)
-        has_length[here] = (block != 0).any(axis=1)
-    return is_finite, has_length
 
 
 def _named(view: View, reason: str, rows: Int[np.ndarray, " m"]) -> str:

@@ -1,29 +1,29 @@
 """SemDeDup: without what is near another example of its cluster."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Final, final
 
 import numpy as np
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Budget,
     BudgetError,
+    Comparable,
     ConfigError,
     Need,
     Selection,
     Selector,
-    Vectors,
     View,
     draw_seed,
-    have_direction,
+    embedding_need,
     highest_before,
     keep_within,
     kmeans,
     register,
 )
 
-DEFAULT_EMBEDDING: Final = "embedding"
 PER_CLUSTER: Final = 1_000
 
 
@@ -68,6 +68,7 @@ class SemDeDup(Selector):
 
     Examples
     --------
+    >>> from curate import Vectors
     >>> points = Vectors(np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]))
     >>> view = View(np.array([b"a", b"b", b"c"]), vectors_by_column={"embedding.vector": points})
     >>> chosen = SemDeDup(eps=0.1, n_clusters=1).select(view, None, np.random.default_rng(0))
@@ -93,8 +94,7 @@ class SemDeDup(Selector):
                 raise ConfigError(f"semdedup.{field} must be at least 1, got {value}")
 
     def requires(self) -> Mapping[str, Need]:
-        known = self.embedding == DEFAULT_EMBEDDING
-        return {self.embedding: Need("embedding" if known else None)}
+        return embedding_need(self.embedding)
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         if budget is None and self.eps is None:
@@ -102,32 +102,26 @@ class SemDeDup(Selector):
                 "semdedup needs a budget unless eps is set; add --budget 10%, 5000 or 2Mtok, "
                 "or --set semdedup.eps=0.05"
             )
-        stored = view.vectors(f"{self.embedding}.vector")
-        usable, excluded = have_direction(stored)
-        rows = np.flatnonzero(usable)
-        considered = replace(view, excluded={**view.excluded, **excluded})
-        if budget is not None and not budget.counts_tokens:
-            keep_within(rows, budget, considered)  # refuses more than there are before any work
-        if not len(rows):
-            raise ConfigError(
-                f"no embedding {self.embedding!r} is finite and longer than 0; score again with "
-                "another model"
-            )
-        part = Vectors(stored.array, rows if stored.rows is None else stored.rows[rows])
+        comparable = Comparable.of(view, self.embedding)
+        rows = comparable.rows
+        if budget is not None:
+            comparable.spending(budget)  # refuses more than there is before any work
         n_clusters = self.n_clusters or -(-len(rows) // PER_CLUSTER)
-        clusters = kmeans(part, n_clusters, seed=draw_seed(rng), niter=self.niter, spherical=True)
-        highest = highest_before(stored, rows, clusters.codes, clusters.centroids)
+        clusters = kmeans(
+            comparable.part, n_clusters, seed=draw_seed(rng), niter=self.niter, spherical=True
+        )
+        highest = highest_before(comparable.vectors, rows, clusters.codes, clusters.centroids)
         order = np.argsort(highest, kind="stable")
         distinct = int((highest <= 1 - (self.eps or 0.0)).sum())
         ranking = order[:distinct] if budget is None else order
-        chosen = ranking[: len(keep_within(rows[ranking], budget, considered))]
+        chosen = ranking[: len(keep_within(rows[ranking], budget, comparable.considered))]
         nearest = highest[chosen]
         warnings = self._too_many(len(chosen), distinct, len(rows))
         reasons = [
             "first of its cluster" if value <= -1 else f"cosine with those before it {value:.4f}"
             for value in nearest.tolist()
         ]
-        return Selection(rows[chosen], 1 - nearest, None, reasons, excluded, warnings)
+        return Selection(rows[chosen], 1 - nearest, None, reasons, comparable.excluded, warnings)
 
     def _too_many(self, n_chosen: int, n_distinct: int, n: int) -> tuple[str, ...]:
         if self.eps is None:

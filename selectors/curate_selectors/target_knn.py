@@ -2,25 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, final
+from typing import ClassVar, final
 
 import numpy as np
 
 from curate import (
+    DEFAULT_EMBEDDING,
     Aggregate,
     Budget,
-    ConfigError,
     Expression,
     Need,
     Selection,
     Selector,
     TargetCosines,
     View,
+    check_embedding,
+    embedding_need,
     register,
     select_by_scores,
 )
-
-DEFAULT_EMBEDDING: Final = "embedding"
 
 
 @register
@@ -79,15 +79,10 @@ class TargetKNN(Selector):
     aggregate: Aggregate = "round-robin"
 
     def __post_init__(self) -> None:
-        if not self.embedding.strip():
-            raise ConfigError(
-                "target-knn.embedding is empty; give the alias of a score set of vectors, such as "
-                f"{DEFAULT_EMBEDDING}"
-            )
+        check_embedding(self.name, self.embedding)
 
     def requires(self) -> Mapping[str, Need | Expression]:
-        scorer = "embedding" if self.embedding == DEFAULT_EMBEDDING else None
-        return {self.embedding: Need(scorer)}
+        return {**embedding_need(self.embedding)}
 
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         cosines = TargetCosines.of(view, f"{self.embedding}.vector")

@@ -60,7 +60,7 @@ def test_a_budget_of_tokens_ends_where_the_next_does_not_fit():
 
 def test_more_than_there_are_and_no_budget_are_refused():
     with pytest.raises(
-        BudgetError, match="asks for 6 examples, but only 4 .*1 vector has length 0"
+        BudgetError, match="asks for 6 examples, but only 4 .*1 embedding has length 0"
     ):
         TargetKNN().select(view([*POOL[:4], [0, 0]], TARGET), Budget(6), np.random.default_rng(0))
     with pytest.raises(BudgetError, match="target-knn needs a budget; add --budget 10%"):

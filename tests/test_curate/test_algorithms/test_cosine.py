@@ -96,7 +96,7 @@ def test_vectors_without_a_cosine_are_left_out_on_both_sides():
     pool = np.array([[1.0, 0], [0, 0], [np.nan, 1], [0, 3]])
     found = cosines(pool, np.array([[0.0, 0], [0, 2]]))
     assert (found.rows.tolist(), found.targets.tolist()) == ([0, 3], [1])
-    assert found.excluded == {"vector is not finite": 1, "vector has length 0": 1}
+    assert found.excluded == {"embedding is not finite": 1, "embedding has length 0": 1}
     assert found.warnings == ("1 of 2 target examples have a vector of length 0 or not finite",)
     with pytest.raises(ConfigError, match="no vector 'e.v' of the target set is finite"):
         cosines(pool, np.zeros((2, 2)))
