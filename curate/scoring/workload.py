@@ -47,7 +47,7 @@ def seconds_of(pass_: Pass, shard: Path, device: str) -> float:
     except (OSError, pa.ArrowInvalid):  # gone or damaged, which the worker reports
         return 0.0
     n_rows: int = footer.num_rows
-    if pass_.model is None:
+    if pass_.model is None or not any(ride.scorer.reads_weights for ride in pass_.rides):
         return n_rows * RENDERING_S
     if not pass_.is_forward or pass_.model.n_parameters is None:
         return n_rows * UNKNOWN_S

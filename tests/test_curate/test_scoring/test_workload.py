@@ -56,6 +56,7 @@ def test_each_rendering_is_a_pass_of_its_own(million: Pass, shard: Path) -> None
 
 def test_text_alone_is_quick_and_unknown_work_is_not(million: Pass, shard: Path) -> None:
     assert seconds_of(pass_of("mtld", None), shard, "cpu") == pytest.approx(0.1)
+    assert seconds_of(pass_of("length", million.model), shard, "cpu") == pytest.approx(0.1)
     assert seconds_of(pass_of("confidence", million.model), shard, "cpu") == pytest.approx(5.0)
 
 
