@@ -11,7 +11,7 @@ from curate.algorithms.words import N_GRAM, Integers, Words, spelled, words_of
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError, DataError
 from curate.models.classifiers.text_model import make_each, object_column
-from curate.models.text.templates import history_and_response
+from curate.models.text.templates import part_of
 from curate.registry import register
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Contamination(RowScorer):
         known = _Benchmarks.read(self, context.files)
 
         def text(example: Example) -> str:
-            return "\n".join(history_and_response(example))
+            return part_of(example, "full")
 
         def compare(examples: Sequence[Example]) -> Columns:
             texts, places, reasons = make_each(examples, text)

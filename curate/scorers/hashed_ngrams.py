@@ -12,8 +12,8 @@ from jaxtyping import Int
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.classifiers.text_model import make_each, object_column
-from curate.models.text.templates import history_and_response
+from curate.models.classifiers.text_model import list_column
+from curate.models.text.templates import part_of
 from curate.registry import register
 
 REMEMBERED: Final = 1 << 21  # n-grams whose buckets a worker keeps
@@ -66,18 +66,13 @@ class HashedNgrams(RowScorer):
         known: dict[str, int] = {}
 
         def score(examples: Sequence[Example]) -> Columns:
-            made, places, reasons = make_each(
-                examples, lambda example: self._buckets(example, known)
-            )
-            column = object_column([None] * len(examples))
-            for place, buckets in zip(places, made, strict=True):
-                column[place] = buckets
-            return {"buckets": column, FAILURE: object_column(reasons)}
+            buckets, reasons = list_column(examples, lambda example: self._buckets(example, known))
+            return {"buckets": buckets, FAILURE: reasons}
 
         return score
 
     def _buckets(self, example: Example, known: dict[str, int]) -> Int[np.ndarray, " n"]:
-        buckets = in_buckets("\n".join(history_and_response(example)), self.buckets, known)
+        buckets = in_buckets(part_of(example, "full"), self.buckets, known)
         if not len(buckets):
             raise ExampleFailure("no_words")
         return buckets

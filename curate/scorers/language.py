@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ConfigError, ExampleFailure
+from curate.errors import ExampleFailure, MissingPackageError
 from curate.models.classifiers.text_model import make_each, object_column
-from curate.models.text.templates import history_and_response
+from curate.models.text.templates import Part, part_of
 from curate.registry import register
 
 _READ: Final = 4_000  # characters: more change nothing
@@ -44,15 +44,13 @@ class Language(RowScorer):
         "code": Column("text", "ISO 639 code of the language, such as en"),
         "confidence": Column("float", "probability of it among the languages known, 0 to 1"),
     }
-    part: Literal["response", "prompt", "full"] = "response"
+    part: Part = "response"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         detector = load_detector()
 
         def detect(example: Example) -> tuple[str, float]:
-            history, response = history_and_response(example)
-            texts = {"response": response, "prompt": history, "full": f"{history}\n{response}"}
-            text = texts[self.part][:_READ]
+            text = part_of(example, self.part)[:_READ]
             if not any(map(str.isalpha, text)):
                 raise ExampleFailure("no_letters")
             code, probability = detector.classify(text)
@@ -73,12 +71,12 @@ class Language(RowScorer):
 
 
 def load_detector() -> Any:
-    """Load the detector with its own model, or raise `ConfigError` that names the extra to install."""
+    """Load the detector with its own model, or raise `MissingPackageError` that names the extra to install."""
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:
-        raise ConfigError(
-            "scorer 'language' needs py3langid, which is not installed; "
-            'pip install "curate-sft[language]"'
+        raise MissingPackageError(
+            "scorer 'language' needs the package py3langid; "
+            "type: pip install 'curate-sft[language]'"
         ) from None
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

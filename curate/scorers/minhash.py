@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -10,10 +10,8 @@ from curate.algorithms.minhash import band_hashes, bands_and_rows, shingles_of, 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError
 from curate.models.classifiers.text_model import make_each
-from curate.models.text.templates import history_and_response
+from curate.models.text.templates import Part, part_of
 from curate.registry import register
-
-Part = Literal["full", "prompt", "response"]
 
 
 @register
@@ -61,7 +59,7 @@ class MinHashOf(RowScorer):
         n_bands, n_rows = bands_and_rows(self.threshold, self.num_perm)
 
         def text(example: Example) -> str:
-            return text_of_part(*history_and_response(example), self.part)
+            return part_of(example, self.part)
 
         def hash_all(examples: Sequence[Example]) -> Columns:
             texts, places, reasons = make_each(examples, text)
@@ -74,13 +72,6 @@ class MinHashOf(RowScorer):
             return {"bands": rows, FAILURE: np.array(reasons, dtype=object)}
 
         return hash_all
-
-
-def text_of_part(prompt: str, response: str, part: Part) -> str:
-    """Return a part of an example; ``full`` is both, the response on a line of its own."""
-    if part == "full":
-        return f"{prompt}\n{response}"
-    return prompt if part == "prompt" else response
 
 
 def check_settings(scorer: str, ngram: int, threshold: float, num_perm: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError, ExampleFailure
 from curate.models.classifiers.text_model import make_each
-from curate.models.text.templates import history_and_response
+from curate.models.text.templates import part_of
 from curate.registry import register
 
 # Digits and dashes vanish, other ASCII punctuation separates: the words LexicalRichness counts.
@@ -80,8 +80,7 @@ class MTLD(RowScorer):
         return score
 
     def _words(self, example: Example) -> list[str]:
-        history, response = history_and_response(example)
-        text_words = words(response if self.part == "response" else f"{history}\n{response}")
+        text_words = words(part_of(example, self.part))
         if not text_words:
             raise ExampleFailure("no_words")
         return text_words

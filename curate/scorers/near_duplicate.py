@@ -10,8 +10,9 @@ from jaxtyping import Int
 from curate.algorithms.minhash import Shingles, join, shingles_of
 from curate.algorithms.near_duplicates import find_copies
 from curate.contracts import Column, Columns, Need, PoolScorer, Role, View
+from curate.models.text.templates import Part, text_of_part
 from curate.registry import register
-from curate.scorers.minhash import Part, check_settings, text_of_part
+from curate.scorers.minhash import check_settings
 
 
 @register

@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import ClassVar, Final, Literal, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.models.classifiers.text_model import make_each
-from curate.models.text.templates import history_and_response
+from curate.models.text.templates import Part, part_of
 from curate.registry import register
 
 _EMAIL: Final = re.compile(
@@ -92,13 +92,12 @@ class PII(RowScorer):
         "iban": Column("int", "bank account numbers with a valid checksum"),
         "key": Column("int", "keys, tokens and private keys"),
     }
-    part: Literal["full", "prompt", "response"] = "full"
+    part: Part = "full"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         def count(example: Example) -> list[int]:
-            history, response = history_and_response(example)
-            texts = {"full": f"{history}\n{response}", "prompt": history, "response": response}
-            return [sum(1 for _ in find(kind, texts[self.part])) for kind in KINDS]
+            text = part_of(example, self.part)
+            return [sum(1 for _ in find(kind, text)) for kind in KINDS]
 
         def score(examples: Sequence[Example]) -> Columns:
             made, places, reasons = make_each(examples, count)

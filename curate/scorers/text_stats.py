@@ -3,14 +3,14 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ConfigError
 from curate.models.classifiers.text_model import make_each
-from curate.models.text.templates import history_and_response
+from curate.models.text.templates import Part, part_of
 from curate.registry import register
 
 REFUSALS: Final = (
@@ -87,7 +87,7 @@ class TextStats(RowScorer):
         "refusals": Column("int", "refusal phrases"),
         "boilerplate": Column("int", "boilerplate phrases"),
     }
-    part: Literal["response", "prompt", "full"] = "response"
+    part: Part = "response"
     ngram: int = 4
     refusal_phrases: tuple[str, ...] = REFUSALS
     boilerplate_phrases: tuple[str, ...] = BOILERPLATE
@@ -107,7 +107,7 @@ class TextStats(RowScorer):
         boilerplate = phrase_pattern(self.boilerplate_phrases)
 
         def stats(example: Example) -> dict[str, Any]:
-            text = self._text(example)
+            text = part_of(example, self.part)
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             words = _WORD.findall(text.lower())
             dense = "".join(text.split())
@@ -135,12 +135,6 @@ class TextStats(RowScorer):
             return {**columns, FAILURE: np.array(reasons, dtype=object)}
 
         return score
-
-    def _text(self, example: Example) -> str:
-        history, response = history_and_response(example)
-        if self.part == "full":
-            return f"{history}\n{response}"
-        return response if self.part == "response" else history
 
 
 def repetition(items: Sequence[str], n: int) -> float:

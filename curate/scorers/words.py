@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import ClassVar, Final, Literal, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 from jaxtyping import Int
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
 from curate.errors import ExampleFailure
-from curate.models.classifiers.text_model import make_each, object_column
-from curate.models.text.templates import history_and_response
+from curate.models.classifiers.text_model import list_column
+from curate.models.text.templates import Part, part_of
 from curate.registry import register
 
 REMEMBERED: Final = 1 << 20  # words whose numbers a worker keeps
@@ -46,26 +46,19 @@ class Words(RowScorer):
     outputs: ClassVar[Mapping[str, Column]] = {
         "hashes": Column("ints", "31-bit hash of each word in lower case, in order"),
     }
-    part: Literal["full", "prompt", "response"] = "full"
+    part: Part = "full"
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         known: dict[str, int] = {}
 
         def score(examples: Sequence[Example]) -> Columns:
-            made, places, reasons = make_each(
-                examples, lambda example: self._numbers(example, known)
-            )
-            column = object_column([None] * len(examples))
-            for place, hashes in zip(places, made, strict=True):
-                column[place] = hashes
-            return {"hashes": column, FAILURE: object_column(reasons)}
+            hashes, reasons = list_column(examples, lambda example: self._numbers(example, known))
+            return {"hashes": hashes, FAILURE: reasons}
 
         return score
 
     def _numbers(self, example: Example, known: dict[str, int]) -> Int[np.ndarray, " n"]:
-        history, response = history_and_response(example)
-        texts = {"full": f"{history}\n{response}", "prompt": history, "response": response}
-        hashes = numbers(texts[self.part], known)
+        hashes = numbers(part_of(example, self.part), known)
         if not len(hashes):
             raise ExampleFailure("no_words")
         return hashes

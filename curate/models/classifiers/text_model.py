@@ -120,6 +120,17 @@ def make_each(
     return made, places, reasons
 
 
+def list_column(
+    examples: Sequence[Example], make: Callable[[Example], Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Make one list of each example; return the column of them, None for a failure, and the reasons."""
+    made, places, reasons = make_each(examples, make)
+    column = object_column([None] * len(examples))
+    for place, values in zip(places, made, strict=True):
+        column[place] = values
+    return column, object_column(reasons)
+
+
 def object_column(values: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Return a column of texts, or of lists of any lengths, one entry per value."""
     column = np.empty(len(values), dtype=object)

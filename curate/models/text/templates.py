@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 from curate.contracts import Example
 from curate.contracts.conversation import is_trained
 from curate.errors import ConfigError, ExampleFailure, did_you_mean
 from curate.models.text.said import content_text
+
+Part: TypeAlias = Literal["full", "prompt", "response"]
 
 CHAT: Final = "chat"
 METHOD: Final = "method"
@@ -138,6 +140,18 @@ def history_and_response(example: Example) -> tuple[str, str]:
     """
     history = Example(example.id, example.messages[:-1], example.tools)
     return text_template("plain").render(history)[0], turn_text(example.messages[-1])
+
+
+def part_of(example: Example, part: Part) -> str:
+    """Return a part of an example as plain text: the history, the last turn, or both on lines of their own."""
+    return text_of_part(*history_and_response(example), part)
+
+
+def text_of_part(history: str, response: str, part: Part) -> str:
+    """Return a part of what `history_and_response` gives."""
+    if part == "full":
+        return f"{history}\n{response}"
+    return history if part == "prompt" else response
 
 
 def _json(value: Any) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curate.contracts import FAILURE, Example, LoadContext
-from curate.errors import ConfigError
+from curate.errors import MissingPackageError
 from curate.scorers.language import Language
 
 TEXTS = {
@@ -45,5 +45,7 @@ def test_a_text_without_letters_fails_alone():
 
 def test_the_extra_is_named_where_the_detector_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
-    with pytest.raises(ConfigError, match=r'needs py3langid.*pip install "curate-sft\[language\]"'):
+    with pytest.raises(
+        MissingPackageError, match=r"needs the package py3langid; type: pip install 'curate-sft"
+    ):
         Language().load(LoadContext("cpu", "float32"))
