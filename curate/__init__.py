@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from curate.algorithms.rules.size_search import check_search_packages as check_search_packages
     from curate.algorithms.seeds import draw_seed as draw_seed
     from curate.algorithms.targeted import Aggregate as Aggregate
+    from curate.algorithms.targeted import another_language as another_language
     from curate.algorithms.targeted import flat_lists as flat_lists
     from curate.algorithms.targeted import select_by_scores as select_by_scores
     from curate.algorithms.transport import Transport as Transport
@@ -137,7 +138,7 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.rules.rule_fitting": "RuleFitting",
     "curate.algorithms.seeds": "draw_seed",
     "curate.algorithms.rules.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
-    "curate.algorithms.targeted": "Aggregate flat_lists select_by_scores",
+    "curate.algorithms.targeted": "Aggregate another_language flat_lists select_by_scores",
     "curate.algorithms.transport": "Transport transport",
     "curate.api.jobs.job": "Job",
     "curate.api.pool": "Pool open",

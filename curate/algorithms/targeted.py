@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Int
@@ -12,6 +12,7 @@ from curate.contracts import Budget, Selection, View, keep_within
 from curate.contracts.budget import most_picks, refuse_over
 from curate.errors import BudgetError
 
+STRANGE: Final = 0.5  # share of a target set's words beyond which it is probably another language
 Aggregate: TypeAlias = Literal["round-robin", "max"]
 
 
@@ -64,6 +65,16 @@ def select_by_scores(
     reasons = _reasons(picks, whose, len(indices), measure)
     gains = picks.values[: len(indices)]
     return Selection(indices, gains, None, reasons, excluded, warnings)
+
+
+def another_language(unknown: float, what: str, where: str) -> tuple[str, ...]:
+    """Warn of a target set of which the pool has too little: ``unknown`` is the share it has not."""
+    if unknown <= STRANGE:
+        return ()
+    warning = (
+        f"{unknown:.0%} of the {what} of the target set are in no {where} of the pool: it may be "
+    )
+    return (f"{warning}in another language",)
 
 
 def _reasons(picks: Picks, whose: Sequence[str], n: int, measure: str) -> list[str]:

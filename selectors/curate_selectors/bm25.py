@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from curate import (
     Selector,
     TargetBM25,
     View,
+    another_language,
     flat_lists,
     register,
     select_by_scores,
 )
-
-STRANGE: Final = 0.5  # share of a target set's words beyond which it is probably another language
 
 
 @register
@@ -97,7 +96,7 @@ class BM25(Selector):
         selection = select_by_scores(
             self.name, scores, view, np.arange(len(view)), budget, rng,
             aggregate="round-robin" if self.aggregate == "round-robin" else "max",
-            measure="BM25", excluded={}, warnings=_strange(scores.unknown),
+            measure="BM25", excluded={}, warnings=another_language(scores.unknown, "words", "example"),
             summed=self.aggregate == "sum",
         )  # fmt: skip
         return replace(selection, warnings=selection.warnings or _unrelated(selection))
@@ -109,13 +108,3 @@ def _unrelated(selection: Selection) -> tuple[str, ...]:
     if not n:
         return ()
     return (f"{n:,} of {len(selection.indices):,} picks share no word with the target set",)
-
-
-def _strange(unknown: float) -> tuple[str, ...]:
-    if unknown <= STRANGE:
-        return ()
-    warning = (
-        f"{unknown:.0%} of the words of the target set are in no example of the pool: it may be in "
-        "another language"
-    )
-    return (warning,)

@@ -15,13 +15,13 @@ from curate import (
     Selection,
     Selector,
     View,
+    another_language,
     flat_lists,
     keep_within,
     register,
 )
 
 SMOOTHING: Final = 1e-8  # added to each share of a bucket, as in the paper's code
-STRANGE: Final = 0.5  # share of a target set's words beyond which it is probably another language
 
 
 @register
@@ -81,7 +81,9 @@ class DSIR(Selector):
         indices = keep_within(np.argsort(-keys, kind="stable"), budget, view)
         gains = weights[indices]
         reasons = [f"log importance weight {value:.6g}" for value in gains.tolist()]
-        return Selection(indices, gains, None, reasons, {}, _strange(pool[0], target[0]))
+        unknown = float((~np.isin(target[0], pool[0])).mean()) if len(target[0]) else 0.0
+        warnings = another_language(unknown, "words and pairs", "bucket")
+        return Selection(indices, gains, None, reasons, {}, warnings)
 
 
 def log_weights(
@@ -99,16 +101,3 @@ def log_weights(
     ratio = np.log(shares[1] + SMOOTHING) - np.log(shares[0] + SMOOTHING)
     example = np.repeat(np.arange(len(pool[1])), pool[1])
     return np.bincount(example, weights=ratio[pool[0]], minlength=len(pool[1]))
-
-
-def _strange(
-    pool: Int[np.ndarray, " total"], target: Int[np.ndarray, " total_t"]
-) -> tuple[str, ...]:
-    unknown = float((~np.isin(target, pool)).mean()) if len(target) else 0.0
-    if unknown <= STRANGE:
-        return ()
-    warning = (
-        f"{unknown:.0%} of the words and pairs of the target set are in no bucket of the pool: it may "
-        "be in another language"
-    )
-    return (warning,)

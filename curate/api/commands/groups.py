@@ -22,6 +22,9 @@ GENERAL: Final = "General"
 DEFAULT_STORE: Final = Path("curate.duckdb")
 LORA_LR: Final = 2e-4
 
+WORKERS: Final = (
+    "Worker processes. Default: as many as the work keeps busy, at most one per GPU or CPU core."
+)
 OVERWRITE: Final = "Replace the output even if it is an input, or not an earlier output."
 
 _COUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:tok)?", re.IGNORECASE)
@@ -119,7 +122,7 @@ class Scoring(Chat):
     revision: str | None = option(None, "Hub revision of the target model.", group=SCORING)
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", group=SCORING)
     dtype: str = option("auto", "auto, float32, bfloat16 or float64.", group=SCORING)
-    workers: int | None = option(None, "Worker processes. Default: as many as the work keeps busy, at most one per GPU or CPU core.", short="-w", group=SCORING)  # fmt: skip
+    workers: int | None = option(None, WORKERS, short="-w", group=SCORING)  # fmt: skip
     max_failures: str = option("1%", "Failed examples to tolerate: a count, or a share such as 1%. More than that exits with code 3.", read=read_text, group=SCORING)  # fmt: skip
     max_hours: float | None = option(None, "Stop after this many hours; finished work is saved.", group=SCORING)  # fmt: skip
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from curate.api.commands.groups import NO_SETTINGS, OVERWRITE
+from curate.api.commands.groups import NO_SETTINGS, OVERWRITE, WORKERS
 from curate.api.commands.option import option
 
 
@@ -83,7 +83,7 @@ class ReproduceCommand:
     output: Path | None = option(None, "Write the reproduced rows to this file.", short="-o")
     overwrite: bool = option(False, OVERWRITE)
     rescore: bool = option(False, "Recompute the scores and list the examples that flipped.")
-    workers: int | None = option(None, "Worker processes. Default: as many as the work keeps busy, at most one per GPU or CPU core.", short="-w")  # fmt: skip
+    workers: int | None = option(None, WORKERS, short="-w")  # fmt: skip
 
 
 @final

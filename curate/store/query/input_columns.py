@@ -2,12 +2,14 @@
 
 An example has the values of its first row, in the order of ingestion. A name may lead into objects:
 ``row.meta.score``. The values of a column are all numbers, all text or all true or false; a CSV
-file's are numbers where every field that is not empty is one.
+file's are numbers where every field that is not empty is one. Numbers are double precision, as in
+every expression: whole ones beyond 2**53 are rounded.
 """
 
 import csv
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +38,9 @@ _KINDS: Final[Mapping[str, Kind]] = {
 _TYPES: Final[Mapping[Kind, pa.DataType]] = {
     "number": pa.float64(), "text": pa.string(), "bool": pa.bool_(), "null": pa.string(),
 }  # fmt: skip
+_NUMBER: Final = re.compile(
+    r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|inf(?:inity)?)\s*", re.IGNORECASE | re.ASCII
+)
 _NESTED: Final = "a list or an object"
 Values = tuple[pa.Array, Kind]
 
@@ -163,11 +168,10 @@ def _typed_texts(texts: Sequence[str | None]) -> Values:
     known = [text for text in texts if text is not None]
     if not known:
         return pa.nulls(len(texts), pa.string()), "null"
-    try:
-        numbers = [None if text is None else float(text) for text in texts]
-    except ValueError:
+    if not all(map(_NUMBER.fullmatch, known)):
         return pa.array(texts, pa.string()), "text"
-    return pa.array(map(_finite, numbers), pa.float64()), "number"
+    numbers = [None if text is None else _finite(float(text)) for text in texts]
+    return pa.array(numbers, pa.float64()), "number"
 
 
 def _finite(value: float | None) -> float | None:

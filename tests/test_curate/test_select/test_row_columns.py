@@ -126,6 +126,11 @@ def test_a_csv_column_with_a_word_in_it_is_text(tmp_path: Path) -> None:
     assert _names(pool, where="row.q = '1'") == ["a"]
 
 
+def test_a_csv_column_of_numbers_in_python_s_notation_is_text(tmp_path: Path) -> None:
+    pool = _pool(tmp_path, [_row("a", code="000_1"), _row("b", code="000_2")], "pool.csv")
+    assert _names(pool, where="row.code = '000_2'") == ["b"]
+
+
 def test_odd_numbers_and_surrogates_do_not_stop_reading(tmp_path: Path) -> None:
     rows = [_row("a", q=float("nan")), _row("b", q=1e300), _row("c", q=-1, note="\ud800")]
     assert _names(_pool(tmp_path, rows), by="row.q") == ["b", "c"]
