@@ -7,7 +7,13 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from curate.algorithms.directions import lengths_of, part_of, unit_rows, without_direction
+from curate.algorithms.directions import (
+    CACHED_ROWS,
+    lengths_of,
+    part_of,
+    unit_rows,
+    without_direction,
+)
 from curate.contracts.view import Vectors, View
 from curate.errors import ConfigError
 
@@ -102,8 +108,13 @@ class TargetCosines:
         self, rows: Int[np.ndarray, " b"], targets: Int[np.ndarray, " t"]
     ) -> Float[np.ndarray, "b t"]:
         """Return the cosines of some candidates with some target examples, in double precision."""
-        own = self.vectors.take(rows).astype(np.float64) / self.lengths[rows, None]
-        cosines: Float[np.ndarray, "b t"] = own @ self.units[targets].T
+        units = self.units[targets]
+        cosines = np.empty((len(rows), len(targets)))
+        for start in range(0, len(rows), CACHED_ROWS):
+            some = rows[start : start + CACHED_ROWS]
+            here = cosines[start : start + CACHED_ROWS]
+            np.matmul(self.vectors.take(some).astype(np.float64), units.T, out=here)
+            here /= self.lengths[some, None]
         return cosines
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from curate.contracts import Need
-from curate.contracts.budget import Budget, refuse_over
+from curate.contracts.budget import Budget, spending
 from curate.contracts.view import Vectors, View
 from curate.errors import ConfigError
 
+CACHED_ROWS: Final = 2_048  # read together where each is used once: in the cache, and no new memory
 DEFAULT_EMBEDDING: Final = "embedding"  # the scorer, and the alias its scores have by default
 
 
@@ -72,17 +73,8 @@ class Comparable:
         return part_of(self.vectors, self.rows)
 
     def spending(self, budget: Budget) -> tuple[Float[np.ndarray, " m"], float]:
-        """Return what each row spends of a budget, and how much greedy picks have to spend.
-
-        In tokens that is one more than the budget, so that picks show where it ends. Raises
-        `BudgetError` for a budget that all rows together do not fill.
-        """
-        refuse_over(self.rows, budget, self.considered)
-        limit = budget.limit(self.considered)
-        tokens = self.considered.tokens
-        if not budget.counts_tokens or tokens is None:
-            return np.ones(len(self.rows)), float(limit)
-        return tokens[self.rows].astype(np.float64), limit + 1.0
+        """Return what each row spends of a budget, and how much there is to spend; see `spending`."""
+        return spending(self.rows, budget, self.considered)
 
 
 def have_direction(vectors: Vectors) -> tuple[Bool[np.ndarray, " n"], dict[str, int]]:
@@ -103,7 +95,7 @@ def without_direction(lengths: Float[np.ndarray, " n"]) -> dict[str, Bool[np.nda
 def lengths_of(vectors: Vectors) -> Float[np.ndarray, " n"]:
     """Return the Euclidean lengths of vectors in double precision, read in blocks."""
     lengths = np.empty(len(vectors))
-    for start, block in vectors.blocks():
+    for start, block in vectors.blocks(CACHED_ROWS):
         exact = block.astype(np.float64)
         lengths[start : start + len(block)] = np.sqrt(np.einsum("ij,ij->i", exact, exact))
     return lengths

@@ -3,15 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias, final, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from curate.contracts.budget import Budget, Unit, fit_size, keep_within
+from curate.contracts.budget import Budget, Unit, fit_size, keep_within, spending
+from curate.contracts.conversation import Example
+from curate.contracts.cost import Cost
 from curate.contracts.run_recipe import RunRecipe
 from curate.contracts.segments import Rendering, Segment, SegmentStats, Stat
 from curate.contracts.steps import (
+    TARGET_SET,
     Evaluate,
     Generate,
     Judge,
@@ -41,12 +45,14 @@ __all__ = [
     "FAILURE",
     "OUT_OF_MEMORY",
     "ROLES",
+    "TARGET_SET",
     "TOKENS_RUN",
     "BatchPolicy",
     "BatchStats",
     "Budget",
     "Column",
     "Columns",
+    "Cost",
     "DerivedScorer",
     "Evaluate",
     "Example",
@@ -80,15 +86,9 @@ __all__ = [
     "Selection",
     "Selector",
     "Stat",
-    "Step",
-    "Train",
-    "Union",
-    "Unit",
-    "Vectors",
-    "View",
-    "fit_size",
-    "keep_within",
-    "training_settings",
+    "Step", "Train", "Union",
+    "Unit", "Vectors", "View",
+    "fit_size", "keep_within", "spending", "training_settings",
 ]  # fmt: skip
 
 Role = Literal["target", "proxy", "encoder", "reward", "nli", "judge", "reference"]
@@ -99,25 +99,6 @@ Columns: TypeAlias = Mapping[str, np.ndarray]  # column -> (rows,) or (rows, dim
 FAILURE: Final = "failure"  # extra column of a batch: why an example has no score, or None
 OUT_OF_MEMORY: Final = "out_of_memory"  # the failure of an example that did not fit by itself
 TOKENS_RUN: Final = "tokens_run"  # extra column of a batch: tokens a model ran for each example
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One training item: canonical messages, the last one from the assistant.
-
-    A message is a mapping with ``role`` and ``content`` and, where given, ``name``, ``tool_calls``,
-    ``tool_call_id`` and ``reasoning_content``; ``content`` is text or a list of parts.
-
-    Where a row had an instruction and an input, the message before the last holds both, with a blank
-    line between them; ``input_at`` is where the input begins in it, in characters. It is no part of
-    the id: templates that know an input write it apart, all others read the message as it is.
-    """
-
-    id: str
-    messages: tuple[Mapping[str, Any], ...]
-    tools: tuple[Mapping[str, Any], ...] | None = None
-    input_at: int | None = None
 
 
 @final
@@ -157,7 +138,8 @@ class Scorer(ABC):
 
     ``version`` is part of every score's key: bump it when the numbers change. ``outputs`` declares
     the columns, in order. ``role`` says whose model it runs; None for a scorer without a model.
-    ``reads_weights``: False for a scorer that needs only the model's tokenizer.
+    ``reads_weights``: False for a scorer that needs only the model's tokenizer. ``unkeyed`` names
+    fields that say where it runs and change no number: they are no part of the key, nor stored.
     """
 
     name: ClassVar[str]
@@ -165,10 +147,24 @@ class Scorer(ABC):
     outputs: ClassVar[Mapping[str, Column]]
     role: ClassVar[Role | None]
     reads_weights: ClassVar[bool] = True
+    unkeyed: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def model_role(self) -> Role | None:
+        """Whose model it runs as it is configured; by default that of its class."""
+        return self.role
 
     def read_files(self) -> Mapping[str, str]:
         """Return the hash of each file of the user's that it reads, by name: part of the key."""
         return {}
+
+    def read_targets(self) -> tuple[str, ...]:
+        """Return the names of the target sets it reads: their contents are part of the key."""
+        return ()
+
+    def row_columns(self) -> tuple[str, ...]:
+        """Return the columns of input rows it reads, in `Example.row`; a name may lead into objects."""
+        return ()
 
 
 # Forward scorers ---------------------------------------------------------------------------------
@@ -197,7 +193,7 @@ class ForwardScorer(Scorer):
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         """Turn the statistics of one example into one value per output column, in float64.
 
-        Pure, without a model. Raise `ExampleFailure` with a reason for an undefined score.
+        Pure, without a model. Raise `UndefinedScore` with a reason where an example has none.
         """
 
 
@@ -214,7 +210,8 @@ class LoadContext:
     padding included, may run together; None for what suits the device. ``chat`` is how
     conversations go through a chat template, a `curate.models.text.chat_options.ChatOptions`, or
     None for the defaults. ``files`` has the hashes of `Scorer.read_files` that are in the key of the
-    scores; empty where scores are kept under none.
+    scores; empty where scores are kept under none. ``targets`` has the folder of parts of each target
+    set of `Scorer.read_targets`, by name.
     """
 
     device: str
@@ -225,6 +222,7 @@ class LoadContext:
     batch_tokens: int | None = None
     chat: Any = None
     files: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Path] = field(default_factory=dict)
 
 
 class RowScorer(Scorer):
@@ -237,6 +235,15 @@ class RowScorer(Scorer):
         Each column has one entry per example, in order. NaN fails that example alone; so does a
         reason in the extra column `FAILURE`. The extra column `TOKENS_RUN` says what a model ran.
         """
+
+    def costs(self, context: LoadContext) -> Callable[[Example], Cost] | None:
+        """Return what an example costs, for a plan: without weights or requests; None if unknown.
+
+        The function raises `ExampleFailure` for an example that cannot be scored, and `UndefinedScore` for
+        one that has no such score.
+        """
+        del context
+        return None
 
 
 class DerivedScorer(Scorer):
@@ -323,7 +330,9 @@ class Selector(ABC):
     """Config of a selection method, as a frozen dataclass. It chooses examples and nothing else.
 
     ``budget_optional``: whether the method has a natural size of its own when no budget is given.
-    ``experimental``: why the method should not be trusted yet, or "".
+    ``experimental``: why the method should not be trusted yet, or "". ``purpose``: what it is for, the
+    heading it is listed under. ``aliases``: further names that ``--method`` takes for it; what is stored
+    has its own.
     ``nested``: whether a smaller budget's picks are the first picks of a larger one; False for a
     method whose picks depend on how many are asked for. ``uses_target``: whether it selects towards a
     target set, whose scores of everything it requires are in ``view.towards()``.
@@ -332,6 +341,8 @@ class Selector(ABC):
     name: ClassVar[str]
     budget_optional: ClassVar[bool] = False
     experimental: ClassVar[str] = ""
+    purpose: ClassVar[str] = "other"
+    aliases: ClassVar[tuple[str, ...]] = ()
     nested: ClassVar[bool] = True
     uses_target: ClassVar[bool] = False
 
@@ -365,6 +376,8 @@ class Procedure(ABC):
     name: ClassVar[str]
     budget_optional: ClassVar[bool] = False
     experimental: ClassVar[str] = ""
+    purpose: ClassVar[str] = "other"
+    aliases: ClassVar[tuple[str, ...]] = ()
 
     @property
     def uses_target(self) -> bool:

@@ -1,41 +1,51 @@
 """How much to keep: parsing, the limit it sets on a pool, and the prefix rule every selector obeys."""
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from curate.errors import BudgetError
 
 if TYPE_CHECKING:
     from curate.contracts.view import View
 
-Unit = Literal["examples", "share", "tokens", "token-share"]
+Unit = Literal["examples", "share", "eligible-share", "tokens", "token-share"]
 
 _MULTIPLIERS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _PATTERN: Final = re.compile(
-    r"^(-?\d+(?:\.\d+)?)\s*(?:(%)\s*(tok)?|([kmg]?)(tok)?)$", re.IGNORECASE
+    r"^(-?\d+(?:\.\d+)?)\s*(?:(%)\s*(tok|eligible)?|([kmg]?)(tok)?)$", re.IGNORECASE
 )
+_SUFFIXES: Final[Mapping[Unit, str]] = {
+    "share": "%", "eligible-share": "%eligible", "token-share": "%tok",
+    "examples": "", "tokens": "tok",
+}  # fmt: skip
+_SHARES: Final[Mapping[str, Unit]] = {
+    "": "share", "eligible": "eligible-share", "tok": "token-share",
+}  # fmt: skip
 _EXPECTED: Final = (
-    "write 10% (of the examples), 5000 (examples), 2Mtok (tokens) or 10%tok (of the tokens)"
+    "write 10% (of the pool's examples), 10%eligible (of those that can be chosen), 5000 (examples), "
+    "2Mtok (tokens) or 10%tok (of the pool's tokens)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much to select, in one of four units.
+    """How much to select, in one of five units.
 
     Parameters
     ----------
     amount
         Examples, tokens, or a share in (0, 1].
     unit
-        ``examples``, ``tokens``, ``share`` (of the pool's examples) or ``token-share`` (of the
-        pool's tokens). Shares are of the whole pool, eligible or not, so that every method
-        gets the same budget on the same pool.
+        ``examples``, ``tokens``, ``share`` (of the pool's examples), ``token-share`` (of the
+        pool's tokens) or ``eligible-share``. The first two shares are of the whole pool, eligible or
+        not, so that every method gets the same budget on the same pool; the last is of the examples
+        of a view: those that satisfy ``--where`` and have every score the method reads.
 
     Examples
     --------
@@ -49,7 +59,7 @@ class Budget:
     def __post_init__(self) -> None:
         if not self.amount > 0:
             raise BudgetError(f"budget must be positive, got {self}; {_EXPECTED}")
-        if self.unit in ("share", "token-share") and self.amount > 1:
+        if self.is_share and self.amount > 1:
             raise BudgetError(f"budget {self} is more than the whole pool; use at most 100%")
         if self.unit == "examples" and self.amount != int(self.amount):
             raise BudgetError(
@@ -58,22 +68,29 @@ class Budget:
 
     @classmethod
     def parse(cls, text: "str | int | Budget") -> "Budget":
-        """Read ``10%``, ``5000``, ``2Mtok`` or ``10%tok``; raise `BudgetError` for anything else."""
+        """Read ``10%``, ``10%eligible``, ``5000``, ``2Mtok`` or ``10%tok``.
+
+        Raises `BudgetError` for anything else.
+        """
         if isinstance(text, Budget):
             return text
         match = _PATTERN.match(str(text).strip())
         if match is None:
             raise BudgetError(f"cannot read budget {text!r}; {_EXPECTED}")
-        number, percent, percent_tok, multiplier, tok = match.groups()
+        number, percent, of, multiplier, tok = match.groups()
         if percent:
-            return cls(round(float(number) / 100, 15), "token-share" if percent_tok else "share")
+            return cls(round(float(number) / 100, 15), _SHARES[(of or "").lower()])
         amount = round(float(number) * _MULTIPLIERS[(multiplier or "").lower()], 6)
         return cls(amount, "tokens" if tok else "examples")
 
     def __str__(self) -> str:
-        if self.unit in ("share", "token-share"):
-            return f"{self.amount * 100:.12g}%" + ("tok" if self.unit == "token-share" else "")
-        return f"{self.amount:.0f}" + ("tok" if self.unit == "tokens" else "")
+        number = f"{self.amount * 100:.12g}" if self.is_share else f"{self.amount:.0f}"
+        return number + _SUFFIXES[self.unit]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of something rather than a number."""
+        return self.unit in _SHARES.values()
 
     @property
     def counts_tokens(self) -> bool:
@@ -87,8 +104,9 @@ class Budget:
         """
         if self.unit == "examples":
             return int(self.amount)
-        if self.unit == "share":
-            return max(1, int(self.amount * view.n_pool + 1e-9))
+        if self.unit in ("share", "eligible-share"):
+            whole = view.n_pool if self.unit == "share" else len(view)
+            return max(1, int(self.amount * whole + 1e-9))
         if view.tokens is None or view.pool_tokens is None:
             raise BudgetError(
                 f"budget {self} counts tokens, but this pool has no token counts; "
@@ -138,6 +156,21 @@ def refuse_over(rows: Int[np.ndarray, " m"], budget: Budget, view: "View") -> No
     available = int(view.tokens[rows].sum(dtype=np.int64))
     if limit > available:
         raise _over_eligible(budget, limit, "tokens", available, view)
+
+
+def spending(
+    rows: Int[np.ndarray, " m"], budget: Budget, view: "View"
+) -> tuple[Float[np.ndarray, " m"], float]:
+    """Return what each of some rows spends of a budget, and how much greedy picks have to spend.
+
+    In tokens that is one more than the budget, so that picks show where it ends. Raises
+    `BudgetError` for a budget that all rows together do not fill.
+    """
+    refuse_over(rows, budget, view)
+    limit = budget.limit(view)
+    if not budget.counts_tokens or view.tokens is None:
+        return np.ones(len(rows)), float(limit)
+    return view.tokens[rows].astype(np.float64), limit + 1.0
 
 
 def most_picks(budget: Budget, view: "View", rows: Int[np.ndarray, " n"]) -> int:
@@ -191,7 +224,41 @@ def _over_eligible(
     excluded = ", ".join(f"{count} {reason}" for reason, count in view.excluded.items())
     why = f" ({view.n_pool} in the pool; excluded: {excluded})" if excluded else ""
     suffix = "tok" if unit == "tokens" else ""
+    of_those = ""
+    if budget.unit == "share":
+        of_those = f", or a share of the eligible ones: --budget {budget}eligible"
     return BudgetError(
         f"budget {budget} asks for {limit} {unit}, but only {available} are eligible{why}; "
-        f"give at most --budget {available}{suffix}"
+        f"give at most --budget {available}{suffix}{of_those}"
     )
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a column as a share names it; "" for a missing one.
+
+    Examples
+    --------
+    >>> value_text("math"), value_text(2.0), value_text(0.5), value_text(True), value_text(None)
+    ('math', '2', '0.5', 'true', '')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def read_share(text: str) -> float | None:
+    """Read ``50%`` or ``0.5``; None for what is no share above 0 and at most 1.
+
+    Examples
+    --------
+    >>> read_share("50%"), read_share("0.5"), read_share("150%"), read_share("half")
+    (0.5, 0.5, None, None)
+    """
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        return None
+    return share if 0 < share <= 1 else None

@@ -72,6 +72,10 @@ class Description:
         Why the method should not be trusted yet, or "".
     budget_optional
         Whether it has a natural size when no budget is given.
+    purpose
+        What a method is for, the heading it is listed under; "" for all else.
+    aliases
+        Further names of a method.
     """
 
     kind: Kind
@@ -85,6 +89,8 @@ class Description:
     outputs: Mapping[str, Column]
     experimental: str = ""
     budget_optional: bool = False
+    purpose: str = ""
+    aliases: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain dicts, lists and strings."""
@@ -141,6 +147,8 @@ def describe(cls: Registrable) -> Description:
         outputs=dict(getattr(cls, "outputs", {})),
         experimental=getattr(cls, "experimental", ""),
         budget_optional=getattr(cls, "budget_optional", False),
+        purpose=getattr(cls, "purpose", ""),
+        aliases=tuple(getattr(cls, "aliases", ())),
     )
 
 

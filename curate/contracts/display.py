@@ -1,7 +1,7 @@
 """How a result is shown: as HTML in a notebook, as text that a terminal only prints."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -38,6 +38,18 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
     ('1 example', '2,000 examples', '2 passes')
     """
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names as a list in a sentence.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def show_as(cls: type[T]) -> Callable[[Callable[[T], str]], Callable[[T], str]]:

@@ -1,7 +1,10 @@
 """How long work reports itself: the library calls a `Progress`, the command line or notebook draws it."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, final, runtime_checkable
+from typing import Final, Protocol, final, runtime_checkable
+
+SCORING: Final = "scoring"  # the stage of a scoring run
+TRIALS: Final = "trials"  # and that of a proof
 
 
 @runtime_checkable

@@ -7,6 +7,8 @@ from typing import Literal, final
 import numpy as np
 from jaxtyping import Bool, Float
 
+from curate.errors import UndefinedScore
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -103,3 +105,13 @@ class SegmentStats:
     mean_hidden: Float[np.ndarray, " dim"] | None = None
     weighted_hidden: Float[np.ndarray, " dim"] | None = None
     last_hidden: Float[np.ndarray, " dim"] | None = None
+
+    def counted(self, *, score_end: bool) -> Bool[np.ndarray, " T"]:
+        """Return which scored positions count, with ends of turns or without, (T,).
+
+        Raises `UndefinedScore` where none does.
+        """
+        counts: Bool[np.ndarray, " T"] = ~self.is_end | score_end
+        if not counts.any():
+            raise UndefinedScore("no_scored_tokens")
+        return counts

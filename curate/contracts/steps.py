@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 if TYPE_CHECKING:
     from curate.contracts import Role
+
+TARGET_SET: Final = "target-set"  # in place of a selection's id: what the run selects towards
 
 
 @final
@@ -35,12 +37,17 @@ class Score:
     With ``within``, the id of a selection, only its examples are scored, into a partial set. Its
     facts are ``n_examples``, ``n_failed`` and ``tokens``: what was run for it and for the scores it
     reads, as far as those are of the same examples.
+
+    ``model`` is one that an earlier step trained, in place of that of the role; then ``within`` is
+    given too, so that no later command takes its scores for those of a model of the user. In
+    ``config`` the template ``auto`` is that of a `Train` step: chat if the model has one, else plain.
     """
 
     scorer: str
     config: Mapping[str, Any] = field(default_factory=dict)
     role: "Role | None" = None
     within: str | None = None
+    model: str = ""
 
 
 @final
@@ -63,7 +70,7 @@ class Train:
     Parameters
     ----------
     selection
-        What to train on.
+        What to train on: a selection, or `TARGET_SET` in a procedure with ``uses_target``.
     settings
         Of `curate.train.config.TrainConfig`, by dotted name, such as ``optimiser.lr``; ``objective``,
         ``policy`` and ``mixture`` by name, and their fields as ``policy.k``. Without

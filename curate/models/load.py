@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
+from curate.contracts import LoadContext
 from curate.errors import ConfigError, ModelError
 from curate.models.adapters import merge_adapter
 from curate.models.architectures import register_architecture
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
     from curate.models.passes.head import Head
 
+_OFFSET_TYPES: Final = (
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "xmod",
+)  # positions begin after padding
 _HUGE: Final = 10**9  # a tokenizer without a limit reports more
 DTYPES: Final = ("float32", "bfloat16", "float64")
 PROBE_LENGTH: Final = 16
@@ -172,6 +179,11 @@ def resolve_device(device: str = "auto") -> str:
             "pass --device cpu, or install a torch build with CUDA"
         )
     return device
+
+
+def device_for(device: str, *, runs_weights: bool) -> str:
+    """Return the device of `resolve_device`; cpu for ``auto`` where no weights run, without torch."""
+    return resolve_device(device) if runs_weights or device != "auto" else "cpu"
 
 
 def resolve_dtype(dtype: str, device: str) -> str:
@@ -350,6 +362,15 @@ def _check_vocabulary(name: str, tokenizer: Any, vocab_size: int) -> None:
         )
 
 
+def tokenizer_and_context(context: LoadContext) -> "tuple[PreTrainedTokenizerBase, int | None]":
+    """Return a row scorer's tokenizer and the tokens its model attends to, without loading weights."""
+    assert context.model is not None
+    folder = find_folder(context.model, context.revision)[0]
+    tokenizer = load_tokenizer(str(folder))
+    config = load_config(context.model, folder)
+    return tokenizer, context_length(config.get_text_config(), tokenizer)
+
+
 def context_length(config: Any, tokenizer: Any) -> int | None:
     """Return how many tokens a model can attend to, None if nothing limits it."""
     for attribute in ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"):
@@ -357,6 +378,14 @@ def context_length(config: Any, tokenizer: Any) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return token_limit(None, tokenizer)
+
+
+def position_limit(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens an encoder or classifier can read, None if nothing limits it."""
+    own = context_length(config, tokenizer)
+    if own is not None and config.model_type in _OFFSET_TYPES:
+        own -= (config.pad_token_id or 0) + 1
+    return token_limit(own, tokenizer)
 
 
 def token_limit(own: int | None, tokenizer: Any) -> int | None:

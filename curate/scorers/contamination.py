@@ -13,8 +13,10 @@ from curate.errors import ConfigError, DataError
 from curate.models.classifiers.text_model import make_each, object_column
 from curate.models.text.templates import part_of
 from curate.registry import register
+from curate.store.records import TARGET_INPUT
 
 if TYPE_CHECKING:
+    from curate.data.read.benchmarks import BenchmarkTexts
     from curate.data.read.sources import Source
 
 
@@ -42,7 +44,7 @@ class Contamination(RowScorer):
     ----------
     files
         Files, globs, folders or hub ids, as `curate ingest` takes them; of a folder with splits,
-        ``split``.
+        ``split``. ``target:NAME`` is a target set of the store, of which the conversations are read.
     ngram
         Words in a run.
     split
@@ -86,10 +88,16 @@ class Contamination(RowScorer):
     def read_files(self) -> Mapping[str, str]:
         from curate.data.read.sources import resolve
 
-        return {file: resolve(file, self.split).content_hash for file in self.files}
+        paths = [file for file in self.files if not file.startswith(TARGET_INPUT)]
+        return {path: resolve(path, self.split).content_hash for path in paths}
+
+    def read_targets(self) -> tuple[str, ...]:
+        return tuple(
+            name.removeprefix(TARGET_INPUT) for name in self.files if name.startswith(TARGET_INPUT)
+        )
 
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
-        known = _Benchmarks.read(self, context.files)
+        known = _Benchmarks.read(self, context)
 
         def text(example: Example) -> str:
             return part_of(example, "full")
@@ -133,10 +141,8 @@ class _Benchmarks:
     n_short: int
 
     @classmethod
-    def read(cls, scorer: Contamination, hashes: Mapping[str, str]) -> "_Benchmarks":
-        """Read the files, whose contents must have these hashes; one that is not listed may have any."""
-        from curate.data.read.benchmarks import benchmark_texts
-
+    def read(cls, scorer: Contamination, context: LoadContext) -> "_Benchmarks":
+        """Read the files, whose contents must be as in the key of the scores, if there is one."""
         names: list[str] = []
         files: list[int] = []
         rows: list[int] = []
@@ -145,7 +151,7 @@ class _Benchmarks:
         def blocks() -> Iterator[Words]:
             nonlocal n_short
             for file in scorer.files:
-                for block in benchmark_texts(_unchanged(file, scorer.split, hashes)):
+                for block in _texts(file, scorer.split, context):
                     if not names or names[-1] != block.file:
                         names.append(block.file)
                     files.extend([len(names) - 1] * len(block.rows))
@@ -161,6 +167,15 @@ class _Benchmarks:
                 "found; compare shorter runs of words: --set contamination.ngram=N"
             )
         return cls(index, names, np.array(files), np.array(rows), n_short)
+
+
+def _texts(file: str, split: str, context: LoadContext) -> "Iterator[BenchmarkTexts]":
+    from curate.data.read.benchmarks import benchmark_texts, target_texts
+
+    if not file.startswith(TARGET_INPUT):
+        return benchmark_texts(_unchanged(file, split, context.files))
+    name = file.removeprefix(TARGET_INPUT)
+    return target_texts(context.targets[name], name, context.files[file])
 
 
 def _unchanged(file: str, split: str, hashes: Mapping[str, str]) -> "Source":

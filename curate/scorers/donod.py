@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
 from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
-from curate.errors import ConfigError, ExampleFailure
+from curate.errors import ConfigError, UndefinedScore
 from curate.registry import register
 
 
@@ -86,7 +86,7 @@ class DONOD(ForwardScorer):
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         full = stats["full"]
         if full.head_inner is None or full.head_sq_norm is None:
-            raise ExampleFailure("no_scored_tokens")
+            raise UndefinedScore("no_scored_tokens")
         assert full.entropy is not None and full.head_weight_sq_norm is not None
         don, nod = change_of_norm(
             full.head_inner, full.head_sq_norm, full.head_weight_sq_norm, self.lr

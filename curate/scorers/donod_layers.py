@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 import numpy as np
 from jaxtyping import Float
@@ -20,17 +20,16 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError
-from curate.models.batch import default_batch_tokens, plan_batches
+from curate.models.batch import default_batch_tokens
 from curate.models.classifiers.text_model import object_column
 from curate.models.load import load_model, resolve_model
 from curate.models.text.render import Renderer
+from curate.models.text.single_rows import SingleRows
 from curate.registry import register
 from curate.scorers.donod import change_of_norm
 
 if TYPE_CHECKING:
     from curate.models.passes.layers import LayerStats
-
-SEVERAL_ROWS: Final = "turns_in_several_rows"  # of a chat template that rewrites history
 
 
 @register
@@ -98,28 +97,17 @@ class DONODLayers(RowScorer):
         budget = context.batch_tokens or default_batch_tokens(context.device)
 
         def score(examples: Sequence[Example]) -> Columns:
-            rendered = renderer.render(examples, Rendering(self.template, turns=self.turns))
-            reasons: list[str | None] = [r if isinstance(r, str) else None for r in rendered]
-            rows = {n: row for n, row in enumerate(rendered) if not isinstance(row, str)}
-            keeps = {n: (~row.is_end | self.score_end) for n, row in rows.items()}
-            for n in [n for n, keep in keeps.items() if not keep.any()]:
-                reasons[n] = "no_scored_tokens"
-                del rows[n]
-            for n in [n for n, row in rows.items() if len(row.starts) > 1]:
-                reasons[n] = SEVERAL_ROWS
-                del rows[n]
-            places = np.array(list(rows), dtype=np.int64)
-            lengths = np.array([len(row.ids) for row in rows.values()], dtype=np.int64)
+            single = SingleRows.of(
+                renderer, examples, Rendering(self.template, turns=self.turns),
+                score_end=self.score_end, batch_tokens=budget,
+            )  # fmt: skip
             values = {name: np.full(len(examples), np.nan) for name in self.outputs}
-            tokens = np.zeros(len(examples), dtype=np.int64)
-            tokens[places] = lengths
-            for batch in plan_batches(lengths, [examples[n].id for n in places], budget):
-                numbers = places[batch].tolist()
-                measured = layers.run([rows[n] for n in numbers], [keeps[n] for n in numbers])
-                for n, stats in zip(numbers, measured, strict=True):
+            for batch in single.batches:
+                measured = layers.run(*single.of_batch(batch))
+                for n, stats in zip(batch.tolist(), measured, strict=True):
                     for name, value in self._values(stats, layers.sq_norms).items():
                         values[name][n] = value
-            return {**values, FAILURE: object_column(reasons), TOKENS_RUN: tokens}
+            return {**values, FAILURE: object_column(single.reasons), TOKENS_RUN: single.lengths}
 
         return score
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ConfigError, ExampleFailure
+from curate.errors import ConfigError, UndefinedScore
 from curate.models.classifiers.text_model import list_column
 from curate.models.text.templates import part_of
 from curate.registry import register
@@ -74,7 +74,7 @@ class HashedNgrams(RowScorer):
     def _buckets(self, example: Example, known: dict[str, int]) -> Int[np.ndarray, " n"]:
         buckets = in_buckets(part_of(example, "full"), self.buckets, known)
         if not len(buckets):
-            raise ExampleFailure("no_words")
+            raise UndefinedScore("no_words")
         return buckets
 
 

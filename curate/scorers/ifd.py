@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, final
 import numpy as np
 
 from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
-from curate.errors import ExampleFailure
+from curate.errors import UndefinedScore
 from curate.registry import register
 
 
@@ -34,7 +34,7 @@ class IFD(ForwardScorer):
     (Superfiltering [2]_, CodeACT [3]_). They rank differently, so name the one you use. Higher: the
     instruction helps less. Above 1 it misleads. Without a BOS token nothing predicts the first
     token of a lone response without a lead, so it is left out of that mean, as with GPT-2 in [2]_.
-    An undefined ratio (no token to score, a loss of zero) fails the example with its reason.
+    An example without a ratio (no token to score, a loss of zero) has no score, with its reason.
 
     A row's input, where it has one, is written apart from its instruction, as the official scripts do.
     Deviations: the response is found by character offsets instead of the official code's search
@@ -104,14 +104,12 @@ class IFD(ForwardScorer):
 
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         full, lone = stats["full"], stats["response"]
-        given, alone = (s.nll if self.score_end else s.nll[~s.is_end] for s in (full, lone))
+        given, alone = (s.nll[s.counted(score_end=self.score_end)] for s in (full, lone))
         if full.truncated:
             alone = alone[: len(given)]
-        if not len(given) or not len(alone):
-            raise ExampleFailure("no_scored_tokens")
         with_prompt, without = float(given.mean()), float(alone.mean())
         if without <= 0:
-            raise ExampleFailure("loss_without_prompt_is_zero")
+            raise UndefinedScore("loss_without_prompt_is_zero")
         return {
             "ratio_ppl": float(np.exp(with_prompt - without)),
             "ratio_loss": with_prompt / without,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ExampleFailure, MissingPackageError
+from curate.errors import MissingPackageError, UndefinedScore
 from curate.models.classifiers.text_model import make_each, object_column
 from curate.models.text.templates import Part, part_of
 from curate.registry import register
@@ -52,7 +52,7 @@ class Language(RowScorer):
         def detect(example: Example) -> tuple[str, float]:
             text = part_of(example, self.part)[:_READ]
             if not any(map(str.isalpha, text)):
-                raise ExampleFailure("no_letters")
+                raise UndefinedScore("no_letters")
             code, probability = detector.classify(text)
             return str(code), float(probability)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
 from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
-from curate.errors import ExampleFailure
 from curate.registry import register
 
 
@@ -75,14 +74,19 @@ class Likelihood(ForwardScorer):
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         full = stats["full"]
         assert full.entropy is not None
-        counts = slice(None) if self.score_end else ~full.is_end
-        logp, entropy = -full.nll[counts], full.entropy[counts]
-        if not len(logp):
-            raise ExampleFailure("no_scored_tokens")
+        counts = full.counted(score_end=self.score_end)
         return {
-            "n_tokens": len(logp),
-            "sum_logp": float(logp.sum()),
-            "mean_logp": float(logp.mean()),
-            "mean_entropy": float(entropy.mean()),
-            "truncated": full.truncated,
+            **log_probabilities(full, score_end=self.score_end),
+            "mean_entropy": float(full.entropy[counts].mean()),
         }
+
+
+def log_probabilities(segment: SegmentStats, *, score_end: bool) -> dict[str, Any]:
+    """Return the number of tokens that count, their summed and mean log-probability, and ``truncated``."""
+    logp = -segment.nll[segment.counted(score_end=score_end)]
+    return {
+        "n_tokens": len(logp),
+        "sum_logp": float(logp.sum()),
+        "mean_logp": float(logp.mean()),
+        "truncated": segment.truncated,
+    }

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal, final
 import numpy as np
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ConfigError, ExampleFailure
+from curate.errors import ConfigError, UndefinedScore
 from curate.models.classifiers.text_model import make_each
 from curate.models.text.templates import part_of
 from curate.registry import register
@@ -82,7 +82,7 @@ class MTLD(RowScorer):
     def _words(self, example: Example) -> list[str]:
         text_words = words(part_of(example, self.part))
         if not text_words:
-            raise ExampleFailure("no_words")
+            raise UndefinedScore("no_words")
         return text_words
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 
 from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
-from curate.errors import ExampleFailure
 from curate.registry import register
 
 
@@ -66,8 +65,6 @@ class Perplexity(ForwardScorer):
 
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         [segment] = stats.values()
-        nll = segment.nll if self.score_end else segment.nll[~segment.is_end]
-        if not len(nll):
-            raise ExampleFailure("no_scored_tokens")
+        nll = segment.nll[segment.counted(score_end=self.score_end)]
         with np.errstate(over="ignore"):  # an infinite perplexity fails the example by itself
             return {"ppl": float(np.exp(nll.mean())), "truncated": segment.truncated}

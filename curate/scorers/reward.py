@@ -17,10 +17,11 @@ from curate.contracts import (
     Role,
     RowScorer,
 )
-from curate.errors import ExampleFailure, ModelError
-from curate.models.classifiers.reward_model import load_reward_model
+from curate.errors import ModelError
+from curate.models.classifiers.sequence import load_reward_model
 from curate.models.classifiers.text_model import make_each
 from curate.models.text.templates import TextTemplate, history_and_response
+from curate.models.text.whole_chat import whole_chat
 from curate.registry import register
 
 Format = Literal["chat", "oasst", "pair"]
@@ -107,7 +108,7 @@ class Reward(RowScorer):
             return history_and_response(example)
         if self.format == "oasst":
             return (OASST.render(example)[0],)
-        return (_chat(tokenizer, example),)
+        return (whole_chat(tokenizer, example),)
 
     def _check_format(self, model: str, tokenizer: Any) -> None:
         if self.format == "chat" and not tokenizer.chat_template:
@@ -124,12 +125,3 @@ class Reward(RowScorer):
                 "reward.format=oasst writes; pass --set reward.format=chat, or a reward model of "
                 "Open-Assistant"
             )
-
-
-def _chat(tokenizer: Any, example: Example) -> str:
-    messages = [{k: v for k, v in m.items() if v is not None} for m in example.messages]
-    tools = [dict(tool) for tool in example.tools] if example.tools else None
-    try:
-        return str(tokenizer.apply_chat_template(messages, tools=tools, tokenize=False))
-    except Exception as error:  # a template is foreign code and may raise anything
-        raise ExampleFailure("template_error") from error

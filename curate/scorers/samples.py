@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from curate.contracts import (
     TOKENS_RUN,
     Column,
     Columns,
+    Cost,
     Example,
     LoadContext,
     Role,
@@ -20,7 +21,8 @@ from curate.contracts import (
 )
 from curate.errors import ConfigError, ExampleFailure
 from curate.models.classifiers.text_model import make_each, object_column
-from curate.models.generation.server import check_address
+from curate.models.generation.addresses import check_address
+from curate.models.load import tokenizer_and_context
 from curate.models.text.prompts import Prompter
 from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT
 from curate.registry import register
@@ -126,21 +128,27 @@ class Samples(RowScorer):
         if self.server:
             check_address("samples.server", self.server, self.served_model)
 
+    def costs(self, context: LoadContext) -> Callable[[Example], Cost]:
+        if self.server:
+            return lambda _: Cost(requests=self.k)
+        tokenizer, limit = tokenizer_and_context(context)
+        prompt = self._prompts(context, tokenizer, limit)
+
+        def cost(example: Example) -> Cost:
+            n = len(prompt(example))
+            room = self.max_new_tokens if limit is None else min(self.max_new_tokens, limit - n)
+            return Cost(n + self.k * room)
+
+        return cost
+
     def load(self, context: LoadContext) -> Callable[[Sequence[Example]], Columns]:
         if self.server:
             return served(self, context)
         from curate.models.generation.decoding import Decoder, Sampling, load_decoder
 
         decoder: Decoder = load_decoder(context)
-        prompter = Prompter(decoder.tokenizer, self.template, context.chat)
+        prompt = self._prompts(context, decoder.tokenizer, decoder.context)
         drawing = Sampling(self.k, self.max_new_tokens, self.temperature, self.seed)
-
-        def prompt(example: Example) -> list[int]:
-            messages = sampling_messages(example.messages[:-1], self.prompt)
-            ids = prompter.ids(messages, example.tools)
-            if decoder.context is not None and len(ids) >= decoder.context:
-                raise ExampleFailure(PROMPT_EXCEEDS_CONTEXT)
-            return ids
 
         def draw(examples: Sequence[Example]) -> Columns:
             prompts, places, reasons = make_each(examples, prompt)
@@ -162,3 +170,18 @@ class Samples(RowScorer):
             }  # fmt: skip
 
         return draw
+
+    def _prompts(
+        self, context: LoadContext, tokenizer: Any, limit: int | None
+    ) -> Callable[[Example], list[int]]:
+        """Return a function from an example to the token ids that the model continues."""
+        prompter = Prompter(tokenizer, self.template, context.chat)
+
+        def prompt(example: Example) -> list[int]:
+            messages = sampling_messages(example.messages[:-1], self.prompt)
+            ids = prompter.ids(messages, example.tools)
+            if limit is not None and len(ids) >= limit:
+                raise ExampleFailure(PROMPT_EXCEEDS_CONTEXT)
+            return ids
+
+        return prompt

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 
 from curate.contracts import Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ExampleFailure, MissingPackageError, ModelError
+from curate.errors import MissingPackageError, ModelError, UndefinedScore
 from curate.models.files import find_folder
 from curate.models.pretrained import no_progress_bar
 from curate.models.text.templates import text_template, turn_text
@@ -73,7 +73,7 @@ class SentenceEmbedding(RowScorer):
         return encode
 
     def text(self, example: Example) -> str:
-        """Return the text of an example that is embedded; raise `ExampleFailure` if there is none."""
+        """Return the text of an example that is embedded; raise `UndefinedScore` if there is none."""
         if self.part == "response":
             text = turn_text(example.messages[-1])
         elif self.part == "prompt":
@@ -82,7 +82,7 @@ class SentenceEmbedding(RowScorer):
         else:
             text = text_template(self.template).render(example)[0]
         if not text:
-            raise ExampleFailure("nothing_to_embed")
+            raise UndefinedScore("nothing_to_embed")
         return text
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 
 from curate.contracts import Column, ForwardScorer, Rendering, Role, Segment, SegmentStats, Stat
-from curate.errors import ExampleFailure
 from curate.registry import register
 
 
@@ -59,7 +58,5 @@ class TokenProbability(ForwardScorer):
 
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         full = stats["full"]
-        nll = full.nll if self.score_end else full.nll[~full.is_end]
-        if not len(nll):
-            raise ExampleFailure("no_scored_tokens")
+        nll = full.nll[full.counted(score_end=self.score_end)]
         return {"mean_probability": float(np.exp(-nll).mean()), "truncated": full.truncated}

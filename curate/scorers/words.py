@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from curate.contracts import FAILURE, Column, Columns, Example, LoadContext, Role, RowScorer
-from curate.errors import ExampleFailure
+from curate.errors import UndefinedScore
 from curate.models.classifiers.text_model import list_column
 from curate.models.text.templates import Part, part_of
 from curate.registry import register
@@ -60,7 +60,7 @@ class Words(RowScorer):
     def _numbers(self, example: Example, known: dict[str, int]) -> Int[np.ndarray, " n"]:
         hashes = numbers(part_of(example, self.part), known)
         if not len(hashes):
-            raise ExampleFailure("no_words")
+            raise UndefinedScore("no_words")
         return hashes
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,10 +18,9 @@ from curate.models.files import (
 )
 from curate.models.load import (
     ResolvedModel,
-    context_length,
     load_config,
     load_tokenizer,
-    token_limit,
+    position_limit,
 )
 from curate.models.pretrained import read_pretrained
 
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Pair = tuple[str, str]  # premise, hypothesis
-
-_OFFSET_TYPES: Final = (
-    "roberta",
-    "xlm-roberta",
-    "camembert",
-    "xmod",
-)  # positions start after padding
 
 
 def resolve_nli(name: str, *, revision: str | None = None) -> ResolvedModel:
@@ -122,7 +114,7 @@ def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = No
         )
     tokenizer: Any = load_tokenizer(folder)
     contradiction = contradiction_label(folder, model.config.id2label)
-    limit = _limit(model.config, tokenizer)
+    limit = position_limit(model.config, tokenizer)
     model = model.to(device).eval().requires_grad_(False)
     pad = tokenizer.pad_token_id or 0
 
@@ -137,10 +129,3 @@ def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = No
 
 def _sides(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
     return [premise for premise, _ in pairs], [hypothesis for _, hypothesis in pairs]
-
-
-def _limit(config: Any, tokenizer: Any) -> int | None:
-    own = context_length(config, tokenizer)
-    if own is not None and config.model_type in _OFFSET_TYPES:
-        own -= (config.pad_token_id or 0) + 1
-    return token_limit(own, tokenizer)

@@ -32,6 +32,16 @@ class Answers:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """What a model says of each text, (n, k); the rest is as in `Answers`."""
+
+    values: Float[np.ndarray, "n k"]
+    truncated: Bool[np.ndarray, " n"]
+    tokens: Int[np.ndarray, " n"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class TextModel:
     """A loaded model with everything needed to run texts through it.
 
@@ -42,7 +52,7 @@ class TextModel:
     device
         The device the model is on.
     run
-        Returns (b,) or (b, 1) for the padded inputs of a batch, (b, width) each.
+        Returns (b,) or (b, k) for the padded inputs of a batch, (b, width) each.
     pad
         Returns the id a batch is padded with, on the right; every other input is padded with 0.
     batch_tokens
@@ -65,20 +75,34 @@ class TextModel:
         *,
         add_special: bool = True,
     ) -> Answers:
+        """Return one number a text: what `outputs` has first of each."""
+        made = self.outputs(texts, pairs, add_special=add_special)
+        return Answers(made.values[:, 0], made.truncated, made.tokens)
+
+    def outputs(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        add_special: bool = True,
+    ) -> Outputs:
         """Tokenise texts, or pairs of texts, with or without special tokens around them; run them."""
         import torch
 
         rows, cut = self._encode(texts, pairs, add_special)
         lengths = np.array([len(row[IDS]) for row in rows], dtype=np.int64)
         places = [f"{number:012d}" for number in range(len(rows))]
-        values = np.full(len(rows), np.nan)
+        values = np.full((len(rows), 1), np.nan)
         budget = self.batch_tokens or default_batch_tokens(self.device)
         with torch.inference_mode():
             for batch in plan_batches(lengths, places, budget):
                 chosen = [rows[number] for number in batch.tolist()]
                 outputs = self.run(_padded(chosen, self.pad(chosen), self.device))
-                values[batch] = outputs.reshape(-1).double().cpu().numpy()
-        return Answers(values, cut, lengths)
+                found = outputs.reshape(len(chosen), -1).double().cpu().numpy()
+                if values.shape[1] != found.shape[1]:  # the first batch says how many there are
+                    values = np.full((len(rows), found.shape[1]), np.nan)
+                values[batch] = found
+        return Outputs(values, cut, lengths)
 
     def _encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None, add_special: bool

@@ -134,6 +134,22 @@ class Decoder:
 
         return self._in_batches(lengths, ids, self.batch_tokens, run)
 
+    def next_log_probs(
+        self, prompts: Sequence[Sequence[int]], ids: Sequence[str], tokens: Sequence[int]
+    ) -> list[Float[np.ndarray, " t"] | None]:
+        """Return log-probabilities of some next tokens after each prompt, in float64.
+
+        One forward pass of the backbone, rows padded on the right, and of the head at the last token of
+        each prompt only. None where a prompt alone exceeds the memory.
+        """
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        wanted = torch.tensor(list(tokens), device=self.device)
+
+        def run(rows: Sequence[int]) -> list[Float[np.ndarray, " t"]]:
+            return self._next([prompts[r] for r in rows], wanted)
+
+        return self._in_batches(lengths, ids, self.batch_tokens, run)
+
     @staticmethod
     def tokens_run(prompts: Sequence[Sequence[int]]) -> int:
         """Return how many tokens `choices` runs for one row of prompts, padding not counted."""
@@ -204,6 +220,18 @@ class Decoder:
         logits = self._logits(hidden[torch.arange(len(rests), device=self.device), last])
         log_probs = logits.double().log_softmax(-1)[:, wanted].cpu().numpy()
         return [log_probs[n : n + m] for n in range(0, len(log_probs), m)]
+
+    def _next(
+        self, prompts: Sequence[Sequence[int]], wanted: Tensor
+    ) -> list[Float[np.ndarray, " t"]]:
+        width = max(len(prompt) for prompt in prompts)
+        rows = self._tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
+        hidden = self.backbone(input_ids=rows, use_cache=False).last_hidden_state
+        last = self._tensor([len(prompt) - 1 for prompt in prompts])
+        logits = self._logits(hidden[torch.arange(len(rows), device=self.device), last])
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        rest = precise.logsumexp(-1, keepdim=True).double()
+        return list((precise[:, wanted].double() - rest).cpu().numpy())
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any, Tensor]:
         """Run prompts padded on the left; return hidden states, cache and mask."""

@@ -109,7 +109,7 @@ class Layers:
             Which scored positions of each count, at least one, (T,) each.
         """
         with torch.inference_mode(False), torch.enable_grad(), _recording(self, len(rows)) as calls:
-            hidden = self.model.hidden(_padded(rows).to(self.model.device))
+            hidden = self.model.hidden(padded_ids(rows).to(self.model.device))
             results, gradient = self._head(rows, keeps, hidden.detach())
             hidden.backward(gradient)  # type: ignore[no-untyped-call]
         by_module: dict[int, list[_Call]] = {}
@@ -199,7 +199,8 @@ def _residual(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     return scaled
 
 
-def _padded(rows: Sequence[Rendered]) -> Tensor:
+def padded_ids(rows: Sequence[Rendered]) -> Tensor:
+    """Return the token ids of rows as one matrix, 0 after the end of each."""
     ids = np.zeros((len(rows), max(len(row.ids) for row in rows)), dtype=np.int64)
     for number, row in enumerate(rows):
         ids[number, : len(row.ids)] = row.ids
@@ -341,7 +342,7 @@ def _by_autograd(layers: Layers, row: Rendered) -> Float[np.ndarray, " weights"]
         for weight in weights:
             weight.requires_grad_(True)
         try:
-            hidden = model.hidden(_padded([row]).to(model.device))
+            hidden = model.hidden(padded_ids([row]).to(model.device))
             _, gradient = layers._head([row], [np.ones(len(row.targets), bool)], hidden.detach())
             gradients = torch.autograd.grad(hidden, weights, gradient, allow_unused=True)
         finally:

@@ -23,6 +23,18 @@ class Tokens:
         """Return tokens of which none is scored yet."""
         return cls(ids, np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool))
 
+    def end_with(self, token: int) -> None:
+        """Append a token that is scored and ends the last turn."""
+        n = len(self.ids)
+        ids, scored, is_end = (
+            np.empty(n + 1, self.ids.dtype),
+            np.empty(n + 1, bool),
+            np.empty(n + 1, bool),
+        )
+        ids[:n], scored[:n], is_end[:n] = self.ids, self.scored, self.is_end
+        ids[n], scored[n], is_end[n] = token, True, True
+        self.ids, self.scored, self.is_end = ids, scored, is_end
+
 
 @final
 class TurnMarker:

@@ -53,14 +53,20 @@ class Prompter:
 
         Raises `ExampleFailure` for messages that have no text form.
         """
-        text = self.text(messages, tools, opening)
+        ids = self.text_ids(self.text(messages, tools, opening))
+        return ids[len(self._lead) :] if self._chat else ids
+
+    def text_ids(self, text: str) -> list[int]:
+        """Return the ids of a text that is continued as it is, after what the tokenizer prepends.
+
+        Raises `ExampleFailure` for text that is no Unicode.
+        """
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ExampleFailure(NOT_UNICODE) from error
-        lead = [] if self._chat else self._lead
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return [*lead, *ids]
+        return [*self._lead, *ids]
 
     def text(
         self,

@@ -236,9 +236,7 @@ class Renderer:
             or tokens.is_end[-1]
         ):
             return
-        tokens.ids = np.append(tokens.ids, np.int32(self._eos))
-        tokens.scored = np.append(tokens.scored, True)
-        tokens.is_end = np.append(tokens.is_end, True)
+        tokens.end_with(self._eos)
 
     def _joined(self, rows: Sequence[Tokens], rendering: Rendering) -> Rendered | str:
         """Put the rows of an example one after the other; rows that nothing is scored in are left out."""
@@ -279,7 +277,7 @@ class Renderer:
             targets=tokens.ids[kept],
             is_end=tokens.is_end[kept],
             truncated=truncated,
-            n_scored=int((tokens.scored & ~tokens.is_end).sum()),
+            n_scored=int(np.count_nonzero(tokens.scored & ~tokens.is_end)),
         )
 
 

@@ -28,6 +28,11 @@ THINK_TAGS: Final = (
     ("<seed:think>", "</seed:think>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
 )
+_TAG: Final = re.compile(
+    f"(?P<opens>{'|'.join(re.escape(opening) for opening, _ in THINK_TAGS)})"
+    f"|{'|'.join(re.escape(closing) for _, closing in THINK_TAGS)}"
+)
+_QUOTES: Final = ("'", '"', "`")
 _OPENING: Final = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
 
@@ -177,6 +182,28 @@ def split_reasoning(message: Message) -> tuple[str, str]:
     if not reasoning and "</think>" in content and (opening := _OPENING.match(content)):
         return opening[1].strip(), content[opening.end() :]
     return reasoning, content
+
+
+def answer_start(text: str) -> int | None:
+    """Return where the answer of a written text begins: after its last thought, 0 without one.
+
+    The thought may have been opened by the prompt. None where one never ends: there is no answer. A tag
+    in quotation marks is only spoken of, as in a program that takes thoughts away.
+
+    Examples
+    --------
+    >>> answer_start("<think>3?</think>4"), answer_start("4"), answer_start("<think>I see, so")
+    (17, 0, None)
+    """
+    start, is_open = 0, False
+    for tag in _TAG.finditer(text):
+        before, after = text[max(tag.start() - 1, 0) : tag.start()], text[tag.end() : tag.end() + 1]
+        quotes = (before in _QUOTES, after in _QUOTES)
+        if tag["opens"]:
+            is_open = is_open or not (quotes[0] or (quotes[1] and before.strip()))
+        elif is_open or not any(quotes):
+            start, is_open = tag.end(), False
+    return None if is_open else start
 
 
 def without_reasoning(example: Example) -> Example:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 from curate.contracts import Example
 from curate.contracts.conversation import is_trained
 from curate.errors import ConfigError, ExampleFailure, did_you_mean
-from curate.models.text.said import content_text
+from curate.models.text.said import answer_start, content_text
 
 Part: TypeAlias = Literal["full", "prompt", "response"]
 
@@ -131,6 +131,15 @@ def turn_text(message: Mapping[str, Any]) -> str:
     if message.get("tool_calls"):
         blocks.append(_json(message["tool_calls"]))
     return "\n".join(block for block in blocks if block)
+
+
+def answer_text(message: Mapping[str, Any]) -> str | None:
+    """Return `turn_text` without the reasoning; None where a thought in the content never ends."""
+    content = content_text(message)
+    start = answer_start(content)
+    if start is None:
+        return None
+    return turn_text({**message, "reasoning_content": None, "content": content[start:]})
 
 
 def history_and_response(example: Example) -> tuple[str, str]:
