@@ -42,6 +42,8 @@ class ClearCascade(Procedure):
     the band and of the full kind inside. With a token budget the band lies around the last example
     that fits. Eight fields, because they include those of the full confidence.
 
+    Evidence: not measured here; of its parts see `clear` and `clear-correct`.
+
     Parameters
     ----------
     band
@@ -65,6 +67,7 @@ class ClearCascade(Procedure):
     """
 
     name: ClassVar[str] = "clear-cascade"
+    purpose: ClassVar[str] = "quality and difficulty"
     budget_optional: ClassVar[bool] = True
     experimental: ClassVar[str] = (
         "a shortcut of ours; how often the cheap confidence drops what the full one would keep "

@@ -41,6 +41,8 @@ class ClusterDraw(Selector):
     weights
         One per cluster, by its number, 0 or more, in any unit; clusters beyond the list get 0. None
         for the same weight for all.
+    by_size
+        Multiply each weight with the number of examples its cluster can still give.
     prob
         Chance inside a cluster, as for `kmq`: ``uniform``, or by ``quality``, ``softmax`` and
         ``linear``.
@@ -58,8 +60,10 @@ class ClusterDraw(Selector):
     """
 
     name: ClassVar[str] = "cluster-draw"
+    purpose: ClassVar[str] = "diversity"
     nested: ClassVar[bool] = False
     weights: tuple[float, ...] = ()
+    by_size: bool = False
     prob: Literal["uniform", "softmax", "linear"] = "uniform"
     quality: str = "likelihood.mean_logp"
     temperature: float = 1.0
@@ -93,7 +97,7 @@ class ClusterDraw(Selector):
         sizes = np.bincount(codes, minlength=max(1, len(self.weights)))
         keys = gumbel_keys(draw_log_weights(quality[rows], self.prob, self.temperature), rng)
         places = places_in_group(-keys, codes)[1] if len(rows) else np.zeros(0, dtype=np.int64)
-        weights = self._weights(len(sizes))
+        weights = self._weights(len(sizes)) * (sizes if self.by_size else 1)
         start = draw_seed(rng)
 
         def pick(n: int) -> Int[np.ndarray, " k"]:

@@ -35,6 +35,8 @@ class Dedup(Selector):
     Clusters are those of `near_duplicate`, whose settings decide what a copy is:
     ``--set near_duplicate.threshold=0.9``. `semdedup` does the same by embeddings.
 
+    Evidence: precision and recall on planted duplicates of several kinds are in `reports/duplicates.md`.
+
     Parameters
     ----------
     rank
@@ -51,6 +53,7 @@ class Dedup(Selector):
     """
 
     name: ClassVar[str] = "dedup"
+    purpose: ClassVar[str] = "few near-duplicates"
     budget_optional: ClassVar[bool] = True
     rank: str = ""
 

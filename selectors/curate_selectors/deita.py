@@ -36,7 +36,10 @@ class Deita(Selector):
     a budget every example that passes is taken. Where a budget asks for more than pass, the others follow by
     score, and a warning says how many: the published code returns fewer.
 
-    Any two numeric expressions can stand for the scores; larger must mean more complex and better.
+    Any two numeric expressions can stand for the scores; larger must mean more complex and better. By
+    a judge: ``curate score --scorer judge --as complexity --set judge.preset=complexity`` and ``--as
+    quality --set judge.preset=quality``, then ``deita.complexity=complexity.score`` and
+    ``deita.quality=quality.score``; ``deita-complexity`` and ``deita-quality`` are for the published scorers.
     The published ones are expected ratings, 1 to 6, by two LLaMA models fine-tuned on rankings by ChatGPT,
     added up over the turns of a conversation. Deviations: the embedding is any stored one
     (published: the last hidden state of LLaMA-1-13B), ties go to the smaller id (published: unstable),
@@ -73,6 +76,7 @@ class Deita(Selector):
     """
 
     name: ClassVar[str] = "deita"
+    purpose: ClassVar[str] = "quality and difficulty"
     budget_optional: ClassVar[bool] = True
     complexity: str
     quality: str

@@ -38,11 +38,11 @@ class DONOD(Selector):
     nothing; with two such columns every closeness is 0.5. One extreme value sets the scale of its
     column for all. The learning rate of the step changes the ranking only in its second order.
 
-    The sign of DON is chosen by measurement: on swapped responses (two pools, two models, three of
-    the four measured) the default has AUROC 0.52 to 0.63, the other 0.33 to 0.48; the mean
-    log-probability alone has 0.55 to 0.66. NOD is close to length (Spearman 0.81 to 0.96 of -NOD
-    with response tokens), and DONOD keeps long responses, 1.2 to 1.7 times the pool's mean:
-    compare it with `longest`. See ``reports/method-faults.md``.
+    Which sign of DON is good is not settled by measurement: on swapped responses the default tells them better
+    in three of five pairs of pool and model, with AUROC 0.52 to 0.63 where the other has 0.33 to 0.48. **In the
+    other two it is the wrong one, 0.29 and 0.35 against 0.73 and 0.66**, and the mean log-probability alone is
+    better in all five (0.55 to 0.84): prove a selection before training on it. NOD is close to length (Spearman
+    0.77 to 0.96 of -NOD with response tokens): compare it with `longest`. See ``reports/method-faults.md``.
 
     The paper's text was not available to us. Taken from its reviews and a summary: the directions,
     and TOPSIS. Ours: equal weights, scaling by length (the textbook's), and all that the scorer
@@ -78,6 +78,7 @@ class DONOD(Selector):
     """
 
     name: ClassVar[str] = "donod"
+    purpose: ClassVar[str] = "quality and difficulty"
     experimental: ClassVar[str] = (
         "reconstructed from secondary sources; the sign of DON is unconfirmed"
     )

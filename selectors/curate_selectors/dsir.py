@@ -43,7 +43,7 @@ class DSIR(Selector):
     heuristic filters by 2 to 2.5% of GLUE. A log weight is a sum over words, so long examples dominate either end; with
     instructions that shows in the length ratio of the selection. This project has measured the share of target-like
     examples among what is selected (`reports/target-share.md`: above
-    random for 6 of 9 categories), and has no proof against random yet.
+    random for 5 of 9 categories), and has no proof against random yet.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ class DSIR(Selector):
     """
 
     name: ClassVar[str] = "dsir"
+    purpose: ClassVar[str] = "towards a target set"
     uses_target: ClassVar[bool] = True
     buckets: int = 10_000
     draw: bool = True

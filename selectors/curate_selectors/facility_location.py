@@ -77,6 +77,7 @@ class FacilityLocation(Selector):
     """
 
     name: ClassVar[str] = "facility-location"
+    purpose: ClassVar[str] = "diversity"
     neighbours: int = 64
     embedding: str = DEFAULT_EMBEDDING
 

@@ -45,6 +45,8 @@ class InstructMining(Selector):
     embedding is in the store, and lengths are in tokens of the target, because the paper's sources
     name neither; v2 and v3 are one rule.
 
+    Evidence: not proved here; rule v3 needs its published reward and judge models.
+
     Parameters
     ----------
     rule
@@ -68,6 +70,7 @@ class InstructMining(Selector):
     """
 
     name: ClassVar[str] = "instructmining"
+    purpose: ClassVar[str] = "quality and difficulty"
     experimental: ClassVar[str] = (
         "the published coefficients come from one secondary source each and hold for one reward "
         "model and one UniEval checkpoint; a review found random ahead of it at 10,000 examples"

@@ -36,6 +36,9 @@ class InstructMiningFit(Procedure):
 
     Cost: ``runs`` fine-tunings of ``subset`` examples, and the indicators.
 
+    Evidence: no difference from random was shown in our proof on the demo's pool
+    (`reports/proof-demo.md`).
+
     Parameters
     ----------
     indicators
@@ -60,6 +63,7 @@ class InstructMiningFit(Procedure):
     """
 
     name: ClassVar[str] = "instructmining-fit"
+    purpose: ClassVar[str] = "quality and difficulty"
     experimental: ClassVar[str] = (
         "a rule from few runs says little; look at its leave-one-out R^2 in the selection's warnings"
     )

@@ -54,6 +54,8 @@ class InstructMiningSearch(Procedure):
     Thirteen fields, because they include those of ``instructmining-fit``. Cost: a fine-tuning for
     each size tried, and under ``rule=fit`` those of ``instructmining-fit`` before.
 
+    Evidence: not proved here: each of its trials is a training.
+
     Parameters
     ----------
     rule
@@ -82,6 +84,7 @@ class InstructMiningSearch(Procedure):
     """
 
     name: ClassVar[str] = "instructmining-search"
+    purpose: ClassVar[str] = "quality and difficulty"
     budget_optional: ClassVar[bool] = True
     experimental: ClassVar[str] = (
         "the lowest of a few losses without error bars is partly luck; look at the curve in the "

@@ -67,6 +67,7 @@ class KCenter(Selector):
     """
 
     name: ClassVar[str] = "k-center"
+    purpose: ClassVar[str] = "diversity"
     metric: Literal["cosine", "euclidean"] = "cosine"
     embedding: str = DEFAULT_EMBEDDING
 

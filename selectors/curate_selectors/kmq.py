@@ -63,7 +63,7 @@ class KMQ(Selector):
     budget are not the first picks of a larger one. Gains are qualities; uniform draws have none.
     Vectors are used as they are, by Euclidean distance.
 
-    The paper draws by DEITA's score, which is not implemented here, so the default draws as its
+    The paper draws by DEITA's score, which needs a judge's two columns, so the default draws as its
     kM-Random does, until ``quality`` names a score that measures quality: the log-probability under
     the target measures how usual a response is. The paper does not say how a score becomes a
     probability. Our own choices are therefore: the default quality and k, the softmax with its
@@ -73,6 +73,10 @@ class KMQ(Selector):
 
     An embedding that is not finite or has length 0, or a quality that is not finite, leaves its
     example out, counted and named. O(n k dim niter) for k-means, then O(n log n).
+
+    Evidence: better than random in our proof on the demo's pool (`reports/proof-demo.md`: -0.013 nats a token,
+    -0.020 to -0.007). It covers more of 138 tasks than random draws do, with two models, and of eight broad
+    categories no more (`reports/kmq-coverage.md`).
 
     Parameters
     ----------
@@ -90,7 +94,7 @@ class KMQ(Selector):
         silhouette (distances to centroids); ``silhouette`` that of the highest exact silhouette of
         10,000 examples; ``elbow`` the elbow of the inertia. The paper tries 64 to 8192 and judges
         by silhouette. Few clusters may cover less than random draws: ``reports/kmq-coverage.md``
-        measures ``auto`` beside 1,024.
+        measures ``auto`` beside the default.
     init
         Budget per cluster: proportional to its ``size``, or ``uniform``, the same for all.
     prob
@@ -120,6 +124,8 @@ class KMQ(Selector):
     """
 
     name: ClassVar[str] = "kmq"
+    aliases: ClassVar[tuple[str, ...]] = ("diverse",)
+    purpose: ClassVar[str] = "diversity"
     nested: ClassVar[bool] = False
     embedding: str = DEFAULT_EMBEDDING
     quality: str = DEFAULT_QUALITY

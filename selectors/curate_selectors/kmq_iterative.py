@@ -38,8 +38,10 @@ class KMQIterative(Procedure):
     the trained model on it, averages the scores by cluster (equation 5) and updates the clusters'
     weights (equation 6). The rounds are disjoint and add up to the budget exactly.
 
-    Deviations. Equation 6 multiplies the weights with shares of the scores, which may be negative:
-    ``update=hedge`` multiplies with exp(score / tau) instead and normalises; ``official`` is
+    Deviations. Algorithm 1 begins with the same budget for every cluster. Such a draw covered the tasks of a
+    pool less evenly than one in proportion to size, and at a budget of 1% fewer of them than random draws
+    (`reports/kmq-coverage.md`), so the default begins in proportion to size, as static `kmq` does.
+    Equation 6 multiplies the weights with shares of the scores, which may be negative: ``update=hedge`` multiplies with exp(score / tau) instead and normalises; ``official`` is
     the published code's softmax of the scores alone. Clusters not drawn from yet get the mean
     score. The published code draws as many times too few examples as there are clusters; not here.
     ``scorer=likelihood-gain`` is ours: the loss of the untrained model minus that of the trained one,
@@ -53,6 +55,10 @@ class KMQIterative(Procedure):
     left out; and forward passes over what was drawn. The references' rewards are computed once and
     kept; answers are written and scored again in every round.
 
+    Evidence: no difference from random was shown in our proof on the demo's pool, with ``init=uniform``, where
+    static `kmq` was better (`reports/proof-demo.md`). Whom the rounds can reach, beside the published code:
+    `reports/method-faults.md`.
+
     Parameters
     ----------
     rounds
@@ -60,6 +66,9 @@ class KMQIterative(Procedure):
     k
         Clusters; 512 in the published code. A round that draws fewer examples than this leaves some
         clusters out, by chance; a warning says so.
+    init
+        What the weights of the first round are in proportion to: the ``size`` of a cluster, or nothing
+        (``uniform``), as in Algorithm 1. With ``update=hedge`` later rounds keep it.
     scorer
         ``likelihood-gain``, ``perplexity``, or ``reward``, which needs a reward model:
         ``--model-for reward=MODEL``.
@@ -87,11 +96,13 @@ class KMQIterative(Procedure):
     """
 
     name: ClassVar[str] = "kmq-iterative"
+    purpose: ClassVar[str] = "diversity"
     experimental: ClassVar[str] = (
         "static kMQ with 2048 clusters beats the iterative one in the paper's own tables"
     )
     rounds: int = 3
     k: int = 512
+    init: Literal["size", "uniform"] = "size"
     scorer: Literal["likelihood-gain", "perplexity", "reward"] = "likelihood-gain"
     update: WeightUpdate = "hedge"
     tau: float = 1.0
@@ -131,6 +142,7 @@ class KMQIterative(Procedure):
             config = {
                 "clusters.k": self.k, "clusters.seed": seed,
                 "weights": ",".join(f"{weight:.17g}" for weight in weights),
+                "by_size": self.init == "size" and (not drawn or self.update == "hedge"),
             }  # fmt: skip
             without = tuple(draw.id for draw in drawn)
             drawn.append(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,7 +18,9 @@ from curate import (
     View,
     keep_within,
     places_in_group,
+    read_share,
     register,
+    value_text,
 )
 
 
@@ -58,6 +60,7 @@ class Mixture(Selector):
     """
 
     name: ClassVar[str] = "mixture"
+    purpose: ClassVar[str] = "baselines and parts of other methods"
     shares: tuple[str, ...] = ()
     by: str = "source"
     unit: Literal["examples", "tokens"] = "examples"
@@ -84,7 +87,7 @@ class Mixture(Selector):
     def select(self, view: View, budget: Budget | None, rng: np.random.Generator) -> Selection:
         if budget is None:
             raise BudgetError("mixture needs a budget; add --budget 10%, 5000 or 2Mtok")
-        values = np.array([_text(value) for value in view.column("by").tolist()], dtype=object)
+        values = np.array([value_text(value) for value in view.column("by").tolist()], dtype=object)
         names, codes = np.unique(values.astype(str), return_inverse=True)
         named = self._share_of_each(names.tolist(), np.bincount(codes, minlength=len(names)))
         keys = rng.permutation(len(view)).astype(np.float64)
@@ -151,11 +154,8 @@ def parse_shares(shares: Sequence[str]) -> dict[str, float]:
     read: dict[str, float] = {}
     for text in shares:
         name, _, number = text.rpartition("=")
-        try:
-            share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
-        except ValueError:
-            share = -1.0
-        if not name.strip() or not 0 < share <= 1 or name.strip() in read:
+        share = read_share(number)
+        if not name.strip() or share is None or name.strip() in read:
             raise ConfigError(
                 f"cannot read {text!r} in mixture.shares; write each value once with its share, as in "
                 "gsm8k=50% or gsm8k=0.5"
@@ -178,9 +178,3 @@ def _by_turns(
     spent -= np.repeat(before, np.diff(first, append=len(by_group)))
     turn = (spent - sizes[by_group] / 2) / shares[codes[by_group]]
     return by_group[np.lexsort((by_group, turn.round(9)))]
-
-
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -29,6 +29,8 @@ class Perplexity(Selector):
     examples across instructions, which GRAPE never does. Truncated responses stay in, scored on
     what fits the context, and a warning counts those selected. O(n log n).
 
+    Evidence: no difference from random was shown in our proof on GSM8K (`reports/proof-gsm8k-train.md`).
+
     Parameters
     ----------
     which
@@ -51,6 +53,7 @@ class Perplexity(Selector):
     """
 
     name: ClassVar[str] = "perplexity"
+    purpose: ClassVar[str] = "quality and difficulty"
     which: Literal["low", "mid", "high"] = "mid"
 
     def requires(self) -> Mapping[str, Need | Expression]:

@@ -58,6 +58,7 @@ class Pipeline(Procedure):
     """
 
     name: ClassVar[str] = "pipeline"
+    purpose: ClassVar[str] = "baselines and parts of other methods"
     budget_optional: ClassVar[bool] = True
     stages: str = "perplexity | longest"
     keep: tuple[str, ...] = ("50%",)

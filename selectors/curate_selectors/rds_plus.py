@@ -62,6 +62,7 @@ class RDSPlus(Selector):
     """
 
     name: ClassVar[str] = "rds-plus"
+    purpose: ClassVar[str] = "towards a target set"
     uses_target: ClassVar[bool] = True
     aggregate: Aggregate = "round-robin"
 

@@ -77,6 +77,7 @@ class SemDeDup(Selector):
     """
 
     name: ClassVar[str] = "semdedup"
+    purpose: ClassVar[str] = "few near-duplicates"
     budget_optional: ClassVar[bool] = True
     eps: float | None = None
     n_clusters: int | None = None

@@ -51,6 +51,7 @@ class TopK(Selector):
     """
 
     name: ClassVar[str] = "top-k"
+    purpose: ClassVar[str] = "baselines and parts of other methods"
     budget_optional: ClassVar[bool] = True
     rank: str
     ascending: bool = False

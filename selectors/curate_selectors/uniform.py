@@ -35,6 +35,7 @@ class Uniform(Selector):
     """
 
     name: ClassVar[str] = "random"
+    purpose: ClassVar[str] = "baselines and parts of other methods"
 
     def requires(self) -> Mapping[str, Need | Expression]:
         return {}
