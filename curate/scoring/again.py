@@ -15,6 +15,7 @@ from curate.scoring.job import score
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import ScoreRequest, make_request, request_for
 from curate.store.parts import atomic_path
+from curate.store.records import IMPORTED_INPUT
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -44,6 +45,11 @@ def score_again(
         A score that is measured in training, or whose model or template is not on record.
     """
     key, run = spec["key"], spec["run"]
+    if IMPORTED_INPUT in key.get("inputs", {}):
+        raise StoreError(
+            f"score {alias!r} was imported, and nothing here can compute it again; reproduce without --rescore, or "
+            "select towards the target by scores that are computed here"
+        )
     if issubclass(get_scorer(key["scorer"]), RunScorer):
         raise StoreError(
             f"score {alias!r} was measured while a model was trained, and computing it again, as "

@@ -3,7 +3,6 @@
 import math
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,17 +15,16 @@ import pyarrow.parquet as pq
 from curate.contracts import PoolScorer, RunScorer
 from curate.contracts.display import counted
 from curate.contracts.progress import Progress
-from curate.models.batch import padded_tokens, plan_batches
-from curate.models.load import load_tokenizer, resolve_device
-from curate.models.text.render import Renderer
+from curate.models.load import device_for
 from curate.scoring.chat_check import check_chat
+from curate.scoring.counting import Counts, counter_of
 from curate.scoring.executors.local import devices_for
 from curate.scoring.options import ScoringOptions
 from curate.scoring.passes import WorkerPass
 from curate.scoring.plan import Pass, plan_passes, unify
 from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
-from curate.scoring.windows import read_examples
 from curate.scoring.workload import n_workers
+from curate.store.pool.input_values import with_rows
 
 if TYPE_CHECKING:
     from curate.store import Shard, Store
@@ -45,7 +43,7 @@ class PassPlan:
     ``padding`` is the share of run tokens that is padding; ``exact`` is False when the figures are
     scaled up from a sample of the shards. ``rows_per_example`` is above 1 where a chat template
     rewrites history, so that turns run in contexts of their own. ``truncated`` and ``unscorable``
-    count examples, ``reasons`` the unscorable ones by why they are.
+    count examples, ``reasons`` the unscorable ones by why they are. ``requests`` go to a server.
     """
 
     name: str
@@ -62,6 +60,7 @@ class PassPlan:
     exact: bool
     rows_per_example: float = 1.0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    requests: int = 0
 
 
 @final
@@ -131,7 +130,8 @@ def plan(
         for number, pass_ in enumerate(passes, 1)
     )
     check_chat(passes, [shard.path for shard in shards], progress)
-    device = resolve_device(options.device)
+    runs_weights = any(pass_.runs_weights for pass_ in passes)
+    device = device_for(options.device, runs_weights=runs_weights)
     work = [(pass_, [shard.path for shard in _of_pass(pass_, missing)]) for pass_ in passes]
     sample = None
     if limit is not None and passes:
@@ -199,21 +199,11 @@ def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
     n_examples = sum(shard.n_examples for shard in shards)
     sampled = _sample(shards, n_examples)
     n_sampled = sum(shard.n_examples for shard in sampled)
-    tokens = padded = truncated = rows = rendered = 0
-    reasons: Counter[str] = Counter()
-    if pass_.is_forward and pass_.model is not None:
-        renderer = Renderer(
-            load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat
-        )
+    counts = Counts()
+    count = counter_of(pass_) if sampled else None
+    if count is not None:
         for shard in sampled:
-            counts, failed = _count(pass_, renderer, shard.path)
-            tokens, padded = tokens + counts[0], padded + counts[1]
-            truncated, rows, rendered = (
-                truncated + counts[2],
-                rows + counts[3],
-                rendered + counts[4],
-            )
-            reasons += failed
+            counts.add(count(shard.path))
     scale = n_examples / n_sampled if n_sampled else 0.0
     return PassPlan(
         name=name,
@@ -223,13 +213,14 @@ def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
         segments=len(pass_.renderings),
         paper_template=all(ride.paper_template for ride in pass_.rides),
         examples=n_examples,
-        tokens=round(tokens * scale),
-        padding=round(1 - tokens / padded, 4) if padded else 0.0,
-        truncated=round(truncated * scale),
-        unscorable=round(reasons.total() * scale),
+        tokens=round(counts.tokens * scale),
+        padding=round(1 - counts.tokens / counts.padded, 4) if counts.padded else 0.0,
+        truncated=round(counts.truncated * scale),
+        unscorable=round(counts.failed.total() * scale),
         exact=len(sampled) == len(shards),
-        rows_per_example=round(rows / rendered, 2) if rendered else 1.0,
-        reasons={reason: round(count * scale) for reason, count in reasons.most_common()},
+        rows_per_example=round(counts.rows / counts.rendered, 2) if counts.rendered else 1.0,
+        reasons={reason: round(n * scale) for reason, n in counts.failed.most_common()},
+        requests=round(counts.requests * scale),
     )
 
 
@@ -239,32 +230,6 @@ def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:
         return list(shards)
     count = max(1, math.floor(len(shards) * MAX_SAMPLED / n_examples))
     return [shards[i * len(shards) // count] for i in range(count)]
-
-
-def _count(pass_: Pass, renderer: Renderer, path: Path) -> tuple[tuple[int, ...], Counter[str]]:
-    """Return tokens, padded tokens, truncated examples, rows and renderings of a shard, and failures."""
-    lengths: dict[int, list[int]] = {number: [] for number in range(len(pass_.renderings))}
-    ids: list[str] = []
-    truncated = 0
-    failed: dict[int, str] = {}
-    n_rows = n_rendered = 0
-    for examples in read_examples(path):
-        for number, rendering in enumerate(pass_.renderings):
-            for place, row in enumerate(renderer.render(examples, rendering)):
-                if isinstance(row, str):
-                    lengths[number].append(0)
-                    failed.setdefault(len(ids) + place, row)
-                    continue
-                lengths[number].append(len(row.ids))
-                n_rows, n_rendered = n_rows + len(row.starts), n_rendered + 1
-                truncated += row.truncated and number == 0
-        ids += [example.id for example in examples]
-    tokens = padded = 0
-    for row_lengths in lengths.values():
-        array = np.array(row_lengths)
-        tokens += int(array.sum())
-        padded += padded_tokens(array, plan_batches(array, ids, pass_.batch_tokens))
-    return (tokens, padded, truncated, n_rows, n_rendered), Counter(failed.values())
 
 
 def _unified(
@@ -309,7 +274,8 @@ def _measure(
             shards = _of_pass(pass_, missing)
             ids = [shard.shard_id for shard in shards]
             path = Path(folder) / "sample.parquet"
-            n_examples = max(n_examples, _write_sample(shards, limit, path))
+            columns = pass_.rides[0].scorer.row_columns()
+            n_examples = max(n_examples, _write_sample(shards, limit, path, columns))
             read = {a: made.get((i, *ids)) for a, i in inputs.get(pass_.set_ids[0], {}).items()}
             if None in read.values():
                 continue
@@ -317,23 +283,21 @@ def _measure(
             began = time.perf_counter()
             parts = runner.run(path, {a: part for a, part in read.items() if part is not None})
             seconds += time.perf_counter() - began
-            tokens += _tokens_of(pass_, path)
+            count = counter_of(pass_)
+            tokens += 0 if count is None else count(path).tokens
             for set_id, (table, _) in parts.items():
                 made[set_id, *ids] = Path(folder) / f"{set_id}.parquet"
                 pq.write_table(table, made[set_id, *ids])
     return {"n_examples": n_examples, "tokens_per_s": tokens / seconds if seconds else 0.0}
 
 
-def _tokens_of(pass_: Pass, path: Path) -> int:
-    if not pass_.is_forward or pass_.model is None:
-        return 0
-    renderer = Renderer(load_tokenizer(pass_.model.path), pass_.model.max_length, pass_.model.chat)
-    (tokens, *_), _ = _count(pass_, renderer, path)
-    return tokens
+def _write_sample(
+    shards: Sequence["Shard"], limit: int, path: Path, columns: Sequence[str] = ()
+) -> int:
+    """Write up to ``limit`` examples, the same number from evenly spaced shards, as one shard.
 
-
-def _write_sample(shards: Sequence["Shard"], limit: int, path: Path) -> int:
-    """Write up to ``limit`` examples, the same number from evenly spaced shards, as one shard."""
+    With ``columns`` it holds those of the input rows too, which cannot be found from it.
+    """
     chosen = [
         shards[i * len(shards) // min(limit, len(shards))] for i in range(min(limit, len(shards)))
     ]
@@ -343,6 +307,8 @@ def _write_sample(shards: Sequence["Shard"], limit: int, path: Path) -> int:
         t.take(np.linspace(0, t.num_rows - 1, min(per_shard, t.num_rows)).astype(int))
         for t in tables
     ]
+    if columns:
+        picked = [with_rows(t, s.path, columns) for t, s in zip(picked, chosen, strict=True)]
     table = pa.concat_tables(picked).slice(0, limit)
     pq.write_table(table, path)
     return int(table.num_rows)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.display import counted
-from curate.contracts.progress import Progress
+from curate.contracts.progress import SCORING, Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
-from curate.models.load import resolve_device
+from curate.models.load import device_for
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors import EXECUTORS
 from curate.scoring.executors.local import devices_for, was_cut_off
@@ -27,6 +27,7 @@ from curate.scoring.requests import (
     with_inputs,
 )
 from curate.scoring.scope import needs_the_pool, only_within
+from curate.scoring.slices import Slice, SliceRecord, SliceReport
 from curate.scoring.workload import n_workers
 
 if TYPE_CHECKING:
@@ -109,17 +110,11 @@ def score(
     """
     began = time.perf_counter()
     requests = with_inputs(requests)
-    job = _Job.prepare(store, requests, options)
+    job = _run(store, requests, options, progress, began)
     try:
-        with store.waiting(LONG_WAIT_S):
-            job.run(progress, began)
-    except KeyboardInterrupt:
-        raise InterruptedRunError(job.stopped("interrupted")) from None
-    except TimeoutError:
-        raise InterruptedRunError(job.stopped(f"stopped after {options.max_hours} h")) from None
-    try:
-        job.commit()
-        sets = tuple(job.outcome(request) for request in requests)
+        with store.held():
+            job.commit()
+            sets = tuple(job.outcome(request) for request in requests)
     except StoreError as error:
         if not error.is_held:
             raise
@@ -134,10 +129,62 @@ def score(
     return ScoreReport(sets, tolerated, time.perf_counter() - began)
 
 
+def score_slice(
+    store: "Store",
+    requests: Sequence[ScoreRequest],
+    options: ScoringOptions,
+    progress: Progress,
+    slice_: Slice,
+) -> SliceReport:
+    """Score the shards of one slice as `score` does, and leave the parts for `curate commit`.
+
+    The store's file is opened at the beginning alone. Raises `ConfigError` for a scorer that sees the
+    whole pool, and `InterruptedRunError` as `score` does.
+    """
+    began = time.perf_counter()
+    requests = with_inputs(requests)
+    for request in requests:
+        if isinstance(request.scorer, PoolScorer):
+            raise ConfigError(
+                f"scorer {request.scorer.name!r} sees the whole pool at once, which no slice does; run it "
+                "without --slice, after curate commit"
+            )
+    job = _run(store, requests, options, progress, began, slice_)
+    assert job.record is not None
+    job.record.end(job.n_written, job.n_late)
+    n_found = len(job.sets) * len(job.scope) - job.n_written - job.n_late
+    return SliceReport(
+        slice_, len(job.scope), n_found, job.n_written, job.n_late, time.perf_counter() - began
+    )
+
+
+def _run(
+    store: "Store",
+    requests: Sequence[ScoreRequest],
+    options: ScoringOptions,
+    progress: Progress,
+    began: float,
+    slice_: Slice | None = None,
+) -> "_Job":
+    with store.held():
+        job = _Job.prepare(store, requests, options, slice_)
+    try:
+        with store.waiting(LONG_WAIT_S):
+            job.run(progress, began)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(job.stopped("interrupted")) from None
+    except TimeoutError:
+        raise InterruptedRunError(job.stopped(f"stopped after {options.max_hours} h")) from None
+    return job
+
+
 @final
 @dataclass
 class _Job:
-    """The state of one scoring run: what is missing, and what is finished but not yet committed."""
+    """The state of one scoring run: what is missing, and what is finished but not yet committed.
+
+    ``scope`` is what it may score: all shards, or those of a slice, which commits nothing.
+    """
 
     store: "Store"
     options: ScoringOptions
@@ -147,24 +194,36 @@ class _Job:
     reused: dict[str, int]
     uncommitted: dict[str, list[str]]
     missing: dict[str, list["Shard"]]
+    scope: Sequence["Shard"]
+    record: SliceRecord | None = None
+    n_written: int = 0
+    n_late: int = 0
     next_commit: float = 0.0
     is_told: bool = False
 
     @classmethod
     def prepare(
-        cls, store: "Store", requests: Sequence[ScoreRequest], options: ScoringOptions
+        cls,
+        store: "Store",
+        requests: Sequence[ScoreRequest],
+        options: ScoringOptions,
+        slice_: Slice | None,
     ) -> "_Job":
         shards = store.shards()
         if not shards:
             raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
-        job = cls(store, options, requests, shards, {}, {}, {}, {})
+        scope = shards if slice_ is None else slice_.shards(shards)
+        job = cls(store, options, requests, shards, {}, {}, {}, {}, scope)
         for request in requests:
             made = store.score_set(request.key, request.alias, request.run_parameters())
-            missing, finished = store.pending_shards(made, shards)
+            missing, finished = store.pending_shards(made, scope)
             job.sets[made.set_id] = made
             job.missing[made.set_id] = missing
             job.uncommitted[made.set_id] = [shard.shard_id for shard in finished]
-            job.reused[made.set_id] = _n(request, shards) - _n(request, missing)
+            job.reused[made.set_id] = _n(request, scope) - _n(request, missing)
+        if slice_ is not None:
+            sets = {set_id: made.alias for set_id, made in job.sets.items()}
+            job.record = SliceRecord.begin(store.parts, slice_, sets, scope)
         return job
 
     def run(self, progress: Progress, began: float) -> None:
@@ -189,13 +248,13 @@ class _Job:
         paths = {shard.shard_id: shard.path for shard in self.shards}
         check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
         n_examples = sum(task.n_examples for task in tasks)
-        device = resolve_device(self.options.device)
+        runs_weights = any(pass_.runs_weights for pass_ in passes)
+        device = device_for(self.options.device, runs_weights=runs_weights)
         work = [
             (pass_, [task.shard for task in tasks if task.pass_index == index])
             for index, pass_ in enumerate(passes)
         ]
         devices = devices_for(device, n_workers(work, device, self.options.workers))
-        stage = "scoring"
         progress.note(
             f"{counted(len(passes), 'pass', 'passes')} over "
             f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
@@ -207,14 +266,17 @@ class _Job:
                 f"an earlier run was killed while it scored shard {task.shard_id}, often for want of "
                 "memory; it is run again in a process of its own"
             )
-        progress.start(stage, n_examples, "examples")
+        progress.start(SCORING, n_examples, "examples")
 
         def finished(report: TaskReport) -> None:
             if report.is_gone:
                 refuse_lost(self.store, report.task.shard_id, report.task.shard)
             for set_id in () if report.is_gone else report.task.parts:
                 self.uncommitted[set_id].append(report.task.shard_id)
-            progress.advance(stage, report.task.n_examples)
+            if not report.is_gone:
+                self.n_written += len(report.task.parts) - report.n_late
+                self.n_late += report.n_late
+            progress.advance(SCORING, report.task.n_examples)
 
         def idle() -> None:
             if time.perf_counter() > self.next_commit:
@@ -225,7 +287,7 @@ class _Job:
 
         run = EXECUTORS[self.options.executor]
         run(tuple(WorkerPass(pass_) for pass_ in passes), tasks, devices, finished, idle)
-        progress.finish(stage)
+        progress.finish(SCORING)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
         missing = {set_id: {s.shard_id for s in self.missing[set_id]} for set_id in set_ids}
@@ -266,7 +328,9 @@ class _Job:
         self.uncommitted[made.set_id] += [shard.shard_id for shard in missing]
 
     def commit(self) -> None:
-        """Commit every finished part; safe to repeat."""
+        """Commit every finished part, but those of a slice; safe to repeat."""
+        if self.record is not None:
+            return
         for set_id, shard_ids in self.uncommitted.items():
             if shard_ids:
                 self.store.commit_parts(self.sets[set_id], list(shard_ids))
@@ -301,11 +365,10 @@ class _Job:
 
     def saved(self, why: str) -> str:
         """Say what is saved and how to resume."""
-        total = len(self.sets) * len(self.shards)
-        left = sum(len(self.store.pending_shards(m, self.shards)[0]) for m in self.sets.values())
-        return (
-            f"{why}: {total - left} of {total} shards are saved; rerun the same command to resume"
-        )
+        total = len(self.sets) * len(self.scope)
+        left = sum(len(self.store.pending_shards(m, self.scope)[0]) for m in self.sets.values())
+        whose = "" if self.record is None else f" of slice {self.record.slice}"
+        return f"{why}: {total - left} of {total} shards{whose} are saved; rerun the same command to resume"
 
     def outcome(self, request: ScoreRequest) -> ScoredSet:
         """Finish one score set and report its cost."""

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 ROW_BLOCK: Final = 256  # examples given to a row scorer together: part of what decides its bits
 NON_FINITE: Final = "non_finite"
 
+_FORWARD_IMPORTS: Final = (
+    "torch", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "curate.models.passes.forward", "curate.scoring.passes", "curate.store.parts",
+)  # fmt: skip
 _EXTRA: Final = (FAILURE, TOKENS_RUN)  # columns a row scorer may return beside its outputs
 
 Part = tuple[pa.Table, Mapping[str, Any]]
@@ -234,8 +238,9 @@ class RowPass:
         self.spec = spec
         self.scorer = scorer
         self.only = _only(spec)
-        self.device = device if scorer.role is not None and scorer.reads_weights else "cpu"
-        with _one_thread(self.device):
+        reads_weights = scorer.model_role is not None and scorer.reads_weights
+        self.device = device if reads_weights else "cpu"
+        with _one_thread(self.device) if reads_weights else _one_thread_of_torch(self.device):
             self._score = scorer.load(spec.context(self.device))
 
     def run(self, shard: Path, inputs: Mapping[str, Path] | None = None) -> dict[str, Part]:
@@ -245,8 +250,8 @@ class RowPass:
         read = inputs_of(shard, inputs or {}, self.only) if derived else None
         ids: list[str] = []
         results = _RowResults(self.scorer, self._score, read, shard.stem)
-        with _one_thread(self.device), resources_of(shard.stem, self.device):
-            for examples in read_examples(shard, ROW_BLOCK, self.only):
+        with _one_thread_of_torch(self.device), resources_of(shard.stem, self.device):
+            for examples in read_examples(shard, ROW_BLOCK, self.only, self.scorer.row_columns()):
                 numbers = range(len(ids), len(ids) + len(examples))
                 ids += [example.id for example in examples]
                 results.run(examples, numbers)
@@ -357,6 +362,11 @@ class WorkerPass:
 
     spec: Pass
 
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """What a pass of a language model imports; other passes import little, or their own."""
+        return _FORWARD_IMPORTS if self.spec.is_forward else ()
+
     def load(self, device: str) -> ForwardPass | RowPass:
         """Load models and tokenizers, ready to run shards."""
         kind = ForwardPass if self.spec.is_forward else RowPass
@@ -381,3 +391,8 @@ def _one_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _one_thread_of_torch(device: str) -> AbstractContextManager[None]:
+    """Do the same where torch is there: a scorer that reads text alone does not import it."""
+    return _one_thread(device) if "torch" in sys.modules else nullcontext()

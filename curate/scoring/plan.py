@@ -8,6 +8,8 @@ from typing import Any, final
 from curate.contracts import ForwardScorer, LoadContext, PoolScorer, Rendering, Scorer
 from curate.errors import ConfigError
 from curate.models.load import ResolvedModel
+from curate.models.text.chat_options import ChatOptions
+from curate.scoring.keys import NOTHING_CHOSEN
 from curate.scoring.requests import ScoreRequest, with_template
 
 
@@ -16,7 +18,8 @@ from curate.scoring.requests import ScoreRequest, with_template
 class PassMember:
     """One scorer in a pass, and the score set it fills.
 
-    ``files`` has the hash of each file that the scorer reads, by name, as it is in the set's key.
+    ``files`` has the hash of each file that the scorer reads, by name, as it is in the set's key, and
+    ``targets`` the folder of each target set.
     """
 
     set_id: str
@@ -24,6 +27,7 @@ class PassMember:
     scorer: Scorer
     paper_template: bool = True
     files: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Path] = field(default_factory=dict)
 
 
 @final
@@ -41,6 +45,8 @@ class Pass:
         Of the forward pass.
     within
         Parquet file with the ids of the only examples it scores, or None for all.
+    served_chat
+        How conversations are shown to a model on a server.
     """
 
     rides: tuple[PassMember, ...]
@@ -48,6 +54,7 @@ class Pass:
     dtype: str
     batch_tokens: int
     within: Path | None = None
+    served_chat: ChatOptions = NOTHING_CHOSEN
 
     @property
     def set_ids(self) -> tuple[str, ...]:
@@ -58,6 +65,11 @@ class Pass:
     def is_forward(self) -> bool:
         """Whether this is a pass of a causal language model."""
         return isinstance(self.rides[0].scorer, ForwardScorer)
+
+    @property
+    def runs_weights(self) -> bool:
+        """Whether a model runs in it: not where it reads text alone, or a tokenizer."""
+        return self.model is not None and self.rides[0].scorer.reads_weights
 
     @property
     def renderings(self) -> tuple[Rendering, ...]:
@@ -87,12 +99,18 @@ class Pass:
 
     def context(self, device: str) -> LoadContext:
         """Return what a row scorer loads from."""
-        files = self.rides[0].files
-        if self.model is None:
-            return LoadContext(device, self.dtype, batch_tokens=self.batch_tokens, files=files)
-        path, adapter = self.model.path, self.model.adapter
-        chat = self.model.chat
-        return LoadContext(device, self.dtype, path, None, adapter, self.batch_tokens, chat, files)
+        model = self.model
+        return LoadContext(
+            device,
+            self.dtype,
+            None if model is None else model.path,
+            None,
+            None if model is None else model.adapter,
+            self.batch_tokens,
+            self.served_chat if model is None else model.chat,
+            self.rides[0].files,
+            self.rides[0].targets,
+        )
 
 
 def plan_passes(
@@ -127,13 +145,16 @@ def plan_passes(
     return [
         Pass(
             rides=tuple(
-                PassMember(r.key.set_id, r.alias, r.scorer, r.paper_template, r.key.files())
+                PassMember(
+                    r.key.set_id, r.alias, r.scorer, r.paper_template, r.key.files(), r.targets
+                )
                 for r in group
             ),
             model=group[0].model,
             dtype=group[0].dtype,
             batch_tokens=_batch_tokens(group[0], runs),
             within=_within(group[0]),
+            served_chat=group[0].served_chat,
         )
         for group in groups.values()
     ]

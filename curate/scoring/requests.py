@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import (
     DerivedScorer,
-    ForwardScorer,
     Need,
     PoolScorer,
-    Rendering,
     Role,
     RowScorer,
     RunScorer,
@@ -21,6 +20,7 @@ from curate.models.batch import CPU_BATCH_TOKENS, default_batch_tokens
 from curate.models.classifiers.nli import resolve_nli
 from curate.models.load import (
     ResolvedModel,
+    device_for,
     resolve_device,
     resolve_dtype,
     resolve_encoder,
@@ -30,8 +30,9 @@ from curate.models.text.chat_options import ChatOptions
 from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
+from curate.scoring.keys import NOTHING_CHOSEN, renderings_of, score_key
 from curate.scoring.options import ScoringOptions
-from curate.store.records import FILE_INPUT, POOL_INPUT, ScoreKey
+from curate.store.records import FILE_INPUT, POOL_INPUT, TARGET_INPUT, ScoreKey
 
 if TYPE_CHECKING:
     from curate.scoring.scope import Scope
@@ -48,7 +49,9 @@ class ScoreRequest:
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
     that ``--template`` replaced it, so the scores are not the published ones. A derived or pool scorer
     has ``inputs``, what it reads and may still have to be computed, and a derived one
-    ``input_specs``, by alias. With a ``scope`` only its examples are scored.
+    ``input_specs``, by alias. With a ``scope`` only its examples are scored. ``served_chat`` is what was
+    chosen for a model on a server. ``targets`` has the folder of parts of each target set the scorer
+    reads, by name.
     """
 
     alias: str
@@ -61,6 +64,13 @@ class ScoreRequest:
     inputs: "tuple[ScoreRequest, ...]" = ()
     input_specs: Mapping[str, Any] = field(default_factory=dict)
     scope: "Scope | None" = None
+    served_chat: ChatOptions = NOTHING_CHOSEN
+    targets: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def chat(self) -> ChatOptions:
+        """How conversations are shown to its model, here or on a server."""
+        return self.served_chat if self.model is None else self.model.chat
 
     def spec(self) -> dict[str, Any]:
         """Return everything needed to recompute these scores elsewhere."""
@@ -72,8 +82,7 @@ class ScoreRequest:
         where = None if model is None else (model.name if model.revision else model.path)
         inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
         scope = {"within": self.scope.selection} if self.scope else {}
-        chosen = model is not None and model.chat != ChatOptions()
-        chat = {"chat": model.chat.identity} if model is not None and chosen else {}
+        chat = {} if self.chat == NOTHING_CHOSEN else {"chat": self.chat.identity}
         return {
             **inputs,
             **scope,
@@ -112,12 +121,26 @@ def make_request(
         return pool_request(store, made, alias, options)
     if isinstance(made, DerivedScorer):
         return derived_request(store, made, alias, options)
-    wanted = (role if cls.role == "target" else None) or cls.role
+    wanted = (role if made.model_role == "target" else None) or made.model_role
+    hashes, folders = _targets(store, made)
     if wanted is None:
-        return request_for(made, alias, None, options)
+        request = request_for(made, alias, None, options, inputs=hashes)
+        return replace(request, targets=folders)
     if wanted not in options.models:
         return None
-    return request_for(made, alias, options.models[wanted], options_for(wanted, options))
+    own_options = options_for(wanted, options)
+    request = request_for(made, alias, options.models[wanted], own_options, inputs=hashes)
+    return replace(request, targets=folders)
+
+
+def _targets(store: "Store", scorer: Scorer) -> tuple[dict[str, str], dict[str, Path]]:
+    """Return what the target sets that a scorer reads add to its key, and the folders they are in."""
+    hashes: dict[str, str] = {}
+    folders: dict[str, Path] = {}
+    for name in scorer.read_targets():
+        folders[name] = store.target(name).parts
+        hashes[f"{TARGET_INPUT}{name}"] = store.target_set(name).content_hash
+    return hashes, folders
 
 
 def run_scorer(name: str, config: Mapping[str, Any]) -> RunScorer | None:
@@ -231,14 +254,13 @@ def request_for(
     dtype that does not exist.
     """
     scorer, paper_template = with_template(scorer, options.template)
-    for rendering in _renderings(scorer):
+    for rendering in renderings_of(scorer):
         if rendering.template != CHAT:
             text_template(rendering.template)
     resolved = None
     dtype = "float32"
     if model is not None:
-        device = resolve_device(options.device)
-        dtype = resolve_dtype(options.dtype, device)
+        dtype = resolve_dtype(options.dtype, resolve_device(options.device))
         if scorer.role == "encoder":
             resolved, dtype = resolve_encoder(model, revision=options.revision), "float32"
         elif scorer.role == "nli":
@@ -251,49 +273,19 @@ def request_for(
                 model, revision=options.revision, adapter=options.adapter, chat=chat
             )
     files = {f"{FILE_INPUT}{name}": digest for name, digest in scorer.read_files().items()}
-    key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files})
-    tokens = options.batch_tokens or default_batch_tokens(resolve_device(options.device))
-    return ScoreRequest(alias, scorer, key, resolved, dtype, tokens, paper_template)
-
-
-def score_key(
-    scorer: Scorer, model: ResolvedModel | None, dtype: str, inputs: Mapping[str, str]
-) -> ScoreKey:
-    """Return everything that determines the values of a score set.
-
-    A hub model counts by its name and commit, a folder by the hash of its contents alone, so that
-    moving it changes nothing. A row scorer of a tokenizer alone does not depend on weights or dtype.
-    """
-    config = asdict(scorer)  # type: ignore[call-overload]
-    templates = sorted({r.template for r in _renderings(scorer)})
-    template = ",".join(templates) or getattr(scorer, "template", None)
-    if model is None:
-        return ScoreKey(scorer.name, scorer.version, config, template=template, inputs=dict(inputs))
-    if template and CHAT in template.split(","):
-        template = f"{template}@{model.chat_template_hash}"
-    template = _with_choices(template, model)
-    weights = scorer.reads_weights
-    return ScoreKey(
-        scorer=scorer.name,
-        version=scorer.version,
-        config=config,
-        model=_model_key(model) if weights else None,
-        tokenizer=model.tokenizer_hash,
-        template=template,
-        max_length=model.max_length if isinstance(scorer, ForwardScorer) else None,
-        dtype=dtype if weights else None,
-        inputs=dict(inputs),
+    drops = is_served(scorer) and options.chat.reasoning == "drop"
+    chat = ChatOptions(reasoning="drop") if drops else NOTHING_CHOSEN
+    key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files}, chat)
+    device = device_for(options.device, runs_weights=resolved is not None and scorer.reads_weights)
+    tokens = options.batch_tokens or default_batch_tokens(device)
+    return ScoreRequest(
+        alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat
     )
 
 
-def _with_choices(template: str | None, model: ResolvedModel) -> str | None:
-    """Add to a template's part of a key what the user chose besides it, where that is not the default."""
-    if not template:
-        return template
-    if "@" in template:
-        return template + model.chat.key
-    dropped = model.chat.reasoning == "drop" and model.is_causal
-    return f"{template};reasoning=drop" if dropped else template
+def is_served(scorer: Scorer) -> bool:
+    """Whether a scorer runs the model of its role elsewhere, on a server."""
+    return scorer.role is not None and scorer.model_role is None
 
 
 def with_inputs(requests: Sequence[ScoreRequest]) -> list[ScoreRequest]:
@@ -327,8 +319,9 @@ def missing_model(
     flags = " ".join(model_flag(role) for role in roles)
     what = f"a {roles[0]} model" if len(roles) == 1 else f"{' and '.join(roles)} models"
     needs = made.requires().values() if isinstance(made, DerivedScorer) else ()
-    hints = "".join(f"; {need.hint}" for need in needs if need.hint and need.role in roles)
-    return f"scorer {scorer!r} needs {what}; pass {flags} (a folder or a Hugging Face id){hints}"
+    hints = dict.fromkeys(need.hint for need in needs if need.hint and need.role in roles)
+    pass_ = f"scorer {scorer!r} needs {what}; pass {flags} (a folder or a Hugging Face id)"
+    return "; ".join([pass_, *hints])
 
 
 def model_flag(role: str) -> str:
@@ -354,7 +347,7 @@ def roles_of(scorer: Scorer, models: Mapping[str, str]) -> list[str]:
 
 
 def _roles(scorer: Scorer, role: str | None, models: Mapping[str, str]) -> Iterator[str]:
-    own = (role if scorer.role == "target" else None) or scorer.role
+    own = (role if scorer.model_role == "target" else None) or scorer.model_role
     if own is not None:
         yield own
     if isinstance(scorer, DerivedScorer):
@@ -377,17 +370,3 @@ def _stored(store: "Store", need: Need) -> "ScoreSetStatus | None":
 
 def _depth(request: ScoreRequest) -> int:
     return 1 + max((_depth(read) for read in request.inputs), default=-1)
-
-
-def _renderings(scorer: Scorer) -> tuple[Rendering, ...]:
-    if not isinstance(scorer, ForwardScorer):
-        return ()
-    return tuple(segment.rendering for segment in scorer.segments())
-
-
-def _model_key(model: ResolvedModel) -> dict[str, Any]:
-    return {
-        "name": model.name if model.revision else None,
-        "fingerprint": model.fingerprint,
-        "adapter": model.adapter_fingerprint,
-    }

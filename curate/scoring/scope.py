@@ -49,29 +49,36 @@ def scope_of(store: "Store", selection: str) -> Scope:
 
     Raises `ConfigError` if it is empty, or if none of its examples is still in the pool.
     """
+    selection_id = store.selection(selection)["selection_id"]
+    refuse_revised(store, [selection_id], "scoring it")
+    ids = store.selection_rows(selection_id).column("id").to_pylist()
+    scope = scope_of_ids(store, ids, selection_id)
+    if not scope.counts:
+        raise ConfigError(
+            f"selection {selection_id} holds no example of this pool; there is nothing to score"
+        )
+    return scope
+
+
+def scope_of_ids(store: "Store", ids: Sequence[str], name: str) -> Scope:
+    """Return a scope of any examples, given by their ids; ``name`` is what it is called."""
     import pyarrow as pa
 
     from curate.store.connection import literal
     from curate.store.parts import write_parquet
 
-    selection_id = store.selection(selection)["selection_id"]
-    refuse_revised(store, [selection_id], "scoring it")
-    ids = sorted(store.selection_rows(selection_id).column("id").to_pylist())
+    ids = sorted(ids)
     ids_digest = digest("\n".join(ids))
     # A file of its own: marks made by hand may change the selection while workers read.
     path = store.parts / "cache" / "scopes" / f"{ids_digest}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_parquet(path, pa.table({"id": pa.array(ids, pa.string())}))
-    counts = store.query(
+    counts = store.read(
         "select shard, count(*) as n from internal.examples where id in "
         f"(select id from read_parquet({literal(str(path))})) group by shard"
     ).to_pylist()
-    if not counts:
-        raise ConfigError(
-            f"selection {selection_id} holds no example of this pool; there is nothing to score"
-        )
     by_shard = {row["shard"]: int(row["n"]) for row in counts}
-    return Scope(selection_id, path, ids_digest, by_shard)
+    return Scope(name, path, ids_digest, by_shard)
 
 
 def only_within(

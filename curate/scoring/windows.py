@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from curate.contracts import Example, Rendering
 from curate.store.parts import open_parquet, present
+from curate.store.pool.input_values import input_values
 
 if TYPE_CHECKING:
     from curate.models.text.render import Rendered, Renderer
@@ -28,9 +29,20 @@ AHEAD: Final = 4  # windows that may wait for the device
 
 
 def read_examples(
-    path: Path, block: int = TEXT_BLOCK, only: pa.Array | None = None
+    path: Path,
+    block: int = TEXT_BLOCK,
+    only: pa.Array | None = None,
+    columns: Sequence[str] = (),
 ) -> Iterator[list[Example]]:
-    """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids."""
+    """Stream the examples of a shard file, a block at a time, in its order; ``only`` some ids.
+
+    ``columns`` are those of their input rows that go into `Example.row`.
+    """
+    if columns:
+        for examples in read_examples(path, block, only):
+            rows = input_values(path, [example.id for example in examples], columns)
+            yield [replace(example, row=row) for example, row in zip(examples, rows, strict=True)]
+        return
     with open_parquet(path) as file:
         names = present(file, _COLUMNS)
         for batch in file.iter_batches(block, columns=names):
@@ -38,10 +50,10 @@ def read_examples(
                 batch = batch.filter(pc.is_in(batch.column("id"), only))
             if len(batch) == 0:
                 continue
-            columns = (batch.column(name).to_pylist() for name in names)
+            cells = (batch.column(name).to_pylist() for name in names)
             yield [
                 Example(i, tuple(json.loads(m)), tuple(json.loads(t)) if t else None, *input_at)
-                for i, m, t, *input_at in zip(*columns, strict=True)
+                for i, m, t, *input_at in zip(*cells, strict=True)
             ]
 
 

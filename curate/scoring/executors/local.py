@@ -1,24 +1,25 @@
 """Run shard tasks on this machine: in this process, or in worker processes that may die."""
 
-import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import threading
-import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Final, final
 
 from curate.errors import WorkerError
+from curate.scoring.executors.forking import environment_for, worker_context
+from curate.scoring.executors.interrupts import (
+    interrupts_held,
+    terminate_as_interrupt,
+    without_main,
+)
 from curate.scoring.executors.worker import (
     PassSpec,
     ShardTask,
@@ -65,11 +66,12 @@ def run_tasks(
     shard during which an earlier run died silently, as by the system's out-of-memory killer, is run
     in a worker process, so that this one survives to name the shard.
     A worker that dies is replaced and its shard run again; a shard that kills two workers ends
-    the job with `WorkerError`. ``on_idle`` is called at least every half second.
+    the job with `WorkerError`, once the other workers have finished the shards they are at, as
+    does an error in a shard. ``on_idle`` is called at least every half second.
     Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; reported tasks
     are finished for good.
     """
-    with _terminate_as_interrupt():
+    with terminate_as_interrupt():
         if len(devices) == 1 and not any(map(was_cut_off, tasks)):
             _run_here(passes, tasks, devices[0], on_report, on_idle)
         elif tasks:
@@ -136,6 +138,7 @@ class _Team:
     workers: list[_Worker] = field(default_factory=list)
     deaths: dict[tuple[int, str], int] = field(default_factory=dict)
     needs_main: bool = False
+    error: Exception | None = None
 
     def __post_init__(self) -> None:
         self.needs_main = _MAIN_BY_NAME in pickle.dumps(self.passes, 4)
@@ -147,6 +150,8 @@ class _Team:
             while self.workers:
                 self._listen()
                 self.on_idle()
+            if self.error is not None:
+                raise self.error
         finally:
             for worker in self.workers:
                 worker.process.kill()
@@ -155,13 +160,15 @@ class _Team:
                 worker.connection.close()
 
     def _spawn(self, device: str) -> None:
-        context = multiprocessing.get_context("spawn")
+        imports = dict.fromkeys(name for each in self.passes for name in each.imports)
+        context = worker_context(list(imports), device)
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, self.passes, device), daemon=True)
+        process = context.Process(
+            target=work, args=(theirs, self.passes, device, environment_for(context)), daemon=True
+        )
         worker = _Worker(process, ours, device)
-        resource_tracker.ensure_running()  # starting it would let interrupts through again
         # a worker is either not started or in the list that is ended
-        with _interrupts_held(), _without_main(self.needs_main):
+        with interrupts_held(), without_main(self.needs_main):
             process.start()
             self.workers.append(worker)
         theirs.close()
@@ -192,24 +199,32 @@ class _Team:
                 self._reap(worker)
                 continue
             if isinstance(message, TaskError):
-                _raise(message)
-            _mark(message.task).unlink(missing_ok=True)
-            self.on_report(message)
+                self._stop(_error(message))
+            else:
+                _mark(message.task).unlink(missing_ok=True)
+                self.on_report(message)
             self._assign(worker)
+
+    def _stop(self, error: Exception) -> None:
+        """Hand out no more tasks, and end with the first error when those under way are finished."""
+        self.waiting.clear()
+        self.error = self.error or error
 
     def _reap(self, worker: _Worker) -> None:
         worker.process.join()
         self._dismiss(worker)
         task = worker.task
-        if task is None:
+        if task is None or self.error is not None:
             return
         key = (task.pass_index, task.shard_id)
         self.deaths[key] = self.deaths.get(key, 0) + 1
         if self.deaths[key] >= MAX_DEATHS_PER_TASK:
-            raise WorkerError(
-                f"{self.deaths[key]} workers died on shard {task.shard_id} "
-                f"({_cause(worker.process.exitcode)}); finished shards are kept; "
-                f"{self._advice(worker.process.exitcode)}"
+            return self._stop(
+                WorkerError(
+                    f"{self.deaths[key]} workers died on shard {task.shard_id} "
+                    f"({_cause(worker.process.exitcode)}); finished shards are kept; "
+                    f"{self._advice(worker.process.exitcode)}"
+                )
             )
         self.waiting.appendleft(task)
         self._spawn(worker.device)
@@ -223,10 +238,10 @@ class _Team:
         return "check memory, lower --workers, and run the same command again"
 
 
-def _raise(message: TaskError) -> None:
+def _error(message: TaskError) -> Exception:
     if message.error is not None:
-        raise message.error
-    raise WorkerError(
+        return message.error
+    return WorkerError(
         f"shard {message.task.shard_id}: the worker failed unexpectedly; finished shards are kept\n"
         f"{message.traceback}"
     )
@@ -244,36 +259,6 @@ def _cpu_count() -> int:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Defer Ctrl-C briefly; processes started meanwhile never receive it, we do afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _without_main(needs_main: bool) -> Iterator[None]:
-    """Start processes that do not run the user's script again, as they would to import its names.
-
-    A script without ``if __name__ == "__main__"`` would start the work a second time in each.
-    """
-    if needs_main:
-        yield
-        return
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
 def _threads_restored() -> Iterator[None]:
     """Restore this process's compute threads after it has worked with one."""
     before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
@@ -284,20 +269,3 @@ def _threads_restored() -> Iterator[None]:
             import torch
 
             torch.set_num_threads(before or _cpu_count())
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM (a scheduler's preemption) like Ctrl-C while tasks run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

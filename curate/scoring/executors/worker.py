@@ -1,5 +1,6 @@
 """What one worker does: load a pass once, run shards, write their parts."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,8 +15,6 @@ from typing import Any, Protocol, final
 
 from curate.errors import CurateError, StoreError
 
-PARENT_POLL_S = 1.0
-
 
 class Runner(Protocol):
     """A loaded pass: turns one shard file into one part per score set."""
@@ -28,6 +27,10 @@ class Runner(Protocol):
 
 class PassSpec(Protocol):
     """A pass as it travels to a worker: small and picklable; `load` builds the heavy part."""
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules that take long to import and that `load` needs: workers on a CPU can share them."""
 
     def load(self, device: str) -> Runner:
         """Load the models of this pass onto a device."""
@@ -54,13 +57,15 @@ class ShardTask:
 class TaskReport:
     """What a worker says about a finished task: failures and tokens summed over its score sets.
 
-    ``is_gone``: the shard's file was not there, so nothing was written.
+    ``n_late`` parts had been written by another process meanwhile. ``is_gone``: the shard's file was
+    not there, so nothing was written.
     """
 
     task: ShardTask
     n_failed: int
     tokens: int
     wall_s: float
+    n_late: int = 0
     is_gone: bool = False
 
 
@@ -85,7 +90,7 @@ class TaskRunner:
 
     def run(self, task: ShardTask) -> TaskReport:
         """Run one task and write its parts atomically; a part that fails to write leaves nothing."""
-        from curate.store.parts import write_part
+        from curate.store.parts import write_part_once
 
         if self._loaded is None or self._loaded[0] != task.pass_index:
             self._loaded = None  # release the previous model before loading the next
@@ -99,13 +104,13 @@ class TaskRunner:
                 raise
             return TaskReport(task, 0, 0, 0.0, is_gone=True)
         wall_s = time.perf_counter() - began
-        n_failed = tokens = 0
+        n_failed = tokens = n_late = 0
         for set_id, path in task.parts.items():
             table, metadata = outputs[set_id]
-            write_part(path, table, metadata)
+            n_late += not write_part_once(path, table, metadata)
             n_failed += table.num_rows - table.column("failure").null_count
             tokens += int(metadata.get("tokens", 0))
-        return TaskReport(task, n_failed, tokens, wall_s)
+        return TaskReport(task, n_failed, tokens, wall_s, n_late)
 
 
 def limit_threads() -> None:
@@ -116,10 +121,21 @@ def limit_threads() -> None:
         torch.set_num_threads(1)
 
 
-def work(connection: Connection, passes: tuple[PassSpec, ...], device: str) -> None:
-    """Run tasks from a connection until it closes: the main function of a worker process."""
+def work(
+    connection: Connection,
+    passes: tuple[PassSpec, ...],
+    device: str,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run tasks from a connection until it closes: the main function of a worker process.
+
+    ``environment`` replaces that of a worker whose own is older than the job.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_exit_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     runner = TaskRunner(passes, device)
     while True:
         try:
@@ -136,8 +152,9 @@ def work(connection: Connection, passes: tuple[PassSpec, ...], device: str) -> N
             connection.send(TaskError(task, None, traceback.format_exc()))
 
 
-def _exit_with_parent(parent: int) -> None:
-    """End this process when its parent has died, however it died."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
+def _exit_with_parent() -> None:
+    """End this process when the one that started it has died, however it died."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker is started by multiprocessing"
+    parent.join()
     os._exit(1)

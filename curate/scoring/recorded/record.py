@@ -102,7 +102,7 @@ def check_from_checkpoints(scorers: Sequence[str], options: "ScoringOptions") ->
 
 def run_costs(store: "Store", set_id: str) -> dict[str, Any] | None:
     """Return the cost of the run a trajectory was recorded in, as `TrainRecord.cost`, or None."""
-    trials = store.query("select trial_id, manifest from trials").to_pylist()
+    trials = store.read("select trial_id, manifest from trials").to_pylist()
     for row in trials:
         if set_id in row["manifest"]:
             manifest = store.trial(row["trial_id"])
