@@ -153,6 +153,25 @@ def _transposed(value: Mapping[str, Any]) -> Any:
     return [{key: held for key, held in row.items() if held is not None} for row in rows]
 
 
+def listed_in(text: str) -> list[Any] | None:
+    """Return the responses that the JSON text of a list holds, None for any other text.
+
+    A list of anything but texts, turns and lists of them is no list of responses, but an answer.
+
+    Examples
+    --------
+    >>> listed_in('["yes", "no"]'), listed_in("[1, 2]"), listed_in("[sic]")
+    (['yes', 'no'], None, None)
+    """
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if value and all(isinstance(item, str | list | dict) for item in value) else None
+
+
 def is_conversation(value: object) -> bool:
     """Whether a prompt or response column holds messages rather than text."""
     return isinstance(value, list)

@@ -41,7 +41,7 @@ def refuse_revised(store: "Store", names: Sequence[str], purpose: str) -> None:
     """
     if not names:
         return
-    counts = store.query("select selection_id, count(*) as n from revisions group by 1").to_pylist()
+    counts = store.read("select selection_id, count(*) as n from revisions group by 1").to_pylist()
     revised = {row["selection_id"]: row["n"] for row in counts}
     for selection_id in names:
         if selection_id in revised:

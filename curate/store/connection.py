@@ -1,4 +1,4 @@
-"""Short-lived connections to the DuckDB file: waits for a lock; one error per known cause."""
+"""Connections to the DuckDB file, short-lived or held: waits for a lock; one error per known cause."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from curate.errors import StoreError
-from curate.store import engine, gate
+from curate.store import ctrl_c, engine, gate, holds
 from curate.store.parts import full_disk_as_error, owner, sync
 
 literal: Final = engine.literal
@@ -33,6 +33,7 @@ _DAMAGED: Final = (
     "could not read enough bytes", "Could not read enough bytes", "INTERNAL Error",
 )  # fmt: skip
 _HOLDER: Final = re.compile(r"held in (.*?)\s*\(PID (\d+)\)")
+_MADE: Final[dict[tuple[str, ...], bytes]] = {}  # files, by the statements that made them
 
 
 @contextmanager
@@ -78,11 +79,12 @@ def connect_to_read(
     """
     inside = ", ".join(dict.fromkeys(literal(f"{p}/") for p in (parts, parts.resolve())))
     with gate.alone(path, wait_s):
+        holds.let_go(path)
         connection = _opened(path, wait_s, lambda: _alone(path))
         try:
             with (
-                engine.interrupts(),
-                engine.interrupted_by_ctrl_c(connection),
+                ctrl_c.interrupts(),
+                ctrl_c.interrupted_by_ctrl_c(connection),
                 duckdb_errors(path),
                 full_disk_as_error(path),
             ):
@@ -118,8 +120,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.execute("commit")
 
 
-def create_file(path: Path, statements: tuple[str, ...]) -> None:
-    """Create a DuckDB file with the fixed storage version and run the statements in it.
+def create_file(path: Path, tables: tuple[str, ...], facts: tuple[str, ...]) -> None:
+    """Create a DuckDB file as `build_file` does.
 
     The file appears whole or not at all; if another process created it first, theirs stays.
     """
@@ -128,7 +130,7 @@ def create_file(path: Path, statements: tuple[str, ...]) -> None:
         temporary = path.with_name(f".{path.name}.tmp-{owner()}")
         temporary.unlink(missing_ok=True)
         try:
-            build_file(temporary, statements)
+            build_file(temporary, tables, facts)
             sync(temporary)
             try:
                 os.link(temporary, path)
@@ -139,9 +141,22 @@ def create_file(path: Path, statements: tuple[str, ...]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def build_file(path: Path, statements: tuple[str, ...]) -> None:
-    """Write a new DuckDB file with the fixed storage version in place, statements run."""
-    options = f" (storage_version '{STORAGE_VERSION}')"
+def build_file(path: Path, tables: tuple[str, ...], facts: tuple[str, ...]) -> None:
+    """Write a new DuckDB file with the fixed storage version in place, both runs of statements in it.
+
+    ``tables`` are the same for every file. What they make is kept in memory, 0.8 MB: a process that
+    makes many files copies it, in a fifth of the time.
+    """
+    made = _MADE.get(tables)
+    if made is None:
+        _run_in(path, tables, f" (storage_version '{STORAGE_VERSION}')")
+        _MADE[tables] = path.read_bytes()
+    else:
+        path.write_bytes(made)
+    _run_in(path, facts)
+
+
+def _run_in(path: Path, statements: tuple[str, ...], options: str = "") -> None:
     spill = path.with_name(f"{path.name}.spill")
     with engine.attached(path, spill, MEMORY_LIMIT, options) as connection, transaction(connection):
         for statement in statements:
@@ -185,12 +200,15 @@ def cannot_write(path: Path) -> StoreError:
 @contextmanager
 def _attached(path: Path, spill: Path, wait_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
     with ExitStack() as stack:
+        stack.callback(holds.let_go_if_broken, path)  # once the connection has ended
 
         def attach() -> duckdb.DuckDBPyConnection:
             options = " (read_only)" if is_read_only(path) else ""
             return stack.enter_context(engine.attached(path, spill, MEMORY_LIMIT, options))
 
-        yield _opened(path, wait_s, attach)
+        connection = _opened(path, wait_s, attach)
+        holds.keep(path, lambda: engine.kept(path, spill, MEMORY_LIMIT))
+        yield connection
 
 
 def _alone(path: Path) -> duckdb.DuckDBPyConnection:

@@ -1,25 +1,27 @@
 """The DuckDB engine of this process: files are attached to it while they are in use, and let go.
 
 Starting an engine takes many times as long as attaching a file, and a command opens its file tens of
-times. No file is held between two uses: its lock ends when the last one detaches it.
+times. No file is held between two uses, unless `curate.store.holds` keeps it: its lock ends when the
+last one detaches it.
 """
 
 import atexit
 import os
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Final, final
 
 import duckdb
 
+from curate.store.ctrl_c import interrupted_by_ctrl_c, interrupts
+
 _LOCK: Final = threading.Lock()  # over which engines there are and what is attached to them
 _NUMBERS: Final = count(1)
 _MEMORY: Final = ":memory:"
-_INTERRUPTED: Final = "Query interrupted"
+_BREAKING: Final = (duckdb.FatalException, duckdb.InternalException)  # nothing runs after these
 
 
 @final
@@ -120,6 +122,33 @@ def attached(
 def _attached(
     path: Path | None, key: tuple[Path, str], options: str
 ) -> Iterator[duckdb.DuckDBPyConnection]:
+    with _attachment(path, key, options) as (engine, name):
+        connection = engine.root.cursor()
+        try:
+            connection.execute(f"use {name}")
+            if engine.shows_progress:
+                silence(connection)
+            with interrupted_by_ctrl_c(connection):
+                yield connection
+        except Exception as error:
+            if isinstance(error, _BREAKING) or isinstance(error.__cause__, _BREAKING):
+                engine.sound = False
+            raise
+        finally:
+            connection.close()
+
+
+@contextmanager
+def kept(path: Path, spill: Path, memory_limit: str) -> Iterator[_Engine]:
+    """Keep a file attached that is attached already; parameters as of `attached`."""
+    with _attachment(path, (spill, memory_limit), "") as (engine, _):
+        yield engine
+
+
+@contextmanager
+def _attachment(
+    path: Path | None, key: tuple[Path, str], options: str
+) -> Iterator[tuple[_Engine, str]]:
     where = f"{_MEMORY}{next(_NUMBERS)}" if path is None else str(path)
     with _LOCK:
         engine = _taken(key)
@@ -127,72 +156,13 @@ def _attached(
         with _LOCK:
             name = engine.attach(where, options)
         try:
-            connection = engine.root.cursor()
-            try:
-                connection.execute(f"use {name}")
-                if engine.shows_progress:
-                    silence(connection)
-                with interrupted_by_ctrl_c(connection):
-                    yield connection
-            finally:
-                connection.close()
-        except (duckdb.FatalException, duckdb.InternalException):
-            engine.sound = False
-            raise
+            yield engine, name
         finally:
             with _LOCK:
                 engine.detach(where)
     finally:
         with _LOCK:
             _give_back(key, engine)
-
-
-@contextmanager
-def interrupts() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` for a Ctrl-C during a query, which DuckDB turns into another error."""
-    try:
-        yield
-    except duckdb.InterruptException as error:
-        raise KeyboardInterrupt from error
-    except RuntimeError as error:
-        if str(error) != _INTERRUPTED:
-            raise
-        raise KeyboardInterrupt from error
-
-
-@contextmanager
-def interrupted_by_ctrl_c(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt what a connection computes for the main thread on Ctrl-C.
-
-    Python runs its own handler only once DuckDB has returned, which can take minutes. The system
-    writes the number of each signal into a pipe at once, and a thread reads it there.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(reader, previous, connection), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(previous, warn_on_full_buffer=False)
-        os.close(writer)  # which ends what the watcher reads
-        watcher.join()
-        os.close(reader)
-
-
-def _watch(reader: int, previous: int, connection: duckdb.DuckDBPyConnection) -> None:
-    """Interrupt a connection for each Ctrl-C; pass every signal on to who listened before."""
-    while numbers := os.read(reader, 64):
-        if previous >= 0:
-            with suppress(OSError):
-                os.write(previous, numbers)
-        handler = signal.getsignal(signal.SIGINT)  # another one does not want an exception
-        if signal.SIGINT in numbers and handler is signal.default_int_handler:
-            connection.interrupt()
 
 
 def compute_with(connection: duckdb.DuckDBPyConnection) -> None:

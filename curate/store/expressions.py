@@ -6,7 +6,7 @@ quoted and every literal escaped: nothing else in the text can reach the databas
 overflow) is null, as is anything computed from null; a condition that is null does not hold.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, final
 
@@ -102,9 +102,12 @@ class Parsed:
         return to_text(self.root)
 
 
-def parse(text: str) -> Parsed:
-    """Parse an expression; raise `ExpressionError` with a caret under what is wrong."""
-    return Parsed(text, Parser(text, FUNCTIONS).parse())
+def parse(text: str, aliases: Iterable[str] = ()) -> Parsed:
+    """Parse an expression; raise `ExpressionError` with a caret under what is wrong.
+
+    ``aliases`` are the names of the store's score sets: one with a hyphen may be written with ``_``.
+    """
+    return Parsed(text, Parser(text, FUNCTIONS, aliases).parse())
 
 
 # Compiling ---------------------------------------------------------------------------------------

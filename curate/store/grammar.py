@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeAlias, final
 
@@ -76,13 +76,18 @@ class _Token:
     at: int
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str, aliases: Iterable[str]) -> Iterator[_Token]:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(
             f"the expression has {len(text)} characters; at most {MAX_LENGTH} are read"
         )
+    hyphened = _Hyphened.among(aliases)
     at = 0
     while at < len(text):
+        if hyphened is not None and (found := hyphened.match(text, at)) is not None:
+            token, at = found
+            yield token
+            continue
         match = _TOKENS.match(text, at)
         if match is None:
             what = "text without a closing quote" if text[at] == "'" else f"unexpected {text[at]!r}"
@@ -97,13 +102,73 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class _Hyphened:
+    """The names of score sets with a hyphen: each may be written with ``-`` or ``_`` before a column.
+
+    ``a-b.c`` is the column ``c`` of the set ``a-b`` where there is one, else a difference. A name
+    written exactly goes before another that has its letters.
+    """
+
+    exact: frozenset[str]
+    pattern: re.Pattern[str]
+
+    @classmethod
+    def among(cls, aliases: Iterable[str]) -> "_Hyphened | None":
+        """Return those of ``aliases`` that have a hyphen, or None where there are none."""
+        exact = frozenset(aliases)
+        wanted = sorted(
+            {_plain(alias) for alias in exact if "-" in alias}, key=lambda a: (-len(a), a)
+        )
+        if not wanted:
+            return None
+        names = "|".join(re.escape(alias).replace("_", "[-_]") for alias in wanted)
+        column = r'[A-Za-z_][A-Za-z0-9_]*|"(?:[^"]|"")+"'
+        pattern = rf"(?P<alias>{names})(?P<mark>@[0-9a-f]+)?\.(?P<column>{column})"
+        return cls(exact, re.compile(pattern, re.ASCII))
+
+    def match(self, text: str, at: int) -> tuple[_Token, int] | None:
+        """Return the name that begins at a place, and where it ends; raise for one of two sets."""
+        match = self.pattern.match(text, at)
+        if match is None:
+            return None
+        alias = match["alias"]
+        if alias not in self.exact:
+            meant = sorted(known for known in self.exact if _plain(known) == _plain(alias))
+            if len(meant) > 1:
+                ways = " or ".join(f'"{known}".{match["column"]}' for known in meant)
+                fail(text, at, f"{alias!r} is the name of {len(meant)} score sets", f"write {ways}")
+            alias = meant[0]
+        if "-" not in alias:
+            return None
+        value = f"{_quoted(alias + (match['mark'] or ''))}.{match['column']}"
+        return _Token("name", value, at), match.end()
+
+
+def _plain(alias: str) -> str:
+    return alias.replace("-", "_")
+
+
+def spelled(name: str) -> str:
+    """Return a column's name as an expression may have it: score sets with ``_`` for ``-``.
+
+    Examples
+    --------
+    >>> spelled("token-probability.mean_probability"), spelled("n_rows")
+    ('token_probability.mean_probability', 'n_rows')
+    """
+    alias, dot, column = name.rpartition(".")
+    return f"{_plain(alias)}{dot}{column}"
+
+
+@final
 class Parser:
     """Operator precedence parsing: or, and, not, comparison, + -, * / %, sign."""
 
-    def __init__(self, text: str, functions: Sequence[str]) -> None:
+    def __init__(self, text: str, functions: Sequence[str], aliases: Iterable[str] = ()) -> None:
         self._text = text
         self._functions = functions
-        self._tokens = list(_tokens(text))
+        self._tokens = list(_tokens(text, aliases))
         self._next = 0
         self._nested = 0
 
@@ -311,6 +376,7 @@ def fail(text: str, at: int, what: str, advice: str = "") -> NoReturn:
 
 
 def unknown(text: str, at: int, what: str, name: str, known: Sequence[str]) -> NoReturn:
-    """Raise for an unknown name, with the nearest spelling and all known names."""
+    """Raise for an unknown name, with the nearest spelling and all known names, as they are typed."""
+    known = [spelled(each) for each in known]
     advice = f"{did_you_mean(name, known)}; available: {', '.join(known) or 'none'}"
     fail(text, at, f"unknown {what} {name!r}", advice.removeprefix("; "))

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from curate.store import connection, gate, schema
+from curate.store import connection, gate, holds, schema
 from curate.store.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class StoreHandle:
         finally:
             self.wait_s = usual
 
+    def held(self) -> AbstractContextManager[None]:
+        """Keep the file attached between the connections of a block (see `holds.held`)."""
+        return holds.held(self.path)
+
     @contextmanager
     def connect(self) -> "Iterator[duckdb.DuckDBPyConnection]":
         """Open the file for one query; waits for other processes (see `connection.connect`)."""
@@ -87,12 +91,21 @@ class StoreHandle:
             connection.connect(self.path, self.spill, self.wait_s) as con,
             connection.transaction(con),
         ):
-            if schema.is_elsewhere(con, self.parts):
+            if self._is_elsewhere(con):
                 schema.refresh_views(con, self.parts)
                 schema.set_meta(con, "parts", str(self.parts))
                 schema.set_meta(con, "views", schema.VIEWS)
             yield con
 
     def _relocate(self, con: "duckdb.DuckDBPyConnection") -> None:
-        if self.parts.is_dir() and schema.is_elsewhere(con, self.parts):
+        if self.parts.is_dir() and self._is_elsewhere(con):
             schema.relocate_views(con, self.parts)
+
+    def _is_elsewhere(self, con: "duckdb.DuckDBPyConnection") -> bool:
+        """Whether the stored relations name another place; asked once while the file is held."""
+        if holds.is_in_place(self.path):
+            return False
+        is_elsewhere = schema.is_elsewhere(con, self.parts)
+        if not is_elsewhere:
+            holds.mark_in_place(self.path)
+        return is_elsewhere

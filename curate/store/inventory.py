@@ -22,11 +22,14 @@ def record(con: duckdb.DuckDBPyConnection, parts: Path, paths: Iterable[Path]) -
     ``con`` is of the transaction that makes the files part of the store.
     """
     con.execute(_TABLE)
-    for path in paths:
-        con.execute(
-            "insert or replace into internal.files values (?, ?, ?)",
-            [path.relative_to(parts).as_posix(), path.stat().st_size, file_hash(path)],
-        )
+    facts = [(p.relative_to(parts).as_posix(), p.stat().st_size, file_hash(p)) for p in paths]
+    if not facts:
+        return
+    names, sizes, hashes = zip(*facts, strict=True)
+    con.execute(
+        "insert or replace into internal.files select unnest(?), unnest(?), unnest(?)",
+        [list(names), list(sizes), list(hashes)],
+    )
 
 
 def record_again(con: duckdb.DuckDBPyConnection, parts: Path) -> None:

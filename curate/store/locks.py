@@ -20,7 +20,8 @@ _UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def claimed(path: Path) -> Iterator[bool]:
     """Hold the lock of a file; False where another process, or another block of this one, has it.
 
-    The file is made where it is missing and removed afterwards. What it holds does not matter.
+    The file is made where it is missing and removed afterwards, also where there are no locks. What it
+    holds does not matter.
 
     Raises
     ------
@@ -70,7 +71,13 @@ def _acquired(path: Path) -> int | None:
     """Return a descriptor of the file that lies at the path, locked; None where it is taken."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not _lock(descriptor, path):
+        try:
+            is_locked = _lock(descriptor, path)
+        except StoreError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        if not is_locked:
             os.close(descriptor)
             return None
         if _is_at(descriptor, path):

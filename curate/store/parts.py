@@ -23,6 +23,7 @@ CHECKED: Final[Mapping[str, Any]] = {"page_checksum_verification": True}
 LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds locked
 NO_SPACE: Final = "No space left on device"  # in the system's words
 FOREIGN_TMP_S: Final = 86_400
+_WITHOUT_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
     "float": pa.float64(),
@@ -83,9 +84,29 @@ def write_part(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None
     metadata
         Facts of the run: tokens, wall_s, device, n_oom_split.
     """
+    write_parquet(path, _with_metadata(table, metadata))
+
+
+def write_part_once(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> bool:
+    """Write a part as `write_part` does, unless there is one; return whether this one was written.
+
+    Of processes that score the same shard the first one's part stays: the rows are the same, and its
+    bytes may have been recorded.
+    """
+    try:
+        with atomic_path(path, once=True) as temporary:
+            pq.write_table(_with_metadata(table, metadata), temporary, **WRITTEN)
+    except FileExistsError:
+        if not path.exists():
+            raise
+        return False
+    return True
+
+
+def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
     schema_metadata = dict(table.schema.metadata or {})
     schema_metadata[METADATA_KEY] = json.dumps(dict(metadata), sort_keys=True).encode()
-    write_parquet(path, table.replace_schema_metadata(schema_metadata))
+    return table.replace_schema_metadata(schema_metadata)
 
 
 def read_part(path: Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -153,8 +174,11 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success sync it and rename it into place."""
+def atomic_path(path: Path, *, once: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success sync it and rename it into place.
+
+    ``once``: raise `FileExistsError` where another process was first, whose file stays.
+    """
     with full_disk_as_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
@@ -162,10 +186,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
             with locks.held(temporary):
                 yield temporary
                 sync(temporary)
-                os.replace(temporary, path)
+                _put_in_place(temporary, path, once)
                 sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _put_in_place(temporary: Path, path: Path, once: bool) -> None:
+    if once:
+        try:
+            os.link(temporary, path)
+            return
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS:
+                raise
+        if path.exists():  # without links two processes may both pass here: the last one's stays
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    os.replace(temporary, path)
 
 
 def sync(path: Path) -> None:

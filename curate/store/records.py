@@ -11,9 +11,12 @@ from typing import Any, Final, Literal, final
 Container = Literal["jsonl", "json", "csv", "parquet", "arrow", "disk", "hub"]
 
 ID_LENGTH: Final = 32
+BY_HAND: Final = "marked"  # the method of selections that people make by hand
 POOL_INPUT: Final = "pool"  # the key of `ScoreKey.inputs` that holds the pool's hash
 PART_INPUT: Final = "part"  # and the one that holds the hash of the only ids that are scored
+IMPORTED_INPUT: Final = "imported"  # holds the hash of scores that were made elsewhere
 FILE_INPUT: Final = "file:"  # before the name of a file that the scorer reads
+TARGET_INPUT: Final = "target:"  # before the name of a target set that the scorer reads
 
 
 def canonical_json(value: Any) -> str:
@@ -125,7 +128,8 @@ class ScoreKey:
     inputs
         Score sets a pool scorer read, by alias; under ``pool`` the hash of the pool it saw. Under
         ``part`` the hash of the ids of a partial set, which holds scores of those examples only.
-        Under ``file:`` and a name the hash of a file the scorer reads.
+        Under ``file:`` and a name the hash of a file the scorer reads. Under ``imported`` the hash
+        of scores that were made elsewhere.
     """
 
     scorer: str
@@ -148,12 +152,11 @@ class ScoreKey:
         return cls(**json.loads(text))
 
     def files(self) -> dict[str, str]:
-        """Return the hash of each file the scorer reads, by its name."""
-        listed = self.inputs.items()
+        """Return the hash of each file the scorer reads by its name, and of ``target:NAME``, a target set."""
         return {
             name.removeprefix(FILE_INPUT): value
-            for name, value in listed
-            if name.startswith(FILE_INPUT)
+            for name, value in self.inputs.items()
+            if name.startswith((FILE_INPUT, TARGET_INPUT))
         }
 
     @property

@@ -69,8 +69,13 @@ EXAMPLE_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def initial_statements(parts: Path, created_at: str) -> tuple[str, ...]:
-    """Return the statements that make an empty store."""
+def empty_relations() -> tuple[str, ...]:
+    """Return the statements that make the tables and relations of an empty store."""
+    return (*TABLES, *_pool_views(Path(), (), ()), *_score_views(Path(), (), ()))
+
+
+def first_facts(parts: Path, created_at: str) -> tuple[str, ...]:
+    """Return the statement that writes what is known of a new store."""
     facts = {
         "schema_version": str(SCHEMA_VERSION),
         "created_at": created_at,
@@ -78,11 +83,8 @@ def initial_statements(parts: Path, created_at: str) -> tuple[str, ...]:
         "pool_version": "0",
         "views": VIEWS,
     }
-    inserts = [
-        f"insert into internal.meta values ({literal(key)}, {literal(value)})"
-        for key, value in facts.items()
-    ]
-    return (*TABLES, *inserts, *_pool_views(parts, (), ()), *_score_views(parts, (), ()))
+    rows = ", ".join(f"({literal(key)}, {literal(value)})" for key, value in facts.items())
+    return (f"insert into internal.meta values {rows}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +154,40 @@ def newest_shapes(connection: duckdb.DuckDBPyConnection) -> dict[str, SetShape]:
 
 def set_shapes(connection: duckdb.DuckDBPyConnection) -> tuple[SetShape, ...]:
     """Return every score set that has committed parts, oldest first."""
+    covers_all = coverage(connection)
+    if not covers_all:
+        return ()
     rows = connection.execute(
-        """select s.set_id, s.aliases, s.columns, s.key, count(c.shard)
-        from internal.score_sets s join internal.set_shards c on c.set_id = s.set_id
-        group by all order by any_value(s.ordinal)"""
+        "select set_id, aliases, columns, key from internal.score_sets order by ordinal"
     ).fetchall()
-    n_shards = scalar(connection, "select count(*) from internal.shards")
     pool_hash = meta(connection, "pool_hash")
     shapes = []
-    for set_id, aliases, columns, key, n_committed in rows:
+    for set_id, aliases, columns, key in rows:
+        if set_id not in covers_all:
+            continue
         inputs = json.loads(key)["inputs"]
         partial = PART_INPUT in inputs
         fresh = inputs.get(POOL_INPUT, pool_hash) == pool_hash
-        complete = fresh and not partial and n_committed == n_shards
+        complete = fresh and not partial and covers_all[set_id]
         shapes.append(SetShape(set_id, tuple(aliases), json.loads(columns), complete, partial))
     return tuple(shapes)
+
+
+def coverage(connection: duckdb.DuckDBPyConnection) -> dict[str, bool]:
+    """Return whether every shard is committed, of each score set that has committed parts.
+
+    Two queries of one table each are planned in half the time of one that joins them.
+    """
+    counts = connection.execute(
+        "select set_id, count(*) from internal.set_shards group by set_id"
+    ).fetchall()
+    n = n_shards(connection) if counts else 0
+    return {set_id: n_committed == n for set_id, n_committed in counts}
+
+
+def n_shards(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the number of shards of the pool."""
+    return scalar(connection, "select count(*) from internal.shards")
 
 
 def meta(connection: duckdb.DuckDBPyConnection, key: str) -> str | None:

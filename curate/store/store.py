@@ -15,9 +15,9 @@ from curate.store.pool import examples, texts
 from curate.store.pool.writer import PoolWriter
 from curate.store.query import percentiles, projection, reading, snapshot, viewing
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
-from curate.store.results import marks, revisions, selections, trials
+from curate.store.results import marks, revisions, selection_names, selections, trials
 from curate.store.scores import sets, vectors
-from curate.store.targets import TargetSet, TargetWriter, find, listed, path_of, remove
+from curate.store.targets import TargetSet, TargetWriter, all_of, path_of, recorded, remove
 from curate.store.upkeep import forget, maintenance, opening, rebuild
 
 
@@ -25,8 +25,8 @@ from curate.store.upkeep import forget, maintenance, opening, rebuild
 class Store:
     """A pool, its scores and its selections: ``curate.duckdb`` and ``curate.parts/`` beside it.
 
-    No connection outlives one method call, and results are copies, so any number of
-    processes can use one store in turn.
+    No connection outlives one method call (or one block of `held`), and results are copies, so
+    any number of processes can use one store in turn.
 
     Parameters
     ----------
@@ -68,6 +68,13 @@ class Store:
         """Open the file for one transaction. No other process can open it meanwhile."""
         return self._handle.write()
 
+    def held(self) -> AbstractContextManager[None]:
+        """Keep the file open between the calls of a block, which are much cheaper then.
+
+        Other processes wait meanwhile: for moments, not for scoring. At the end all is released.
+        """
+        return self._handle.held()
+
     def waiting(self, seconds: float) -> AbstractContextManager[None]:
         """Wait this long for other processes, instead of ``wait_s``, while the block runs."""
         return self._handle.waiting(seconds)
@@ -80,11 +87,19 @@ class Store:
         """
         return reading.run(self._handle, sql)
 
+    def read(self, sql: str) -> pa.Table:
+        """Return what a query of our own yields, as a copy in Arrow; `query` is for typed SQL."""
+        return reading.read(self._handle, sql)
+
     # Pool ------------------------------------------------------------------------------------
 
     def datasets(self) -> list[Dataset]:
         """Return the ingested datasets in the order of ingestion."""
         return examples.datasets(self._handle)
+
+    def skipped_positions(self, dataset: Dataset) -> list[int]:
+        """Return the positions, counted from 0, of the input's rows that were left out."""
+        return examples.skipped_positions(self._handle, dataset.dataset_id)
 
     def pool_writer(self, dataset: Dataset, raw_schema: pa.Schema) -> PoolWriter:
         """Return a writer for a new dataset; nothing is visible until its ``commit``."""
@@ -266,8 +281,19 @@ class Store:
         selections.save(self._handle, record, rows)
 
     def selection(self, selection_id: str) -> dict[str, Any]:
-        """Return a selection's record, by id or by an unambiguous prefix."""
+        """Return a selection's record, by id, prefix of an id, name, or ``latest[:METHOD]``."""
         return selections.load(self._handle, selection_id)
+
+    def keep_selection(self, selection_id: str, name: str | None = None) -> None:
+        """Remember that somebody asked for a selection, and the name it is given, if any.
+
+        Raises `ConfigError` for a name that another selection has.
+        """
+        selection_names.keep(self._handle, selection_id, name)
+
+    def delete_selection(self, selection_id: str) -> str:
+        """Delete a selection, and return its id; `ConfigError` for one that others were made from."""
+        return selections.delete(self._handle, selection_id)
 
     def selection_rows(self, selection_id: str) -> pa.Table:
         """Return ``id, rank, gain, weight, reason`` of a selection, best first."""
@@ -318,13 +344,11 @@ class Store:
 
     def targets(self) -> list[TargetSet]:
         """Return the target sets in order of name."""
-        with self._handle.connect() as con:
-            return listed(con)
+        return all_of(self._handle)
 
     def target_set(self, name: str) -> TargetSet:
         """Return what is recorded of a target set; `ConfigError` for an unknown name."""
-        with self._handle.connect() as con:
-            return find(con, name)
+        return recorded(self._handle, name)
 
     def target(self, name: str) -> "Store":
         """Return a target set as a store of its own; `ConfigError` for an unknown name."""
@@ -342,16 +366,15 @@ class Store:
 
     def state(self) -> str:
         """Return a hash that changes with the pool and with the newest complete score sets."""
-        with self._handle.connect() as con:
-            return snapshot.state(con)
+        return snapshot.state(self._handle)
 
     def snapshot(self) -> "snapshot.Snapshot":
         """Copy the pool's facts into memory, and its scores as they are asked for."""
         return snapshot.Snapshot(self._handle)
 
-    def projected(self, set_id: str, column: str) -> "tuple[projection.Points, Ids]":
+    def projected(self, set_id: str, column: str, by: str = "pca") -> "projection.Projected":
         """Return stored vectors in two dimensions, (m, 2), and their ids; see `projection`."""
-        return projection.projected(self._handle, set_id, column)
+        return projection.projected(self._handle, set_id, column, by)
 
     # Maintenance -----------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from curate.store.parts import (
     TMP_MARK,
     full_disk_as_error,
     owner,
+    read_json,
     sync,
     sync_tree,
     write_json,
@@ -83,6 +84,18 @@ def listed(con: "duckdb.DuckDBPyConnection") -> list[TargetSet]:
     return [TargetSet(*row) for row in rows]
 
 
+def all_of(store: "StoreHandle") -> list[TargetSet]:
+    """Return the target sets of a store in order of name."""
+    with store.connect() as con:
+        return listed(con)
+
+
+def recorded(store: "StoreHandle", name: str) -> TargetSet:
+    """Return what a store records of a target set; errors as of `find`."""
+    with store.connect() as con:
+        return find(con, name)
+
+
 def path_of(store: "StoreHandle", name: str) -> Path:
     """Return the DuckDB file of a target set.
 
@@ -93,8 +106,7 @@ def path_of(store: "StoreHandle", name: str) -> Path:
     StoreError
         Its file is missing, or its name is none that `TargetWriter` takes.
     """
-    with store.connect() as con:
-        path = store.parts / FOLDER / find(con, name).name / FILE
+    path = store.parts / FOLDER / recorded(store, name).name / FILE
     if not path.exists():
         raise StoreError(
             f"target set {name!r} is in the store, but its file {path} is missing; restore it from a "
@@ -146,6 +158,14 @@ def remove(store: "StoreHandle", name: str) -> None:
 def facts_of(parts: Path) -> list[Path]:
     """Return the files that record the target sets among the parts."""
     return sorted((parts / FOLDER).glob(f"*/{_FACTS}"))
+
+
+def content_hash_in(folder: Path) -> str | None:
+    """Return the content hash of the target set in a folder, by its file alone; None if it is gone."""
+    try:
+        return str(read_json(folder / _FACTS)["content_hash"])
+    except FileNotFoundError:
+        return None
 
 
 def restore(con: "duckdb.DuckDBPyConnection", path: Path, facts: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from curate.data.read.detection import (
     optional_roles,
 )
 from curate.data.read.records import Chunk
+from curate.data.read.several import OneResponseEach
 from curate.data.read.sources import Source
 from curate.data.read.turn_keys import is_filled, unread_turn_keys
 from curate.errors import DataError
@@ -123,13 +124,16 @@ def bound_chunks(source: Source) -> Iterator[tuple[Chunk, Layout]]:
     raises.
     """
     binder: Binder | None = None
+    split = OneResponseEach(source.container)
     for chunk in open_reader(source).chunks():
         if chunk.bad:
             raise DataError(f"{chunk.bad[0].place}: {chunk.bad[0].reason}")
         if not len(chunk):  # an empty file among others
             continue
         binder = binder or Binder(source.name, chunk, source.container)
-        yield chunk, binder.see(chunk)
+        layout = binder.see(chunk)
+        for piece in split(chunk, layout):
+            yield piece, layout
     if binder is None:
         raise DataError(f"{source.name} holds no rows; check that it is the right file")
 

@@ -21,6 +21,7 @@ from curate.data.read.detection import Layout
 from curate.data.read.formats import MEDIA_ROLES
 from curate.data.read.records import BadRecord, Chunk
 from curate.data.read.turn_keys import is_filled, renamed_speakers
+from curate.data.surrogates import WHAT, lone_surrogate, replaced
 
 EXAMPLE_SCHEMA: Final = pa.schema(
     [
@@ -30,7 +31,8 @@ EXAMPLE_SCHEMA: Final = pa.schema(
         ("n_chars", pa.int64()), ("input_at", pa.int64()),
     ]
 )  # fmt: skip
-_SURROGATES: Final = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+_ESCAPE: Final = "\\ud"  # in every JSON text that writes a surrogate
+_LABELS: Final = ("id", "source", "group_id")
 
 
 class CanonicalRow(NamedTuple):
@@ -53,6 +55,7 @@ class Canonical:
 
     Only texts and numbers: messages kept for a whole chunk would have the garbage collector walk
     them. ``kept`` holds the indices into the chunk; the columns are those of `EXAMPLE_SCHEMA`.
+    ``own_system`` are the indices of those whose own system turn goes before another system column.
     """
 
     kept: list[int] = field(default_factory=list)
@@ -65,6 +68,7 @@ class Canonical:
     n_chars: list[int] = field(default_factory=list)
     input_at: list[int | None] = field(default_factory=list)
     bad: list[BadRecord] = field(default_factory=list)
+    own_system: list[int] = field(default_factory=list)
 
 
 def columns_of(chunk: Chunk, layout: Layout) -> list[Sequence[Any]]:
@@ -99,7 +103,10 @@ def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadR
             if arguments is not None and arguments[i]:
                 messages[0] = {**messages[0], TEMPLATE_ARGUMENTS: _arguments(arguments[i])}
             at = None if extra is None or not values[extra] else _input_at(messages, values[extra])
-            row = CanonicalRow(i, messages, tools, identify(messages, tools), at)
+            identity = identify(messages, tools)
+            if layout.format.name == "text":  # these do not all answer one empty instruction
+                identity = identity._replace(group_id=identity.id)
+            row = CanonicalRow(i, messages, tools, identity, at)
         except RowError as error:
             yield BadRecord(chunk.positions[i], chunk.place(i), str(error))
         except (TypeError, ValueError, RecursionError) as error:
@@ -149,15 +156,63 @@ def _input_at(messages: Sequence[Message], extra: str) -> int:
     return len(messages[-2]["content"]) - len(extra)
 
 
+def new_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadRecord]:
+    """Convert rows of an input: as `canonical_rows`, but a lone surrogate in what is read is an error.
+
+    Stores of earlier versions may hold rows with one.
+    """
+    labels: dict[str, Sequence[Any]] = {}
+    if chunk.rows is not None:  # texts of columnar files are UTF-8
+        names = [layout.columns[role] for role in _LABELS if role in layout.columns]
+        labels = {name: chunk.values(name) for name in names}
+    for row in canonical_rows(chunk, layout):
+        if isinstance(row, CanonicalRow):
+            yield _surrogate(chunk, layout, row, labels) or row
+        else:
+            yield row
+
+
+def _surrogate(
+    chunk: Chunk, layout: Layout, row: CanonicalRow, labels: Mapping[str, Sequence[Any]]
+) -> BadRecord | None:
+    """Return the bad record of a row with a lone surrogate in its example or ``labels``, else None."""
+    at = row.at
+    half = ""
+    if any(_ESCAPE in text for text in (row.identity.messages, row.identity.tools or "")):
+        half = lone_surrogate(row.messages) or lone_surrogate(row.tools)
+    if half:
+        held = {name: _optional(chunk, layout, role) for role, name in layout.columns.items()}
+        cells = {name: _parsed(values[at]) for name, values in held.items() if values is not None}
+    else:
+        cells = {name: values[at] for name, values in labels.items()}
+    column = next((name for name, cell in cells.items() if lone_surrogate(cell)), None)
+    half = half or lone_surrogate(cells.get(column or ""))
+    if not half:
+        return None
+    where = f"column {column!r}" if column is not None else "the row"
+    reason = f"{where} has {WHAT} ({half}), which is no character and not text in UTF-8"
+    return BadRecord(chunk.positions[at], chunk.place(at), reason)
+
+
+def _parsed(cell: Any) -> Any:
+    """Return a cell with what its texts hold as JSON."""
+    if isinstance(cell, list):
+        return [_parsed(item) for item in cell]
+    return [cell, object_of(cell)] if isinstance(cell, str) else cell
+
+
 def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
     """Convert every row to an example and hash it; rows that cannot be converted become bad records."""
     result = Canonical()
-    for row in canonical_rows(chunk, layout):
+    system = _optional(chunk, layout, "system")
+    for row in new_rows(chunk, layout):
         if isinstance(row, BadRecord):
             result.bad.append(row)
             continue
         at, listed, _, (example_id, group_id, messages, tools), input_at = row
         texts = [text_of(message) for message in listed]
+        if system is not None and system[at] and _differs(system[at], listed[0], texts[0]):
+            result.own_system.append(at)
         result.kept.append(at)
         result.ids.append(example_id)
         result.groups.append(group_id)
@@ -170,13 +225,17 @@ def canonicalise(chunk: Chunk, layout: Layout) -> Canonical:
     return result
 
 
+def _differs(column: Any, first: Message, text: str) -> bool:
+    return bool(first["role"] == "system" and column != text)
+
+
 def example_batch(
     chunk: Chunk, layout: Layout, converted: Canonical, source: str | None, label: str
 ) -> pa.RecordBatch:
     """Return the usable rows in the columns of `EXAMPLE_SCHEMA`.
 
-    ``source`` overrides the source of every row; ``label`` is used where a row names none. Lone
-    surrogates, which UTF-8 cannot hold, become U+FFFD in texts; the messages column escapes them.
+    ``source`` overrides the source of every row; ``label`` is used where a row names none. Bytes of a
+    file's name that are not UTF-8 become U+FFFD in it.
     """
     kept = converted.kept
     groups = converted.groups
@@ -218,5 +277,4 @@ def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, type_)
     except UnicodeEncodeError:
-        clean = [v.translate(_SURROGATES) if isinstance(v, str) else v for v in values]
-        return pa.array(clean, type_)
+        return pa.array([replaced(value) for value in values], type_)

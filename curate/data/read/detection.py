@@ -1,11 +1,13 @@
 """Detects a dataset's layout from its columns and first rows, or says why it cannot."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from curate.data.messages import ROLES, RowError, turns
 from curate.data.read.formats import COMMON_ROLES, FORMATS, Format
+from curate.data.read.records import Sample
+from curate.data.read.suggestion import all_text, suggested
 from curate.errors import ConfigError, DataError, did_you_mean
 
 _N_SAMPLED: Final = 100
@@ -14,8 +16,6 @@ _TURN_FORMATS: Final = ("messages", "sharegpt")
 _REQUIRED: Final = {r for layout in FORMATS.values() for needed in layout.required for r in needed}
 LATE_CONTAINERS: Final = ("jsonl", "json")
 """Those in which a column may first appear in a later row."""
-
-Sample = Callable[[str], Sequence[Any]]  # column -> its values in the first rows
 
 
 @final
@@ -70,8 +70,7 @@ def detect(
         candidates = [_format(format_name)]
     layouts = [
         Layout(layout, columns, known)
-        for layout in candidates
-        for columns in _bindings(layout, names, wanted, sample, format_name == "auto")
+        for layout, columns in _fitting(candidates, names, wanted, sample, format_name == "auto")
     ]
     if format_name != "auto":
         layouts = layouts[:1]
@@ -79,7 +78,7 @@ def detect(
         return layouts[0]
     if layouts:
         raise DataError(_ambiguous(name, names, layouts))
-    raise DataError(_unknown(name, names, candidates))
+    raise DataError(_unknown(name, names, candidates, sample))
 
 
 def _format(name: str) -> Format:
@@ -141,14 +140,42 @@ def _check_mapping(
     return wanted
 
 
+def _fitting(
+    candidates: Sequence[Format],
+    names: Sequence[str],
+    wanted: Mapping[str, str],
+    sample: Sample,
+    guessing: bool,
+) -> list[tuple[Format, dict[str, str]]]:
+    """Return the formats that fit, with their columns by role: those of the first tier that has any."""
+    tiers: dict[tuple[int, bool], list[tuple[Format, tuple[Mapping[str, str], ...]]]] = {}
+    for layout in candidates:
+        tiers.setdefault((layout.tier, False), []).append((layout, layout.required))
+        tiers.setdefault((layout.tier, True), []).append((layout, layout.further))
+    for tier in sorted(tiers):
+        fitting = [
+            (layout, columns)
+            for layout, alternatives in tiers[tier]
+            for columns in _bindings(layout, alternatives, names, wanted, sample, guessing)
+        ]
+        if fitting:
+            return fitting
+    return []
+
+
 def _bindings(
-    layout: Format, names: Sequence[str], wanted: Mapping[str, str], sample: Sample, guessing: bool
+    layout: Format,
+    alternatives: Sequence[Mapping[str, str]],
+    names: Sequence[str],
+    wanted: Mapping[str, str],
+    sample: Sample,
+    guessing: bool,
 ) -> list[dict[str, str]]:
-    """Return each way to match the layout's required roles to columns; at most one per set of columns."""
+    """Return each way to match required roles to columns; at most one per set of columns."""
     if any(role not in layout.roles and role not in COMMON_ROLES for role in wanted):
         return []
     bindings: list[dict[str, str]] = []
-    for required in layout.required:
+    for required in alternatives:
         columns = {role: wanted.get(role, default) for role, default in required.items()}
         if not all(column in names for column in columns.values()) or columns in bindings:
             continue
@@ -198,13 +225,9 @@ def _with_optional(
                 bound[role] = wanted[role]
             continue
         free = [name for name in defaults if name in names and name not in columns.values()]
-        if free and (role != "source" or _is_text(sample(free[0]))):
+        if free and (role != "source" or all_text(sample(free[0]))):
             bound[role] = free[0]
     return bound
-
-
-def _is_text(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -213,15 +236,17 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _needs(layout: Format) -> str:
-    return " or ".join("+".join(required.values()) for required in layout.required)
+    return " or ".join("+".join(needed.values()) for needed in (*layout.required, *layout.further))
 
 
-def _unknown(name: str, names: Sequence[str], candidates: Sequence[Format]) -> str:
+def _unknown(name: str, names: Sequence[str], candidates: Sequence[Format], sample: Sample) -> str:
     what = f"the format {candidates[0].name!r}" if len(candidates) == 1 else "any known format"
     known = "; ".join(f"{layout.name} ({_needs(layout)})" for layout in candidates)
+    fix = suggested(names, sample) if len(candidates) > 1 else ""
     return (
         f"{name} does not fit {what}; its columns are {_listed(names)}; "
-        f"known formats and the columns they need: {known}; "
+        + (f"{fix}; " if fix else "")
+        + f"known formats and the columns they need: {known}; "
         "name it with --format, or say which column has which role: --column messages=dialogs"
     )
 

@@ -11,6 +11,7 @@ from curate.data.messages import (
     conversation,
     is_conversation,
     kind,
+    listed_in,
     system,
     tool_list,
     turns,
@@ -36,6 +37,12 @@ class Format:
         Order of the arguments of ``convert``.
     convert
         From one row's values, None where absent, to messages and tools; raises `RowError`.
+    further
+        More alternatives, looked for only where no format's ``required`` are found.
+    several
+        Role of the column that holds a list of responses, each of which becomes an example, or "".
+    tier
+        A format is looked at only where none of a lower tier fits: many rows have a column ``text``.
     """
 
     name: str
@@ -43,6 +50,9 @@ class Format:
     optional: Mapping[str, tuple[str, ...]]
     roles: tuple[str, ...]
     convert: Callable[..., Conversion]
+    further: tuple[Mapping[str, str], ...] = ()
+    several: str = ""
+    tier: int = 0
 
 
 def _join_input(instruction: str, extra: object) -> str:
@@ -77,10 +87,14 @@ def _sharegpt(value: object, system_text: object, tools: object) -> Conversion:
 
 
 def _turns(value: object, role: str, system_text: object, tools: object) -> Conversion:
-    messages = conversation(value, role)
-    if system_text is not None and not (messages and messages[0]["role"] == "system"):
-        messages = system(system_text) + messages
-    return messages, tool_list(tools)
+    return _with_system(system_text, conversation(value, role)), tool_list(tools)
+
+
+def _with_system(system_text: object, messages: list[Message]) -> list[Message]:
+    """Put the system column in front, unless the conversation has a system turn of its own."""
+    if messages and messages[0]["role"] == "system":
+        return messages
+    return [*system(system_text), *messages]
 
 
 def _asked(prompt: object, role: str) -> list[Message]:
@@ -98,8 +112,8 @@ def _answered(response: object, role: str) -> list[Message]:
 def _prompt_completion(
     prompt: object, completion: object, system_text: object, tools: object
 ) -> Conversion:
-    messages = system(system_text) + _asked(prompt, "prompt")
-    return messages + _answered(completion, "completion"), tool_list(tools)
+    asked = _with_system(system_text, _asked(prompt, "prompt"))
+    return asked + _answered(completion, "completion"), tool_list(tools)
 
 
 def _prompt_response(
@@ -114,22 +128,49 @@ def _prompt_response(
     return [asked, answer], None
 
 
+def _prompt_responses(
+    prompt: object, responses: object, system_text: object, tools: object
+) -> Conversion:
+    """Convert a row whose list holds one response; `OneResponseEach` makes them of longer lists."""
+    if isinstance(responses, str):
+        responses = listed_in(responses) or responses
+    listed = responses if isinstance(responses, list) else [responses]
+    if not listed:
+        raise RowError("responses has 0 responses; at least one is needed")
+    if len(listed) > 1:  # which only CSV leaves together
+        raise RowError(
+            f"responses lists {len(listed)} responses in one cell of CSV, which holds one; give each a row "
+            "of its own, or write the data as JSON Lines"
+        )
+    [response] = listed
+    if not (isinstance(response, str) or is_conversation(response)):
+        raise RowError(
+            f"responses holds {kind(response)}; each response is a text or a list of turns"
+        )
+    asked = _with_system(system_text, _asked(prompt, "prompt"))
+    return asked + _answered(response, "responses"), tool_list(tools)
+
+
+def _text(text: object) -> Conversion:
+    return [assistant(text, "text")], None
+
+
 def _preference(
     chosen: object, rejected: object, prompt: object, system_text: object, tools: object
 ) -> Conversion:
     del rejected  # stays in the raw row
-    before = system(system_text)
     if not is_conversation(chosen):
         if prompt is None:
             raise RowError("chosen is text but there is no prompt to go before it")
-        return [*before, *_asked(prompt, "prompt"), assistant(chosen, "chosen")], tool_list(tools)
+        asked = _with_system(system_text, _asked(prompt, "prompt"))
+        return [*asked, assistant(chosen, "chosen")], tool_list(tools)
     messages = conversation(chosen, "chosen")
     if prompt is not None:
         asked = _asked(prompt, "prompt")
         starts_alone = bool(messages) and messages[0]["role"] == "assistant"
         if starts_alone or (is_conversation(prompt) and messages[: len(asked)] != asked):
             messages = asked + messages
-    return before + messages, tool_list(tools)
+    return _with_system(system_text, messages), tool_list(tools)
 
 
 _SYSTEM: Final = ("system", "system_prompt")
@@ -176,7 +217,31 @@ FORMATS: Final[Mapping[str, Format]] = {
             {"input": ("context", "input"), "system": _SYSTEM},
             ("prompt", "response", "input", "system"),
             _prompt_response,
+            further=(
+                {"prompt": "query", "response": "response"},
+                {"prompt": "query", "response": "answer"},
+                {"prompt": "question", "response": "response"},
+                {"prompt": "problem", "response": "solution"},
+                {"prompt": "question", "response": "solution"},
+                {"prompt": "input", "response": "output"},
+            ),
         ),
+        Format(
+            "prompt-responses",
+            (
+                {"prompt": "prompt", "responses": "responses"},
+                {"prompt": "instruction", "responses": "responses"},
+                {"prompt": "query", "responses": "responses"},
+                {"prompt": "question", "responses": "responses"},
+                {"prompt": "problem", "responses": "responses"},
+            ),
+            {"system": _SYSTEM, "tools": _TOOLS},
+            ("prompt", "responses", "system", "tools"),
+            _prompt_responses,
+            several="responses",
+            tier=1,
+        ),
+        Format("text", ({"text": "text"},), {}, ("text",), _text, tier=2),
         Format(
             "preference",
             ({"chosen": "chosen", "rejected": "rejected"},),

@@ -1,23 +1,26 @@
 """Reads a dataset into the store: detect, canonicalise, hash, write; all or nothing."""
 
 import json
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, final
 
-import numpy as np
 import pyarrow as pa
 
+from curate.contracts.display import counted
 from curate.data.messages import text_of
 from curate.data.read.binding import Binder
-from curate.data.read.canonical import CanonicalRow, canonical_rows, canonicalise, example_batch
+from curate.data.read.canonical import CanonicalRow, canonicalise, example_batch, new_rows
 from curate.data.read.containers.readers import Reader, open_reader
 from curate.data.read.detection import Layout
+from curate.data.read.external_ids import ExternalIds
+from curate.data.read.given import Data
 from curate.data.read.records import BadRecord, Chunk
-from curate.data.read.sources import Source, resolve
+from curate.data.read.several import OneResponseEach
+from curate.data.read.sources import Source
+from curate.data.read.spooled import found
 from curate.errors import ConfigError, DataError, StoreError
 
 if TYPE_CHECKING:
@@ -96,7 +99,7 @@ class IngestReport:
 
 def ingest(
     store: "Store",
-    data: str,
+    data: Data,
     options: IngestOptions | None = None,
     progress: Callable[[int], None] | None = None,
     count: Callable[[Sequence[str]], None] | None = None,
@@ -109,7 +112,8 @@ def ingest(
     Parameters
     ----------
     data
-        A file, glob, folder, saved dataset or hub id: see `curate.data.read.sources.resolve`.
+        A file, glob, folder, saved dataset or hub id: see `curate.data.read.sources.resolve`. Or
+        ``-`` for standard input, or rows in memory.
     progress
         Called after each chunk with the number of rows read so far.
     count
@@ -126,22 +130,32 @@ def ingest(
         raise ConfigError(f"--limit must be at least 1, got {options.limit}")
     if options.on_error not in ("fail", "skip"):
         raise ConfigError(f"--on-error must be fail or skip, got {options.on_error!r}")
-    source = resolve(data, options.split)
+    with found(data, options.split, store.parts / "cache") as source:
+        return [_ingested(store, source, options, progress or _silent, count)]
+
+
+def _ingested(
+    store: "Store",
+    source: Source,
+    options: IngestOptions,
+    progress: Callable[[int], None],
+    count: Callable[[Sequence[str]], None] | None,
+) -> IngestReport:
     dataset_id = _dataset_id(source, options)
     warnings: list[str] = []
     for known in store.datasets():
         if known.dataset_id == dataset_id:
-            return [_reused(known)]
+            return _reused(known)
         if known.content_hash == source.content_hash:
             text = f"the same content is already in the store as dataset {known.dataset_id} ({known.name})"
             warnings = [f"{text}, read with other options"]
     work = _Ingest(store, source, options, dataset_id, warnings, count)
     try:
-        return [work.run(progress or _silent)]
+        return work.run(progress)
     except StoreError as error:
         if not error.is_repeated:
             raise
-    return [_reused(known) for known in store.datasets() if known.dataset_id == dataset_id]
+    return next(_reused(known) for known in store.datasets() if known.dataset_id == dataset_id)
 
 
 def _silent(n_rows: int) -> None:
@@ -189,8 +203,11 @@ class _Ingest:
         self._source = source
         self._options = options
         self._dataset_id = dataset_id
-        self._external_ids = _ExternalIds()
+        self._external_ids = ExternalIds()
+        self._split = OneResponseEach(source.container)
         self._n_rejected = 0
+        self._n_own_system = 0
+        self._first_own_system = ""
         self._first_bad: BadRecord | None = None
 
     def run(self, progress: Callable[[int], None]) -> IngestReport:
@@ -218,7 +235,9 @@ class _Ingest:
             for chunk in chain(first, chunks):
                 layout = binder.see(chunk)
                 binder.count(chunk)
-                n_kept += self._write(writer, chunk, layout)
+                n_kept += sum(
+                    self._write(writer, piece, layout) for piece in self._split(chunk, layout)
+                )
                 n_read += chunk.n_read
                 progress(n_read)
             if n_kept == 0:
@@ -232,7 +251,7 @@ class _Ingest:
         return IngestReport(
             self._dataset_id, self._source.name, counts.n_read, counts.n_added,
             counts.n_duplicate, counts.n_failed, layout.format.name, self._source.container,
-            layout.columns, preview, (*self._said, *self._warnings(counts.n_failed)), False,
+            layout.columns, preview, (*self._said, *self._warnings(counts.n_failed, layout)), False,
             binder.unread,
         )  # fmt: skip
 
@@ -263,12 +282,13 @@ class _Ingest:
 
     def _extra(self, reader: Reader, preview: str) -> dict[str, Any]:
         label = self._options.name or self._source.label
-        files = [str(file.resolve()) for file in self._source.files]
+        files = [str(file.resolve()) for file in self._source.files if not self._source.is_spooled]
         facts = {"label": label, "files": files, "preview": preview}
         return {**reader.extra, **facts, "options": self._options.stored()}
 
     def _preview(self, first: Sequence[Chunk], layout: Layout) -> str:
-        rows = canonical_rows(first[-1].sample(64), layout)
+        split = OneResponseEach(self._source.container)(first[-1].sample(64), layout)
+        rows = chain.from_iterable(new_rows(piece, layout) for piece in split)
         return next((render(row.messages) for row in rows if isinstance(row, CanonicalRow)), "")
 
     def _write(self, writer: "PoolWriter", chunk: Chunk, layout: Layout) -> int:
@@ -281,8 +301,11 @@ class _Ingest:
             self._first_bad = self._first_bad or bad[0]
             for record in bad:
                 writer.skip(record.position, record.place, record.reason)
+        if converted.own_system:
+            self._n_own_system += len(converted.own_system)
+            self._first_own_system = self._first_own_system or chunk.place(converted.own_system[0])
         batch = example_batch(chunk, layout, converted, self._options.source, label)
-        self._external_ids.add(batch)
+        self._external_ids.add(batch, chunk.continued)
         if self._count is not None:
             self._count(batch.column("id").to_pylist())
         if layout.format.name == "preference":
@@ -294,12 +317,19 @@ class _Ingest:
             writer.append(batch, raw)
         return len(converted.kept)
 
-    def _warnings(self, n_failed: int) -> Iterator[str]:
+    def _warnings(self, n_failed: int, layout: Layout) -> Iterator[str]:
         if n_failed:
             assert self._first_bad is not None
             yield (
-                f"{n_failed} rows skipped and recorded; the first: "
+                f"{counted(n_failed, 'row')} skipped and recorded; the first: "
                 f"{self._first_bad.place}: {self._first_bad.reason}"
+            )
+        if n := self._n_own_system:
+            rows = "1 row has a system turn" if n == 1 else f"{n:,} rows have a system turn"
+            yield (
+                f"{rows} of {'its' if n == 1 else 'their'} own that differs from column "
+                f"{layout.columns['system']!r}; the turn is used and the column is not (the first: "
+                f"{self._first_own_system}); --column system= leaves the column out"
             )
         if self._n_rejected:
             yield (
@@ -334,39 +364,3 @@ def render(messages: Sequence[Mapping[str, Any]]) -> str:
             text = f"{text[:_SHOWN]}... ({len(text) - _SHOWN} more characters)"
         blocks.append(f"[{message['role']}]\n{text}")
     return "\n".join(blocks).encode("utf-8", "replace").decode()
-
-
-@final
-class _ExternalIds:
-    """Finds user ids that occur twice, in 16 bytes a row."""
-
-    def __init__(self) -> None:
-        self._hashes = array("q")
-        self._positions = array("q")
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        ids = batch.column("external_id")
-        if ids.null_count == len(ids):
-            return
-        for position, external_id in zip(
-            batch.column("position").to_pylist(), ids.to_pylist(), strict=True
-        ):
-            if external_id is not None:
-                self._hashes.append(hash(external_id))
-                self._positions.append(position)
-
-    def warning(self) -> Iterator[str]:
-        if not self._hashes:
-            return
-        hashes = np.frombuffer(self._hashes, dtype=np.int64)
-        order = np.argsort(hashes, kind="stable")
-        repeats = np.flatnonzero(hashes[order][1:] == hashes[order][:-1]) + 1
-        if not len(repeats):
-            return
-        second = int(order[repeats].min())
-        first = int(np.flatnonzero(hashes == hashes[second])[0])
-        yield (
-            f"{len(repeats)} rows repeat the id of an earlier row (first: rows "
-            f"{self._positions[first]} and {self._positions[second]}, counted from 0); "
-            "all rows are kept"
-        )

@@ -1,8 +1,8 @@
 """What every reader yields: a bounded run of rows, raw and parsed, with their places."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 import pyarrow as pa
 
@@ -10,6 +10,8 @@ MAX_ROWS: Final = 8192
 MAX_BYTES: Final = 16 << 20  # of raw records: a chunk ends at whichever comes first
 MAX_RECORD_BYTES: Final = 64 << 20  # of one record of a text file; a longer one is no example
 TEXT_SCHEMA: Final = pa.schema([("record", pa.binary())])
+
+Sample: TypeAlias = Callable[[str], Sequence[Any]]  # column -> its values in the first rows
 
 
 def too_long(n_bytes: int) -> str:
@@ -54,6 +56,8 @@ class Chunk:
         read column by column.
     bad
         The records that do not parse.
+    continued
+        Positions of the good records that are a further response of the input's row before them.
     """
 
     path: str
@@ -63,6 +67,7 @@ class Chunk:
     raw: pa.RecordBatch
     rows: Sequence[Mapping[str, Any]] | None = None
     bad: Sequence[BadRecord] = field(default=())
+    continued: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         """Return the number of good records."""

@@ -44,6 +44,8 @@ class Source:
         split on the hub.
     loaded
         The ``datasets.Dataset`` of a hub id.
+    is_spooled
+        Whether the file holds what was given otherwise, and is gone once it has been read.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Source:
     content_hash: str
     split: str
     loaded: Any = None
+    is_spooled: bool = False
 
     @property
     def compression(self) -> str | None:

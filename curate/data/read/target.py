@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
+from curate.data.read.given import Data
 from curate.data.read.ingest import IngestOptions, IngestReport, ingest
 from curate.errors import ConfigError, DataError
 from curate.store.records import utc_now
@@ -37,7 +38,7 @@ class TargetReport:
 def add_target(
     store: "Store",
     name: str,
-    data: Sequence[str],
+    data: Sequence[Data],
     options: IngestOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TargetReport:
@@ -74,7 +75,7 @@ def add_target(
             seen.update(ids)
             if len(seen) > MAX_EXAMPLES:
                 raise DataError(
-                    f"{', '.join(data)} holds more than {MAX_EXAMPLES:,} examples, and a target set "
+                    f"{', '.join(map(str, data))} holds more than {MAX_EXAMPLES:,} examples, and a target set "
                     "at most so many; read the first of them with --limit"
                 )
 
@@ -92,11 +93,11 @@ def add_target(
                 f"there is a target set {name!r} with other data ({known[name].data}); take another "
                 f"name, or remove it first: curate target remove {name}"
             )
-        ids = staged.query("select id from examples order by id")["id"].to_pylist()
+        ids = staged.read("select id from examples order by id")["id"].to_pylist()
         facts = {
             "n_rows": sum(report.n_read - report.n_failed for report in reads),
             "content_hash": content_hash,
-            "data": ", ".join(data),
+            "data": ", ".join(map(str, data)),
             "created_at": utc_now(),
         }
         made = writer.commit(ids, facts)

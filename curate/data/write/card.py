@@ -217,7 +217,7 @@ def _selection(facts: CardFacts) -> list[str]:
         ("method", record["method"]),
         *((key, value) for key, value in record["config"].items()),
         ("budget", record["budget"]), ("seed", record["seed"]),
-        *((key, record[key]) for key in ("where", "within", "quota") if record.get(key)),
+        *((key, record[key]) for key in ("where", "within", "quota", "mix") if record.get(key)),
         ("in the pool", f"{record['n_pool']:,}"), ("eligible", f"{record['n_eligible']:,}"),
         *((f"excluded: {why}", f"{n:,}") for why, n in record["n_excluded"].items()),
         ("selected", f"{record['n_selected']:,}"),

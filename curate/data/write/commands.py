@@ -44,6 +44,8 @@ def _select_words(record: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"--{flag}", ",".join(record[flag]))
     for source, most in record["quota"].items():
         yield from ("--quota", f"{source}={most}")
+    if record.get("mix"):
+        yield from ("--mix", ",".join(f"{key}={share}" for key, share in record["mix"].items()))
     yield from ("--seed", str(record["seed"]))
 
 

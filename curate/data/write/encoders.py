@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 import pyarrow as pa
 
+from curate.contracts.json_values import json_text
 from curate.data.read.containers.arrow_readers import schema_of
 from curate.data.write.outputs import arrow_column, csv_line
 from curate.data.write.texts import (
@@ -16,7 +17,6 @@ from curate.data.write.texts import (
     Texts,
     column_texts,
     csv_texts,
-    json_text,
     json_texts,
 )
 from curate.data.write.whole_texts import WholeTexts
@@ -87,16 +87,22 @@ def encoder_for(
     return JsonEncoder(partial(json_texts, container), shape, whole)
 
 
-def _common_family(datasets: "Sequence[Dataset]") -> str:
+def unlike(datasets: "Sequence[Dataset]") -> "tuple[Dataset, Dataset] | None":
+    """Return two datasets whose rows cannot share a file as they are, or None."""
     first = datasets[0]
-    family, shape = _input_shape(first)
-    for other in datasets[1:]:
-        if _input_shape(other) != (family, shape):
-            raise DataError(
-                f"the selection spans datasets with different columns ({first.name} and "
-                f"{other.name}), which cannot share a file unchanged; use --to messages"
-            )
-    return family
+    shape = _input_shape(first)
+    return next(((first, other) for other in datasets[1:] if _input_shape(other) != shape), None)
+
+
+def _common_family(datasets: "Sequence[Dataset]") -> str:
+    differing = unlike(datasets)
+    if differing is not None:
+        first, other = differing
+        raise DataError(
+            f"the selection spans datasets with different columns ({first.name} and "
+            f"{other.name}), which cannot share a file unchanged; use --to messages"
+        )
+    return _input_shape(datasets[0])[0]
 
 
 def _input_shape(dataset: "Dataset") -> tuple[str, object]:

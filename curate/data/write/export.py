@@ -96,7 +96,10 @@ def write_output(
 ) -> dict[str, Any]:
     """Write a selection with its manifest and, in a folder, its card and registration."""
     from curate.data.write.rows import check_output, export_selection
+    from curate.data.write.trainers.known import get_trainer
 
+    if how.trainer is not None:
+        get_trainer(how.trainer)  # an unknown name is the first thing to say
     record = store.selection(selection_id)
     if record["n_forgotten"]:
         raise DataError(
@@ -110,6 +113,7 @@ def write_output(
             f"{flag} writes a folder, but the output is a {container} file; give -o a name without "
             "an extension"
         )
+    how, said = _shared(store, record, how)
     options, how = _options(store, record, how)
     folder = _Folder(store, record, output, how, repo)
     is_folder = container == "folder"
@@ -127,8 +131,31 @@ def write_output(
         "lost": list(written.lost),
         "n_revised": folder.n_revised,
         "revisions": str(revisions) if folder.n_revised else None,
-        "warnings": folder.warnings(written),
+        "warnings": [*said, *folder.warnings(written)],
     }
+
+
+def _shared(
+    store: "Store", record: Mapping[str, Any], how: ExportSpec
+) -> tuple[ExportSpec, list[str]]:
+    """Write rows as messages where they cannot share a file as they came, and say so."""
+    from curate.data.write.encoders import unlike
+
+    if how.to != "input" or how.trainer is not None or len(store.datasets()) == 1:
+        return how, []
+    ids = store.selection_rows(record["selection_id"])["id"].to_pylist()
+    rows = store.first_rows(ids, duplicates=how.keep_duplicates)
+    names = set(rows["dataset"].to_pylist())
+    datasets = [dataset for dataset in store.datasets() if dataset.dataset_id in names]
+    differing = unlike(datasets) if datasets else None
+    if differing is None:
+        return how, []
+    first, other = differing
+    said = (
+        f"{first.name} and {other.name} have different columns, which cannot share a file unchanged: rows are "
+        "written as messages, without their other columns; to choose another format: --to FORMAT"
+    )
+    return replace(how, to="messages"), [said]
 
 
 def _options(
@@ -284,7 +311,7 @@ class _Folder:
         ]
 
     def _sources(self) -> dict[str, int]:
-        counts = self.store.query(
+        counts = self.store.read(
             "select e.source, count(*) as n from selection_rows r join examples e using (id) "
             f"where r.selection_id = '{self.record['selection_id']}' group by all order by n desc, 1"
         )

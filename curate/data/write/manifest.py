@@ -29,7 +29,8 @@ _OUTPUT: Final = {
 }  # fmt: skip
 _SHAPE: Final[Mapping[str, Any]] = {
     "store": str, "method": str, "made_by?": str, "config": {}, "budget": _TEXT_OR_NONE, "seed": int,
-    "where": _TEXT_OR_NONE, "include": [str], "exclude": [str], "quota": {},
+    "where": _TEXT_OR_NONE, "include": [str], "exclude": [str], "quota": {"*": str},
+    "mix?": {"*": str}, "quota_of?": str,
     "within": _TEXT_OR_NONE, "without?": [str], "datasets": [str],
     "score_sets": {"*": {"set_id": str, "content_hash": str}}, "specs": {"*": _SPEC},
     "inputs": [{"dataset_id": str, "name": str, "content_hash": str}], "output": _OUTPUT,

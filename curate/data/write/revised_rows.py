@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
+from curate.contracts.json_values import json_text
 from curate.data.messages import turns
 from curate.data.read.canonical import CanonicalRow, canonical_rows
 from curate.data.read.containers.text_readers import parse_object
@@ -14,7 +15,7 @@ from curate.data.read.stored_layout import layout_of
 from curate.data.revisions import Revision, Revisions
 from curate.data.write.outputs import csv_line
 from curate.data.write.row_formats import N_NAMED
-from curate.data.write.texts import csv_rows, json_text
+from curate.data.write.texts import csv_rows
 from curate.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _RESPONSE: Final[Mapping[str, str]] = {
     "messages": "messages", "sharegpt": "messages", "alpaca": "output",
     "prompt-completion": "completion", "prompt-response": "response", "preference": "chosen",
+    "prompt-responses": "responses", "text": "text",
 }  # fmt: skip
 _DROPPED: Final = ("name", "tool_calls", "tool_call_id", "reasoning_content", "function_call")
 
@@ -94,7 +96,9 @@ def _rewritten(dataset: "Dataset", old: pa.Table, wanted: Sequence[Revision]) ->
 
 
 def _replaced(dataset: "Dataset", value: Any, response: str) -> Any:
-    """Return a column's value (text, turns, or turns as JSON text) with another response."""
+    """Return a column's value with another response: text, turns, turns as JSON text, or a list of one."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return [response]
     if not isinstance(value, str):
         return _last_replaced(value, response)
     if _RESPONSE[dataset.format] != "messages":

@@ -57,7 +57,7 @@ def _line(row: Mapping[str, Any], original: str) -> str:
 
 def _originals(store: "Store", selection_id: str) -> dict[str, str]:
     full_id = store.selection(selection_id)["selection_id"]
-    originals = store.query(
+    originals = store.read(
         "select e.id, e.response from revisions r join examples e on e.id = r.parent_id "
         f"where r.selection_id = '{full_id}'"
     )

@@ -31,9 +31,9 @@ def validation_ids(store: "Store", selection_id: str, share: str, seed: int) -> 
         One of the two splits would be empty.
     """
     wanted = Budget.parse(share)
-    if wanted.counts_tokens:
+    if wanted.unit not in ("share", "examples"):
         raise ConfigError(f"--validation counts examples, got {share!r}; write 5% or 500")
-    picks = store.query(
+    picks = store.read(
         "select r.id, e.group_id from selection_rows r join examples e using (id) "
         f"where r.selection_id = '{selection_id}' order by e.group_id, r.id"
     )

@@ -1,15 +1,12 @@
 """Converts stored input rows of any container to JSON texts, one object per row."""
 
 import csv
-import json
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, final
 
 import pyarrow as pa
 
-from curate.contracts.json_values import finite_or_none, json_tree
+from curate.contracts.json_values import json_text
 from curate.data.messages import RowError
 from curate.data.read.canonical import CanonicalRow, canonical_rows
 from curate.data.read.containers.text_readers import parse_object
@@ -91,28 +88,6 @@ def _check_json(dataset: "Dataset", name: str, type_: pa.DataType, values: Seque
             f"{dataset.name}: column {name!r} of type {type_} cannot be written as JSON ({error}); "
             "write .parquet or .arrow"
         ) from None
-
-
-def json_text(value: Any) -> bytes:
-    """Return a value as JSON in UTF-8; NaN and infinities, which JSON lacks, become null."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_scalar_text)
-    except ValueError:
-        text = json.dumps(
-            json_tree(value, finite_or_none), ensure_ascii=False, default=_scalar_text
-        )
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(json_tree(value, finite_or_none), default=_scalar_text).encode()
-
-
-def _scalar_text(value: object) -> object:
-    if isinstance(value, (date, datetime, time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"it holds {type(value).__name__}")
 
 
 @final

@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
+from curate.contracts.json_values import json_text
 from curate.data.surrogates import WHAT, lone_surrogate, replaced
 from curate.data.write.row_formats import N_NAMED, Tally
-from curate.data.write.texts import json_text
 from curate.errors import DataError
 
 if TYPE_CHECKING:

@@ -3,20 +3,22 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import DataError
 from curate.store.connection import arrow_reader, literal
 from curate.store.handle import StoreHandle
 from curate.store.ids import id_bytes
-from curate.store.parts import open_parquet, read_parquet
+from curate.store.parts import read_parquet
+from curate.store.pool.raw import records_at
 from curate.store.records import Dataset, Shard
+from curate.store.results.selection_names import internal
 from curate.store.schema import (
     meta,
     refresh_score_views,
@@ -28,6 +30,15 @@ from curate.store.schema import (
 from curate.store.scores import names as set_names
 
 MIN_PREFIX = 6
+
+
+def skipped_positions(store: StoreHandle, dataset_id: str) -> list[int]:
+    """Return the positions of an input's rows that could not be read and were left out."""
+    path = store.parts / "skipped" / f"{dataset_id}.parquet"
+    if not path.exists():
+        return []
+    positions: list[int] = pq.read_table(path, columns=["position"])["position"].to_pylist()
+    return positions
 
 
 def datasets(store: StoreHandle) -> list[Dataset]:
@@ -176,6 +187,7 @@ def example(store: StoreHandle, name: str) -> dict[str, Any]:
             order by r.selection_id""",
             [example_id],
         ).fetchall()
+        hidden = internal(con, store.parts)
     path = shard_path(store.parts, dataset, shard)
     table = read_parquet(path)
     text = table.filter(pc.equal(table["id"], example_id)).to_pylist()[0]
@@ -194,9 +206,16 @@ def example(store: StoreHandle, name: str) -> dict[str, Any]:
         "scores": scores,
         "failures": [dict(zip(("set_id", "alias", "reason"), f, strict=True)) for f in failed],
         "selections": [
-            dict(
-                zip(("selection_id", "method", "rank", "gain", "weight", "reason"), s, strict=True)
-            )
+            {
+                **dict(
+                    zip(
+                        ("selection_id", "method", "rank", "gain", "weight", "reason"),
+                        s,
+                        strict=True,
+                    )
+                ),
+                "internal": s[0] in hidden,
+            }
             for s in chosen
         ],
     }
@@ -254,35 +273,4 @@ def raw_records(store: StoreHandle, dataset: str, positions: Sequence[int]) -> p
     """Return input rows unchanged, reading only the row groups that hold them."""
     with store.connect() as con:
         check_datasets(con, [dataset])
-    known = read_parquet(store.parts / "rows" / f"{dataset}.parquet", ["position"])
-    kept = known["position"].to_numpy()
-    asked = np.asarray(positions, dtype=np.int64)
-    row = np.searchsorted(kept, asked)  # the raw parts hold the same rows in the same order
-    inside = row < len(kept)
-    if not inside.all() or not (kept[row] == asked).all():
-        wrong = asked[~inside] if not inside.all() else asked[kept[row] != asked]
-        raise DataError(f"dataset {dataset!r} has no row at position {int(wrong[0])}")
-    order = np.argsort(row, kind="stable")
-    taken = _take_rows(store.parts / "raw" / dataset, row[order])
-    back = np.empty(len(order), dtype=np.int64)
-    back[order] = np.arange(len(order))
-    return taken.take(pa.array(back))
-
-
-def _take_rows(folder: Path, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> pa.Table:
-    """Read rows, in ascending order, of a folder of Parquet files taken as one table."""
-    start = 0
-    pieces: list[pa.Table] = []
-    schema: pa.Schema | None = None
-    for path in sorted(folder.glob("part-*.parquet")):
-        with open_parquet(path) as file:
-            schema = schema or file.schema_arrow
-            for group in range(file.metadata.num_row_groups):
-                n = file.metadata.row_group(group).num_rows
-                low, high = np.searchsorted(rows, [start, start + n])
-                if high > low:
-                    piece = file.read_row_group(group)
-                    pieces.append(piece.take(pa.array(rows[low:high] - start)))
-                start += n
-    assert schema is not None
-    return pa.concat_tables(pieces) if pieces else schema.empty_table()
+    return records_at(store.parts, dataset, positions)

@@ -17,7 +17,7 @@ from curate.store.connection import connect_to_memory, duckdb_errors, identifier
 from curate.store.expressions import Column, Kind, parse
 from curate.store.handle import StoreHandle
 from curate.store.ids import HEX_PATTERN, Ids, Lookup, Rows, id_bytes, order
-from curate.store.query import input_columns
+from curate.store.query import input_columns, mark_columns
 from curate.store.query.viewing import COLUMN_KINDS, EXAMPLE_KINDS, TEXT_COLUMNS, condition_sql
 from curate.store.records import ID_LENGTH, canonical_json, digest
 from curate.store.schema import SetShape, meta, pool_files, set_shapes, shard_path, text_source
@@ -75,7 +75,7 @@ class Snapshot:
         self._input: dict[str, tuple[pa.Array, Kind]] = {}
         self._lookup: Lookup | None = None
         with store.connect() as con:
-            self.state = state(con)
+            self.state = _state(con)
             complete = _complete(con)
             shapes = set_names.distinct(complete)
             self._ambiguous = {
@@ -151,21 +151,21 @@ class Snapshot:
         A condition on texts reads them from their files; any other is answered from memory.
         Raises `ExpressionError`.
         """
-        parsed = parse(where)
+        parsed = parse(where, self.shapes)
         for name in parsed.columns:
             self._refuse_ambiguous(name)
         texts = [name for name in parsed.columns if name in TEXT_COLUMNS]
         kinds = {name: column.kind for name, column in self.columns.items()}
-        kinds |= self._input_columns(parsed.columns)
+        marks, kinds_of_marks = self._mark_columns([n for n in parsed.columns if n not in kinds])
+        kinds |= self._input_columns([n for n in parsed.columns if n not in marks])
+        kinds |= kinds_of_marks
         available = {name: Column(f"p.{identifier(name)}", kind) for name, kind in kinds.items()}
         available |= {name: Column(f"t.{name}", "text") for name in TEXT_COLUMNS}
         sql = condition_sql(parsed, available)
         used = dict.fromkeys([name for name in parsed.columns if name in kinds] or ["n_rows"])
         if texts:
             used["id"] = None
-        table = pa.table(
-            {n: self._input[n][0] if n in self._input else self.array(n) for n in used}
-        )
+        table = pa.table({n: marks[n] if n in marks else self._known_or_input(n) for n in used})
         with self.memory() as con:
             if not texts:
                 con.register("pool", table)
@@ -224,6 +224,25 @@ class Snapshot:
             )
         return self.columns[name]
 
+    def _known_or_input(self, name: str) -> pa.Array:
+        return self._input[name][0] if name in self._input else self.array(name)
+
+    def _mark_columns(self, used: Sequence[str]) -> tuple[dict[str, pa.Array], dict[str, Kind]]:
+        """Read the marks, labels and notes that are used, of every row, and their kinds."""
+        asked = mark_columns.asked(used)
+        if not asked:
+            return {}, {}
+        with self._store.connect() as con:
+            table, kinds = mark_columns.read(con, asked)
+        places = self.places(id_bytes(table["id"]))
+        source = np.full(len(self), -1, dtype=np.int64)
+        source[places[places >= 0]] = np.flatnonzero(places >= 0)
+        taken = pa.array(source, mask=source < 0)
+        return {
+            name: pc.fill_null(_whole(table[name]).take(taken), mark_columns.default(name))
+            for name in kinds
+        }, kinds
+
     def _input_columns(self, used: Sequence[str]) -> dict[str, Kind]:
         """Read the ``row.NAME`` that are used, once each; return their kinds.
 
@@ -244,6 +263,7 @@ class Snapshot:
             known_kinds: dict[str, Kind] = {name: kind for name, (_, kind) in self._input.items()}
             if set(used) - {*known_kinds, *self.columns, *TEXT_COLUMNS}:
                 known = input_columns.known_names(self._store, con, None)
+                known = [*known, *mark_columns.known_names(con)]
                 known_kinds = {**dict.fromkeys(known, "null"), **known_kinds}
         return known_kinds
 
@@ -281,8 +301,13 @@ class Snapshot:
             self._loaded[described.name] = column.take(taken)
 
 
-def state(con: duckdb.DuckDBPyConnection) -> str:
+def state(store: StoreHandle) -> str:
     """Return a hash that changes whenever a new snapshot would differ."""
+    with store.connect() as con:
+        return _state(con)
+
+
+def _state(con: duckdb.DuckDBPyConnection) -> str:
     sets = [(alias, shape.set_id) for alias, shape in set_names.distinct(_complete(con)).items()]
     return digest(canonical_json([meta(con, "pool_version"), sets]), 8)
 

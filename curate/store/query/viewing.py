@@ -16,8 +16,8 @@ from curate.store.expressions import Column, Kind, Parsed, parse
 from curate.store.handle import StoreHandle
 from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
 from curate.store.pool import examples
-from curate.store.query import input_columns
-from curate.store.results import selections
+from curate.store.query import input_columns, mark_columns
+from curate.store.results import selection_names
 from curate.store.schema import SetShape, pool_files, scalar, set_shapes, text_source
 from curate.store.scores import names, vectors
 
@@ -55,18 +55,19 @@ class Request:
 
 def view(store: StoreHandle, request: Request) -> View:
     """Return the eligible examples as arrays, sorted by id."""
-    parsed = {alias: parse(text) for alias, text in request.expressions.items()}
-    where = None if request.where is None else parse(request.where)
     listed = {
         "included": examples.resolve_ids(store, request.include),
         "excluded": examples.resolve_ids(store, request.exclude),
     }
     with store.connect() as con:
         examples.check_datasets(con, request.datasets)
+        known = names.all_aliases(con)
+        parsed = {alias: parse(text, known) for alias, text in request.expressions.items()}
+        where = None if request.where is None else parse(request.where, known)
         query = _Query(store, con, request, [*parsed.values(), *([where] if where else [])])
         for name, ids in listed.items():
             con.register(name, pa.table({"id": pa.array(ids, pa.string())}))
-        within = None if request.within is None else selections.resolve(con, request.within)
+        within = request.within and selection_names.resolve(con, store.parts, request.within)
         query.materialise(parsed, where, within)
         excluded = dict(
             con.execute(
@@ -127,9 +128,12 @@ class _Query:
                 self._joined.setdefault(shape.set_id, f"b{len(self._joined)}")
         self._input = self._input_columns(sorted(used))
         self._available = self._columns() | self._input
+        self._marks = self._mark_columns(sorted(used - self._available.keys()))
+        self._available |= self._marks
         if used - self._available.keys():  # which is an error: let it know what names there are
             known = input_columns.known_names(store, con, request.datasets)
-            self._available |= {n: Column("null", "null") for n in known} | self._input
+            known = [*known, *mark_columns.known_names(con)]
+            self._available = {n: Column("null", "null") for n in known} | self._available
 
     def materialise(
         self, parsed: Mapping[str, Parsed], where: Parsed | None, within: str | None
@@ -195,6 +199,8 @@ class _Query:
         ]
         if self._input:
             joins.append(" left join input_columns i on i.id = e.id")
+        if self._marks:
+            joins.append(" left join mark_columns k on k.id = e.id")
         if self._with_text:
             source = text_source(pool_files(self._con, self._store.parts))
             joins.append(
@@ -211,6 +217,18 @@ class _Query:
         table, kinds = input_columns.read(self._store, self._con, asked, self._request.datasets)
         self._con.register("input_columns", table)
         return {name: Column(f"i.{identifier(name)}", kind) for name, kind in kinds.items()}
+
+    def _mark_columns(self, used: Sequence[str]) -> dict[str, Column]:
+        """Register the marks, labels and notes that are used as ``mark_columns``."""
+        asked = mark_columns.asked(used)
+        if not asked:
+            return {}
+        table, kinds = mark_columns.read(self._con, asked)
+        self._con.register("mark_columns", table)
+        return {
+            name: Column(f"coalesce(k.{identifier(name)}, {mark_columns.default_sql(name)})", kind)
+            for name, kind in kinds.items()
+        }
 
     def _columns(self) -> dict[str, Column]:
         available = {name: Column(f"e.{name}", kind) for name, kind in EXAMPLE_KINDS.items()}
@@ -350,7 +368,7 @@ def condition_sql(where: Parsed, available: Mapping[str, Column]) -> str:
 
 def matching(store: StoreHandle, con: duckdb.DuckDBPyConnection, where: str) -> pa.Table:
     """Return the ids of the examples of the pool that satisfy a condition, in order."""
-    parsed = parse(where)
+    parsed = parse(where, names.all_aliases(con))
     request = Request({}, {}, where, None, None, (), (), None, None)
     _Query(store, con, request, [parsed]).materialise({}, parsed, None)
     ids: pa.Table = con.sql(

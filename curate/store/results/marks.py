@@ -26,7 +26,7 @@ def move(
         Id of the selection to append them to; None removes them from all.
     among
         Record of each selection by its id, without counts; one that does not exist yet is created
-        with its first example. ``reason`` in it becomes the reason of its rows.
+        with its first example. ``reason`` in it becomes the reason of the rows of ``ids``.
 
     Returns
     -------
@@ -39,31 +39,31 @@ def move(
         _refuse_unknown(con, asked)
         n_pool = scalar(con, "select count(*) from internal.examples")
         for name, record in among.items():
-            before = _ids(con, name)
-            known = set(before)
-            after = [i for i in before if i not in moved or name == to]
-            after += [i for i in asked if name == to and i not in known]
+            before = _reasons(con, name)
+            after = {i: why for i, why in before.items() if i not in moved or name == to}
+            after |= dict.fromkeys(asked if name == to else (), str(record["reason"]))
             if after != before:
                 full = {**record, "selection_id": name, **_counts(n_pool, len(after))}
-                selections.write(store, con, full, _rows(after, str(record["reason"])))
+                del full["reason"]
+                selections.write(store, con, full, _rows(after))
             counts[name] = len(after)
     return counts
 
 
-def _ids(con: duckdb.DuckDBPyConnection, selection_id: str) -> list[str]:
+def _reasons(con: duckdb.DuckDBPyConnection, selection_id: str) -> dict[str, str]:
+    """Return the reason of each example of a selection, in order of rank."""
     rows = con.execute(
-        "select id from selection_rows where selection_id = ? order by rank", [selection_id]
+        "select id, reason from selection_rows where selection_id = ? order by rank", [selection_id]
     ).fetchall()
-    return [i for (i,) in rows]
+    return dict(rows)
 
 
 def _refuse_unknown(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> None:
-    asked = ", ".join("(?)" for _ in ids) or "(null)"
+    con.register("asked", pa.table({"id": pa.array(ids, pa.string())}))
     unknown = con.execute(
-        f"select id from (values {asked}) asked(id) where id is not null "
-        "and id not in (select id from internal.examples) limit 1",
-        list(ids),
+        "select id from asked where id not in (select id from internal.examples) limit 1"
     ).fetchall()
+    con.unregister("asked")
     if unknown:
         raise DataError(
             f"no example {unknown[0][0]!r} in the pool, so it cannot be marked; it may have been "
@@ -79,14 +79,14 @@ def _counts(n_pool: int, n_selected: int) -> dict[str, Any]:
     return {**counts, "counts": counts}
 
 
-def _rows(ids: Sequence[str], reason: str) -> pa.Table:
-    n = len(ids)
+def _rows(reasons: Mapping[str, str]) -> pa.Table:
+    n = len(reasons)
     return pa.table(
         {
-            "id": pa.array(list(ids), pa.string()),
+            "id": pa.array(list(reasons), pa.string()),
             "rank": pa.array(np.arange(1, n + 1), pa.int64()),
             "gain": pa.nulls(n, pa.float64()),
             "weight": pa.array(np.ones(n), pa.float64()),
-            "reason": pa.array([reason] * n, pa.string()),
+            "reason": pa.array(list(reasons.values()), pa.string()),
         }
     )

@@ -13,7 +13,7 @@ from curate.store import inventory
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.parts import METADATA_KEY, part_metadata, read_parquet, write_parquet, write_part
-from curate.store.results import selections
+from curate.store.results import selection_names, selections
 from curate.store.schema import scalar
 
 FOLDER: Final = "revisions"
@@ -51,7 +51,7 @@ def insert(con: duckdb.DuckDBPyConnection, selection_id: str, rows: Path) -> Non
 def of_selection(store: StoreHandle, selection_id: str) -> pa.Table:
     """Return the revisions of a selection; `StoreError` if the file of their texts was deleted."""
     with store.connect() as con:
-        full_id = selections.resolve(con, selection_id)
+        full_id = selection_names.resolve(con, store.parts, selection_id)
         n = scalar(con, "select count(*) from revisions where selection_id = ?", [full_id])
     if n == 0:
         return ROWS_SCHEMA.empty_table()

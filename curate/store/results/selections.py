@@ -8,12 +8,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from curate.errors import ConfigError, DataError
+from curate.errors import ConfigError
 from curate.store import inventory
 from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.parts import write_json, write_parquet
 from curate.store.records import canonical_json, text_or_json, utc_now
+from curate.store.results import selection_names
 from curate.store.schema import scalar
 
 ROWS_SCHEMA = pa.schema(
@@ -74,7 +75,7 @@ def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path
 def load(store: StoreHandle, selection_id: str) -> dict[str, Any]:
     """Return a selection's record; ``n_forgotten`` counts its rows no longer in the pool."""
     with store.connect() as con:
-        full_id = resolve(con, selection_id)
+        full_id = selection_names.resolve(con, store.parts, selection_id)
         (manifest,) = con.execute(
             "select manifest from selections where selection_id = ?", [full_id]
         ).fetchall()[0]
@@ -85,7 +86,7 @@ def load(store: StoreHandle, selection_id: str) -> dict[str, Any]:
 def rows(store: StoreHandle, selection_id: str) -> pa.Table:
     """Return the rows of a selection, best first."""
     with store.connect() as con:
-        full_id = resolve(con, selection_id)
+        full_id = selection_names.resolve(con, store.parts, selection_id)
         table: pa.Table = con.sql(
             f"""select id, rank, gain, weight, reason from selection_rows
             where selection_id = {literal(full_id)} order by rank"""
@@ -104,25 +105,36 @@ def listed(store: StoreHandle, selection_id: str, *, in_pool: bool) -> list[str]
     return [i for (i,) in rows]
 
 
-def resolve(con: duckdb.DuckDBPyConnection, selection_id: str) -> str:
-    """Return the full id of a selection named by its id or an unambiguous prefix."""
-    known = [
-        i
-        for (i,) in con.execute(
-            "select selection_id from selections order by created_at desc"
-        ).fetchall()
-    ]
-    if selection_id in known:
-        return selection_id
-    matching = [i for i in known if i.startswith(selection_id)] if selection_id else []
-    if len(matching) == 1:
-        return str(matching[0])
-    if matching:
-        raise DataError(
-            f"selection {selection_id!r} is a prefix of several ids: {', '.join(matching)}"
-        )
-    shown = ", ".join(known[:5]) or "none"
-    raise DataError(f"no selection {selection_id!r} in the store; the newest are: {shown}")
+def delete(store: StoreHandle, selection_id: str) -> str:
+    """Delete a selection with its files, and return its id; examples and scores stay.
+
+    Raises `ConfigError` for one that a proof's trial trained on or another selection was made from.
+    """
+    with store.write() as con:
+        full_id = selection_names.resolve(con, store.parts, selection_id)
+        used = _users(con, full_id)
+        if used:
+            raise ConfigError(f"selection {full_id} is kept: {used} was made from it")
+        for table in ("selections", "selection_rows", "revisions"):
+            con.execute(f"delete from {table} where selection_id = ?", [full_id])
+        selection_names.forget(store.parts, full_id)
+    for folder, endings in (("selections", (".json", ".parquet")), ("revisions", (".parquet",))):
+        for ending in endings:  # a kill before this leaves what gc collects
+            (store.parts / folder / f"{full_id}{ending}").unlink(missing_ok=True)
+    return full_id
+
+
+def _users(con: duckdb.DuckDBPyConnection, selection_id: str) -> str:
+    """Return what was made from a selection, in words, or ""."""
+    n_trials = scalar(con, "select count(*) from trials where selection_id = ?", [selection_id])
+    if n_trials:
+        return f"a proof's trial ({n_trials} of them)"
+    manifests = con.execute("select selection_id, manifest from selections").fetchall()
+    for other, manifest in manifests:
+        record = json.loads(manifest)
+        if selection_id in (*(record.get("selections") or ()), record.get("within")):
+            return f"selection {other}"
+    return ""
 
 
 def n_forgotten(con: duckdb.DuckDBPyConnection, selection_id: str) -> int:

@@ -47,6 +47,12 @@ def content_hash(store: StoreHandle, score_set: ScoreSet) -> str:
     return digest(canonical_json(hashes))
 
 
+def table_hash(table: pa.Table, about: str = "") -> str:
+    """Return the hash of a table's columns, by name, and of a text about it."""
+    hashes = _hash_rows(table.to_reader(BATCH_ROWS), "table")
+    return digest(canonical_json({"about": about, **hashes}))
+
+
 def _hash_rows(reader: pa.RecordBatchReader, prefix: str) -> dict[str, str]:
     hashers = {name: _ColumnHash() for name in reader.schema.names}
     for batch in reader:

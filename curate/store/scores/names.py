@@ -142,3 +142,9 @@ def _models(run: Mapping[str, Any]) -> Iterator[str]:
         yield str(run["model"])
     for spec in run.get("inputs", {}).values():
         yield from _models(spec["run"])
+
+
+def all_aliases(con: "duckdb.DuckDBPyConnection") -> set[str]:
+    """Return every name that a score set of the store has."""
+    rows = con.execute("select distinct unnest(aliases) from internal.score_sets").fetchall()
+    return {alias for (alias,) in rows}

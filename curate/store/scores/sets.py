@@ -105,18 +105,15 @@ def find_score_set(store: StoreHandle, set_id: str) -> ScoreSet | None:
 
 def statuses(store: StoreHandle) -> list[ScoreSetStatus]:
     """Return every score set, oldest first."""
-    with store.connect() as con:
-        rows = con.execute(
-            f"select {_COLUMNS} from internal.score_sets order by ordinal"
-        ).fetchall()
+    with store.held():
+        with store.connect() as con:
+            sql = f"select {_COLUMNS} from internal.score_sets order by ordinal"
+            rows = con.execute(sql).fetchall()
+            covers_all = schema.coverage(con) if rows else {}
+            is_empty = not covers_all and not schema.n_shards(con)
         pooled = any(json.loads(row[8])["inputs"].get(POOL_INPUT) for row in rows)
-    pool_hash = examples.pool_hash(store) if pooled else None
-    with store.connect() as con:
-        n_shards = schema.scalar(con, "select count(*) from internal.shards")
-        committed: dict[str, int] = dict(
-            con.execute("select set_id, count(*) from internal.set_shards group by all").fetchall()
-        )
-    return [_status(row, pool_hash, committed.get(row[0], 0) == n_shards) for row in rows]
+        pool_hash = examples.pool_hash(store) if pooled else None
+    return [_status(row, pool_hash, covers_all.get(row[0], is_empty)) for row in rows]
 
 
 def pending_shards(
@@ -159,6 +156,12 @@ def finish(store: StoreHandle, score_set: ScoreSet) -> ScoreSetStatus:
     """
     content_hash = hashing.content_hash(store, score_set)
     remove_stale_temporaries(score_set.folder)
+    with store.held():
+        _record_totals(store, score_set.set_id, content_hash)
+        return next(s for s in statuses(store) if s.set_id == score_set.set_id)
+
+
+def _record_totals(store: StoreHandle, set_id: str, content_hash: str) -> None:
     with store.write() as con:
         con.execute(
             """update internal.score_sets s set
@@ -170,9 +173,8 @@ def finish(store: StoreHandle, score_set: ScoreSet) -> ScoreSetStatus:
                     coalesce(string_agg(distinct device, ',' order by device), '') as device
                 from internal.set_shards where set_id = ?) t
             where s.set_id = ?""",
-            [content_hash, score_set.set_id, score_set.set_id],
+            [content_hash, set_id, set_id],
         )
-    return next(s for s in statuses(store) if s.set_id == score_set.set_id)
 
 
 def column_dtypes(part: pa.Schema) -> dict[str, str]:
@@ -342,8 +344,7 @@ def _committed(con: duckdb.DuckDBPyConnection, set_id: str) -> set[str]:
 
 
 def _is_complete(con: duckdb.DuckDBPyConnection, set_id: str) -> bool:
-    n_shards = schema.scalar(con, "select count(*) from internal.shards")
-    return len(_committed(con, set_id)) == n_shards
+    return schema.coverage(con).get(set_id, False)
 
 
 def _new_record(key: ScoreKey, alias: str, run: Mapping[str, Any]) -> dict[str, Any]:

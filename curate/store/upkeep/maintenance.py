@@ -14,6 +14,7 @@ from curate.store.handle import StoreHandle
 from curate.store.parts import TMP_MARK, owner_is_dead
 from curate.store.pool import examples
 from curate.store.records import Finding
+from curate.store.results import selection_names
 from curate.store.results.selections import n_forgotten
 from curate.store.schema import SCHEMA_VERSION, scalar
 from curate.store.scores import sets
@@ -21,6 +22,11 @@ from curate.store.scores import sets
 
 def status(store: StoreHandle) -> dict[str, Any]:
     """Return counts, datasets, score sets, selections and sizes in bytes."""
+    with store.held():
+        return _status(store)
+
+
+def _status(store: StoreHandle) -> dict[str, Any]:
     with store.connect() as con:
         n_examples, n_rows, n_groups, n_sources = con.execute(
             """select count(*), coalesce(sum(n_rows), 0), count(distinct group_id),
@@ -33,8 +39,13 @@ def status(store: StoreHandle) -> dict[str, Any]:
             group by all order by s.created_at, s.selection_id"""
         ).fetchall()
         names = ("selection_id", "method", "budget", "seed", "created_at", "n_selected")
+        called = selection_names.described(con, store.parts)
         selections = [
-            {**dict(zip(names, row, strict=True)), "n_forgotten": n_forgotten(con, row[0])}
+            {
+                **dict(zip(names, row, strict=True)),
+                "n_forgotten": n_forgotten(con, row[0]),
+                **called[row[0]],
+            }
             for row in chosen
         ]
         counts: dict[str, int] = dict(
@@ -95,7 +106,7 @@ def check(store: StoreHandle, *, deep: bool = False) -> list[Finding]:
                     "uncommitted",
                     f"{len(written)} parts of score set {score_set.set_id} ({score_set.alias}) "
                     "are written but not in the database yet",
-                    f"run the same command again: curate score --scorer {score_set.key.scorer}",
+                    "curate commit",
                 )
             )
     if not findings:

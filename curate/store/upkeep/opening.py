@@ -31,6 +31,11 @@ FOLDERS = (
 
 def open_store(store: StoreHandle, *, create: bool) -> None:
     """Make sure the store exists, is complete and is readable by this version."""
+    with store.held():
+        _open(store, create=create)
+
+
+def _open(store: StoreHandle, *, create: bool) -> None:
     if not store.path.exists():
         _refuse_orphaned_parts(store)
         if not create:
@@ -39,7 +44,8 @@ def open_store(store: StoreHandle, *, create: bool) -> None:
                 f"curate ingest DATA --store {store.path}"
             )
         make_folders(store)
-        create_file(store.path, schema.initial_statements(store.parts, utc_now()))
+        facts = schema.first_facts(store.parts, utc_now())
+        create_file(store.path, schema.empty_relations(), facts)
     # `store.connect` would look for the files of a moved store, before version and folder are checked.
     with connect(store.path, store.spill, store.wait_s) as con:
         _check_version(store, con)

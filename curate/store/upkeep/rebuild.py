@@ -46,7 +46,8 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     temporary.unlink(missing_ok=True)
     left_out: list[str] = []
     try:
-        build_file(temporary, schema.initial_statements(parts, utc_now()))
+        facts = schema.first_facts(parts, utc_now())
+        build_file(temporary, schema.empty_relations(), facts)
         with connect(temporary, parts / "cache" / "spill", wait_s) as con, transaction(con):
             n_datasets = _add_datasets(con, parts, left_out)
             set_ids = _add_score_sets(con, parts, left_out)

@@ -1,7 +1,8 @@
 """One interface to read any source: its raw schema, what an export needs to know, its chunks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, final
 
 import pyarrow as pa
@@ -59,7 +60,13 @@ class Reader:
                 chunks = read(path, compression, position, self.schema)
             for chunk in chunks:
                 position += chunk.n_read
-                yield chunk
+                yield self._named(chunk, path) if self.source.is_spooled else chunk
+
+    def _named(self, chunk: Chunk, path: Path) -> Chunk:
+        """Return a chunk of a spooled file with the name of what was given in place of the file's."""
+        name = self.source.name
+        bad = [replace(record, place=record.place.replace(str(path), name)) for record in chunk.bad]
+        return replace(chunk, path=name, bad=bad)
 
 
 def open_reader(source: Source) -> Reader:

@@ -7,7 +7,7 @@ from curate.data.write.trainers.axolotl import Axolotl
 from curate.data.write.trainers.base import Trainer
 from curate.data.write.trainers.llama_factory import LlamaFactory
 from curate.data.write.trainers.trl import TRL
-from curate.errors import ConfigError
+from curate.errors import ConfigError, did_you_mean
 
 TRAINERS: Final[dict[str, Trainer]] = {
     trainer.name: trainer for trainer in (LlamaFactory(), Axolotl(), TRL())
@@ -17,7 +17,9 @@ TRAINERS: Final[dict[str, Trainer]] = {
 def get_trainer(name: str) -> Trainer:
     """Return a trainer by name; raise `ConfigError` for an unknown one."""
     if name not in TRAINERS:
-        raise ConfigError(f"unknown --trainer {name!r}; choose {', '.join(TRAINERS)}")
+        raise ConfigError(
+            f"unknown --trainer {name!r}{did_you_mean(name, TRAINERS)}; choose {', '.join(TRAINERS)}"
+        )
     return TRAINERS[name]
 
 

@@ -1,0 +1,194 @@
+"""Scores made elsewhere as one table: from a file, or from a frame in memory; columns by their types."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from curate.contracts.display import counted
+from curate.data.read.spooled import batches_of
+from curate.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_TAKEN: Final = ("id", "failure")
+_ENDINGS: Final = ".parquet, .csv, .tsv, .jsonl, .ndjson, .arrow or .feather"
+
+
+def read_score_table(given: Any, keys: Sequence[str]) -> "pa.Table":
+    """Return scores as an Arrow table.
+
+    Parameters
+    ----------
+    given
+        A file, or a table of polars, pandas, Arrow or ``datasets``, a dict of columns or a list of
+        dicts.
+    keys
+        Columns that hold ids; in CSV they are read as text, so that ``007`` stays ``007``.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it cannot be read, or it is nothing that holds a table.
+    """
+    if isinstance(given, str | Path):
+        return _read_file(Path(given).expanduser(), keys)
+    import pyarrow as pa
+
+    table = batches_of(given)
+    if table is not None:
+        return pa.Table.from_batches(table[1], table[0])
+    if isinstance(given, dict):
+        return pa.table(given)
+    if isinstance(given, list) and given and all(isinstance(row, dict) for row in given):
+        return pa.Table.from_pylist(given)
+    raise DataError(
+        f"scores are {type(given).__name__}; give a file, a table of polars, pandas, Arrow or datasets, a dict "
+        "of columns, or a list of dicts"
+    )
+
+
+def _read_file(path: Path, keys: Sequence[str]) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.feather
+    import pyarrow.json
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise DataError(f"there is no file {str(path)!r}; check the path")
+    ending = next(
+        (suffix for suffix in reversed(path.suffixes) if suffix not in (".gz", ".zst")), ""
+    )
+    as_text = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(keys, pa.string()),
+        null_values=[""],  # NA and null are texts, and ids
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    try:
+        if ending == ".parquet":
+            return pq.read_table(path)
+        if ending in (".csv", ".tsv"):
+            parsing = pa.csv.ParseOptions(
+                delimiter="," if ending == ".csv" else "\t", newlines_in_values=True
+            )
+            return pa.csv.read_csv(path, parse_options=parsing, convert_options=as_text)
+        if ending in (".jsonl", ".ndjson"):
+            return pa.json.read_json(path)
+        if ending in (".arrow", ".feather"):
+            return pa.feather.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"cannot read {str(path)!r} as {ending[1:]}: {error}") from error
+    raise DataError(f"cannot tell what {str(path)!r} is; scores are read from {_ENDINGS}")
+
+
+def score_columns(
+    table: "pa.Table", key: str | None, wanted: Sequence[str]
+) -> tuple[dict[str, str], dict[str, "pa.Array"], dict[str, str]]:
+    """Return the columns of scores: dtype by name, values by name, and why others are left out.
+
+    Numbers, text, booleans, lists of numbers and vectors (equally long lists of floats) can be
+    scores; NaN is no value.
+
+    Parameters
+    ----------
+    key
+        The column of ids, which is no score; None without one.
+    wanted
+        Names of the columns to take; none: all that can be scores.
+
+    Raises
+    ------
+    DataError
+        A wanted column is missing or cannot be a score, a value is infinite, or nothing is left.
+    """
+    names = [name for name in table.column_names if name != key]
+    for name in wanted:
+        if name not in names:
+            raise DataError(
+                f"there is no column {name!r} of scores{did_you_mean(name, names)}; there are: {', '.join(names)}"
+            )
+    dtypes: dict[str, str] = {}
+    values: dict[str, pa.Array] = {}
+    left_out: dict[str, str] = {}
+    for name in wanted or names:
+        problem = _name_problem(name, dtypes)
+        dtype, column = ("", None) if problem else _typed(table[name].combine_chunks())
+        if column is None:
+            left_out[name] = (
+                problem
+                or f"a score is a number, text, true or false, or a list of numbers, not {dtype}"
+            )
+        else:
+            _check_finite(name, column)
+            dtypes[name], values[name] = dtype, column
+    if left_out and (wanted or not dtypes):
+        name, why = next(iter(left_out.items()))
+        raise DataError(
+            f"column {name!r} cannot be a score: {why}; rename it, or choose others by --columns"
+        )
+    if not dtypes:
+        raise DataError("there is no column of scores beside the ids; add one")
+    return dtypes, values, left_out
+
+
+def _name_problem(name: str, known: dict[str, str]) -> str:
+    if name.lower() in _TAKEN:
+        return f"the name {name!r} has a meaning of its own"
+    if not _NAME.fullmatch(name):
+        return "expressions read names of letters, digits and _, at most 64, the first one a letter"
+    same = next((other for other in known if other.lower() == name.lower()), None)
+    return f"SQL cannot tell it from {same!r}" if same else ""
+
+
+def _typed(column: Any) -> tuple[str, Any]:
+    """Return the dtype of a column and its values in that type, or its Arrow type and None."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as kinds
+
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if kinds.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if kinds.is_boolean(kind):
+        return "bool", column
+    if kinds.is_integer(kind) and kind != pa.uint64():
+        return "int", column.cast(pa.int64())
+    if kinds.is_floating(kind) or kinds.is_decimal(kind) or kind == pa.uint64():
+        floats = column.cast(pa.float64())
+        return "float", pc.if_else(pc.is_nan(floats), pa.scalar(None, pa.float64()), floats)
+    if kinds.is_string(kind) or kinds.is_large_string(kind) or kind == pa.string_view():
+        return "text", column.cast(pa.string())
+    is_list = kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)
+    if not is_list:
+        return str(kind), None
+    if kinds.is_integer(kind.value_type):
+        return "ints", column.cast(pa.list_(pa.int32()))
+    if not kinds.is_floating(kind.value_type):
+        return str(kind), None
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
+    equal = len(lengths) == 1 and lengths[0] > 0
+    return "vector" if equal else "floats", column.cast(pa.list_(pa.float32()))
+
+
+def _check_finite(name: str, column: "pa.Array") -> None:
+    """Raise `DataError` for numbers that are infinite, and in lists for those that are none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.types.is_list(column.type)
+    numbers = column.flatten() if listed else column
+    if not pa.types.is_floating(numbers.type):
+        return
+    n_missing = numbers.null_count if listed else 0
+    n_bad = (pc.sum(pc.invert(pc.is_finite(numbers))).as_py() or 0) + n_missing
+    if n_bad:
+        raise DataError(
+            f"column {name!r} has {counted(n_bad, 'number')} that {'is' if n_bad == 1 else 'are'} not finite; a score "
+            "is finite, or missing (null)"
+        )

@@ -1,0 +1,94 @@
+"""The options that would read a dataset whose columns fit no known format."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from curate.data.read.records import Sample
+
+_PROMPTS: Final = (
+    "prompt", "instruction", "question", "query", "problem", "task", "input", "request", "user",
+    "human", "ask", "q",
+)  # fmt: skip
+_RESPONSES: Final = (
+    "response", "completion", "output", "answer", "solution", "reply", "assistant", "target",
+    "gold", "gpt", "a",
+)  # fmt: skip
+_LEAST_CHARS: Final = 8  # of a column's texts on average; labels and numbers are shorter
+_LEAST_DISTINCT: Final = 0.5  # of its texts; categories repeat
+
+
+def suggested(names: Sequence[str], sample: Sample) -> str:
+    """Return what to type to read these columns, with its condition, or "" where nothing stands out.
+
+    Columns are told by the words in their names; failing that, the two with the longest texts
+    that differ from row to row are taken for prompt and response, in their order.
+    """
+    columns = {name: [value for value in sample(name) if value is not None] for name in names}
+    for name, values in columns.items():
+        if values and all(map(_is_turns, values)):
+            return f"if {name!r} holds conversations, add {_flag('messages', name)}"
+    texts = {name: values for name, values in columns.items() if values and all_text(values)}
+    prompt, response = _named(texts, _PROMPTS), _named(texts, _RESPONSES)
+    if prompt is None or response is None:
+        prompt, response = _longest(texts, prompt, response)
+    if prompt and response and prompt != response:
+        flags = f"{_flag('prompt', prompt)} {_flag('response', response)}"
+        return f"if {prompt!r} is the prompt and {response!r} the response, add {flags}"
+    only = next(iter(_prose(texts)), None)
+    return "" if only is None else f"to learn {only!r} whole, add {_flag('text', only)}"
+
+
+def all_text(values: Sequence[Any]) -> bool:
+    """Return whether every value is text."""
+    return all(isinstance(value, str) for value in values)
+
+
+def _named(texts: Mapping[str, Sequence[str]], words: Sequence[str]) -> str | None:
+    """Return the column whose name has the first of ``words`` that any has."""
+    for word in words:
+        for name in texts:
+            if word in re.findall(r"[a-z]+", name.lower()):
+                return name
+    return None
+
+
+def _longest(
+    texts: Mapping[str, Sequence[str]], prompt: str | None, response: str | None
+) -> tuple[str | None, str | None]:
+    """Return two columns for prompt and response, one of which may be known already."""
+    known = prompt or response
+    free = [name for name in _prose(texts) if name != known]
+    if prompt is not None:
+        return prompt, free[0] if free else None
+    if response is not None:
+        return (free[0] if free else None), response
+    if len(free) < 2:
+        return None, None
+    order = list(texts)
+    first, second = sorted(free[:2], key=order.index)
+    return first, second
+
+
+def _prose(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns of longer texts that differ from row to row, the longest first."""
+    mean = {name: sum(map(len, values)) / len(values) for name, values in texts.items()}
+    kept = [
+        name
+        for name, values in texts.items()
+        if mean[name] >= _LEAST_CHARS and len(set(values)) >= _LEAST_DISTINCT * len(values)
+    ]
+    return sorted(kept, key=lambda name: -mean[name])
+
+
+def _is_turns(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(turn, Mapping) and len(turn) >= 2 for turn in value)
+    )
+
+
+def _flag(role: str, name: str) -> str:
+    return f"--column {shlex.quote(f'{role}={name}')}"
