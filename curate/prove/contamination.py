@@ -1,13 +1,13 @@
 """Whether the target is in the pool: the same examples, the same prompts, or 13 words in a row."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from curate.algorithms.shared_runs import RunIndex
-from curate.algorithms.words import N_GRAM, words_of
+from curate.algorithms.words import N_GRAM, spelled, words_of
 from curate.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,6 +16,38 @@ if TYPE_CHECKING:
 
 TOLERATED: Final = 0.01
 READ_ROWS: Final = 4_096
+SHOWN: Final = 4  # examples kept of each kind of overlap
+TEXT_CHARS: Final = 200  # kept of their texts
+
+SAME_EXAMPLE: Final = "the whole example"
+SAME_PROMPT: Final = "the prompt"
+SAME_WORDS: Final = f"{N_GRAM} words in a row"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SharedExample:
+    """An example of the pool and one of the target that overlap.
+
+    Parameters
+    ----------
+    what
+        What they share: the whole example, the prompt, or 13 words in a row.
+    passage
+        Those words, in lower case; "" for the other kinds.
+    pool_id, pool_text, target_text
+        The example of the pool, and the beginnings of both prompts.
+    """
+
+    what: str
+    passage: str
+    pool_id: str
+    pool_text: str
+    target_text: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the fields, for the record of a proof."""
+        return asdict(self)
 
 
 @final
@@ -32,6 +64,8 @@ class Overlap:
         share 13 words in a row with an example of the pool. Each set includes the previous one.
     in_pool
         Ids of the pool's examples that overlap with the target in any of these ways.
+    shared
+        A few of them, each with one it overlaps with, those that share most first.
     """
 
     target: str
@@ -40,6 +74,7 @@ class Overlap:
     same_prompt: frozenset[str]
     same_words: frozenset[str]
     in_pool: frozenset[str] = frozenset()
+    shared: tuple[SharedExample, ...] = ()
 
     @property
     def ids(self) -> frozenset[str]:
@@ -102,6 +137,7 @@ def find_overlap(
     same_example: set[str] = set()
     same_prompt: set[str] = set()
     in_pool: set[str] = set()
+    shown = _Shown(target)
     seen = np.zeros(len(index.hashes), dtype=bool)
     for shard in store.shards(datasets):
         file = pq.ParquetFile(shard.path)
@@ -113,16 +149,58 @@ def find_overlap(
                 same_prompt |= prompts
                 if prompts or row["id"] in by_id:
                     in_pool.add(row["id"])
+                    shown.add_same(row, prompts)
             words = words_of([f"{row['prompt']}\n{row['response']}" for row in rows])
-            runs, of = words.runs()
+            runs, of, first = words.runs_at(N_GRAM)
             numbers = index.find(runs)
-            seen[numbers[numbers >= 0]] = True
-            in_pool |= {rows[at]["id"] for at in np.unique(of[numbers >= 0]).tolist()}
+            hits = np.flatnonzero(numbers >= 0)
+            seen[numbers[hits]] = True
+            of_row, hit = np.unique(of[hits], return_index=True)
+            in_pool |= {rows[at]["id"] for at in of_row.tolist()}
+            for at, run in zip(of_row.tolist(), hits[hit].tolist(), strict=True):
+                owner = int(index.owners[index.starts[numbers[run]]])
+                shown.add_words(rows[at], int(first[run]), owner)
     shared = {ids[owner] for owner in index.owners_with(seen).tolist()}
     return Overlap(
         target.name, len(ids), frozenset(same_example), frozenset(same_prompt), frozenset(shared),
-        frozenset(in_pool),
+        frozenset(in_pool), shown.all(),
     )  # fmt: skip
+
+
+@final
+class _Shown:
+    """Keeps the first examples of each kind of overlap."""
+
+    def __init__(self, target: "Target") -> None:
+        self._prompts = [prompt for prompt, _ in target.texts]
+        self._place = {row.id: k for k, row in enumerate(target.rows)}
+        self._kept: dict[str, list[SharedExample]] = {
+            SAME_EXAMPLE: [], SAME_PROMPT: [], SAME_WORDS: [],
+        }  # fmt: skip
+        self._ids: set[str] = set()
+
+    def add_same(self, row: Mapping[str, Any], prompts: Collection[str]) -> None:
+        """Keep an example that is in the target, or whose prompt is."""
+        is_same = row["id"] in self._place
+        place = self._place[row["id"] if is_same else min(prompts)]
+        self._keep(SAME_EXAMPLE if is_same else SAME_PROMPT, row, place)
+
+    def add_words(self, row: Mapping[str, Any], first: int, place: int) -> None:
+        """Keep an example that shares words, of which ``first`` is the first in it."""
+        if len(self._kept[SAME_WORDS]) < SHOWN:
+            words = spelled(f"{row['prompt']}\n{row['response']}")[first : first + N_GRAM]
+            self._keep(SAME_WORDS, row, place, " ".join(words))
+
+    def all(self) -> tuple[SharedExample, ...]:
+        """Return what was kept, those that share most first."""
+        return tuple(shared for kind in self._kept.values() for shared in kind)
+
+    def _keep(self, what: str, row: Mapping[str, Any], place: int, passage: str = "") -> None:
+        if len(self._kept[what]) == SHOWN or row["id"] in self._ids:
+            return
+        self._ids.add(row["id"])
+        texts = (row["prompt"] or "")[:TEXT_CHARS], self._prompts[place][:TEXT_CHARS]
+        self._kept[what].append(SharedExample(what, passage, row["id"], *texts))
 
 
 def _folded(text: str) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
-import numpy as np
-
 from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
 from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
@@ -20,7 +18,7 @@ from curate.registry import build, get_scorer
 from curate.scoring.requests import make_request, run_scorer
 from curate.store.records import canonical_json, digest
 from curate.train.config import LengthConfig, TrainConfig
-from curate.train.data import TrainRow, prepare, rows_from_records
+from curate.train.data import TrainRow, prepare, sample_rows
 from curate.train.recipes import build_config
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from curate.store import Store
 
 SAMPLE: Final = 1_000  # examples of the pool whose tokens are counted
-SAMPLED_SHARDS: Final = 16
 SAVE_EVERY: Final = 50
 MEASURED_STEPS: Final = 2
 BACKWARD: Final = 3  # a training token costs about as much as three forward ones
@@ -183,7 +180,7 @@ def make_plan(
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     data = base.data
     rendering = data.rendering
-    sample = sample_rows(store, config.datasets)
+    sample = sample_rows(store, config.datasets, SAMPLE)
     prepared = prepare(sample, renderer, rendering, "pool")
     sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
     common = _common_identity(store, config, targets, resolved, base)
@@ -214,25 +211,8 @@ def make_plan(
 
 def finished(store: "Store", trial_ids: Sequence[str]) -> frozenset[str]:
     """Return which trials are in the store, with the arrays of their evaluations."""
-    known = set(store.query("select trial_id from trials").column("trial_id").to_pylist())
+    known = set(store.read("select trial_id from trials").column("trial_id").to_pylist())
     return frozenset(i for i in trial_ids if i in known and arrays_path(store, i).is_file())
-
-
-def sample_rows(store: "Store", datasets: Sequence[str] | None) -> list[TrainRow]:
-    """Return up to about 1,000 examples of the pool, evenly spaced; `ConfigError` if it is empty."""
-    import pyarrow.parquet as pq
-
-    shards = store.shards(datasets)
-    if not shards:
-        raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
-    count = min(SAMPLED_SHARDS, len(shards))
-    rows: list[TrainRow] = []
-    for shard in [shards[i * len(shards) // count] for i in range(count)]:
-        table = pq.read_table(shard.path, columns=["id", "messages", "tools", "source"])
-        n = min(table.num_rows, -(-SAMPLE // count))
-        picked = table.take(np.linspace(0, table.num_rows - 1, n).astype(int))
-        rows += rows_from_records(picked.to_pylist())
-    return rows
 
 
 def _config(config: ProveConfig, scoring: "ScoringOptions", arm: Arm) -> TrainConfig:
@@ -355,7 +335,7 @@ def _tokens(target: "Target", renderer: "Renderer", rendering: Rendering) -> int
 
 def _known_speed(store: "Store", fingerprint: str) -> tuple[float | None, str]:
     """Return seconds per forward token of the newest trial with this model."""
-    rows = store.query("select manifest from trials order by created_at desc limit 50").to_pylist()
+    rows = store.read("select manifest from trials order by created_at desc limit 50").to_pylist()
     for row in rows:
         manifest = json.loads(row["manifest"])
         if manifest.get("identity", {}).get("model", [None])[0] == fingerprint:

@@ -2,24 +2,25 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
-from curate.contracts.progress import DedupedNotes, Progress
+from curate.contracts import Budget
+from curate.contracts.progress import TRIALS, DedupedNotes, Progress
 from curate.errors import InterruptedRunError
-from curate.prove.config import ProveConfig
+from curate.prove.config import RANDOM, ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
 from curate.prove.plan import Plan, Trial, finished, make_plan
 from curate.prove.results import Outcomes, build_document
 from curate.prove.targets import Target, read_targets
 from curate.prove.trials import NotApplicable, TrialResult, choose, claimed, load_result, run_trial
+from curate.select.options import SelectOptions
 from curate.train.config import MethodConfig
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
     from curate.store import Store
 
-STAGE: Final = "trials"
 POLL_S: Final = 5.0
 NONE: Final = "none"
 ALLOWED: Final = "allowed"
@@ -87,6 +88,7 @@ def prove(
     """
     began = time.perf_counter()
     config.compared()  # a wrong name fails before anything is read
+    config = replace(config, budgets=_budgets(store, config, scoring))
     targets, overlaps = _targets(store, config, wanted, progress)
     plan = make_plan(store, config, scoring, targets)
     progress.note(plan.text())
@@ -119,6 +121,20 @@ def prove(
     }
 
 
+def _budgets(store: "Store", config: ProveConfig, scoring: "ScoringOptions") -> tuple[str, ...]:
+    """Return the budgets with shares of the eligible examples as numbers, one for all methods."""
+    from curate.select.budgets import in_examples
+
+    options = SelectOptions(RANDOM, where=config.where, datasets=config.datasets)
+    parsed = [Budget.parse(budget) for budget in config.budgets]
+    return tuple(
+        text
+        if budget.unit != "eligible-share"
+        else str(in_examples(store, budget, options, scoring))
+        for text, budget in zip(config.budgets, parsed, strict=True)
+    )
+
+
 def _same_choice(results: Mapping[str, Any]) -> Iterator[str]:
     """Say which methods chose the same examples with every seed."""
     distinct: dict[str, set[int]] = {}
@@ -137,7 +153,7 @@ def _towards(store: "Store", config: ProveConfig, targets: Sequence["Target"]) -
     """Yield what some methods select towards, and how much of it is evaluated on."""
     if config.towards is None:
         return
-    ids = store.target(config.towards).query("select id from examples")["id"].to_pylist()
+    ids = store.target(config.towards).read("select id from examples")["id"].to_pylist()
     n_same = len(set(ids) & {row.id for target in targets for row in target.rows})
     yield (
         f"Methods that need a target set select towards {config.towards}: {len(ids):,} "
@@ -182,6 +198,7 @@ def _targets(
                 "name": target.name, "data": target.data, "n_examples": len(target.rows),
                 "overlap": overlap.as_dict(),
                 "overlapping": what,
+                "shared": [shared.as_dict() for shared in overlap.shared],
             }
         )  # fmt: skip
     return kept, documents
@@ -217,7 +234,7 @@ def _run(
         else:
             chosen[trial.trial_id] = selection
     todo = [trial for trial in plan.missing if (trial.budget, trial.arm.label) not in refusals]
-    progress.start(STAGE, len(todo), "trials")
+    progress.start(TRIALS, len(todo), "trials")
     n_trained = 0
     for trial in _shared(store, todo, progress):
         _stop_in_time(n_trained, len(todo), scoring.max_hours, began)
@@ -227,7 +244,7 @@ def _run(
         )
         run_trial(store, trial, chosen[trial.trial_id], targets, progress)
         n_trained += 1
-    progress.finish(STAGE)
+    progress.finish(TRIALS)
     return _outcomes(store, config, plan, refusals), n_trained
 
 
@@ -247,7 +264,7 @@ def _shared(store: "Store", todo: Sequence[Trial], progress: Progress) -> Iterat
                         continue
                     yield trial
             left.remove(trial)
-            progress.advance(STAGE, 1)
+            progress.advance(TRIALS, 1)
         if len(left) == n_before:
             time.sleep(POLL_S)
 

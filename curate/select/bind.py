@@ -1,6 +1,6 @@
 """Bind what a method needs to exact score sets, computing those that are missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -15,6 +15,7 @@ from curate.store.scores.names import models
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
+    from curate.scoring.requests import ScoreRequest
     from curate.store import ScoreSetStatus, Store
 
 
@@ -64,6 +65,52 @@ def bind_needs(
 ) -> Bound:
     """Find the score set of every need, scoring the missing ones in as few passes as possible.
 
+    What needs are bound to is what `find_needs` says.
+    """
+    found = find_needs(store, needs, options, scoring)
+    bound, requests, runs = dict(found.bound), found.requests, found.runs
+    n_scored = 0
+    if requests:
+        report = score(store, requests, scoring, progress)
+        report.raise_for_failures()
+        n_scored = sum(score_set.n_scored for score_set in report.sets)
+        scored = {score_set.status.set_id: score_set.status for score_set in report.sets}
+        bound |= {request.alias: scored[request.key.set_id] for request in requests}
+    for alias, recorded in runs.items():
+        need = needs[alias]
+        assert isinstance(need, Need)
+        made = _record(store, recorded, alias, need.role, scoring, progress)
+        bound[alias] = made.status
+        n_scored += made.n_recorded
+    for alias, status in bound.items():
+        refuse_stale(alias, status, options.allow_stale)
+    return Bound(bound, found.expressions, n_scored, ())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The score sets of some needs that are there, and what is missing: passes, and training runs."""
+
+    bound: "Mapping[str, ScoreSetStatus]"
+    expressions: Mapping[str, str]
+    requests: "Sequence[ScoreRequest]"
+    runs: Mapping[str, RunScorer]
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The aliases that are still to be scored."""
+        return frozenset({*(request.alias for request in self.requests), *self.runs})
+
+
+def find_needs(
+    store: "Store",
+    needs: Mapping[str, Need | Expression],
+    options: BindOptions,
+    scoring: "ScoringOptions",
+) -> Found:
+    """Find the score set of every need, or how it would be scored; compute nothing.
+
     A need is bound to the set with exactly the key it would have if scored now. Without a model
     for its role, it is bound to the only complete set of that scorer and configuration; none or
     several are an error that says what to type. Never to "the newest of that name".
@@ -72,8 +119,8 @@ def bind_needs(
     scorer_needs = {a: need for a, need in needs.items() if isinstance(need, Need)}
     statuses = {status.set_id: status for status in store.score_sets()}
     bound: dict[str, ScoreSetStatus] = {}
-    requests = []
-    runs = {}
+    requests: list[ScoreRequest] = []
+    runs: dict[str, RunScorer] = {}
     for alias, need in scorer_needs.items():
         if alias in options.bind:
             bound[alias] = fixed_set(alias, options.bind[alias], statuses)
@@ -99,20 +146,9 @@ def bind_needs(
             bound[alias] = statuses[request.key.set_id]
         else:
             requests.append(request)
-    n_scored = 0
-    if requests:
-        report = score(store, requests, scoring, progress)
-        report.raise_for_failures()
-        n_scored = sum(score_set.n_scored for score_set in report.sets)
-        scored = {score_set.status.set_id: score_set.status for score_set in report.sets}
-        bound |= {request.alias: scored[request.key.set_id] for request in requests}
-    for alias, recorded in runs.items():
-        made = _record(store, recorded, alias, scorer_needs[alias].role, scoring, progress)
-        bound[alias] = made.status
-        n_scored += made.n_recorded
     for alias, status in bound.items():
         refuse_stale(alias, status, options.allow_stale)
-    return Bound(bound, expressions, n_scored, ())
+    return Found(bound, expressions, requests, runs)
 
 
 def _record(

@@ -41,8 +41,8 @@ def bind_expressions(
     MissingColumnError
         None was computed with the model given.
     """
-    used = _aliases(texts)
     statuses = {status.set_id: status for status in store.score_sets()}
+    used = _aliases(texts, statuses.values())
     bound = {}
     for alias in sorted(used - {"", *taken}):
         if alias in options.bind:
@@ -56,13 +56,14 @@ def bind_expressions(
 
 def scorers_named(store: "Store", texts: Iterable[str]) -> list[str]:
     """Return the scorers of the score sets that expressions name."""
-    used = _aliases(texts)
     statuses = store.score_sets()
+    used = _aliases(texts, statuses)
     return sorted({status.scorer for alias in used for status in of_name(alias, statuses)})
 
 
-def _aliases(texts: Iterable[str]) -> set[str]:
-    return {name.rpartition(".")[0] for text in texts for name in parse(text).columns}
+def _aliases(texts: Iterable[str], statuses: "Iterable[ScoreSetStatus]") -> set[str]:
+    known = {alias for status in statuses for alias in status.aliases}
+    return {name.rpartition(".")[0] for text in texts for name in parse(text, known).columns}
 
 
 def _named(
@@ -86,7 +87,7 @@ def _only(
 ) -> "ScoreSetStatus":
     if len(named) == 1 and alias != named[0].scorer:  # a name of its own, or one with an id
         return named[0]
-    wanted = {status.set_id: scorer_settings(status.scorer, options.settings) for status in named}
+    wanted = {status.set_id: _keyed_settings(status.scorer, options.settings) for status in named}
     fitting = [
         status
         for status in named
@@ -112,6 +113,13 @@ def _only(
         f"{len(fitting)} score sets have the name {alias!r}: {listed}; say which: "
         f"{' or '.join([*_ways(fitting, role), _by_id(alias, fitting)])}"
     )
+
+
+def _keyed_settings(scorer: str, settings: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the settings of a scorer that are part of a score's key."""
+    unkeyed = get_scorer(scorer).unkeyed if scorer in names("scorer") else frozenset()
+    given = scorer_settings(scorer, settings)
+    return {name: value for name, value in given.items() if name not in unkeyed}
 
 
 def _ways(fitting: "list[ScoreSetStatus]", role: Role | None) -> list[str]:

@@ -1,6 +1,6 @@
-"""Apply a selector plus what the user can add to any method: forced picks and quotas per source."""
+"""Apply a selector plus what the user can add to any method: forced picks, quotas and a mix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +8,10 @@ from jaxtyping import Int
 
 from curate.contracts import Budget, Selection, Selector, View, keep_within
 from curate.errors import ConfigError
+from curate.select.shares import Shares
 
 FORCED_REASON = "included by the user"
+NO_SHARES = Shares({}, {})
 
 
 def choose(
@@ -18,14 +20,14 @@ def choose(
     budget: Budget | None,
     seed: int,
     include: Sequence[str] = (),
-    quota: Mapping[str, str] | None = None,
+    shares: Shares = NO_SHARES,
 ) -> Selection:
-    """Select with a method: forced picks first, and never more of a source than its quota.
+    """Select with a method: forced picks first, and of each value what its quota or share allows.
 
-    Without ``include`` and ``quota`` this is the selector's own answer. With them the selector
+    Without ``include`` and ``shares`` this is the selector's own answer. With them the selector
     ranks everything it would consider (or, without a budget, what it would keep), forced picks go
-    to the front, picks beyond a quota are skipped, and the budget's prefix rule applies to what
-    remains.
+    to the front, picks beyond a quota or share are skipped, and the budget's prefix rule applies to
+    what remains.
 
     Raises `BudgetError` if the budget asks for more than remains, and `ConfigError` for a method
     that needs a budget and got none.
@@ -34,14 +36,15 @@ def choose(
         raise ConfigError(
             f"method {selector.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok"
         )
-    if not include and not quota:
+    if not include and not shares:
         return selector.select(view, budget, np.random.default_rng(seed))
     if budget is None:
         ranked = selector.select(view, None, np.random.default_rng(seed))
     else:
         ranked = _rank_everything(selector, view, seed)
-    rows, forced = _with_extras(ranked, view, include, quota)
-    return _reordered(ranked, keep_within(rows, budget, view), forced)
+    rows, forced = _with_extras(ranked, view, budget, include, shares)
+    kept = rows if shares.mix else keep_within(rows, budget, view)
+    return _reordered(ranked, kept, forced)
 
 
 def rank(
@@ -49,39 +52,41 @@ def rank(
     view: View,
     seed: int,
     include: Sequence[str] = (),
-    quota: Mapping[str, str] | None = None,
+    shares: Shares = NO_SHARES,
+    budget: Budget | None = None,
 ) -> Selection:
     """Return everything `choose` would take with any budget, best first.
 
-    For a selector whose smaller budgets are prefixes of larger ones: see `Selector.nested`.
+    For a selector whose smaller budgets are prefixes of larger ones: see `Selector.nested`. What
+    quotas and a mix leave depends on the budget, and is that of ``budget``.
     """
     ranked = _rank_everything(selector, view, seed)
-    if not include and not quota:
+    if not include and not shares:
         return ranked
-    rows, forced = _with_extras(ranked, view, include, quota)
+    rows, forced = _with_extras(ranked, view, budget, include, shares)
     return _reordered(ranked, rows, forced)
 
 
 def _with_extras(
-    ranked: Selection, view: View, include: Sequence[str], quota: Mapping[str, str] | None
+    ranked: Selection,
+    view: View,
+    budget: Budget | None,
+    include: Sequence[str],
+    shares: Shares,
 ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " f"]]:
-    """Return the rows of a ranking, forced picks in front and those beyond a quota left out."""
+    """Return the rows of a ranking, forced picks in front, without those no quota or mix has room for."""
     forced = _rows_of(include, view)
     rest = ranked.indices[~np.isin(ranked.indices, forced)]
     rows = np.concatenate([forced, rest]).astype(np.int64)
-    return _within_quotas(rows, view, quota or {}), forced
-
-
-def parse_quota(quota: Mapping[str, str], n_pool: int) -> dict[str, int]:
-    """Read quotas per source, ``*`` for every other source: a count, or a share of the pool."""
-    limits: dict[str, int] = {}
-    for source, text in quota.items():
-        budget = Budget.parse(text)
-        if budget.counts_tokens:
-            raise ConfigError(f"quota {source}={text!r} counts tokens; give examples or a share")
-        amount = budget.amount * n_pool if budget.unit == "share" else budget.amount
-        limits[source] = int(amount + 1e-9)
-    return limits
+    left = shares.apply(rows, view, budget)
+    n_lost = int((~np.isin(forced, left)).sum())
+    if n_lost:
+        flag = "--mix" if shares.mix else "--quota"
+        raise ConfigError(
+            f"--include asks for {len(forced):,} examples, and {flag} has no room for {n_lost:,} of them; "
+            f"include fewer, or allow more of their {' or '.join(shares.all_columns)}"
+        )
+    return left, forced
 
 
 def _rank_everything(selector: Selector, view: View, seed: int) -> Selection:
@@ -103,27 +108,6 @@ def _rows_of(include: Sequence[str], view: View) -> Int[np.ndarray, " f"]:
             f"(first: {first}); see why with: curate explain {first}"
         )
     return rows.astype(np.int64)
-
-
-def _within_quotas(
-    rows: Int[np.ndarray, " m"], view: View, quota: Mapping[str, str]
-) -> Int[np.ndarray, " k"]:
-    if not quota:
-        return rows
-    if view.sources is None:
-        raise ConfigError("--quota limits sources, and this view has none")
-    limits = parse_quota(quota, view.n_pool)
-    unknown = sorted(set(limits) - set(view.source_names) - {"*"})
-    if unknown:
-        names = ", ".join(view.source_names)
-        raise ConfigError(f"--quota names an unknown source {unknown[0]!r}; sources here: {names}")
-    keep = np.ones(len(rows), dtype=bool)
-    codes = view.sources[rows]
-    for code, name in enumerate(view.source_names):
-        limit = limits.get(name, limits.get("*"))
-        if limit is not None:
-            keep[np.flatnonzero(codes == code)[limit:]] = False
-    return rows[keep]
 
 
 def _reordered(

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from curate.contracts import Example, ForwardScorer
+from curate.data.gathered import origins
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer
 from curate.models.text.render import Renderer
@@ -37,11 +38,14 @@ def explain(
 ) -> dict[str, Any]:
     """Return an example with its rows, scores, failures and selections.
 
+    ``row`` holds the columns of its first row that are text, numbers or true and false, as ``row.NAME``
+    reads them in expressions, without the texts of its turns.
     ``percentiles`` says where its scores rank in the pool, see `Store.percentiles`. Each of
     ``selections`` also says how many were kept and the gain of the last; ``absent`` explains those
     that do not include it, all or only the ``selections`` asked for, see
     `curate.select.why_not.Exclusion`. ``revisions`` are the responses that replace its own in a
-    selection, with their confidences.
+    selection, with their confidences. ``gathered`` says of each row that a model wrote which one, how
+    it was sampled and what the verifier found, see `curate.data.gathered.Provenance`.
 
     With ``scorer`` and ``model`` the key ``rendered`` holds, for the scorer's primary segment,
     ``text``, ``token_ids`` and ``response_mask`` (which tokens the score counts), and under
@@ -50,7 +54,9 @@ def explain(
     """
     from curate.select.why_not import absences
 
-    document = facts(store, example)
+    with store.held():
+        document = facts(store, example)
+    document["row"] = _own_columns(store, document)
     document["absent"] = [absence.to_json() for absence in absences(store, document, selections)]
     if scorer is None:
         return document
@@ -75,6 +81,7 @@ def facts(store: "Store", example: str) -> dict[str, Any]:
     """Return an example with what is stored about it: `explain` without anything that must be computed."""
     document = store.example(example)
     document["percentiles"] = store.percentiles(document["id"])
+    document["gathered"] = origins(store, document["rows"])
     document["selections"] = [
         {**selection, **_last(store, selection)} for selection in document["selections"]
     ]
@@ -83,6 +90,16 @@ def facts(store: "Store", example: str) -> dict[str, Any]:
         for revision in store.revisions_of(document["id"])
     ]
     return document
+
+
+def _own_columns(store: "Store", document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an example's first row, without the texts that its turns show anyway."""
+    from curate.store.pool.input_values import plain_columns
+
+    first = document["rows"][0]
+    shown = {str(message.get("content")).strip() for message in document["messages"]}
+    columns = plain_columns(store.parts, first["dataset"], first["position"])
+    return {name: value for name, value in columns.items() if str(value).strip() not in shown}
 
 
 def _last(store: "Store", chosen: Mapping[str, Any]) -> dict[str, Any]:

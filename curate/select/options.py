@@ -12,8 +12,9 @@ class SelectOptions:
 
     ``datasets`` restricts the pool to the examples of some datasets; ``bind`` fixes score sets by
     alias (used to reproduce a selection); ``within`` restricts it to an earlier selection, and the
-    examples of the selections ``without`` are left out. ``target`` names the target set to select
-    towards.
+    examples of the selections ``without`` are left out. ``quota`` bounds what is taken of each source or
+    value of a column, and ``mix`` says it exactly: see `curate.select.shares`. ``target`` names the target
+    set to select towards.
     """
 
     method: str
@@ -24,6 +25,7 @@ class SelectOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     quota: Mapping[str, str] = field(default_factory=dict)
+    mix: Mapping[str, str] = field(default_factory=dict)
     datasets: tuple[str, ...] | None = None
     within: str | None = None
     without: tuple[str, ...] = ()

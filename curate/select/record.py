@@ -1,16 +1,19 @@
 """What the records of all selections have in common, whoever makes one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from curate.contracts import Procedure, Selector
+from curate.contracts import Budget, Procedure, Selector
 
 if TYPE_CHECKING:
+    from curate.select.options import SelectOptions
     from curate.store import Store
 
 LENGTH_ALIAS: Final = "length"
+QUOTA_OF: Final = "quota_of"
+LONG_RATIO: Final = 1.5
 
 
 def inputs_of(store: "Store", datasets: Sequence[str]) -> list[dict[str, Any]]:
@@ -30,3 +33,40 @@ def config_of(method: Procedure | Selector) -> dict[str, Any]:
     """Return the fields of a method as plain JSON values."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(cast(Any, method)), default=str))
     return plain
+
+
+def shares_of(options: "SelectOptions") -> dict[str, Any]:
+    """Return what a record says of a mix, and of what the shares of its quotas are."""
+    has_share = any(Budget.parse(text).is_share for text in options.quota.values())
+    return {
+        **({"mix": dict(options.mix)} if options.mix else {}),
+        **({QUOTA_OF: "selection"} if has_share else {}),  # before: of the pool
+    }
+
+
+def quota_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the quotas of a record as they are typed today: shares are of the selection.
+
+    Records of shares of the pool, as shares once were, have them as the numbers they came to.
+    """
+    quota: dict[str, str] = dict(record["quota"])
+    if QUOTA_OF in record:
+        return quota
+    read = {key: Budget.parse(text) for key, text in quota.items()}
+    return {
+        key: str(max(1, int(limit.amount * record["n_pool"] + 1e-9))) if limit.is_share else text
+        for (key, text), limit in zip(quota.items(), read.values(), strict=True)
+    }
+
+
+def length_warning(ratio: float | None) -> list[str]:
+    """Warn of picks whose mean length is ``ratio`` times the pool's, if that is far from 1."""
+    if ratio is None or 1 / LONG_RATIO <= ratio <= LONG_RATIO:
+        return []
+    longer = "longer" if ratio > 1 else "shorter"
+    return [
+        (
+            f"the selected examples are {longer} than the pool's ({ratio:.2f}x the mean length in tokens): "
+            "compare with a random subset of equal tokens, not of equal count"
+        )
+    ]

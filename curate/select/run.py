@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 
@@ -19,16 +19,21 @@ from curate.registry import build, get_method
 from curate.scoring.options import ScoringOptions
 from curate.select.bind import Bound, bind_needs, method_settings
 from curate.select.bind_expressions import bind_expressions, scorers_named
+from curate.select.budgets import in_examples, share_note
 from curate.select.choose import choose
 from curate.select.marks import with_selections
 from curate.select.options import SelectOptions
 from curate.select.procedures.driver import run_procedure
 from curate.select.procedures.execute import StepExecutor
-from curate.select.record import LENGTH_ALIAS, config_of, inputs_of
+from curate.select.record import LENGTH_ALIAS, config_of, inputs_of, length_warning, shares_of
+from curate.select.share_columns import with_share_columns
+from curate.select.shares import Shares
 from curate.select.towards import (
     Towards,
     bind_target,
     check_target,
+    overlap_warning,
+    target_of_procedure,
     target_warnings,
     with_target,
 )
@@ -39,7 +44,63 @@ if TYPE_CHECKING:
 
     from curate.store import Store
 
-LONG_RATIO: Final = 1.5
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A selection whose options have passed every check that needs no scores.
+
+    ``needs`` is what a selector reads, ``texts`` are the expressions it evaluates; a procedure has neither.
+    """
+
+    method: Selector | Procedure
+    options: SelectOptions
+    budget: Budget | None
+    shares: Shares
+    needs: Mapping[str, Need | Expression]
+    texts: tuple[str, ...]
+
+
+def prepare(
+    store: "Store",
+    options: SelectOptions,
+    scoring: ScoringOptions,
+    targets: "Store | None" = None,
+) -> Prepared:
+    """Check what can be checked before anything is scored; `select` and its dry run both do.
+
+    ``targets`` is the store of the target sets, if not this one. Raises `ConfigError` or
+    `BudgetError` for options that cannot be meant, or not of this pool.
+    """
+    method = build_method(options.method, options.settings)
+    shares = Shares(options.quota, options.mix)
+    with store.held():
+        options = _with_names_resolved(store, options)
+        check_target(targets or store, method, options.target)
+    budget = None if options.budget is None else Budget.parse(options.budget)
+    if isinstance(method, Procedure):
+        if options.bind or options.include or shares:
+            raise ConfigError(
+                f"method {options.method!r} is a procedure; --include, --quota and --mix apply to single "
+                "selectors; run it first, then use them in a second select command"
+            )
+        refuse_unused(options.settings, setting_owners(method))
+        return Prepared(method, options, budget, shares, {}, ())
+    if budget is None and not method.budget_optional:
+        raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
+    shares.check_budget(budget)
+    needs = needs_of(method, scoring, budget)
+    texts = [need.text for need in needs.values() if isinstance(need, Expression)]
+    texts += [*([options.where] if options.where else []), *shares.columns]
+    with store.held():
+        refuse_unused(options.settings, [*setting_owners(method), *scorers_named(store, texts)])
+        options = replace(
+            options,
+            include=tuple(store.resolve_ids(options.include)),
+            exclude=tuple(store.resolve_ids(options.exclude)),
+        )
+        refuse_pool(store, method, budget, options)
+    return Prepared(method, options, budget, shares, needs, tuple(texts))
 
 
 def select(
@@ -52,51 +113,51 @@ def select(
     possible.
     """
     began = time.perf_counter()
-    method = build_method(options.method, options.settings)
-    refuse_revised(store, options.include, "including it")
-    options = replace(
-        options,
-        include=with_selections(store, options.include),
-        exclude=with_selections(store, options.exclude),
-    )
-    check_target(store, method, options.target)
+    ready = prepare(store, options, scoring)
+    method, options = ready.method, ready.options
     if isinstance(method, Procedure):
-        return _run_procedure(store, method, options, scoring, progress, began)
-    budget = None if options.budget is None else Budget.parse(options.budget)
-    if budget is None and not method.budget_optional:
-        raise ConfigError(f"method {method.name!r} needs a budget; add --budget 10%, 5000 or 2Mtok")
-    needs = needs_of(method, scoring, budget)
-    texts = [need.text for need in needs.values() if isinstance(need, Expression)]
-    texts += [options.where] if options.where else []
-    owners = [*setting_owners(method), *scorers_named(store, texts)]
-    refuse_unused(options.settings, owners)
-    options = replace(
-        options,
-        include=tuple(store.resolve_ids(options.include)),
-        exclude=tuple(store.resolve_ids(options.exclude)),
-    )
-    refuse_pool(store, method, budget, options)
-    bound = bind_needs(store, needs, options, scoring, progress)
+        return _run_procedure(store, method, ready, scoring, progress, began)
+    budget, shares, texts = ready.budget, ready.shares, ready.texts
+    bound = bind_needs(store, ready.needs, options, scoring, progress)
     named = bind_expressions(store, texts, bound.sets, options, scoring)
     bound = replace(bound, named=named)
-    view = _view(store, method, bound, options)
+    view = view_of(store, method, bound, options)
+    named_ids = {alias: status.set_id for alias, status in bound.read.items()}
+    view = with_share_columns(store, view, shares.columns, named_ids, options.datasets)
     towards = None
     if options.target is not None:
         towards = bind_target(store, method, options.target, bound.sets, scoring, progress)
         view = with_target(store, view, towards.identity())
-    chosen = choose(method, view, budget, options.seed, options.include, options.quota)
-    record = _record(store, method, bound, view, chosen, options, towards)
-    store.save_selection(record, selection_table(view, chosen))
+    note = share_note(budget, view)
+    if note is not None:
+        progress.note(note)
+    chosen = choose(method, view, budget, options.seed, options.include, shares)
+    with store.held():
+        record = _record(store, method, bound, view, chosen, options, towards)
+        store.save_selection(record, selection_table(view, chosen))
     for warning in record["warnings"]:
         progress.note(f"warning: {warning}")
     return _report(record, began, bound.n_scored + (towards.n_scored if towards else 0))
+
+
+def _with_names_resolved(store: "Store", options: SelectOptions) -> SelectOptions:
+    """Return options with selections by their ids, and those to include or exclude as examples."""
+    refuse_revised(store, options.include, "including it")
+    within = options.within and store.selection(options.within)["selection_id"]
+    return replace(
+        options,
+        within=within,
+        include=with_selections(store, options.include),
+        exclude=with_selections(store, options.exclude),
+    )
 
 
 def build_method(name: str, settings: Mapping[str, str]) -> Selector | Procedure:
     """Make the method ``--method`` names; ``a | b`` is the pipeline of both."""
     if "|" in name:
         return cast(Procedure, build(get_method("pipeline"), {"stages": name, **settings}))
-    return build(get_method(name), method_settings(name, settings))
+    cls = get_method(name)  # which may have been called by an alias
+    return build(cls, method_settings(cls.name, settings))
 
 
 def selects_towards(method: str | None, settings: Mapping[str, str]) -> bool:
@@ -151,10 +212,10 @@ def setting_owners(method: Selector | Procedure) -> list[str]:
     )
 
 
-def _view(store: "Store", method: Selector, bound: Bound, options: SelectOptions) -> View:
+def view_of(store: "Store", method: Selector, bound: Bound, options: SelectOptions) -> View:
+    """Return the eligible examples with what a method reads; `ConfigError` if there are none."""
     if options.within is not None:
-        within = store.selection(options.within)["selection_id"]
-        refuse_revised(store, [within], "selecting within it")
+        refuse_revised(store, [options.within], "selecting within it")
     view = store.view(
         bind={alias: status.set_id for alias, status in bound.sets.items()},
         expressions=bound.expressions,
@@ -216,6 +277,7 @@ def _record(
         "include": list(options.include),
         "exclude": list(options.exclude),
         "quota": dict(options.quota),
+        **shares_of(options),
         "within": options.within,
         "without": list(options.without),
         "datasets": datasets,
@@ -225,7 +287,7 @@ def _record(
         },
         **({} if towards is None else {"target": towards.identity()}),
     }
-    warnings = [*bound.warnings, *chosen.warnings, *_length_warning(ratio)]
+    warnings = [*bound.warnings, *chosen.warnings, *length_warning(ratio)]
     warnings += [] if towards is None else target_warnings(view, chosen, towards.name)
     counts = {
         "n_pool": view.n_pool,
@@ -257,18 +319,6 @@ def _tokens(view: View, chosen: Selection) -> tuple[int | None, float | None]:
     return int(spent.sum()), ratio
 
 
-def _length_warning(ratio: float | None) -> list[str]:
-    if ratio is None or 1 / LONG_RATIO <= ratio <= LONG_RATIO:
-        return []
-    longer = "longer" if ratio > 1 else "shorter"
-    return [
-        (
-            f"the selected examples are {longer} than the pool's ({ratio:.2f}x the mean length in tokens): "
-            "compare with a random subset of equal tokens, not of equal count"
-        )
-    ]
-
-
 def _ids_of(store: "Store", selections: Sequence[str]) -> list[str]:
     return [
         i
@@ -280,18 +330,14 @@ def _ids_of(store: "Store", selections: Sequence[str]) -> list[str]:
 def _run_procedure(
     store: "Store",
     method: Procedure,
-    options: SelectOptions,
+    ready: Prepared,
     scoring: ScoringOptions,
     progress: Progress,
     began: float,
 ) -> dict[str, Any]:
-    if options.bind or options.include or options.quota:
-        raise ConfigError(
-            f"method {options.method!r} is a procedure; --include and --quota apply to single "
-            "selectors; run it first, then use them in a second select command"
-        )
-    refuse_unused(options.settings, setting_owners(method))
-    budget = None if options.budget is None else Budget.parse(options.budget)
+    options, budget = ready.options, ready.budget
+    if budget is not None:
+        budget = in_examples(store, budget, options, scoring)
     journal = store.parts / "procedures" / f"{method.name}.jsonl"
     notes = DedupedNotes(progress)
 
@@ -306,11 +352,16 @@ def _run_procedure(
     record = store.selection(outcome.selection_id)
     warnings = list(dict.fromkeys([*record["warnings"], *outcome.warnings]))
     made_by = record.get("made_by", record["method"])
+    if execute.models:
+        record["procedure"] = execute.cost()
+    if execute.models and options.target is not None and "target" not in record:
+        towards = target_of_procedure(store, outcome.selection_id, options.target)
+        record["procedure"]["target"] = towards
+        said = overlap_warning(towards["n_selected"], options.target)
+        warnings = list(dict.fromkeys([*warnings, *said]))  # a replayed run has it on record
     record |= {"method": options.method, "made_by": made_by, "warnings": warnings}
     for warning in warnings:
         notes.note(f"warning: {warning}")
-    if execute.models:
-        record["procedure"] = execute.cost()
     if execute.models or outcome.warnings:
         store.save_selection(record, store.selection_rows(outcome.selection_id))
         execute.forget_models()

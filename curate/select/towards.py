@@ -9,7 +9,7 @@ import numpy as np
 from curate.contracts import Need, Procedure, Selection, Selector, View
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, StoreError
-from curate.registry import get_selector, names
+from curate.registry import get_procedure, get_selector, names
 from curate.scoring.again import score_again
 from curate.scoring.options import ScoringOptions
 
@@ -54,6 +54,8 @@ def check_target(store: "Store", method: Selector | Procedure, target: str | Non
     store.target(target)
     if not method.uses_target:
         able = [name for name in names("selector") if get_selector(name).uses_target]
+        # a property, as of a pipeline, depends on the settings
+        able += [n for n in names("procedure") if vars(get_procedure(n)).get("uses_target") is True]
         raise ConfigError(
             f"method {method.name!r} selects towards nothing; leave out --target {target}, or use one "
             f"of: {', '.join(able)}"
@@ -133,9 +135,23 @@ def target_warnings(view: View, chosen: Selection, name: str) -> list[str]:
         for reason, count in beside.excluded.items()
     ]
     n_same = int(np.isin(view.ids[chosen.indices], beside.ids).sum())
-    if n_same:
-        warnings.append(
-            f"{n_same:,} of the selected examples are in target {name!r} too, word for word: a model "
-            "trained on them cannot be evaluated on them"
-        )
-    return warnings
+    return [*warnings, *overlap_warning(n_same, name)]
+
+
+def overlap_warning(n_same: int, name: str) -> list[str]:
+    """Say how many of the selected examples are in a target set too, if any are."""
+    if not n_same:
+        return []
+    warning = (
+        f"{n_same:,} of the selected examples are in target {name!r} too, word for word: a model "
+        "trained on them cannot be evaluated on them"
+    )
+    return [warning]
+
+
+def target_of_procedure(store: "Store", selection_id: str, name: str) -> dict[str, Any]:
+    """Return which target set a procedure trained on, and how many of its examples are selected."""
+    small = store.target(name)
+    chosen = store.selection_rows(selection_id).column("id").to_numpy(zero_copy_only=False)
+    n_same = int(np.isin(chosen.astype("S32"), small.view(bind={}).ids).sum())
+    return {"name": name, "content_hash": small.pool_hash(), "n_selected": n_same}

@@ -13,18 +13,21 @@ from curate.contracts.settings import settings_of
 from curate.errors import CurateError
 from curate.registry import build, get_method
 from curate.select.choose import rank
-from curate.select.marks import METHOD
+from curate.select.marks import METHOD, not_marked
 from curate.select.procedures.correct.revise import why_dropped
-from curate.select.record import LENGTH_ALIAS
+from curate.select.record import LENGTH_ALIAS, quota_of
+from curate.select.share_columns import with_share_columns
+from curate.select.shares import SOURCE, Shares, value_of
 from curate.select.towards import with_target
+from curate.store.results.selection_names import internal
 
 if TYPE_CHECKING:
     from curate.store import Store
 
 MAX_RANKED: Final = 5
 Cause: TypeAlias = Literal[
-    "ranked below", "filtered", "failed", "left out", "quota", "not in its pool", "not marked",
-    "unknown",
+    "ranked below", "filtered", "failed", "left out", "quota", "mix", "not in its pool",
+    "not marked", "unknown",
 ]  # fmt: skip
 _RECOMPUTING: Final = "recomputing the ranking from stored scores"
 
@@ -39,7 +42,7 @@ class Exclusion:
     cause
         ``ranked below``: the method considered it and others came first. ``filtered``: by where,
         exclude or within. ``failed``: it has no score the method needs. ``left out``: the method
-        itself did not consider it. ``quota``: its source was full. ``not in its pool``: not in
+        itself did not consider it. ``quota``: its source, or value of a column, was full. ``mix``: so was its share. ``not in its pool``: not in
         the datasets selected from. ``not marked``: the selection is what a person marked by hand.
         ``unknown``: stored facts do not say.
     text
@@ -73,7 +76,8 @@ def absences(
 ) -> list[Exclusion]:
     """Explain each stored selection that does not include an example, newest first.
 
-    Marks made by hand are explained only if asked for.
+    Marks made by hand, and selections that proofs and procedures made for themselves, are explained
+    only if asked for.
 
     A place in the ranking requires recomputing the selection from stored scores. That is done
     for the selections asked for, or else for the newest `MAX_RANKED`, and costs as much as
@@ -87,12 +91,15 @@ def absences(
         Ids (or id prefixes) of the selections to explain; none for all.
     """
     asked = [store.selection(name)["selection_id"] for name in selections]
-    newest = store.query(
+    newest = store.read(
         f"select selection_id from selections where method <> '{METHOD}' "
         "order by created_at desc, 1"
     )
     having = {selection["selection_id"] for selection in document["selections"]}
-    lacking = [name for name in asked or newest["selection_id"].to_pylist() if name not in having]
+    with store.connect() as con:
+        hidden = internal(con, store.parts)
+    shown = [name for name in newest["selection_id"].to_pylist() if name not in hidden]
+    lacking = [name for name in asked or shown if name not in having]
     return [
         why_absent(store, document, name, ranked=bool(asked) or i < MAX_RANKED)
         for i, name in enumerate(lacking)
@@ -103,9 +110,10 @@ def why_absent(
     store: "Store", document: Mapping[str, Any], selection_id: str, *, ranked: bool = True
 ) -> Exclusion:
     """Explain one selection that does not include an example; ``ranked``: recompute its ranking."""
-    record = store.selection(selection_id)
-    kept = store.selection_rows(selection_id)
-    cause, text = _before_ranking(store, document, record)
+    with store.held():
+        record = store.selection(selection_id)
+        kept = store.selection_rows(selection_id)
+        cause, text = _before_ranking(store, document, record)
     if cause is None and not ranked:
         cause = "unknown"
         text = f"not ranked here; to rank it: curate explain {document['id']} --selection {selection_id}"
@@ -126,7 +134,7 @@ def _before_ranking(
     if record["method"] == METHOD:
         return (
             "not marked",
-            f"{record['config']['marker']} has not marked it {record['config']['mark']}",
+            not_marked(record["config"]),
         )
     if "config" not in record or "score_sets" not in record:
         return "unknown", "unknown: its record does not say how it was made"
@@ -190,16 +198,25 @@ def _by_rank(
         if record["where"]:
             return because("filtered", f"it does not satisfy --where {record['where']!r}")
         return because("left out", "it has no value for something the method reads")
-    everything = rank(method, view, record["seed"], record["include"], record["quota"])
+    shares = Shares(quota_of(record), record.get("mix", {}))
+    view = with_share_columns(store, view, shares.columns, _sets_of(record), record["datasets"])
+    budget = None if record["budget"] is None else Budget.parse(record["budget"])
+    everything = rank(method, view, record["seed"], record["include"], shares, budget)
     if view.ids[everything.indices[:n]].astype("U32").tolist() != list(kept):
         return because("unknown", f"unknown: {_RECOMPUTING} gives another selection")
     places = np.flatnonzero(everything.indices == row)
     if len(places):
         text, facts = _place(everything, int(places[0]), n, view, record)
         return because("ranked below", text, **facts)
-    if record["quota"] and row in rank(method, view, record["seed"]).indices:
-        text = f"the --quota of its source {document['source']!r} was filled by examples that rank higher"
-        return because("quota", text)
+    if shares and row in rank(method, view, record["seed"]).indices:
+        cause: Cause = "mix" if shares.mix else "quota"
+        whose = " and ".join(
+            f"its source {value_of(view, column, row)!r}" if column == SOURCE
+            else f"{column} = {value_of(view, column, row)!r}"
+            for column in shares.all_columns
+        )  # fmt: skip
+        text = f"the --{cause} of {whose} was filled by examples that rank higher"
+        return because(cause, text)
     counts = ", ".join(f"{count:,} {reason}" for reason, count in everything.excluded.items())
     return because("left out", f"{name} did not consider it; it left out: {counts or 'none'}")
 
@@ -208,7 +225,7 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
     needs = method.requires()
     read = {alias for alias, need in needs.items() if isinstance(need, Need)}
     read |= set() if record["n_tokens"] is None else {LENGTH_ALIAS}
-    sets = {alias: score_set["set_id"] for alias, score_set in record["score_sets"].items()}
+    sets = _sets_of(record)
     bound = {alias: set_id for alias, set_id in sets.items() if alias in read}
     view = store.view(
         bind=bound,
@@ -221,6 +238,10 @@ def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
         named={alias: set_id for alias, set_id in sets.items() if alias not in read},
     )
     return with_target(store, view, record["target"]) if "target" in record else view
+
+
+def _sets_of(record: Mapping[str, Any]) -> dict[str, str]:
+    return {alias: score_set["set_id"] for alias, score_set in record["score_sets"].items()}
 
 
 def _place(

@@ -18,7 +18,7 @@ from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.memory import memory_of
 from curate.train.recorder import NoRecorder, Recorder, RunContext
-from curate.train.steps.stream import open_stream
+from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
     from curate.models.load import ResolvedModel
@@ -99,7 +99,10 @@ def _train(
     rendering = data.rendering
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     prepared = prepare(rows, renderer, rendering)
-    progress.note(prepared.describe("training"))
+    config, said = fitted(prepared, config)
+    for text in (prepared.describe("training"), said):
+        if text is not None:
+            progress.note(text)
     held_out = {}
     for name, listed in evaluation.items():
         held_out[name] = prepare(listed, renderer, rendering, f"evaluation set {name!r}")
@@ -243,6 +246,7 @@ def _finish(
         output=context.folder,
         outcome={
             "steps": loop.step,
+            "planned_steps": loop.stream.n_steps,
             "stopped_early": counters.stopped_early,
             "final_step": loop.final_step,
             "trajectory": trajectory,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from curate.store import Store
 
 RENDER_BLOCK: Final = 512
+SAMPLED_SHARDS: Final = 16
 ZERO_WEIGHT: Final = "zero_weight"
 
 
@@ -254,3 +255,20 @@ def rows_from_records(records: Sequence[Mapping[str, Any]]) -> Iterator[TrainRow
             record.get("input_at"),
         )
         yield TrainRow(example_id, example, source=record["source"] or "")
+
+
+def sample_rows(store: "Store", datasets: Sequence[str] | None, size: int) -> list[TrainRow]:
+    """Return up to about ``size`` examples of the pool, evenly spaced; `ConfigError` if it is empty."""
+    import pyarrow.parquet as pq
+
+    shards = store.shards(datasets)
+    if not shards:
+        raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
+    count = min(SAMPLED_SHARDS, len(shards))
+    rows: list[TrainRow] = []
+    for shard in [shards[i * len(shards) // count] for i in range(count)]:
+        table = pq.read_table(shard.path, columns=["id", "messages", "tools", "source"])
+        n = min(table.num_rows, -(-size // count))
+        picked = table.take(np.linspace(0, table.num_rows - 1, n).astype(int))
+        rows += rows_from_records(picked.to_pylist())
+    return rows

@@ -79,7 +79,7 @@ class TrainRecord:
     output
         Folder that holds the weights.
     outcome
-        ``steps`` done, ``stopped_early``, ``final_step`` (of the weights that were kept: the best
+        ``steps`` done, ``planned_steps``, on which learning rates depend, ``stopped_early``, ``final_step`` (of the weights that were kept: the best
         where the run watches for that), ``trajectory`` (score set id or None).
     """
 

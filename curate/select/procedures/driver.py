@@ -101,6 +101,8 @@ def step_to_json(step: Step) -> dict[str, Any]:
             f"{', '.join(kind.__name__ for kind in _KINDS)}"
         )
     document = {"kind": _KINDS[type(step)], **asdict(step)}
+    if isinstance(step, Score) and not step.model:
+        del document["model"]  # as before there was one: journals of unfinished runs still fit
     return cast(dict[str, Any], json.loads(_dump(document, f"step {step!r}")))
 
 

@@ -26,25 +26,28 @@ from curate.contracts import (
 )
 from curate.contracts.progress import Progress
 from curate.data.revisions import refuse_revised
-from curate.errors import ConfigError, ProcedureError
+from curate.errors import ProcedureError
 from curate.models.load import load_model, load_tokenizer, resolve_model
 from curate.models.text.render import Renderer
 from curate.select.procedures.driver import step_to_json
 from curate.select.procedures.rewards import reward_gaps
+from curate.select.procedures.trained import refuse_untrained, rows_to_train, scoring_with
 from curate.select.record import config_of
 from curate.select.towards import uses_target
 from curate.store.records import canonical_json, digest, utc_now
 from curate.train.data import prepare, rows_of_selection
 from curate.train.recipes import build_config
+from curate.train.steps.stream import MIN_UPDATES
 
 if TYPE_CHECKING:
+    from curate.contracts import Role
     from curate.scoring.options import ScoringOptions
     from curate.select.options import SelectOptions
     from curate.store import Store
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
 
-MIN_UPDATES: Final = 4  # an epoch of a small selection, at least
+AUTO: Final = "auto"
 OWN: Final = ""  # the model of the role, untrained
 _COSTS: Final = ("tokens", "seconds", "flops")
 _STEP: Final = "step.json"
@@ -112,10 +115,13 @@ class StepExecutor:
     def _score(self, step: Score) -> Result:
         from curate.scoring.job import score_one
 
+        config = dict(step.config)
+        if config.get("template") == AUTO:
+            config["template"] = self._config(Train("", role=step.role or "target")).data.template
+        scoring = self._scoring_with(step.model, step.role or "target")
         report = score_one(
-            self.store, step.scorer, dict(step.config), step.role, self.scoring, self.progress,
-            step.within,
-        )  # fmt: skip
+            self.store, step.scorer, config, step.role, scoring, self.progress, step.within
+        )
         return Result(report.sets[0].status.set_id, report.facts())
 
     def _select(self, step: Select) -> Result:
@@ -144,10 +150,11 @@ class StepExecutor:
         from curate.store.parts import write_json
         from curate.train.api import train
 
-        rows = rows_of_selection(self.store, step.selection)
+        rows, towards = rows_to_train(self.store, step.selection, self.options.target)
         config = self._fitting(step, rows)
         document = step_to_json(step)
-        model = digest(canonical_json([document, config.identity(), self._fingerprint(step)]), 8)
+        decides = [document, config.identity(), self._fingerprint(step), *towards]
+        model = digest(canonical_json(decides), 8)
         folder = self._folder(model)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / _STEP, document)
@@ -253,9 +260,7 @@ class StepExecutor:
         return answered(config, self._weights(step.model), self._rows(step.selection), step.answers)
 
     def _config(self, step: Train) -> "TrainConfig":
-        if step.role not in self.scoring.models:
-            flag = "--model MODEL" if step.role == "target" else f"--model-for {step.role}=MODEL"
-            raise ConfigError(f"method {self.procedure.name!r} trains a model; pass {flag}")
+        refuse_untrained(self.procedure.name, step.role, self.scoring)
         name = self.scoring.models[step.role]
         settings = {
             "compute.device": self.scoring.device,
@@ -265,6 +270,12 @@ class StepExecutor:
         resolved = resolve_model(name, revision=self.scoring.revision, chat=self.scoring.chat)
         config = build_config(name, settings, revision=self.scoring.revision, seed=step.seed)
         return config.resolved(has_chat_template=resolved.chat_template_hash is not None)
+
+    def _scoring_with(self, model: str, role: "Role") -> "ScoringOptions":
+        if model == OWN:
+            return self.scoring
+        is_adapter = self._config(self._trained(model)).method.lora is not None
+        return scoring_with(self.scoring, role, self._weights(model), is_adapter=is_adapter)
 
     def _fitting(self, step: Train, rows: "Sequence[TrainRow]") -> "TrainConfig":
         """Return a step's settings with a batch small enough for a few updates."""

@@ -36,7 +36,7 @@ def reward_gaps(
     """
     references: dict[str, float] = {}
     for set_id in sets:
-        table = store.query(f"select id, reward from score_set('{set_id}')").to_pydict()
+        table = store.read(f"select id, reward from score_set('{set_id}')").to_pydict()
         references |= dict(zip(table["id"], table["reward"], strict=True))
     status = next(score_set for score_set in store.score_sets() if score_set.set_id == sets[0])
     known = [answer for answer in answers if answer.id in references]

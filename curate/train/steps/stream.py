@@ -1,6 +1,7 @@
 """The batches of a run in order: epochs over all rows, or rounds drawn from the sources by a mixture."""
 
 import math
+from dataclasses import replace
 from typing import Any, Final, Protocol, final
 
 import numpy as np
@@ -10,11 +11,13 @@ from curate.contracts import Mixture
 from curate.errors import ConfigError
 from curate.train.config import LengthConfig, TrainConfig
 from curate.train.data import Prepared
+from curate.train.data_config import DataConfig
 from curate.train.steps.batches import Rows, keep_within_tokens, plan_epoch
 
 EPOCH: Final = 0  # first words of the seeds, so that no two uses share a random stream
 ROUND: Final = 1
 DRAW: Final = 2
+MIN_UPDATES: Final = 4  # of a run on less than one batch as it is by default
 
 
 class Stream(Protocol):
@@ -35,6 +38,25 @@ class Stream(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Resume from a state."""
+
+
+def fitted(prepared: Prepared, config: TrainConfig) -> tuple[TrainConfig, str | None]:
+    """Return a run's settings with a batch that its rows fill, and what to say where that is a change.
+
+    Only a batch of the default size is made smaller, and only if it would hold more than there is to train
+    on: then a run has about four updates. A batch of any other size stays as it is.
+    """
+    batch = config.data.batch_tokens
+    total = int(prepared.lengths.sum())
+    tokens = total if config.length.max_tokens is None else min(total, config.length.max_tokens)
+    if batch != DataConfig().batch_tokens or tokens >= batch:
+        return config, None
+    smaller = max(1, tokens // MIN_UPDATES)
+    said = (
+        f"{tokens:,} tokens to train on are less than one batch of {batch:,}: batches of {smaller:,} instead; "
+        "set batch_tokens to choose another"
+    )
+    return replace(config, data=replace(config.data, batch_tokens=smaller)), said
 
 
 def open_stream(prepared: Prepared, config: TrainConfig) -> Stream:
