@@ -76,6 +76,19 @@ class Picks(SelectedRows):
         return [name.decode("ascii") for name in self.ids.tolist()]
 
 
+def distinct_names(selections: Sequence[SelectedRows]) -> list[str]:
+    """Return the name of each; those that are alike are numbered, oldest first: ``random 10% (2 of 3)``."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for chosen in selections:
+        alike.setdefault(chosen.name, []).append((chosen.created_at, chosen.selection_id))
+    names = []
+    for chosen in selections:
+        known = sorted(alike[chosen.name])
+        place = known.index((chosen.created_at, chosen.selection_id)) + 1
+        names.append(chosen.name + (f" ({place} of {len(known)})" if len(known) > 1 else ""))
+    return names
+
+
 def read_selected(
     store: "Store", snapshot: "Snapshot", records: Sequence[Mapping[str, Any]]
 ) -> list[SelectedRows]:
@@ -128,7 +141,7 @@ def _read(
     from curate.store.connection import literal
 
     number = {record["selection_id"]: k for k, record in enumerate(records)}
-    table = store.query(
+    table = store.read(
         f"select selection_id, {columns} from selection_rows where selection_id in "
         f"({', '.join(map(literal, number)) or 'null'}) order by selection_id, rank"
     ).combine_chunks()

@@ -12,6 +12,7 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 N_BINS: Final = 40
 TAIL: Final = 0.005
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
+_MOST_TICKS: Final = 20
 
 
 @final
@@ -110,6 +111,8 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     step = next(factor * power for factor in _STEPS if factor * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
+    if last <= first and wanted < _MOST_TICKS:  # one tick says nothing about the scale
+        return ticks(low, high, 2 * wanted)
     return [round(k * step, 12) + 0.0 for k in range(first, last + 1)]
 
 
@@ -149,7 +152,7 @@ def tick_text(values: Sequence[float]) -> list[str]:
     if 0 < largest < 1e-3:
         return [f"{value:g}" for value in values]
     digits = next(
-        (n for n in range(7) if all(abs(round(v, n) - v) < 1e-9 * largest for v in values)), 6
+        (n for n in range(7) if all(abs(round(v, n) - v) <= 1e-9 * largest for v in values)), 6
     )
     return [f"{value:.{digits}f}" for value in values]
 

@@ -2,14 +2,16 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from curate.errors import ConfigError, DataError
+from curate.algorithms.distinctive import distinctive_words
+from curate.errors import DataError
 from curate.views.charts.text import one_line, pieces
-from curate.views.explore.query import Query
+from curate.views.explore.points import Box, layout_words, mapped
+from curate.views.explore.query import Query, numbers
 from curate.views.explore.session import STORED, Session
 
 if TYPE_CHECKING:
@@ -20,37 +22,10 @@ if TYPE_CHECKING:
 MOST_POINTS: Final = 4_000
 CELLS: Final = (120, 90)  # across and down
 CLUSTER: Final = "cluster"  # the column of cluster numbers, which are names and no amounts
+MOST_NAMED: Final = 256  # clusters with names
+NAMED_BY: Final = 24  # examples of each
+NAMED_CHARS: Final = 400  # of each prompt
 MOST_NAMES: Final = 7  # of a coloured text column; the others are one colour together
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Box:
-    """The part of the map in view."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    @classmethod
-    def parse(cls, text: str) -> "Box":
-        """Read ``left,bottom,right,top``; `ConfigError` for anything else."""
-        try:
-            left, bottom, right, top = (float(part) for part in text.split(","))
-        except ValueError:
-            left = bottom = right = top = 0.0
-        if not (np.isfinite([left, bottom, right, top]).all() and left < right and bottom < top):
-            raise ConfigError(f"a box must be LEFT,BOTTOM,RIGHT,TOP, got {text!r}")
-        return cls(left, bottom, right, top)
-
-    @classmethod
-    def around(cls, points: "Points") -> "Box":
-        """Return the smallest box with some room that holds the points."""
-        low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
-        room = np.where(high > low, 0.03 * (high - low), 0.5)
-        (left, bottom), (right, top) = low - room, high + room
-        return cls(float(left), float(bottom), float(right), float(top))
 
 
 @final
@@ -66,11 +41,6 @@ class _Colour:
         return bool(self.names)
 
 
-def embeddings(snapshot: "Snapshot") -> list[str]:
-    """Return the vector columns that can be mapped, as ``alias.column``."""
-    return [f"{alias}.{name}" for alias, shape in snapshot.shapes.items() for name in shape.vectors]
-
-
 def embedding_map(
     session: Session, question: Query, embedding: str, colour: str, box: str = ""
 ) -> dict[str, Any]:
@@ -81,22 +51,21 @@ def embedding_map(
     are numbers, or indices into ``names``. The projection is computed once for a state of the store.
     """
     snapshot = session.snapshot()
-    points, rows = session.remembered(
-        ("points", embedding), lambda: _points(session, snapshot, embedding)
-    )
+    points, rows = mapped(session, snapshot, embedding)
     if not len(rows):
         return {"embedding": embedding, "n": 0, "n_map": 0, "points": [], "box": [0, 0, 1, 1]}
     whole = session.remembered(("box", embedding), lambda: Box.around(points))
     frame = Box.parse(box) if box else whole
     colours = _colour(session, snapshot, colour)
-    meant = question.mask(session, snapshot)[rows]
+    # Its own area is not applied, so that what lies around it can be seen and dragged over.
+    meant = replace(question, area=None).mask(session, snapshot)[rows]
     x, y = points[:, 0], points[:, 1]
     if box:
-        meant = meant & (x >= frame.left) & (x <= frame.right)
-        meant &= (y >= frame.bottom) & (y <= frame.top)
+        meant = meant & frame.holds(points)
     picked = np.flatnonzero(meant)
     answer: dict[str, Any] = {
         "embedding": embedding, "n": len(picked), "n_map": len(rows), "names": colours.names,
+        "layout": layout_words(snapshot),
         "box": [frame.left, frame.bottom, frame.right, frame.top],
     }  # fmt: skip
     values = colours.values[rows[picked]]
@@ -110,20 +79,6 @@ def embedding_map(
         ]
         return answer
     return answer | {"cells": _cells(points[picked], frame, values, colours), "grid": list(CELLS)}
-
-
-def _points(session: Session, snapshot: "Snapshot", embedding: str) -> "tuple[Points, Rows]":
-    alias, _, column = embedding.rpartition(".")
-    shape = snapshot.shapes.get(alias)
-    if shape is None or column not in shape.vectors:
-        known = (
-            ", ".join(embeddings(snapshot)) or "none; compute one: curate score --scorer embedding"
-        )
-        raise DataError(f"no embedding {embedding!r} in the store; available: {known}")
-    points, ids = session.store.projected(shape.set_id, column)
-    rows = snapshot.places(ids)
-    known_rows = (rows >= 0) & np.isfinite(points).all(axis=1)
-    return points[known_rows], rows[known_rows]
 
 
 def _colour(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
@@ -150,6 +105,9 @@ def _coloured(session: Session, snapshot: "Snapshot", colour: str) -> _Colour:
         return _Colour(1 - snapshot.values(colour), ["true", "false"])
     codes, kinds = snapshot.codes(colour)
     names = [str(kind) for kind in kinds]
+    if known.column == CLUSTER:
+        said = cluster_names(session, snapshot, colour)
+        names = [f"{n} {said[float(n)]}" if float(n) in said else n for n in names]
     common = commonest(codes, names, MOST_NAMES)
     place = np.full(len(names) + 1, float(len(common)))
     place[common] = np.arange(len(common))
@@ -162,6 +120,36 @@ def commonest(codes: "Rows", names: "Sequence[str]", most: int) -> list[int]:
     """Return the most frequent codes, the most frequent first; ties by name."""
     counts = np.bincount(codes[codes >= 0], minlength=len(names))
     return heapq.nsmallest(most, range(len(names)), key=lambda k: (-counts[k], names[k]))
+
+
+def cluster_names(session: Session, snapshot: "Snapshot", column: str) -> dict[float, str]:
+    """Return a name of each of the largest clusters of the pool: its most distinctive words.
+
+    They are those of the prompts of `NAMED_BY` of its examples, drawn evenly.
+    """
+
+    def make() -> dict[float, str]:
+        values = numbers(session, snapshot, column)
+        labels, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        known = np.flatnonzero(np.isfinite(labels))
+        largest = known[np.argsort(-sizes[known], kind="stable")[:MOST_NAMED]]
+        by_label = np.argsort(inverse, kind="stable")
+        starts = np.searchsorted(inverse[by_label], largest)
+        drawn = [
+            by_label[start + np.linspace(0, sizes[k] - 1, min(sizes[k], NAMED_BY)).astype(np.int64)]
+            for k, start in zip(largest.tolist(), starts.tolist(), strict=True)
+        ]
+        rows = np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
+        groups = np.repeat(np.arange(len(drawn)), [len(part) for part in drawn]).tolist()
+        texts = [text.prompt for text in snapshot.previews(rows, NAMED_CHARS)]
+        words = distinctive_words(texts, groups, len(drawn))
+        return {
+            float(labels[k]): ", ".join(found)
+            for k, found in zip(largest.tolist(), words, strict=True)
+            if found
+        }
+
+    return session.remembered(("cluster names", column), make)
 
 
 def _cells(points: "Points", box: Box, values: "Values", colours: _Colour) -> list[list[Any]]:

@@ -11,14 +11,17 @@ from curate.select.explain import facts
 from curate.select.marks import METHOD
 from curate.views.charts.text import one_line, pieces
 from curate.views.explore.embedding_map import CLUSTER
-from curate.views.explore.rows import described
+from curate.views.explore.points import mapped
+from curate.views.explore.rows import described, previews
 from curate.views.explore.session import Session
+from curate.views.notebook.near import nearest
 
 if TYPE_CHECKING:
     from curate.store.query.snapshot import Snapshot
 
 MOST_CHARS: Final = 8_000  # of one message, unless the whole is asked for
 MOST_RESPONSES: Final = 12
+NEIGHBOURS: Final = 8
 
 
 def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]:
@@ -39,6 +42,8 @@ def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]
         "names": [pieces(one_line(row["external_id"], 80)) for row in document["rows"][:5]
                   if row["external_id"]],
         "mark": session.marks().get(document["id"]),
+        "labels": session.labels().get(document["id"], []),
+        "note": session.notes().get(document["id"], ""),
         "messages": [_message(message, whole) for message in document["messages"]],
         "tools": _text(json.dumps(document["tools"], indent=1, ensure_ascii=False), whole) if document["tools"] else None,
         "scores": _scores(document),
@@ -99,6 +104,28 @@ def responses(session: Session, example_id: str, *, whole: bool) -> dict[str, An
         "columns": [name for name in scores if any(o["values"][name] is not None for o in listed)],
         "responses": listed,
     }
+
+
+def neighbours(session: Session, example_id: str, embedding: str) -> dict[str, Any]:
+    """Return the examples whose vectors are nearest to an example's, by cosine, nearest first."""
+    found = nearest(session.store, example_id, NEIGHBOURS, embedding)
+    names, cosines = found["id"].to_pylist(), found["cosine"].to_pylist()
+    snapshot = session.snapshot()
+    texts, marks = previews(session, names), session.marks()
+    points, rows = mapped(session, snapshot, embedding)
+    by_row = np.full(len(snapshot), -1, dtype=np.int64)
+    by_row[rows] = np.arange(len(rows))
+    places = by_row[[snapshot.place(i) for i in names]]
+    return {
+        "embedding": embedding,
+        "neighbours": [
+            {
+                "id": i, "cosine": cosine, "mark": marks.get(i), **texts[i],
+                "point": points[at].tolist() if at >= 0 else None,
+            }
+            for i, cosine, at in zip(names, cosines, places.tolist(), strict=True)
+        ],
+    }  # fmt: skip
 
 
 def _group_rows(snapshot: "Snapshot", group_id: str) -> Any:

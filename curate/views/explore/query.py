@@ -1,7 +1,7 @@
-"""The page's queries: search, filter, brushed ranges, part of two selections; and their rows."""
+"""The page's queries: search, filter, ranges, area of the map, issue, selections; and their rows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast, final, get_args
 
@@ -10,6 +10,9 @@ import numpy as np
 from curate.errors import ConfigError, DataError
 from curate.store.expressions import parse
 from curate.store.grammar import Call, Literal_, Name, to_text
+from curate.store.query import mark_columns
+from curate.views.explore.issue_kinds import issue_mask
+from curate.views.explore.points import Area
 from curate.views.explore.session import STORED, Session
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ class Query:
     a: str = ""
     b: str = ""
     part: Part = "either"
+    area: Area | None = None
+    issue: str = ""
 
     @classmethod
     def parse(cls, given: Mapping[str, str], ranges: Sequence[str]) -> "Query":
@@ -68,14 +73,31 @@ class Query:
             a=given.get("a", ""),
             b=given.get("b", ""),
             part=cast(Part, part),
+            area=Area.parse(given["area"]) if given.get("area") else None,
+            issue=given.get("issue", ""),
         )
+
+    @classmethod
+    def of_json(cls, given: object) -> "Query":
+        """Read a query of a posted document; `ConfigError` for anything that is none."""
+        if not isinstance(given, dict):
+            raise ConfigError(f"a query must be an object, got {given!r}")
+        ranges = given.get("range", [])
+        texts = {name: value for name, value in given.items() if name != "range"}
+        if not isinstance(ranges, list) or not all(
+            isinstance(value, str) for value in (*ranges, *texts.values())
+        ):
+            raise ConfigError("a query has texts, and a list of texts as its range")
+        return cls.parse(texts, ranges)
 
     def mask(self, session: Session, snapshot: "Snapshot") -> "Mask":
         """Return which rows of the snapshot satisfy the query, (n,)."""
         mask = np.ones(len(snapshot), dtype=bool)
         if self.where:
             where = self.where
-            mask &= session.remembered(("where", where), lambda: snapshot.matching(where))
+            by_hand = mark_columns.asked(parse(where, snapshot.shapes).columns)
+            key = (STORED, "where", where) if by_hand else ("where", where)
+            mask &= session.remembered(key, lambda: snapshot.matching(where))
         if self.search:
             mask &= searched(session, snapshot, self.search)[0]
         for bounds in self.ranges:
@@ -83,11 +105,18 @@ class Query:
             mask &= (values >= bounds.low) & (values <= bounds.high)
         if self.a or self.b:
             mask &= self._part(session, snapshot)
+        if self.area is not None:
+            mask &= self.area.mask(session, snapshot)
+        if self.issue:
+            mask &= issue_mask(session, snapshot, self.issue)
         return mask
 
-    def expression(self) -> str:
-        """Return the filter and the ranges as one condition for ``--where``; "" for none."""
-        conditions = [str(parse(self.where))] if self.where else []
+    def expression(self, aliases: Iterable[str]) -> str:
+        """Return the filter and the ranges as one condition for ``--where``; "" for none.
+
+        ``aliases`` are the names of the score sets, as `parse` takes them.
+        """
+        conditions = [str(parse(self.where, aliases))] if self.where else []
         conditions += [
             to_text(Call("between", (Name(r.column), Literal_(r.low), Literal_(r.high))))
             for r in self.ranges

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,17 +40,17 @@ def page(
         "n_pool": len(snapshot),
         "offset": offset,
         "rows": described(session, snapshot, rows, columns),
-        "where": question.expression(),
+        "where": question.expression(snapshot.shapes),
     }
 
 
 def described(
     session: Session, snapshot: "Snapshot", rows: "Rows", columns: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return id, source, mark and the values of some columns of each row."""
+    """Return id, source, mark, labels, whether it has a note, and some columns of each row."""
     import pyarrow as pa
 
-    marks = session.marks()
+    marks, labels, notes = session.marks(), session.labels(), session.notes()
     taken = pa.array(rows)
     sources = snapshot.array("source").take(taken).to_pylist()
     by_column = {name: snapshot.array(name).take(taken).to_pylist() for name in columns}
@@ -58,6 +59,8 @@ def described(
             "id": name,
             "source": pieces(one_line(sources[k] or "", 60)),
             "mark": marks.get(name),
+            "labels": labels.get(name, []),
+            "noted": name in notes,
             "values": {column: shown(values[k]) for column, values in by_column.items()},
         }
         for k, name in enumerate(snapshot.names(rows))
@@ -91,11 +94,9 @@ def histogram(session: Session, question: Query, column: str) -> dict[str, Any]:
     finite = values[known]
     edges = session.remembered(("edges", column), lambda: bin_edges(finite))
     everything = session.remembered(("bins", column), lambda: bin_counts(finite, edges))
-    others = Query(
-        question.search, question.where,
-        tuple(bounds for bounds in question.ranges if bounds.column != column),
-        question.a, question.b, question.part,
-    )  # fmt: skip
+    others = replace(
+        question, ranges=tuple(bounds for bounds in question.ranges if bounds.column != column)
+    )
     kept = bin_counts(values[known & others.mask(session, snapshot)], edges)
     low, high = float(edges[0]), float(edges[-1])
     at = ticks(low, high, 5)

@@ -1,4 +1,4 @@
-"""The page's endpoints: static files, JSON queries, and marking."""
+"""The page's endpoints: static files, JSON queries and actions, and who may ask."""
 
 import json
 import secrets
@@ -13,20 +13,19 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from curate.errors import ConfigError, CurateError, DataError, StoreError
-from curate.select.marks import MARKS, mark_examples
-from curate.views.explore import embedding_map, examples, rows, summaries
-from curate.views.explore.query import Query
+from curate.errors import CurateError, DataError, StoreError
+from curate.views.explore.actions import ACTIONS, act
+from curate.views.explore.answers import ANSWERS, Answer
 from curate.views.explore.session import Session
 
+SCRIPTS: Final = (
+    "app.js", "bulk.js", "charts.js", "elements.js", "example.js", "issues.js", "map.js",
+    "markdown.js", "maths.js", "panels.js", "selecting.js", "state.js", "table.js",
+)  # fmt: skip
 ASSETS: Final[Mapping[str, str]] = {
     "page.html": "text/html",
     "style.css": "text/css",
-    "app.js": "text/javascript",
-    "charts.js": "text/javascript",
-    "example.js": "text/javascript",
-    "panels.js": "text/javascript",
-    "elements.js": "text/javascript",
+    **dict.fromkeys(SCRIPTS, "text/javascript"),
 }
 HOSTS: Final = frozenset(("127.0.0.1", "localhost"))
 MOST_BYTES: Final = 100_000  # of what is posted
@@ -46,8 +45,6 @@ _FORBIDDEN: Final = (
 )
 _STATUS: Final = ((StoreError, 503), (DataError, 404), (CurateError, 400))
 
-Answer = Callable[[Session, Request], Any]
-
 
 def application(session: Session, token: str, cookie: str = "curate-explore") -> ASGIApp:
     """Return the application; without the token it answers nothing.
@@ -63,7 +60,7 @@ def application(session: Session, token: str, cookie: str = "curate-explore") ->
     routes += [
         Route(f"/api/{name}", _answering(session, answer)) for name, answer in ANSWERS.items()
     ]
-    routes.append(Route("/api/mark", _marking(session), methods=["POST"]))
+    routes += [Route(f"/api/{name}", _acting(session, name), methods=["POST"]) for name in ACTIONS]
     return _Guard(Starlette(routes=routes), token, cookie)
 
 
@@ -147,7 +144,7 @@ def _or_error(answer: Callable[[], Any]) -> Response:
         return _json({"error": str(error), "kind": type(error).__name__}, status)
 
 
-def _marking(session: Session) -> Callable[[Request], Awaitable[Response]]:
+def _acting(session: Session, name: str) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return _json(
@@ -159,119 +156,6 @@ def _marking(session: Session) -> Callable[[Request], Awaitable[Response]]:
             body += chunk
             if len(body) > MOST_BYTES:
                 return _json({"error": "the request is too large", "kind": "ConfigError"}, 413)
-        return await run_in_threadpool(_or_error, lambda: _mark(session, body))
+        return await run_in_threadpool(_or_error, lambda: act(session, name, body))
 
     return respond
-
-
-def _mark(session: Session, body: bytes) -> dict[str, Any]:
-    try:
-        asked = json.loads(body)
-        ids, mark = asked["ids"], asked["mark"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ConfigError(
-            'a mark must be JSON such as {"ids": ["..."], "mark": "in"}; "mark" is in, out or null'
-        ) from error
-    if not isinstance(ids, list) or not ids or not all(map(_is_text, ids)):
-        raise ConfigError(f"ids must be a list of example ids, got {ids!r}")
-    if mark is not None and mark not in MARKS:
-        raise ConfigError(f"mark must be in, out or null, got {mark!r}")
-    counts = mark_examples(session.store, session.marker, ids, mark)
-    session.forget_stored()
-    return {"marks": counts}
-
-
-def _is_text(given: object) -> bool:
-    """Whether this is a text that can be stored: one without half of a surrogate pair."""
-    return isinstance(given, str) and given.isprintable()
-
-
-# Questions ---------------------------------------------------------------------------------------
-
-
-def _question(request: Request) -> Query:
-    return Query.parse(request.query_params, request.query_params.getlist("range"))
-
-
-def _rows(session: Session, request: Request) -> Any:
-    given = request.query_params
-    columns = [name for name in given.get("columns", "").split(",") if name]
-    return rows.page(
-        session, _question(request), columns, given.get("sort") or "id",
-        given.get("order") == "desc", _whole(given.get("offset"), 0), _whole(given.get("limit"), 25),
-    )  # fmt: skip
-
-
-def _whole(text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise ConfigError(f"a position in the table must be a whole number, got {text!r}")
-    return int(text)
-
-
-def _previews(session: Session, request: Request) -> Any:
-    return rows.previews(
-        session, [example_id for example_id in _given(request, "ids").split(",") if example_id]
-    )
-
-
-def _histogram(session: Session, request: Request) -> Any:
-    return rows.histogram(session, _question(request), _given(request, "column"))
-
-
-def _map(session: Session, request: Request) -> Any:
-    given = request.query_params
-    return embedding_map.embedding_map(
-        session, _question(request), _given(request, "embedding"), given.get("colour", ""),
-        given.get("box", ""),
-    )  # fmt: skip
-
-
-def _clusters(session: Session, request: Request) -> Any:
-    given = request.query_params
-    return summaries.clusters(
-        session, _question(request), _given(request, "column"), given.get("sort", "")
-    )
-
-
-def _compare(session: Session, request: Request) -> Any:
-    return summaries.comparison(session, _given(request, "a"), _given(request, "b"))
-
-
-def _example(session: Session, request: Request) -> Any:
-    whole = request.query_params.get("whole") == "1"
-    return examples.example(session, _given(request, "id"), whole=whole)
-
-
-def _responses(session: Session, request: Request) -> Any:
-    whole = request.query_params.get("whole") == "1"
-    return examples.responses(session, _given(request, "id"), whole=whole)
-
-
-def _why_not(session: Session, request: Request) -> Any:
-    return {"absent": examples.why_not(session, _given(request, "id"))}
-
-
-def _pool(session: Session, request: Request) -> Any:
-    del request
-    return summaries.pool(session)
-
-
-def _meanings(session: Session, request: Request) -> Any:
-    del request
-    return summaries.meanings(session)
-
-
-def _given(request: Request, name: str) -> str:
-    value = request.query_params.get(name)
-    if not value:
-        raise ConfigError(f"{request.url.path} needs the parameter {name!r}")
-    return value
-
-
-ANSWERS: Final[dict[str, Answer]] = {
-    "pool": _pool, "rows": _rows, "previews": _previews, "histogram": _histogram, "map": _map,
-    "clusters": _clusters, "compare": _compare, "example": _example, "responses": _responses,
-    "why-not": _why_not, "meanings": _meanings,
-}  # fmt: skip

@@ -3,13 +3,14 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import numpy as np
 
 from curate.errors import StoreError
-from curate.select.marks import MARKS, METHOD, marked, marks_id
+from curate.select.marks import MARKS, METHOD, labelled, marked, marks_id, noted, notes_id
 from curate.views.selected import SelectedRows, read_selected
 
 if TYPE_CHECKING:
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STORED: Final = "stored"  # begins the keys of what depends on stored selections
 REMEMBERED: Final = 48  # masks, orders and bins of one snapshot, 1 to 8 bytes an example each
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How some examples were marked or labelled before the last change.
+
+    Parameters
+    ----------
+    kind
+        ``mark`` or ``label``.
+    groups
+        An earlier mark, or the label, and the examples it concerns.
+    remove
+        Whether the label was taken away.
+    """
+
+    kind: str
+    groups: tuple[tuple[str | None, tuple[str, ...]], ...]
+    remove: bool = False
 
 
 @final
@@ -38,12 +59,15 @@ class Session:
         self.store = store
         self.marker = marker
         self.notice = ""
+        self.undo: Undo | None = None
         self._lock = threading.RLock()
         self._stat: tuple[int, ...] = ()
         self._snapshot: Snapshot | None = None
         self._taken = ""
         self._selections: dict[str, SelectedRows] = {}
         self._marks: dict[str, str] = {}
+        self._labels: dict[str, list[str]] = {}
+        self._notes: dict[str, str] = {}
         self._memory: OrderedDict[Hashable, Any] = OrderedDict()
         self._generation = 0
 
@@ -75,7 +99,8 @@ class Session:
         """
         self.snapshot()
         if selection_id not in self._selections:
-            if selection_id in {marks_id(self.marker, mark) for mark in MARKS}:
+            mine = {marks_id(self.marker, mark) for mark in MARKS} | {notes_id(self.marker)}
+            if selection_id in mine:
                 return SelectedRows(selection_id, METHOD, None, "", np.zeros(0, dtype=np.int64))
             selection_id = str(self.store.selection(selection_id)["selection_id"])
         return self._selections[selection_id]
@@ -84,6 +109,16 @@ class Session:
         """Return ``in`` or ``out`` by the id of each marked example."""
         self.snapshot()
         return self._marks
+
+    def labels(self) -> dict[str, list[str]]:
+        """Return the labels of each labelled example, in alphabetical order."""
+        self.snapshot()
+        return self._labels
+
+    def notes(self) -> dict[str, str]:
+        """Return the note beside each example that has one."""
+        self.snapshot()
+        return self._notes
 
     def forget_stored(self) -> None:
         """Read the stored selections again with the next request."""
@@ -123,15 +158,21 @@ class Session:
             (selection.selection_id, selection.created_at): selection
             for selection in self._selections.values()
         }
-        if snapshot is None or self.store.state() != snapshot.state:
-            snapshot, known = self.store.snapshot(), {}
-        selections = _stored(self.store, snapshot, known)
-        by_mark = marked(self.store, self.marker)
+        with self.store.held():
+            if snapshot is None or self.store.state() != snapshot.state:
+                snapshot, known = self.store.snapshot(), {}
+            selections = _stored(self.store, snapshot, known)
+            by_mark = marked(self.store, self.marker)
+            by_label, notes = labelled(self.store, self.marker), noted(self.store, self.marker)
         for key in list(self._memory):
             if snapshot is not self._snapshot or (isinstance(key, tuple) and key[0] == STORED):
                 del self._memory[key]
         self._snapshot, self._selections = snapshot, selections
         self._marks = {i: mark for mark, ids in by_mark.items() for i in ids}
+        self._labels, self._notes = {}, notes
+        for label, ids in by_label.items():
+            for i in ids:
+                self._labels.setdefault(i, []).append(label)
         self._generation += 1
         self._taken = datetime.now().strftime("%H:%M:%S")
 
@@ -140,7 +181,7 @@ def _stored(
     store: "Store", snapshot: "Snapshot", known: Mapping[tuple[str, str], SelectedRows]
 ) -> dict[str, SelectedRows]:
     """Return the stored selections by id, oldest first; known ones are not read again."""
-    records = store.query(
+    records = store.read(
         "select selection_id, method, budget, created_at from selections "
         "order by created_at, selection_id"
     ).to_pylist()

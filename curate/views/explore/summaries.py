@@ -1,14 +1,17 @@
 """Summaries for the page: the pool's columns, its clusters, and two selections compared."""
 
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from curate.errors import ConfigError
 from curate.registry import get_scorer
-from curate.select.marks import METHOD, marks_id
+from curate.select.marks import METHOD, label_id, marks_id, notes_id
 from curate.views.charts.text import one_line, pieces
-from curate.views.explore.embedding_map import CLUSTER, commonest, embeddings
+from curate.views.explore.embedding_map import CLUSTER, cluster_names, commonest
+from curate.views.explore.points import embeddings
 from curate.views.explore.query import Part, Query, numbers
 from curate.views.explore.rows import previews
 from curate.views.explore.session import Session
@@ -33,6 +36,11 @@ def pool(session: Session) -> dict[str, Any]:
             mark: {"n": list(marks.values()).count(mark), "id": marks_id(session.marker, mark)}
             for mark in ("in", "out")
         },
+        "labels": [
+            {"name": label, "n": n, "id": label_id(session.marker, label)}
+            for label, n in sorted(Counter(chain(*session.labels().values())).items())
+        ],
+        "notes": {"n": len(session.notes()), "id": notes_id(session.marker)},
         "columns": [
             {"name": name, "kind": column.kind, "score": column.shape is not None}
             for name, column in snapshot.columns.items()
@@ -55,7 +63,8 @@ def pool(session: Session) -> dict[str, Any]:
 def clusters(session: Session, question: Query, column: str, sort: str) -> dict[str, Any]:
     """Return the largest clusters among the rows of a query, each with a typical example.
 
-    The example is the one nearest to the centroid if the distance is stored, else the first.
+    The example is the one nearest to the centroid if the distance is stored, else the first. ``name``
+    are the cluster's most distinctive words.
     ``mean`` is that of the column ``sort``, if given.
     """
     snapshot = session.snapshot()
@@ -73,6 +82,7 @@ def clusters(session: Session, question: Query, column: str, sort: str) -> dict[
     largest = np.argsort(-sizes, kind="stable")[:MOST_CLUSTERS]
     typical = snapshot.names(rows[by_cluster[starts[largest]]])
     texts = previews(session, typical)
+    words = cluster_names(session, snapshot, column)
     means = _means_by(session, snapshot, sort, rows, inverse, len(labels))
     return {
         "column": column,
@@ -81,6 +91,7 @@ def clusters(session: Session, question: Query, column: str, sort: str) -> dict[
             {
                 "cluster": labels[k], "n": int(sizes[k]), "n_pool": in_pool[float(labels[k])],
                 "mean": means[k], "id": name, "text": texts[name]["prompt"],
+                "name": pieces(words.get(float(labels[k]), "")),
             }
             for k, name in zip(largest.tolist(), typical, strict=True)
         ],
@@ -159,7 +170,7 @@ def _sources(snapshot: "Snapshot", masks: "dict[str, Mask]") -> list[dict[str, A
 def meanings(session: Session) -> dict[str, str]:
     """Return what each score column means, by name, if its scorer is installed here."""
     snapshot = session.snapshot()
-    scorers = session.store.query("select set_id, scorer from score_sets").to_pylist()
+    scorers = session.store.read("select set_id, scorer from score_sets").to_pylist()
     by_set = {row["set_id"]: row["scorer"] for row in scorers}
     by_column = {}
     for name, column in snapshot.columns.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from curate.contracts.display import show_as
+from curate.prove.conclusions import conclusions
 from curate.prove.result_table import VERDICTS, verdict_rows
 from curate.scoring.outcome import ScoreReport
 from curate.views.charts.numbers import Values, bin_counts, bin_edges, percent, short
@@ -21,6 +22,7 @@ from curate.views.notebook.fragment import (
     table,
     tiles,
 )
+from curate.views.report.html import verdict_html
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -39,6 +41,7 @@ _PLOTTED: Final = 2  # charts of a proof's card
 def pool_card(pool: "Pool") -> str:
     """Return counts, scores with their distributions, selections and the first rows of a pool."""
     status = pool.status()
+    asked_for = [record for record in status["selections"] if not record["internal"]]
     parts = [
         heading(f"Pool {pool.store.path.name}", str(pool.store.path)),
         tiles(
@@ -48,7 +51,7 @@ def pool_card(pool: "Pool") -> str:
                 ("prompts", f"{status['n_groups']:,}"),
                 ("sources", f"{status['n_sources']:,}"),
                 ("score sets", f"{len(status['score_sets']):,}"),
-                ("selections", f"{len(status['selections']):,}"),
+                ("selections", f"{len(asked_for):,}"),
             ]
         ),
     ]
@@ -57,8 +60,8 @@ def pool_card(pool: "Pool") -> str:
     )
     if sets:
         parts += [heading("Scores"), _score_table(pool.store, sets[-MAX_SETS:])]
-    if status["selections"]:
-        newest = status["selections"][-MAX_SELECTIONS:][::-1]
+    if asked_for:
+        newest = asked_for[-MAX_SELECTIONS:][::-1]
         rows = [
             (
                 record["selection_id"][:8], str(record["method"]), str(record["budget"] or "-"),
@@ -84,7 +87,7 @@ def score_card(report: ScoreReport) -> str:
     rows = [
         (
             scored.alias, scored.status.scorer, f"{scored.n_scored:,}", f"{scored.n_reused:,}",
-            f"{scored.status.n_failed:,}", f"{scored.status.tokens:,}",
+            f"{scored.n_failed:,}", f"{scored.status.tokens:,}",
             f"{scored.status.wall_s:,.1f}",
         )
         for scored in report.sets
@@ -136,7 +139,11 @@ def proof_card(document: Mapping[str, Any], plots: "ProofPlots") -> str:
     ]
     if "results" not in d:
         return fragment(heading("Plan of a proof"), tiles(facts))
-    parts = [heading("Proof"), tiles(facts), table(VERDICTS, verdict_rows(d), VERDICTS[5:])]
+    rows: list[tuple[Cell, ...]] = [
+        (*row[:4], (verdict_html(row[4]),), row[5]) for row in verdict_rows(d)
+    ]
+    said = [paragraph(sentence) for sentence in conclusions(d)]
+    parts = [heading("Proof"), *said, tiles(facts), table(VERDICTS, rows, VERDICTS[5:])]
     charts = [chart.figure for chart in plots.differences()][:_PLOTTED]
     return fragment(*parts, side_by_side(charts))
 
@@ -175,7 +182,7 @@ def _values(store: "Store", status: "ScoreSetStatus") -> dict[str, Values]:
     if not names:
         return {}
     listed = ", ".join(map(identifier, names))
-    scores = store.query(f"select {listed} from score_set({literal(status.set_id)})")
+    scores = store.read(f"select {listed} from score_set({literal(status.set_id)})")
     return {name: scores[name].to_numpy().astype(np.float64) for name in names}
 
 

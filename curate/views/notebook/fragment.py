@@ -26,6 +26,9 @@ _STYLE: Final = (
     ".curate td svg.chart{display:block}"
     ".curate figure{margin:6px 0 12px}.curate figcaption{opacity:.75;max-width:75ch}"
     ".curate .side{display:flex;flex-wrap:wrap;gap:6px 28px}"
+    ".curate .v{border-radius:8px;padding:0 7px}"
+    ".curate .v-good{background:rgba(0,158,115,.25)}.curate .v-bad{background:rgba(213,94,0,.27)}"
+    ".curate .v-even{background:rgba(128,128,128,.17)}.curate .v-open{border:1px dashed}"
     ".curate i.h{font:11px monospace;border:1px solid rgba(128,128,128,.6);border-radius:3px;"
     "padding:0 2px}"
 )

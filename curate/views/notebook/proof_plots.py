@@ -7,7 +7,7 @@ from typing import Any, final
 from curate.errors import DataError
 from curate.prove.result_table import METRICS
 from curate.views.notebook.charts import Picture, Pictures
-from curate.views.report import proof as charts
+from curate.views.report.proofs import sections as charts
 
 
 @final

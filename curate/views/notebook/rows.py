@@ -1,6 +1,5 @@
 """Rows of a pool in any form a notebook needs: Arrow, polars, pandas, `datasets`."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 SHOWN: Final = 5
 MAX_SHOWN_COLUMNS: Final = 12
 UNSHOWN: Final = ("messages", "group_id", "n_rows")  # what prompt and response say as well
-_JSON: Final = ("messages",)  # columns that hold JSON: lists for `datasets`
 _ID_CHARS: Final = 8
 
 
@@ -77,14 +75,10 @@ class Rows:
         return self.table.to_pandas()
 
     def to_dataset(self) -> "datasets.Dataset":
-        """Return a `datasets.Dataset`; ``messages`` becomes a list of roles and contents."""
+        """Return a `datasets.Dataset`."""
         import datasets
 
-        columns: dict[str, Any] = {name: self.table[name].to_pylist() for name in self.columns}
-        for name in _JSON:
-            if name in columns:
-                columns[name] = [json.loads(text) for text in columns[name]]
-        return datasets.Dataset.from_dict(columns)
+        return datasets.Dataset(self.table)
 
     def __repr__(self) -> str:
         shown = self._shown()

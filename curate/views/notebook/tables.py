@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.data.message_column import with_message_lists
 from curate.errors import ConfigError, MissingColumnError
 from curate.views.notebook.columns import complete_sets, refuse_ambiguous, score_columns
 from curate.views.notebook.rows import Rows
@@ -26,7 +27,7 @@ def example_rows(
         table = (
             store.first_examples(limit) if asked is None else store.examples_by_id(asked[:limit])
         )
-        return Rows(table, "examples")
+        return Rows(with_message_lists(table), "examples")
     view = store.view(bind={}, expressions={} if by is None else {"by": by}, where=where)
     rows = np.arange(len(view))
     if by is not None:
@@ -43,7 +44,7 @@ def example_rows(
         import pyarrow as pa
 
         table = table.add_column(1, by, pa.array(view.scores("by")[rows[chosen]]))
-    return Rows(table, "examples")
+    return Rows(with_message_lists(table), "examples")
 
 
 def score_rows(store: "Store", aliases: Sequence[str], vectors: bool) -> Rows:
@@ -73,4 +74,4 @@ def score_rows(store: "Store", aliases: Sequence[str], vectors: bool) -> Rows:
         for k, status in enumerate(read)
     )
     query = f"select {listed} from examples e{joined} order by e.id"
-    return Rows(store.query(query), "examples")
+    return Rows(store.read(query), "examples")

@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any, Final, final
 from curate.contracts.progress import Progress, SilentProgress
 from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError
+from curate.prove.conclusions import conclusions
 from curate.prove.contamination import find_overlap
 from curate.prove.targets import read_targets
 from curate.store.records import utc_now
-from curate.views.report import html, markdown, pool_sections, selection_sections, warned
+from curate.views.report import html, lead, markdown, pool_sections, selection_sections, warned
 from curate.views.report.chosen import read_selections
-from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Table, Warned
+from curate.views.report.contaminated import contamination_section
+from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Warned
 from curate.views.report.pool import read_facts, read_scores
-from curate.views.report.proof import proof_sections, read_proof
+from curate.views.report.proofs.sections import proof_sections, read_proof
 from curate.views.report.repeats import find_repeats
 from curate.views.report.selection_sections import overlap_section
 from curate.views.report.shown import read_texts
-from curate.views.selected import read_picks
+from curate.views.selected import distinct_names, read_picks
 
 if TYPE_CHECKING:
     from curate.prove.contamination import Overlap
     from curate.store import Store
     from curate.views.report.chosen import SelectionFacts
     from curate.views.report.pool import PoolFacts, Scored
+    from curate.views.selected import Picks
 
 HTML_NAMES: Final = (".html", ".htm")
 MARKDOWN_NAMES: Final = (".md", ".markdown")
@@ -130,15 +133,19 @@ def build_page(
     warned: list[Warned] = []
     chosen: list[SelectionFacts] = []
     about: list[str] = []
+    said: list[str] = []
     if options.proof is not None:
         document = read_proof(options.proof)
         sections += proof_sections(document)
+        said += conclusions(document)
         about.append(f"proof {options.proof.name}")
     if options.needs_store:
         if store is None:
             raise ConfigError("a report about a pool needs its store; name it with --store")
-        of_store, warned, chosen = _store_sections(store, options, progress)
-        sections = [of_store[0], *sections, *of_store[1:]] if sections else of_store
+        of_store = _store_page(store, options, progress)
+        warned, chosen = of_store.warned, of_store.chosen
+        sections = [of_store.sections[0], *sections, *of_store.sections[1:]]
+        said += of_store.lead
         about.append(f"store {store.path.name}")
     when = made or utc_now()[:16].replace("T", " ") + " UTC"
     title = "Proof" if not options.needs_store else "Selections" if options.selections else "Pool"
@@ -146,20 +153,30 @@ def build_page(
         f"Made by curate {library_versions()['curate-sft']}, {when}. This page is one file: it fetches nothing and "
         "runs no script. Marks such as U+200B stand for characters that cannot be seen."
     )
-    return Page(f"{title} report", ", ".join(about), sections, footer), warned, chosen
+    return Page(f"{title} report", ", ".join(about), sections, footer, said), warned, chosen
 
 
-def _store_sections(
-    store: "Store", options: ReportOptions, progress: Progress
-) -> "tuple[list[Section], list[Warned], list[SelectionFacts]]":
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class StorePage:
+    """What a page says about a store: its sections, the first of which comes before a proof's."""
+
+    sections: Sequence[Section]
+    warned: list[Warned]
+    chosen: "list[SelectionFacts]"
+    lead: Sequence[str]
+
+
+def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> StorePage:
     for selection in options.selections:
         store.selection(selection)  # a wrong name fails before anything long is read
     targets = read_targets(options.benchmarks) if options.benchmarks else []
     progress.start("reading", 4 + len(targets), "parts")
-    pool = read_facts(store)
-    progress.advance("reading", 1)
-    scored = read_scores(store, pool, store.score_sets())
-    progress.advance("reading", 1)
+    with store.held():
+        pool = read_facts(store)
+        progress.advance("reading", 1)
+        scored = read_scores(store, pool, store.score_sets())
+        progress.advance("reading", 1)
     repeats = find_repeats(store, pool) if len(pool) else None
     progress.advance("reading", 1)
     overlaps = []
@@ -167,7 +184,8 @@ def _store_sections(
         overlaps.append(find_overlap(store, target))
         progress.advance("reading", 1)
     asked = options.selections or _newest(pool)
-    chosen = read_selections(store, pool, scored, [*dict.fromkeys(asked)])
+    with store.held():
+        chosen = read_selections(store, pool, scored, [*dict.fromkeys(asked)])
     progress.advance("reading", 1)
     progress.finish("reading")
     shown = sorted({row for pair in repeats.pairs for row in pair}) if repeats else []
@@ -176,29 +194,36 @@ def _store_sections(
     sections = [
         Section("What to know first", [_notices(warned)]),
         pool_sections.pool_section(pool, scored, repeats, texts),
+        *contamination_section(store, scored, overlaps),
+        pool_sections.score_section(pool, scored),
     ]
-    if overlaps:
-        sections.append(_benchmarks(overlaps))
-    sections.append(pool_sections.score_section(pool, scored))
-    sections += [
-        selection_sections.selection_section(store, pool, scored, selection, repeats)
-        for selection in chosen
-    ]
-    sections += _overlap(store, pool, chosen, options)
+    shown_picks = _shown_picks(store, pool, chosen, options)
+    names = distinct_names(shown_picks)
+    said = []
+    for facts, name in zip(chosen, names, strict=False):
+        said.append(lead.selection_sentence(pool, scored, facts, name, repeats))
+        sections.append(
+            selection_sections.selection_section(
+                store, pool, scored, facts, repeats, name, said[-1]
+            )
+        )
+    if len(shown_picks) > 1:
+        sections.append(overlap_section(names, [picks.names() for picks in shown_picks]))
     bound = {
-        f"{selection.picks.name} ({selection.picks.selection_id})": [
+        f"{name} ({selection.picks.selection_id})": [
             scores.status.set_id for scores in selection.scored.values()
         ]
-        for selection in chosen
+        for selection, name in zip(chosen, names, strict=False)
     }
     sections.append(pool_sections.cost_section(scored, bound, _trials(store)))
-    return sections, warned, chosen
+    first = said if options.selections else lead.pool_lead(pool, scored, warned)
+    return StorePage(sections, warned, chosen, first)
 
 
 def _newest(pool: "PoolFacts") -> list[str]:
     """Return the newest selection of each method, newest last, up to four."""
-    by_method = {record["method"]: record["selection_id"] for record in pool.status["selections"]}
-    order = {record["selection_id"]: k for k, record in enumerate(pool.status["selections"])}
+    by_method = {record["method"]: record["selection_id"] for record in pool.selections}
+    order = {record["selection_id"]: k for k, record in enumerate(pool.selections)}
     return sorted(by_method.values(), key=lambda record: order[record])[-NEWEST:]
 
 
@@ -222,35 +247,18 @@ def _notices(warned: Sequence[Warned]) -> Block:
     return Notices(warned)
 
 
-def _benchmarks(overlaps: "Sequence[Overlap]") -> Section:
-    rows = [
-        (
-            overlap.target, f"{overlap.n_examples:,}", f"{len(overlap.same_example):,}",
-            f"{len(overlap.same_prompt):,}", f"{len(overlap.same_words):,}", f"{len(overlap.in_pool):,}",
-        )
-        for overlap in overlaps
-    ]  # fmt: skip
-    columns = (
-        "benchmark", "examples", "in the pool", "same prompt", "13 words in a row",
-        "examples of the pool",
-    )  # fmt: skip
-    return Section("Contamination", [Table(columns, rows)])
-
-
-def _overlap(
+def _shown_picks(
     store: "Store", pool: "PoolFacts", chosen: "Sequence[SelectionFacts]", options: ReportOptions
-) -> list[Section]:
-    """Return the overlap of the selections shown; and of the newest ones, if none is asked for."""
+) -> "list[Picks]":
+    """Return the selections shown in full; then the newest others, if none is asked for."""
     picks = {selection.picks.selection_id: selection.picks for selection in chosen}
-    newest = [] if options.selections else pool.status["selections"][-IN_OVERLAP:]
+    newest = [] if options.selections else pool.selections[-IN_OVERLAP:]
     unread = [record for record in newest if record["selection_id"] not in picks]
-    shown = [*picks.values(), *read_picks(store, pool.snapshot, unread)]
-    names = [f"{selection.name} {selection.selection_id[:6]}" for selection in shown]
-    return [overlap_section(names, [s.names() for s in shown])] if len(shown) > 1 else []
+    return [*picks.values(), *read_picks(store, pool.snapshot, unread)]
 
 
 def _trials(store: "Store") -> Mapping[str, Any]:
-    [row] = store.query(
+    [row] = store.read(
         "select count(*) as n, coalesce(sum(tokens), 0)::bigint as tokens, "
         "coalesce(sum(wall_s), 0) as wall_s from trials"
     ).to_pylist()

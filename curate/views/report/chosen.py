@@ -180,12 +180,12 @@ def _barred(
     datasets = set(record.get("datasets") or known) & known
     if datasets != known:
         listed = ", ".join(map(literal, sorted(datasets))) or "null"
-        rows = store.query(f"select distinct id from rows where dataset in ({listed})")
+        rows = store.read(f"select distinct id from rows where dataset in ({listed})")
         barred |= ~_mask(pool, rows["id"])
     for scores in scored.values():
         if scores.failures:
             failed = f"select id from failures where set_id = {literal(scores.status.set_id)}"
-            barred |= _mask(pool, store.query(failed)["id"])
+            barred |= _mask(pool, store.read(failed)["id"])
     return barred | _mask(pool, pa.array(list(record.get("exclude") or ()), pa.string()))
 
 

@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from curate.prove.result_table import SIGNS, tone_of
 from curate.views.charts.canvas import STYLE as CHART_STYLE
 from curate.views.charts.text import html as safe
 from curate.views.report.page import (
     MADE_BY,
     Block,
+    Cell,
     Chart,
     Charts,
     Code,
     Examples,
     Excerpt,
+    Folded,
     Heading,
     Notices,
     Page,
@@ -21,6 +24,7 @@ from curate.views.report.page import (
     Shown,
     Table,
     Tiles,
+    Verdict,
 )
 
 # The browser is told to run nothing and to fetch nothing, whatever a text may have smuggled in.
@@ -29,9 +33,11 @@ _POLICY: Final = (
 )
 _STYLE: Final = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#57606a;--line:#d8dee4;--card:#f6f8fa;
---warn:#fff4e0;--warnline:#e69f00;--note:#eaf4fb;--noteline:#0072b2;--mark:#fbe3d6;--markfg:#8a3b00}
+--warn:#fff4e0;--warnline:#e69f00;--note:#eaf4fb;--noteline:#0072b2;--mark:#fbe3d6;--markfg:#8a3b00;
+--good:#d9f2e7;--goodfg:#04593b;--bad:#fbe3d6;--badfg:#8a3b00;--even:#e9edf1;--evenfg:#3f4852}
 @media (prefers-color-scheme:dark){:root{--bg:#15181c;--fg:#e6e8ea;--soft:#a5adb5;--line:#353b42;
---card:#1e2329;--warn:#33270f;--note:#10283a;--mark:#4a2a17;--markfg:#ffc49b;--noteline:#56b4e9}}
+--card:#1e2329;--warn:#33270f;--note:#10283a;--mark:#4a2a17;--markfg:#ffc49b;--noteline:#56b4e9;
+--good:#113a2b;--goodfg:#86e3bd;--bad:#4a2a17;--badfg:#ffc49b;--even:#2b323a;--evenfg:#c6ced6}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,-apple-system,
 "Segoe UI",sans-serif}
@@ -40,6 +46,9 @@ h1{font-size:27px;line-height:1.25;margin:0 0 4px}
 h2{font-size:20px;margin:42px 0 10px;padding-top:12px;border-top:1px solid var(--line)}
 h3{font-size:16px;margin:24px 0 6px}
 h1,h2,h3,p,li,summary,dd{overflow-wrap:anywhere}
+.lead{font-size:17px;line-height:1.5;margin:14px 0 4px;max-width:72ch}
+ul.lead{padding-left:22px}
+ul.lead li{margin:4px 0}
 td{overflow-wrap:break-word}
 td:not(.l){white-space:nowrap}
 p{margin:8px 0;max-width:78ch}
@@ -61,6 +70,11 @@ th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;vert
 font-variant-numeric:tabular-nums;max-width:440px}
 th{font-weight:600;color:var(--soft);vertical-align:bottom}
 .l{text-align:left}
+.v{display:inline-block;border-radius:9px;padding:0 9px;font-weight:600;white-space:nowrap}
+.v-good{background:var(--good);color:var(--goodfg)}
+.v-bad{background:var(--bad);color:var(--badfg)}
+.v-even{background:var(--even);color:var(--evenfg);font-weight:400}
+.v-open{border:1px dashed var(--soft);font-weight:400}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr));gap:10px 30px}
 figure{margin:14px 0 8px}
 figure h3{margin:0 0 4px;font-size:14.5px}
@@ -68,6 +82,7 @@ details{border:1px solid var(--line);border-radius:7px;margin:5px 0;background:v
 summary{cursor:pointer;padding:6px 12px;font-size:13.5px}
 .not{border-style:dashed}
 details>.in{padding:2px 14px 10px;border-top:1px solid var(--line)}
+details.fold{background:none}
 .facts{font-size:13px;color:var(--soft);font-variant-numeric:tabular-nums}
 .facts{display:flex;flex-wrap:wrap;gap:2px 16px}
 .facts span{overflow-wrap:anywhere}
@@ -96,9 +111,16 @@ def render(page: Page) -> str:
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{safe(page.title)}</title>\n<style>{_STYLE}{CHART_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n<h1>{safe(page.title)}</h1>\n<p class=sub>{safe(page.subtitle)}</p>\n"
-        f"<nav>{links}</nav>\n{sections}<footer><p>{safe(page.footer)}</p></footer>\n"
+        f"{_lead(page.lead)}<nav>{links}</nav>\n{sections}<footer><p>{safe(page.footer)}</p></footer>\n"
         "</main>\n</body>\n</html>\n"
     )
+
+
+def _lead(sentences: Sequence[str]) -> str:
+    if len(sentences) < 2:
+        return "".join(f"<p class=lead>{safe(sentence)}</p>\n" for sentence in sentences)
+    items = "".join(f"<li>{safe(sentence)}</li>" for sentence in sentences)
+    return f"<ul class=lead>{items}</ul>\n"
 
 
 def _section(number: int, section: Section) -> str:
@@ -136,6 +158,15 @@ def block_html(block: Block) -> str:
                 f"<details><summary>{safe(title)}</summary><div class=in>"
                 f"<pre>\n{safe(text)}</pre></div></details>"
             )
+        case Folded(title, blocks):
+            return _folded(title, "\n".join(map(block_html, blocks)))
+
+
+def _folded(title: str, inside: str) -> str:
+    return (
+        f"<details class=fold><summary>{safe(title)}</summary>"
+        f"<div class=in>{inside}</div></details>"
+    )
 
 
 def _table(table: Table) -> str:
@@ -151,14 +182,25 @@ def _table(table: Table) -> str:
     )
 
 
-def _cells(row: Sequence[str], n_left: int) -> Iterator[str]:
+def _cells(row: Sequence[Cell], n_left: int) -> Iterator[str]:
     for k, cell in enumerate(row):
-        yield f"<td{' class=l' if k < n_left else ''}>{safe(cell)}</td>"
+        inside = verdict_html(cell.text) if isinstance(cell, Verdict) else safe(cell)
+        yield f"<td{' class=l' if k < n_left else ''}>{inside}</td>"
+
+
+def verdict_html(verdict: str) -> str:
+    """Return a verdict in its colour, with a sign before it for readers who see none."""
+    tone = tone_of(verdict)
+    if tone is None:
+        return safe(verdict)
+    return f'<span class="v v-{tone}">{SIGNS[tone]} {safe(verdict)}</span>'
 
 
 def _chart(chart: Chart) -> str:
     note = f"<figcaption>{safe(chart.note)}</figcaption>" if chart.note else ""
-    return f"<figure><h3>{safe(chart.title)}</h3>{chart.svg}{note}</figure>"
+    numbers = chart.as_text
+    below = _folded("Numbers", _table(numbers)) if isinstance(numbers, Table) else ""
+    return f"<figure><h3>{safe(chart.title)}</h3>{chart.svg}{note}{below}</figure>"
 
 
 def _example(example: Shown) -> str:

@@ -1,16 +1,21 @@
 """A page as Markdown: the same content, charts as numbers or a line of text."""
 
 from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Final
 
-from curate.views.charts.text import fenced
+from curate.prove.result_table import SIGNS, tone_of
+from curate.views.charts.text import fenced, one_line, plain
 from curate.views.charts.text import markdown as safe
 from curate.views.report.page import (
     MADE_BY,
     Block,
+    Cell,
     Chart,
     Charts,
     Code,
     Examples,
+    Folded,
     Heading,
     Notices,
     Page,
@@ -19,12 +24,17 @@ from curate.views.report.page import (
     Shown,
     Table,
     Tiles,
+    Verdict,
 )
+
+TITLE_CHARS: Final = 200
 
 
 def render(page: Page) -> str:
     """Return the whole file."""
-    parts = [f"# {safe(page.title)}", safe(page.subtitle)]
+    mark = "" if len(page.lead) < 2 else "- "
+    lead = "\n".join(f"{mark}{safe(sentence)}" for sentence in page.lead)
+    parts = [f"# {safe(page.title)}", safe(page.subtitle), lead]
     for section in page.sections:
         parts += _section(section)
     return (
@@ -67,8 +77,18 @@ def _block(block: Block) -> Iterator[str]:
             for example in shown:
                 yield from _example(example)
         case Code(title, text):
-            yield f"### {safe(title)}"
-            yield fenced(text)
+            yield from _folded(title, [fenced(text)])
+        case Folded(title, blocks, open_as_text):
+            parts = [part for inner in blocks for part in _block(inner)]
+            yield from parts if open_as_text else _folded(title, parts)
+
+
+def _folded(title: str, parts: Sequence[str]) -> Iterator[str]:
+    """Yield parts under a collapsible title; the attribute lets the documentation site read them."""
+    named = escape(plain(one_line(title, TITLE_CHARS)), quote=False)
+    yield f'<details markdown="1">\n<summary>{named}</summary>'
+    yield from parts
+    yield "</details>"
 
 
 def _chart(chart: Chart) -> Iterator[str]:
@@ -95,9 +115,16 @@ def _example(example: Shown) -> Iterator[str]:
         yield fenced(f"{text.head}{more}{text.tail}")
 
 
-def _table(numbers: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(numbers: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     left = len(columns) - len(numbers)
     lines = ["| " + " | ".join(map(safe, columns)) + " |"]
     lines.append("|" + "---|" * left + "---:|" * len(numbers))
-    lines += ["| " + " | ".join(map(safe, row)) + " |" for row in rows]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def _cell(cell: Cell) -> str:
+    if not isinstance(cell, Verdict):
+        return safe(cell)
+    tone = tone_of(cell.text)
+    return safe(cell.text) if tone is None else f"{SIGNS[tone]} {safe(cell.text)}"

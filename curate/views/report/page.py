@@ -11,6 +11,17 @@ Level = Literal["warning", "note"]
 
 @final
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """A cell of a table that holds the verdict of a proof, which is drawn in its colour."""
+
+    text: str
+
+
+Cell: TypeAlias = str | Verdict
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Warned:
     """One thing a reader should know: ``kind`` is a name for scripts."""
 
@@ -58,7 +69,7 @@ class Table:
     """Rows of text; all columns but the first ``n_left`` are numbers, right-aligned."""
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     n_left: int = 1
     title: str = ""
 
@@ -66,9 +77,10 @@ class Table:
 @final
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """An SVG that is already escaped, and the same as text or a table for Markdown.
+    """An SVG that is already escaped, and the same as text or a table.
 
-    ``as_text`` is "" where a table of the same numbers follows anyway.
+    Markdown shows ``as_text`` in its place, HTML a table below it, folded. "" where what follows
+    says the same.
     """
 
     title: str
@@ -127,7 +139,22 @@ class Code:
     text: str
 
 
-Block: TypeAlias = Heading | Paragraph | Tiles | Notices | Table | Chart | Charts | Examples | Code
+@final
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Blocks under a collapsible title: what repeats, as numbers or for another budget.
+
+    Those that Markdown, which has no charts, says only here are ``open_as_text``.
+    """
+
+    title: str
+    blocks: "Sequence[Block]"
+    open_as_text: bool = False
+
+
+Block: TypeAlias = (
+    Heading | Paragraph | Tiles | Notices | Table | Chart | Charts | Examples | Code | Folded
+)
 
 
 @final
@@ -142,9 +169,10 @@ class Section:
 @final
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole page."""
+    """A whole page; ``lead`` says in plain sentences what it comes to."""
 
     title: str
     subtitle: str
     sections: Sequence[Section]
     footer: str = ""
+    lead: Sequence[str] = ()

@@ -56,6 +56,11 @@ class PoolFacts:
     def __len__(self) -> int:
         return len(self.snapshot)
 
+    @property
+    def selections(self) -> list[Mapping[str, Any]]:
+        """Records of the selections people asked for, oldest first: not those of proofs and procedures."""
+        return [record for record in self.status["selections"] if not record["internal"]]
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +155,7 @@ def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") ->
 
     names = [name for name, dtype in status.columns.items() if dtype in NUMERIC]
     meanings = _meanings(status.scorer)
-    reasons = store.query(
+    reasons = store.read(
         f"select reason, count(*) as n from failures where set_id = {literal(status.set_id)} "
         "group by all order by n desc, reason"
     ).to_pylist()
@@ -158,7 +163,7 @@ def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") ->
     if not names:
         return Scored(status, (), failures)
     listed = "".join(f", {identifier(name)}::double as {identifier(name)}" for name in names)
-    table = store.query(f"select id{listed} from score_set({literal(status.set_id)})")
+    table = store.read(f"select id{listed} from score_set({literal(status.set_id)})")
     at = snapshot.places(id_bytes(table["id"]))
     columns = []
     for name in names:

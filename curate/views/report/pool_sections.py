@@ -22,6 +22,7 @@ from curate.views.report.page import (
     Chart,
     Charts,
     Code,
+    Folded,
     Heading,
     Paragraph,
     Section,
@@ -54,7 +55,7 @@ def pool_section(
             ("prompts", f"{status['n_groups']:,}"),
             ("sources", f"{status['n_sources']:,}"),
             ("score sets", f"{len(status['score_sets']):,}"),
-            ("selections", f"{len(status['selections']):,}"),
+            ("selections", f"{len(pool.selections):,}"),
         ]
     )
     blocks: list[Block] = [tiles]
@@ -62,6 +63,8 @@ def pool_section(
         blocks += [Paragraph(_responses(pool)), *_lengths(pool, scored), *_sources(pool)]
         blocks += _repeated(pool, repeats, texts)
     blocks.append(_datasets(status["datasets"]))
+    if status["targets"]:
+        blocks.append(_targets(status["targets"]))
     return Section("Pool", blocks)
 
 
@@ -71,8 +74,8 @@ def score_section(pool: PoolFacts, scored: Sequence[Scored]) -> Section:
     if not scored:
         text = "Nothing is scored yet. Score the pool: curate score --scorer likelihood --model M"
         blocks.append(Paragraph(text))
-    for scores in scored:
-        blocks += _score_set(pool, scores)
+    for number, scores in enumerate(scored):
+        blocks += _score_set(pool, scores, is_first=number == 0)
     return Section("Scores", blocks)
 
 
@@ -254,7 +257,19 @@ def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
     return Table(columns, rows, n_left=3, title="Datasets")
 
 
-def _score_set(pool: PoolFacts, scored: Scored) -> Iterator[Block]:
+def _targets(targets: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        (
+            str(target["name"]), f"{target['n_rows']:,}", f"{target['n_examples']:,}",
+            f"{target['n_in_pool']:,} of {target['n_pool']:,}",
+        )
+        for target in targets
+    ]  # fmt: skip
+    columns = ("target set", "rows", "examples", "of them in the pool when added")
+    return Table(columns, rows, n_left=1, title="Target sets")
+
+
+def _score_set(pool: PoolFacts, scored: Scored, *, is_first: bool) -> Iterator[Block]:
     status = scored.status
     yield Heading(f"{status.alias} · {model_name(status)}")
     states = {"complete": status.complete, "stale": status.stale, "partial": status.partial}
@@ -263,10 +278,10 @@ def _score_set(pool: PoolFacts, scored: Scored) -> Iterator[Block]:
     yield Paragraph(
         f"Score set {status.set_id}: scorer {status.scorer}, version {status.version}, {state}, "
         f"{status.n_examples:,} of {len(pool):,} examples"
-        + (f", of which failed: {failed}." if failed else "."),
+        + (f", without a score: {failed}." if failed else "."),
         quiet=True,
     )
-    drawn = [c for c in scored.columns if c.dtype != "bool" and len(c.finite)]
+    drawn = [c for c in scored.columns if c.dtype != "bool" and len(np.unique(c.finite)) > 1]
     charts = [chart_of(c.finite, c.label, axis_label(c), note=_direction(c)) for c in drawn]
     if charts:
         yield Charts(charts)
@@ -284,12 +299,13 @@ def _score_set(pool: PoolFacts, scored: Scored) -> Iterator[Block]:
             "maximum",
             "mean",
         )
-        yield Table((*names, "mode (share)"), rows)
+        numbers = Table((*names, "mode (share)"), rows)
+        yield Folded(f"Numbers of {status.alias}", [numbers], open_as_text=is_first)
     others = {n: d for n, d in status.columns.items() if n not in {c.name for c in scored.columns}}
     if others:
         listed = ", ".join(f"{name} ({dtype})" for name, dtype in others.items())
         yield Paragraph(f"Columns without a distribution to draw: {listed}.", quiet=True)
-    yield Code(f"What score set {status.set_id} is keyed by", _pretty(status.spec))
+    yield Code("What these scores are keyed by", _pretty(status.spec))
 
 
 def model_name(status: Any) -> str:

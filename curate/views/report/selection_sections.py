@@ -16,6 +16,7 @@ from curate.views.report.page import (
     Chart,
     Charts,
     Code,
+    Folded,
     Notices,
     Paragraph,
     Section,
@@ -43,10 +44,13 @@ def selection_section(
     scored: Sequence[Scored],
     chosen: SelectionFacts,
     repeats: Repeats | None,
+    name: str,
+    sentence: str,
 ) -> Section:
-    """Return everything about one selection."""
+    """Return everything about one selection, ``sentence`` first."""
     record = chosen.record
-    blocks: list[Block] = [_tiles(pool, scored, chosen, repeats), _settings(record)]
+    blocks: list[Block] = [Paragraph(sentence), _tiles(pool, scored, chosen, repeats)]
+    blocks.append(_settings(record))
     said = [Warned("selection", str(text), "note") for text in record.get("warnings") or ()]
     if said:
         blocks += [Paragraph("Warnings when it was made:", quiet=True), Notices(said)]
@@ -65,7 +69,7 @@ def selection_section(
         columns = _columns(scored, chosen)
         blocks += [*_by_score(chosen, columns), *example_blocks(store, pool, chosen, columns)]
     blocks.append(Code("Manifest", json.dumps(_trimmed(record), indent=2, ensure_ascii=False)))
-    return Section(f"Selection: {chosen.picks.name} ({chosen.picks.selection_id})", blocks)
+    return Section(f"Selection: {name}", blocks)
 
 
 def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Section:
@@ -108,7 +112,18 @@ def _tiles(
 
 
 def _settings(record: Mapping[str, Any]) -> Table:
-    names = ("method", "config", "budget", "seed", "where", "within", "quota", "created_at")
+    names = (
+        "selection_id",
+        "method",
+        "config",
+        "budget",
+        "seed",
+        "where",
+        "within",
+        "quota",
+        "mix",
+        "created_at",
+    )
     rows = [
         (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for name in names
@@ -168,7 +183,7 @@ def _shares(
     ]
     picture = svg.bars([names[k] for k in order], series, "share, %", title)
     yield Chart(title, picture, "", note)
-    yield Table(columns, rows)
+    yield Folded("Numbers", [Table(columns, rows)], open_as_text=True)
 
 
 def _by_length(

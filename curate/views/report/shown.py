@@ -67,7 +67,7 @@ class _Showing:
         has_gain = k is not None and np.isfinite(self._picks.gains[k])
         gain = short(float(self._picks.gains[k])) if has_gain else ""
         line = one_line(response.head, LINE_CHARS) or "(empty response)"
-        title = " · ".join(filter(None, (place, gain and f"gain {gain}", name[:8], line)))
+        title = " · ".join(filter(None, (place, gain and f"gain {gain}", line)))
         source = self._pool.source_names[self._pool.sources[row]]
         facts = [("id", name), ("source", one_line(source, NAME_CHARS))]
         facts.append(("characters", f"{int(self._pool.n_chars[row]):,}"))
@@ -114,7 +114,7 @@ def read_texts(store: "Store", pool: PoolFacts, rows: Sequence[int]) -> Texts:
         f"right({name}, {TEXT_TAIL}) as {name}_tail"
         for name in ("prompt", "response")
     )
-    table = store.query(f"select id{parts} from examples where id in ({listed})")
+    table = store.read(f"select id{parts} from examples where id in ({listed})")
     excerpts = {}
     at = pool.snapshot.places(id_bytes(table["id"]))
     for row, texts in zip(at.tolist(), table.to_pylist(), strict=True):

@@ -5,16 +5,20 @@ from typing import Final
 
 import numpy as np
 
-from curate.contracts.display import counted
+from curate.contracts.display import counted, listed
 from curate.prove.contamination import Overlap
+from curate.scoring.outcome import text_limit
 from curate.views.charts.numbers import Values, most_common, percent, short
 from curate.views.report.chosen import SelectionFacts, mean_ratio
+from curate.views.report.contaminated import CONTAMINATION
 from curate.views.report.page import Level, Warned
 from curate.views.report.pool import PoolFacts, Scored, lengths
 from curate.views.report.repeats import Repeats
 from curate.views.selected import SelectedRows
 
 FEW: Final = 0.01  # a share below this is a note, not a warning
+# Their columns count rare faults, so that most of their values are alike in a good pool.
+RARE: Final = ("contamination", "near_duplicate", "semantic_duplicate", "pii")
 COLLAPSED: Final = 0.5  # share of the most common value from which on a score has collapsed
 BIASED: Final = 1.5  # ratio of mean lengths, either way
 OFF_MEDIAN: Final = 25.0  # percent between which the median pick's length should lie in the pool
@@ -53,7 +57,10 @@ def about_scores(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Warned]:
     yield from _failures(scored, len(pool))
     yield from _truncation(scored)
     for scores in scored:
-        yield from _collapse(scores)
+        if scores.status.scorer not in RARE:
+            yield from _collapse(scores)
+        if scores.status.scorer == CONTAMINATION:
+            yield from _contamination(scores)
 
 
 def _coverage(scored: Scored, n_pool: int) -> Iterator[Warned]:
@@ -75,30 +82,28 @@ def _failures(scored: Sequence[Scored], n_pool: int) -> Iterator[Warned]:
             alike.setdefault(tuple(scores.failures.items()), []).append(scores.status.alias)
     for failures, names in alike.items():
         n = sum(count for _, count in failures)
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in failures[:3])
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures[:3])
         yield Warned(
             "failures",
-            f"{counted(n, 'example')} ({percent(n, n_pool)}) without a value of {_and(names)}: "
-            f"{listed}. Methods that read it cannot select them.",
+            f"{counted(n, 'example')} ({percent(n, n_pool)}) without a value of {listed(names)}: "
+            f"{reasons}. Methods that read it cannot select them.",
             _level(n, n_pool * FEW),
         )
 
 
 def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
     """Yield one warning for all score sets that truncate the same number of examples."""
-    alike: dict[tuple[int, int, object], list[str]] = {}
+    alike: dict[tuple[int, int, str], list[str]] = {}
     for scores in scored:
         column = scores.column("truncated")
         if column is not None and column.finite.sum() > 0:
-            room = scores.status.spec.get("key", {}).get("max_length")
-            key = (int(column.finite.sum()), len(column.finite), room)
+            key = (int(column.finite.sum()), len(column.finite), text_limit(scores.status))
             alike.setdefault(key, []).append(scores.status.alias)
-    for (n, total, room), names in alike.items():
-        limit = f" of {room:,} tokens" if isinstance(room, int) else ""
+    for (n, total, limit), names in alike.items():
         what = f"{counted(n, 'example')} ({percent(n, total)})"
         yield Warned(
             "truncation",
-            f"{_and(names)} truncated {what} to the model's context{limit}: the rest has no score.",
+            f"{listed(names)} truncated {what} to {limit}: the rest has no score.",
             _level(n, total * FEW),
         )
 
@@ -115,8 +120,21 @@ def _collapse(scored: Scored) -> Iterator[Warned]:
             yield Warned("collapse", text)
 
 
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _contamination(scored: Scored) -> Iterator[Warned]:
+    column = scored.column("n")
+    if column is None or not len(column.finite):
+        return
+    name = scored.status.alias
+    n, total = int((column.finite > 0).sum()), len(column.finite)
+    if not n:
+        text = f"No example shares a run of words with the files of {name}."
+        yield Warned("contamination", text, "note")
+        return
+    text = (
+        f"{counted(n, 'example')} ({percent(n, total)}) share{'s' if n == 1 else ''} words in a row with the "
+        f'files of {name}. Leave them out before you measure on these: --where "{name}.n == 0".'
+    )
+    yield Warned("contamination", text)
 
 
 def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:

@@ -1,64 +1,42 @@
-// The page: what is asked, the table of examples, marks and keys.
+// The page: what is asked, and what of the page answers which key and button.
 
-import { ask, byId, cell, columnName, count, el, fill, option, short, tell, text } from "./elements.js";
-import { ExampleView, markButtons } from "./example.js";
+import { ask, byId, count, el, fill, option, short, tell } from "./elements.js";
+import { Bulk } from "./bulk.js";
+import { ExampleView } from "./example.js";
 import { PANELS, PARTS } from "./panels.js";
+import { EVERYTHING, question, recall, remember, state } from "./state.js";
+import { Table } from "./table.js";
 
 const LIMIT = 25;
 const TABS = Object.keys(PANELS);
 
-// What the address remembers, so that reloading shows the same.
-const state = {
-  q: "", where: "", ranges: {}, sort: "id", order: "asc", offset: 0, a: "", b: "", part: "either",
-  columns: null, tab: "distribution", column: "", embedding: "", colour: "", cluster: "",
-};
 let pool = null;
-let rows = [];
-let current = 0;
 let asking = null;
 let shownTab = 0;
 let meanings = {};
 
-const view = new ExampleView({ mark: setMark, move: moveOpen, closed: () => focusRow(current) });
-
-// State -------------------------------------------------------------------------------------------
-
-function remember() {
-  const kept = new URLSearchParams();
-  for (const [key, value] of Object.entries(state)) {
-    if (key === "ranges") for (const [name, r] of Object.entries(value)) kept.append("range", `${name}:${r.low}:${r.high}`);
-    else if (key === "columns") kept.set(key, value.join(","));
-    else if (value) kept.set(key, String(value));
-  }
-  history.replaceState(null, "", `${location.pathname}#${kept}`);
-}
-
-function recall() {
-  const kept = new URLSearchParams(location.hash.slice(1));
-  for (const [key, value] of kept) {
-    if (key === "range") {
-      const [, name, low, high] = value.match(/^(.*):([^:]*):([^:]*)$/) ?? [];
-      if (name) state.ranges[name] = { low: Number(low), high: Number(high) };
-    } else if (key === "columns") state.columns = value ? value.split(",") : [];
-    else if (key === "offset") state.offset = Math.max(0, Number.parseInt(value, 10) || 0);
-    else if (key in state) state[key] = value;
-  }
-}
-
-function question() {
-  const range = Object.entries(state.ranges).map(([name, r]) => `${name}:${r.low}:${r.high}`);
-  return { q: state.q, where: state.where, range, a: state.a, b: state.b, part: state.a || state.b ? state.part : "" };
-}
+const page = {
+  state, question, change, brush, named, setMark, showError, renew, open, ticked: () => bulk?.show(),
+  get pool() { return pool; },
+  get meanings() { return meanings; },
+  get table() { return table; },
+  get bulk() { return bulk; },
+  choose: (changes) => { Object.assign(state, changes); remember(true); showTab(); },
+};
+const view = new ExampleView({ mark: setMark, move: moveOpen, closed, noted: (id, noted) => { table.update(id, { noted }); countNotes(); }, page });
+const table = new Table(page);
+let bulk = null;
 
 function change(changes) {
   Object.assign(state, { offset: 0 }, changes);
-  refresh();
+  table.current = 0;
+  return refresh(true);
 }
 
-// The table ---------------------------------------------------------------------------------------
+// Asking ------------------------------------------------------------------------------------------
 
-async function refresh() {
-  remember();
+async function refresh(step) {
+  remember(step);
   fillForm();
   asking?.abort();
   asking = new AbortController();
@@ -70,9 +48,11 @@ async function refresh() {
       ...question(), columns: state.columns.join(","), sort: state.sort, order: state.order, offset: state.offset, limit: LIMIT,
     }, signal);
     showError("");
-    showRows(found, performance.now() - began);
+    table.show(found);
+    bulk.show(found.n);
+    showCount(found, performance.now() - began);
     showTab();
-    await showTexts(found.rows, signal);
+    if (found.rows.length) table.showTexts(await ask("previews", { ids: found.rows.map((one) => one.id).join(",") }, signal));
   } catch (error) {
     if (error.name === "AbortError") return;
     showError(error.message);
@@ -81,57 +61,32 @@ async function refresh() {
   }
 }
 
+// Show what changed in the store: marks, labels and selections. `changes` are of the state.
+async function renew(changes) {
+  try {
+    pool = await ask("pool");
+  } catch (error) {
+    showError(error.message);
+    return;
+  }
+  showMarks();
+  if (changes) await change(changes);
+  else await refresh(false);
+}
+
 function showError(message) {
   byId("error").textContent = message;
   byId("error").hidden = !message;
 }
 
-function showRows(found, took) {
-  rows = found.rows;
-  current = Math.min(current, Math.max(0, rows.length - 1));
+function showCount(found, took) {
   byId("count").textContent = `${count(found.n)} of ${count(found.n_pool)} examples, ${Math.round(took)} ms`;
   byId("copy").hidden = !found.where;
   byId("copy").dataset.where = found.where;
-  const kinds = new Map(pool.columns.map((one) => [one.name, one.kind]));
-  const head = [["mark", ""], ["example", ""], ...state.columns.map((name) => [name, kinds.get(name) === "text" ? "" : "number"])];
-  fill(byId("rows").tHead, el("tr", null, head.map(([name, look]) => headCell(name, look))));
-  fill(byId("rows").tBodies[0], ...rows.map(tableRow));
-  if (!rows.length) fill(byId("rows").tBodies[0], el("tr", null, el("td", { colspan: head.length, class: "none" }, found.n_pool ? "No example matches." : "The pool is empty; ingest some first: curate ingest DATA")));
-  const last = Math.min(found.n, found.offset + rows.length);
-  byId("place").textContent = rows.length ? `${count(found.offset + 1)} to ${count(last)} of ${count(found.n)}` : "";
-  byId("previous").disabled = found.offset === 0;
-  byId("next").disabled = last >= found.n;
   fill(byId("chips"), ...Object.entries(state.ranges).map(([name, r]) => chip(`${short(r.low)} ≤ ${name} ≤ ${short(r.high)}`, () => brush(name, null))));
   if (state.a && state.b) byId("chips").append(chip(`${PARTS[state.part]}: A ${named(state.a)}, B ${named(state.b)}`, () => change({ a: "", b: "", part: "either" })));
-}
-
-function headCell(name, look) {
-  const sortable = !["mark", "example"].includes(name);
-  const sorted = state.sort === name ? (state.order === "desc" ? "descending" : "ascending") : null;
-  const turn = () => change({ sort: name, order: sorted === "ascending" || (!sorted && look) ? "desc" : "asc" });
-  const arrow = sorted ? (sorted === "descending" ? " ▼" : " ▲") : "";
-  return el("th", { scope: "col", class: look || null, "aria-sort": sorted }, sortable ? el("button", { type: "button", class: "plain", onclick: turn }, columnName(name), arrow) : name);
-}
-
-function tableRow(one, k) {
-  const open = () => { current = k; view.open(one.id); };
-  return el("tr", {
-    tabindex: k === current ? 0 : -1, "data-id": one.id, class: one.mark ? `marked-${one.mark}` : null,
-    onclick: (event) => event.target.closest("button") || open(), onfocus: () => { current = k; },
-  },
-    el("td", null, markButtons(one.id, one.mark, setMark)),
-    el("td", { class: "example" }, el("button", { type: "button", class: "plain open", tabindex: -1, onclick: open, "aria-label": `Open example ${one.id.slice(0, 8)}` }, el("code", null, one.id.slice(0, 8)))),
-    state.columns.map((name) => cell(one.values[name])));
-}
-
-async function showTexts(shown, signal) {
-  if (!shown.length) return;
-  const found = await ask("previews", { ids: shown.map((one) => one.id).join(",") }, signal);
-  for (const row of byId("rows").tBodies[0].rows) {
-    const texts = found[row.dataset.id];
-    const open = row.querySelector(".open");
-    if (texts && open) fill(open, text(texts.prompt, { class: "prompt" }), text(texts.response, { class: "response" }));
-  }
+  if (state.area) byId("chips").append(chip(`an area of the map of ${state.area.split(":")[0]}`, () => change({ area: "" })));
+  if (state.issue) byId("chips").append(chip(`issue: ${state.issue.replaceAll("-", " ").replace(":", ", ")}`, () => change({ issue: "" })));
 }
 
 function chip(label, remove) {
@@ -141,7 +96,7 @@ function chip(label, remove) {
 function named(id) {
   const one = pool.selections.find((pick) => pick.id === id);
   if (!one || one.is_marks) return id;
-  return [one.method, one.budget, id.slice(0, 6)].filter(Boolean).join(" ");
+  return one.name ?? [one.method, one.budget, id.slice(0, 6)].filter(Boolean).join(" ");
 }
 
 // Marks -------------------------------------------------------------------------------------------
@@ -155,16 +110,10 @@ async function setMark(id, mark) {
     showError(error.message);
     return;
   }
+  bulk.say(`${id.slice(0, 8)} ${mark ? `marked ${mark}` : "unmarked"}.`, true);
   showMarks();
   view.marked(id, mark);
-  const k = rows.findIndex((one) => one.id === id);
-  if (k < 0) return;
-  rows[k].mark = mark;
-  const row = byId("rows").tBodies[0].rows[k];
-  row.className = mark ? `marked-${mark}` : "";
-  const had = row.contains(document.activeElement);
-  row.querySelector(".mark-buttons").replaceWith(markButtons(id, mark, setMark));
-  if (had) row.focus();
+  table.update(id, { mark });
 }
 
 function showMarks() {
@@ -173,24 +122,52 @@ function showMarks() {
   byId("marks").title = `curate select --include ${marks.in.id} --exclude ${marks.out.id}`;
 }
 
-// Moving ------------------------------------------------------------------------------------------
-
-function focusRow(k) {
-  const all = byId("rows").tBodies[0].rows;
-  if (!rows.length || !all[k]) return;
-  all[current]?.setAttribute("tabindex", "-1");
-  current = k;
-  all[k].setAttribute("tabindex", "0");
-  all[k].focus();
+async function countNotes() {
+  pool = await ask("pool");
+  fillForm();
 }
 
-async function moveOpen(step) {
-  const k = current + step;
-  if (k >= 0 && k < rows.length) {
-    current = k;
-    view.open(rows[k].id);
+// Opening and moving ------------------------------------------------------------------------------
+
+function open(id) {
+  const step = !state.open; // from one open example to the next is no step of its own
+  state.open = id;
+  remember(step);
+  return view.open(id);
+}
+
+// The drawer was closed by the person: the step back is the one that opened it.
+function closed() {
+  if (state.open) {
+    state.open = "";
+    if (history.state?.opened) history.back();
+    else remember(false);
   }
+  table.focus(table.current);
 }
+
+function moveOpen(step) {
+  const k = table.current + step;
+  if (k < 0 || k >= table.rows.length) return;
+  table.current = k;
+  open(table.rows[k].id);
+}
+
+function conditions() {
+  const { open: _, tab: __, column: ___, ...asked } = state;
+  return JSON.stringify(asked);
+}
+
+window.addEventListener("popstate", async () => {
+  const before = conditions();
+  const { tab } = state;
+  recall();
+  chooseDefaults();
+  if (!state.open) view.close();
+  if (before !== conditions()) await refresh(false);
+  else if (tab !== state.tab || state.tab === "distribution") showTab();
+  if (state.open) view.open(state.open);
+});
 
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -200,13 +177,17 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const inTable = event.target.closest("#rows");
+  const one = table.rows[table.current];
   const step = { j: 1, k: -1, ...(inTable ? { ArrowDown: 1, ArrowUp: -1 } : {}) }[event.key];
   if (step) {
     event.preventDefault();
-    focusRow(inTable ? Math.min(rows.length - 1, Math.max(0, current + step)) : current);
-  } else if (inTable && rows[current]) {
-    if (event.key === "Enter" && event.target.matches("tr")) view.open(rows[current].id);
-    else if ("iou".includes(event.key)) setMark(rows[current].id, { i: "in", o: "out", u: null }[event.key]);
+    table.focus(inTable ? Math.min(table.rows.length - 1, Math.max(0, table.current + step)) : table.current);
+  } else if (inTable && one) {
+    if (event.key === "Enter" && event.target.matches("tr")) {
+      event.preventDefault(); // else the same key presses the first button of what it opened
+      open(one.id);
+    } else if ("iou".includes(event.key)) setMark(one.id, { i: "in", o: "out", u: null }[event.key]);
+    else if (event.key === "x") table.tick(one.id, !table.ticked.has(one.id));
   }
 });
 
@@ -220,9 +201,10 @@ function fillForm() {
   byId("order").textContent = state.order === "desc" ? "descending" : "ascending";
   byId("order").disabled = state.sort === "relevance";
   const one = state.b ? "" : state.a;
-  fill(byId("within"),
-    option("", "all examples", one),
-    option("in", "marked in", state.a === pool.marks.in.id ? "in" : ""), option("out", "marked out", state.a === pool.marks.out.id ? "out" : ""),
+  const mine = [["in", "marked in"], ["out", "marked out"]].map(([mark, label]) => [pool.marks[mark].id, label]);
+  mine.push(...pool.labels.map((label) => [label.id, `label ${label.name}: ${count(label.n)}`]));
+  if (pool.notes.n) mine.push([pool.notes.id, `with a note: ${count(pool.notes.n)}`]);
+  fill(byId("within"), option("", "all examples", one), ...mine.map(([id, label]) => option(id, label, one)),
     ...pool.selections.filter((pick) => !pick.is_marks).map((pick) => option(pick.id, `kept by ${named(pick.id)}`, one)));
 }
 
@@ -247,11 +229,8 @@ function listen() {
   byId("search").addEventListener("search", submit);
   byId("sort").addEventListener("change", () => change({ sort: byId("sort").value }));
   byId("order").addEventListener("click", () => change({ order: state.order === "desc" ? "asc" : "desc" }));
-  byId("within").addEventListener("change", () => {
-    const { value } = byId("within");
-    change({ a: value in pool.marks ? pool.marks[value].id : value, b: "", part: "either" });
-  });
-  byId("clear").addEventListener("click", () => change({ q: "", where: "", ranges: {}, a: "", b: "", part: "either", sort: "id", order: "asc" }));
+  byId("within").addEventListener("change", () => change({ a: byId("within").value, b: "", part: "either" }));
+  byId("clear").addEventListener("click", () => change({ ...EVERYTHING, sort: "id", order: "asc" }));
   byId("previous").addEventListener("click", () => turnPage(-LIMIT));
   byId("next").addEventListener("click", () => turnPage(LIMIT));
   byId("copy").addEventListener("click", async () => {
@@ -261,7 +240,7 @@ function listen() {
     setTimeout(() => { byId("copy").textContent = "Copy as --where"; }, 1500);
   });
   byId("keys-button").addEventListener("click", () => byId("keys").showModal());
-  for (const name of TABS) byId(`tab-${name}`).addEventListener("click", () => { state.tab = name; remember(); showTab(); });
+  for (const name of TABS) byId(`tab-${name}`).addEventListener("click", () => page.choose({ tab: name }));
   byId("tabs").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
@@ -272,9 +251,9 @@ function listen() {
 }
 
 function turnPage(step) {
-  current = 0;
+  table.current = 0;
   state.offset = Math.max(0, state.offset + step);
-  refresh();
+  refresh(true);
 }
 
 function showColumns() {
@@ -283,7 +262,7 @@ function showColumns() {
       type: "checkbox", checked: state.columns.includes(one.name), "aria-label": `show ${one.name}`,
       onchange: (event) => {
         state.columns = event.target.checked ? [...state.columns, one.name] : state.columns.filter((name) => name !== one.name);
-        refresh();
+        refresh(false);
       },
     }),
     el("button", { type: "button", class: "plain", onclick: () => insert(one.name) }, el("code", null, one.name)),
@@ -299,14 +278,6 @@ function insert(name) {
 }
 
 // The panels --------------------------------------------------------------------------------------
-
-const page = {
-  state, question, change, brush, named,
-  get pool() { return pool; },
-  get meanings() { return meanings; },
-  open: (id) => view.open(id),
-  choose: (changes) => { Object.assign(state, changes); remember(); showTab(); },
-};
 
 async function showTab() {
   for (const name of TABS) {
@@ -360,10 +331,12 @@ async function start() {
   const likelihood = pool.columns.find((one) => one.name.endsWith(".mean_logp"));
   byId("where").placeholder = likelihood ? `${likelihood.name} > -2 and n_chars < 500` : "n_chars < 500 and source = 'dolly'";
   chooseDefaults();
+  bulk = new Bulk(page);
   showMarks();
   showColumns();
   listen();
-  await refresh();
+  await refresh(false);
+  if (state.open) view.open(state.open);
   meanings = await ask("meanings");
   showColumns();
   showTab();

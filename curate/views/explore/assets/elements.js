@@ -32,12 +32,30 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+// The words that were searched for, which are marked where texts of examples show them.
+export const hits = {
+  pattern: null,
+  search(query) {
+    const words = [...query.matchAll(/(-?)"([^"]+)"|(-?)([^\s"]+)/g)].filter((found) => !found[1] && !found[3]);
+    const escaped = words.map((found) => (found[2] ?? found[4]).trim().replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).filter(Boolean);
+    escaped.sort((a, b) => b.length - a.length);
+    this.pattern = escaped.length ? new RegExp(`(${escaped.join("|")})`, "giu") : null;
+  },
+  mark(words) {
+    if (!this.pattern) return [words];
+    return words.split(this.pattern).map((part, k) => (k % 2 ? el("mark", null, part) : part));
+  },
+};
+
+export function hidden(name) {
+  return el("i", { class: "hidden-character", title: "a character that cannot be seen" }, name);
+}
+
 // A text as the server sends it: what can be seen, and names of hidden characters, in turn. It is
-// kept apart from its surroundings, so that it cannot turn their direction around.
-export function text(pieces, attributes) {
-  const parts = pieces.map((piece, k) =>
-    k % 2 ? el("i", { class: "hidden-character", title: "a character that cannot be seen" }, piece) : piece,
-  );
+// kept apart from its surroundings, so that it cannot turn their direction around. `found`: mark
+// the words that were searched for.
+export function text(pieces, attributes, found = false) {
+  const parts = pieces.map((piece, k) => (k % 2 ? hidden(piece) : found ? hits.mark(piece) : piece));
   return el("bdi", { dir: "auto", ...attributes }, ...parts);
 }
 
@@ -52,9 +70,9 @@ export function short(value) {
   return value.toLocaleString("en", { maximumFractionDigits: digits });
 }
 
-// A column's name, which may be broken after its dots and underscores only.
+// A column's name, which may be broken after its dots only.
 export function columnName(name) {
-  return el("span", { class: "column-name" }, name.split(/(?<=[._])/).map((part, k) => [k ? el("wbr") : null, part]));
+  return el("span", { class: "column-name" }, name.split(/(?<=\.)/).map((part, k) => [k ? el("wbr") : null, part]));
 }
 
 export function count(n) {

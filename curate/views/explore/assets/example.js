@@ -1,6 +1,7 @@
-// One example in a drawer: its texts and scores, why selections have it, and the other responses.
+// One example in a drawer: its texts, note and scores, why selections have it, and what lies near it.
 
-import { ask, bar, byId, cell, count, el, fill, short, text } from "./elements.js";
+import { ask, bar, byId, cell, count, el, fill, short, tell, text } from "./elements.js";
+import { rendered } from "./markdown.js";
 
 const SIGNS = { in: "✓", out: "✗" };
 
@@ -19,6 +20,7 @@ export class ExampleView {
     this.hooks = hooks;
     this.dialog = byId("example");
     this.id = null;
+    this.isPlain = false;
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("close", () => {
       if (this.dialog.open) return; // opened again before the event came
@@ -33,10 +35,16 @@ export class ExampleView {
     });
   }
 
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
   async open(id, whole = false) {
     if (this.id !== id) fill(this.dialog, this.head(id, null), el("p", { class: "quiet" }, "reading"));
     this.id = id;
+    this.whole = whole;
     if (!this.dialog.open) this.dialog.showModal();
+    this.dialog.focus(); // and not its first button, which the next key would press
     let found;
     try {
       found = await ask("example", { id, whole: whole ? "1" : "" });
@@ -53,12 +61,15 @@ export class ExampleView {
         found.names.map((name) => [", named ", text(name)])),
       ...found.messages.map((one) => this.message(one, id)),
       found.tools ? el("details", null, el("summary", null, "Tools"), this.body(found.tools, id)) : null,
+      this.remarks(found),
       this.scores(found),
       this.selections(found),
       beside,
+      this.neighbours(id),
     );
     this.dialog.dataset.shown = id;
     this.dialog.scrollTop = 0;
+    this.dialog.focus();
     if (found.n_responses > 1) await this.showBeside(beside, id, false);
   }
 
@@ -69,6 +80,7 @@ export class ExampleView {
         el("button", { type: "button", onclick: () => this.hooks.move(-1), "aria-label": "the example before" }, "←"),
         el("button", { type: "button", onclick: () => this.hooks.move(1), "aria-label": "the example after" }, "→")),
       markButtons(id, mark, this.hooks.mark),
+      el("button", { type: "button", class: "form", "aria-pressed": String(this.isPlain), onclick: () => { this.isPlain = !this.isPlain; this.open(id, this.whole); } }, "Plain text"),
       el("button", { type: "button", class: "close", onclick: () => this.dialog.close() }, "Close"));
   }
 
@@ -90,7 +102,49 @@ export class ExampleView {
     const cut = found.n_cut
       ? el("p", { class: "quiet" }, `${count(found.n_cut)} more characters. `, el("button", { type: "button", onclick: () => this.open(id, true) }, "Show all"))
       : null;
-    return el("div", null, text(found.text, { class: "long" }), cut);
+    return el("div", null, this.isPlain ? text(found.text, { class: "long" }, true) : rendered(found.text), cut);
+  }
+
+  // The note beside it, which is kept when the field is left, and its labels.
+  remarks(found) {
+    const said = el("span", { class: "quiet", role: "status" });
+    const field = el("textarea", { id: "note", rows: 2, maxlength: 2000, placeholder: "a note", "aria-label": "note" }, found.note);
+    const keep = async () => {
+      if (field.value.trim() === found.note) return;
+      try {
+        const { note } = await tell("note", { id: found.id, note: field.value });
+        found.note = note;
+        said.textContent = note ? "kept" : "deleted";
+        this.hooks.noted(found.id, Boolean(note));
+      } catch (error) {
+        said.textContent = error.message;
+      }
+    };
+    field.addEventListener("change", keep);
+    const labels = el("span", { class: "tags" }, found.labels.map((label) => el("span", { class: "label" }, label)));
+    const button = el("button", { type: "button", id: "keep-note", onclick: keep }, "Keep note");
+    return el("section", null, el("h3", null, "Note and labels"), field, el("p", { class: "row" }, button, said, labels));
+  }
+
+  neighbours(id) {
+    const { pool, state } = this.hooks.page;
+    if (!pool.embeddings.length) return null;
+    const list = el("div");
+    const button = el("button", {
+      type: "button", id: "show-neighbours",
+      onclick: async () => {
+        button.disabled = true;
+        try {
+          const found = await ask("neighbours", { id, embedding: state.embedding });
+          fill(list, el("ol", { class: "neighbours" }, found.neighbours.map((one) => el("li", null,
+            el("button", { type: "button", class: "plain clip", "data-neighbour": one.id, onclick: () => this.hooks.page.open(one.id) }, text(one.prompt, { class: "prompt" }), text(one.response, { class: "response" })),
+            el("span", { class: "quiet" }, `cosine ${one.cosine.toFixed(3)}${one.mark ? `, marked ${one.mark}` : ""}`)))));
+        } catch (error) {
+          fill(list, el("p", { role: "alert", class: "error" }, error.message));
+        }
+      },
+    }, "Show the nearest examples");
+    return el("section", null, el("h3", null, `Near it in ${state.embedding}`), button, list);
   }
 
   scores(found) {
@@ -98,7 +152,7 @@ export class ExampleView {
     const rows = found.scores.map((one) => el("tr", null, el("th", { scope: "row" }, one.column), cell(one.value), el("td", { class: "number" }, this.percentile(one.percentile))));
     const failed = found.failures.map((one) => el("tr", null, el("th", { scope: "row" }, one.alias), el("td", { colspan: 2, class: "text" }, "not scored: ", text(one.reason))));
     return el("section", null, el("h3", null, "Scores"),
-      el("table", { class: "scores" }, el("thead", null, el("tr", null, el("th", { scope: "col" }, "column"), el("th", { scope: "col", class: "number" }, "value"), el("th", { scope: "col" }, "percentile in the pool"))), el("tbody", null, rows, failed)));
+      el("div", { class: "scroll" }, el("table", { class: "scores" }, el("thead", null, el("tr", null, el("th", { scope: "col" }, "column"), el("th", { scope: "col", class: "number" }, "value"), el("th", { scope: "col" }, "percentile in the pool"))), el("tbody", null, rows, failed))));
   }
 
   percentile(value) {
@@ -161,9 +215,9 @@ export class ExampleView {
     });
     const kept = one.selections.map((pick) => el("li", null, `${pick.method} `, el("code", null, pick.id.slice(0, 6))));
     return el("article", { class: `card ${one.id === id ? "this-one" : ""}` },
-      el("p", { class: "quiet" }, one.id === id ? "this one" : el("button", { type: "button", onclick: () => this.open(one.id) }, `Open ${one.id.slice(0, 8)}`), ", ", text(one.source), one.mark ? `, marked ${one.mark}` : ""),
+      el("p", { class: "quiet" }, one.id === id ? "this one" : el("button", { type: "button", onclick: () => this.hooks.page.open(one.id) }, `Open ${one.id.slice(0, 8)}`), ", ", text(one.source), one.mark ? `, marked ${one.mark}` : ""),
+      this.body(one.response, one.id),
       el("table", { class: "scores" }, el("tbody", null, rows)),
-      kept.length ? el("ul", { class: "kept-by", "aria-label": "kept by" }, kept) : el("p", { class: "quiet" }, "in no selection"),
-      this.body(one.response, one.id));
+      kept.length ? el("ul", { class: "kept-by", "aria-label": "kept by" }, kept) : el("p", { class: "quiet" }, "in no selection"));
   }
 }

@@ -1,12 +1,14 @@
-// The panels beside the table: a distribution, the map, the clusters, and two selections compared.
-// Each returns what it shows. `page` is the part of app.js that they need.
+// The panels beside the table. Each returns what it shows. `page` is the part of app.js that they need.
 
-import { EmbeddingMap, histogram } from "./charts.js";
+import { histogram } from "./charts.js";
 import { ask, bar, cell, count, el, option, short, text } from "./elements.js";
+import { issues } from "./issues.js";
+import { EmbeddingMap } from "./map.js";
+import { selecting } from "./selecting.js";
 
 export const PARTS = { both: "both", "only-a": "only A", "only-b": "only B", either: "A or B", neither: "neither" };
 
-export const PANELS = { distribution, map, clusters, compare };
+export const PANELS = { distribution, map, clusters, issues, compare, select: selecting };
 
 const picked = { a: "", b: "" }; // in the comparison, before both are chosen
 let drawn = null; // the map, which stays
@@ -59,8 +61,8 @@ async function clusters(page) {
     el("th", { scope: "row" }, el("button", { type: "button", onclick: () => page.brush(state.cluster, { low: one.cluster, high: one.cluster }) }, short(one.cluster))),
     el("td", { class: "number" }, bar(one.n / most), one.n === one.n_pool ? count(one.n) : `${count(one.n)} of ${count(one.n_pool)}`),
     hasMeans ? cell(one.mean) : null,
-    el("td", { class: "text" }, el("button", { type: "button", class: "plain clip", onclick: () => page.open(one.id) }, text(one.text)))));
-  const head = [["cluster"], ["examples", "number"], ...(hasMeans ? [[`mean ${state.sort}`, "number"]] : []), ["typical example"]];
+    el("td", { class: "text" }, text(one.name, { class: "cluster-name" }), el("button", { type: "button", class: "plain clip", onclick: () => page.open(one.id) }, text(one.text)))));
+  const head = [["cluster"], ["examples", "number"], ...(hasMeans ? [[`mean ${state.sort}`, "number"]] : []), ["distinctive words, typical example"]];
   const cut = found.n > lines.length ? `, the ${lines.length} largest here` : "";
   return [
     el("label", null, "Column ", chooser),

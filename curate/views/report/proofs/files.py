@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import ConfigError
+from curate.prove.conclusions import conclusions
 from curate.store.parts import atomic_path
 from curate.views.report import markdown
 from curate.views.report.page import Page
-from curate.views.report.proof import proof_sections
+from curate.views.report.proofs.sections import proof_sections
 
 
 def check_proof_path(path: Path) -> None:
@@ -39,7 +40,8 @@ def proof_markdown(document: Mapping[str, Any]) -> str:
     about = (
         f"{document['model']}, pool of {document['n_pool']:,} examples, {document['seeds']} seeds"
     )
-    return markdown.render(Page("Proof", about, list(proof_sections(document))))
+    sections = list(proof_sections(document))
+    return markdown.render(Page("Proof", about, sections, lead=conclusions(document)))
 
 
 def is_proof(file: Path) -> bool:

@@ -1,12 +1,14 @@
 """Sections about a proof: verdicts, means and paired differences as charts, curve, slices, costs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from curate.contracts.display import counted
 from curate.errors import DataError
 from curate.prove.config import RANDOM
+from curate.prove.contamination import SharedExample
 from curate.prove.result_table import (
     METRICS,
     NOT_MEASURED,
@@ -15,20 +17,23 @@ from curate.prove.result_table import (
     verdict_rows,
 )
 from curate.prove.results import NLL
-from curate.prove.statistics import BETTER, WORSE
+from curate.prove.statistics import BETTER, LEVEL, WORSE
 from curate.views.charts import svg
 from curate.views.charts.numbers import short
+from curate.views.report.contaminated import shared_table
 from curate.views.report.page import (
     Block,
+    Cell,
     Chart,
     Charts,
     Code,
-    Heading,
+    Folded,
     Notices,
     Paragraph,
     Section,
     Table,
     Tiles,
+    Verdict,
     Warned,
 )
 
@@ -68,9 +73,7 @@ def read_proof(path: Path) -> dict[str, Any]:
 def proof_sections(d: Mapping[str, Any]) -> Iterator[Section]:
     """Yield the sections of a proof's page, verdicts first."""
     yield Section("Verdicts", list(_verdicts(d)))
-    for result in d["results"]:
-        title = f"{result['target']} at {result['budget']}: {METRICS[result['metric']]}"
-        yield Section(title, list(_result(result)))
+    yield from _results(d)
     curve = list(curve_charts(d))
     if curve:
         yield Section("Budget curve", curve)
@@ -92,12 +95,28 @@ def _verdicts(d: Mapping[str, Any]) -> Iterator[Block]:
             ("targets", ", ".join(str(target["name"]) for target in d["targets"])),
         ]
     )
-    yield Table(VERDICTS, verdict_rows(d), n_left=5)
+    yield _verdict_table(verdict_rows(d))
     yield Notices([_contamination(target) for target in d["targets"]])
+    for target in d["targets"]:
+        shared = [SharedExample(**one) for one in target.get("shared", ())]
+        if shared:
+            yield Folded(
+                f"Some of what the pool shares with {target['name']}", [shared_table(shared)]
+            )
     statements = [str(text) for text in d["statements"]]
     if all(result["metric"] == NLL for result in d["results"]):
         statements.append(f"Exact match was {NOT_MEASURED}.")
     yield Notices([Warned("statement", text, "note") for text in statements])
+
+
+def _verdict_table(found: Sequence[Sequence[str]]) -> Table:
+    """Return the verdicts, without a target, budget or metric that is the same in every row."""
+    shown = [k for k in range(len(VERDICTS)) if k > 2 or len({row[k] for row in found}) > 1]
+    rows: list[tuple[Cell, ...]] = [
+        tuple(Verdict(row[k]) if VERDICTS[k] == "verdict" else row[k] for k in shown)
+        for row in found
+    ]
+    return Table([VERDICTS[k] for k in shown], rows, n_left=len(shown) - 1)
 
 
 def _contamination(target: Mapping[str, Any]) -> Warned:
@@ -110,9 +129,26 @@ def _contamination(target: Mapping[str, Any]) -> Warned:
     return Warned(
         "contamination",
         f"{overlap['any']:,} of {overlap['n_examples']:,} examples of target {target['name']!r} "
-        f"overlap with the pool, {target['overlapping']} ({overlap['same_example']} examples, "
-        f"{overlap['same_prompt']} prompts, {overlap['same_13_words']} by 13 words in a row).",
+        f"overlap with the pool, {target['overlapping']} ({counted(overlap['same_example'], 'example')}, "
+        f"{counted(overlap['same_prompt'], 'prompt')}, {overlap['same_13_words']:,} by 13 words in a row).",
     )
+
+
+def _results(d: Mapping[str, Any]) -> Iterator[Section]:
+    """Yield a section for each target and metric; all budgets but the first are folded."""
+    kinds = dict.fromkeys((result["target"], result["metric"]) for result in d["results"])
+    for target, metric in kinds:
+        same = [r for r in d["results"] if (r["target"], r["metric"]) == (target, metric)]
+        parts = [(str(result["budget"]), list(_result(result))) for result in same]
+        yield Section(f"{target} at {parts[0][0]}: {METRICS[metric]}", _first_open(parts))
+
+
+def _first_open(parts: Sequence[tuple[str, Sequence[Block]]]) -> list[Block]:
+    """Return what is said of each budget: of the first as it is, of the others folded."""
+    if not parts:
+        return []
+    (_, first), *others = parts
+    return [*first, *(Folded(f"The same at {budget}", blocks) for budget, blocks in others)]
 
 
 def _result(result: Mapping[str, Any]) -> Iterator[Block]:
@@ -122,14 +158,14 @@ def _result(result: Mapping[str, Any]) -> Iterator[Block]:
         charts.append(differences_chart(result))
     yield Charts(charts)
     rows = [
-        (cells[0], cells[4], *cells[1:4], *_test(methods[cells[0]]["delta_vs_random"]))
+        (cells[0], Verdict(cells[4]), *cells[1:4], *_test(methods[cells[0]]["delta_vs_random"]))
         for cells in result_rows(result)
     ]
     columns = (
         "method", "verdict", "mean ± sd over seeds", "95% interval", "minus random",
-        "interval over", "p, Holm",
+        "interval over", "its level", "p, Holm",
     )  # fmt: skip
-    yield Table(columns, rows, n_left=2)
+    yield Folded("Numbers", [Table(columns, rows, n_left=2)], open_as_text=True)
 
 
 def means_chart(result: Mapping[str, Any]) -> Chart:
@@ -169,11 +205,11 @@ def _better(result: Mapping[str, Any]) -> str:
     return "lower" if result["lower_is_better"] else "higher"
 
 
-def _test(delta: Mapping[str, Any] | None) -> tuple[str, str]:
+def _test(delta: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if delta is None:
-        return "-", "-"
-    p = delta["p_holm"]
-    return str(delta["over"]), "-" if p is None else f"{p:.4f}"
+        return "-", "-", "-"
+    p, level = delta["p_holm"], delta.get("level", LEVEL)
+    return str(delta["over"]), f"{100 * level:.4g}%", "-" if p is None else f"{p:.4f}"
 
 
 def curve_charts(d: Mapping[str, Any]) -> Iterator[Chart]:
@@ -234,7 +270,8 @@ def _slices(d: Mapping[str, Any]) -> Iterator[Block]:
         better = "Blue, below 0, is better" if metric == NLL else "Vermillion, above 0, is better"
         yield Chart(title, picture, "", f"{better}.")
         title = f"{target} at {budget}: method minus random, 95% intervals, not corrected"
-        yield Table(("slice (examples)", f"mean of {RANDOM}", *labels), rows, title=title)
+        columns = ("slice (examples)", f"mean of {RANDOM}", *labels)
+        yield Folded(title, [Table(columns, rows)])
 
 
 def _number(value: float | None) -> str:
@@ -255,6 +292,7 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
         "in order to select. Training is summed over seeds, including evaluation."
     )
     yield Paragraph(text, quiet=True)
+    parts: list[tuple[str, list[Block]]] = []
     for budget, methods in d["costs"].items():
         rows = [
             (
@@ -268,8 +306,9 @@ def _costs(d: Mapping[str, Any]) -> Iterator[Block]:
             "method", "scoring s", "scoring tokens", "training s", "training tokens",
             "evaluation tokens", "FLOPs (estimate)", "energy",
         )  # fmt: skip
-        yield cost_chart(budget, methods)
-        yield Table(columns, rows)
+        numbers = Folded("Numbers", [Table(columns, rows)], open_as_text=True)
+        parts.append((budget, [cost_chart(budget, methods), numbers]))
+    yield from _first_open(parts)
 
 
 def cost_chart(budget: str, methods: Mapping[str, Any]) -> Chart:
@@ -305,8 +344,8 @@ def _selected(d: Mapping[str, Any]) -> Iterator[Block]:
     ]  # fmt: skip
     columns = ("budget", "method", "examples", "tokens", "mean length over the pool's")
     yield Table(columns, rows, n_left=2, title="Means over seeds")
-    for budget, facts in d["overlap"].items():
-        yield overlap_chart(str(budget), facts)
+    overlaps = [(str(b), [overlap_chart(str(b), facts)]) for b, facts in d["overlap"].items()]
+    yield from _first_open(overlaps)
 
 
 def overlap_chart(budget: str, overlap: Mapping[str, Any]) -> Chart:
@@ -333,10 +372,8 @@ def _run(d: Mapping[str, Any]) -> Iterator[Block]:
     if d.get("command"):
         yield Code("Command", str(d["command"]))
     if d.get("versions"):
-        yield Heading("Versions")
-        yield Table(
-            ("package", "version"), [(k, str(v)) for k, v in d["versions"].items()], n_left=2
-        )
+        versions = [(name, str(version)) for name, version in d["versions"].items()]
+        yield Folded("Versions", [Table(("package", "version"), versions, n_left=2)])
     rows = [
         (
             str(t["trial_id"]),

@@ -1,0 +1,1 @@
+"""The page of a proof: its sections, and the file it is written to."""
