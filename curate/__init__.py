@@ -28,13 +28,19 @@ if TYPE_CHECKING:
     from curate.algorithms.directions import check_embedding as check_embedding
     from curate.algorithms.directions import embedding_need as embedding_need
     from curate.algorithms.directions import lengths_of as lengths_of
+    from curate.algorithms.directions import part_of as part_of
     from curate.algorithms.directions import without_direction as without_direction
     from curate.algorithms.facility_location import NeighbourGraph as NeighbourGraph
     from curate.algorithms.facility_location import facility_location as facility_location
     from curate.algorithms.farthest_first import farthest_first as farthest_first
     from curate.algorithms.groups import places_in_group as places_in_group
+    from curate.algorithms.information_gain import Information as Information
+    from curate.algorithms.information_gain import greedy_information as greedy_information
     from curate.algorithms.kmeans import Clusters as Clusters
     from curate.algorithms.kmeans import kmeans as kmeans
+    from curate.algorithms.labels import Labels as Labels
+    from curate.algorithms.labels import spread_over_similar as spread_over_similar
+    from curate.algorithms.prototypes import centroid_cosines as centroid_cosines
     from curate.algorithms.redundancy import highest_before as highest_before
     from curate.algorithms.rules.linear_rules import REWARD_MODEL as REWARD_MODEL
     from curate.algorithms.rules.linear_rules import UNIEVAL_MODEL as UNIEVAL_MODEL
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
     from curate.api.pool import open as open
     from curate.api.proof import Proof as Proof
     from curate.api.selection import StoredSelection as StoredSelection
+    from curate.contracts import TARGET_SET as TARGET_SET
     from curate.contracts import Budget as Budget
     from curate.contracts import Column as Column
     from curate.contracts import Columns as Columns
@@ -94,7 +101,10 @@ if TYPE_CHECKING:
     from curate.contracts import View as View
     from curate.contracts import fit_size as fit_size
     from curate.contracts import keep_within as keep_within
+    from curate.contracts import spending as spending
     from curate.contracts import training_settings as training_settings
+    from curate.contracts.budget import read_share as read_share
+    from curate.contracts.budget import value_text as value_text
     from curate.errors import BudgetError as BudgetError
     from curate.errors import ConfigError as ConfigError
     from curate.errors import CurateError as CurateError
@@ -111,10 +121,12 @@ if TYPE_CHECKING:
     from curate.errors import StoreError as StoreError
     from curate.errors import TooManyFailuresError as TooManyFailuresError
     from curate.errors import TrainError as TrainError
+    from curate.errors import UndefinedScore as UndefinedScore
     from curate.errors import WorkerError as WorkerError
     from curate.registry import build as build
     from curate.registry import get_selector as get_selector
     from curate.registry import register as register
+    from curate.select.inline import reads as reads
 
 __version__ = "0.1.0"
 
@@ -127,12 +139,17 @@ _NAMES: Final[dict[str, str]] = {
     ),
     "curate.algorithms.cosine": "TargetCosines apart",
     "curate.algorithms.directions": (
-        "DEFAULT_EMBEDDING Comparable check_embedding embedding_need lengths_of without_direction"
+        "DEFAULT_EMBEDDING Comparable check_embedding embedding_need lengths_of part_of "
+        "without_direction"
     ),
     "curate.algorithms.facility_location": "NeighbourGraph facility_location",
     "curate.algorithms.farthest_first": "farthest_first",
     "curate.algorithms.groups": "places_in_group",
+    "curate.contracts.budget": "read_share value_text",
+    "curate.algorithms.information_gain": "Information greedy_information",
     "curate.algorithms.kmeans": "Clusters kmeans",
+    "curate.algorithms.labels": "Labels spread_over_similar",
+    "curate.algorithms.prototypes": "centroid_cosines",
     "curate.algorithms.redundancy": "highest_before",
     "curate.algorithms.rules.linear_rules": "REWARD_MODEL UNIEVAL_MODEL LinearRule read_rule",
     "curate.algorithms.rules.rule_fitting": "RuleFitting",
@@ -148,15 +165,16 @@ _NAMES: Final[dict[str, str]] = {
         "Budget Column Columns DerivedScorer Evaluate Example Expression ForwardScorer Generate "
         "Judge LoadContext Mean Need Outcome PoolScorer Procedure Rendering Result Revise "
         "RowScorer RunRecipe RunScorer Score Scorer Segment SegmentStats Select Selection "
-        "Selector Stat Step Train Union Vectors View fit_size keep_within "
+        "Selector Stat Step TARGET_SET Train Union Vectors View fit_size keep_within spending "
         "training_settings"
     ),
     "curate.errors": (
         "BudgetError ConfigError CurateError DataError DeviceError ExampleFailure ExpressionError "
         "InterruptedRunError MissingColumnError MissingPackageError ModelError ProcedureError "
-        "ScoreError StoreError TooManyFailuresError TrainError WorkerError"
+        "ScoreError StoreError TooManyFailuresError TrainError UndefinedScore WorkerError"
     ),
     "curate.registry": "build get_selector register",
+    "curate.select.inline": "reads",
 }
 _MODULE_OF: Final = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class CurateError(Exception):
@@ -91,12 +91,31 @@ class InterruptedRunError(CurateError, RuntimeError):
     exit_code = 130
 
 
+UNDEFINED: Final = "undefined: "  # before the reason of a score that an example has none of
+# Reasons of such scores that were stored before they had a mark, which stay as they are.
+UNMARKED: Final = frozenset({
+    "loss_without_prompt_is_zero", "no_letters", "no_scored_tokens", "no_words", "nothing_to_embed",
+})  # fmt: skip
+
+
 class ExampleFailure(Exception):  # noqa: N818 - recorded per example, never shown as an error
     """Raised by a scorer for one example it cannot score; `reason` is stored, the job continues."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class UndefinedScore(ExampleFailure):
+    """Raised by a scorer for one example that has no such score, though nothing is wrong with it.
+
+    A text without words has no diversity of words. The example is left out of what selects by the
+    score, as a failed one is, and is counted by itself: it never ends a run.
+    """
+
+    def __init__(self, reason: str) -> None:
+        marked = reason.startswith(UNDEFINED) or reason in UNMARKED
+        super().__init__(reason if marked else UNDEFINED + reason)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -39,10 +39,10 @@ from curate.contracts.settings import build, spell_value
 from curate.errors import ConfigError, did_you_mean
 
 __all__ = [
-    "Description", "FieldDescription", "Kind", "Registrable", "build", "describe",
+    "Description", "FieldDescription", "Kind", "Registrable", "aliases", "build", "describe",
     "describe_fields", "get", "get_method", "get_mixture", "get_objective", "get_policy",
-    "get_procedure", "get_scorer", "get_selector", "kind_of", "methods_overview", "methods_table",
-    "names", "register",
+    "get_procedure", "get_scorer", "get_selector", "kind_of", "methods_by_purpose",
+    "methods_overview", "methods_table", "names", "own_names", "register",
 ]  # fmt: skip
 
 C = TypeVar("C", bound=type)
@@ -65,9 +65,10 @@ def register(cls: C) -> C:
     """Add a scorer, method or way to train under its ``name``; use it as the outermost decorator.
 
     Raises `ConfigError` when the class is of no kind, is abstract, is a scorer without
-    ``version``, ``outputs`` or ``role``, is not a frozen dataclass, has no kebab-case name, or its
-    name is taken. The name of a scorer may also have underscores, which expressions read without
-    quotes. Selectors and procedures share one set of names, because ``--method`` may name either.
+    ``version``, ``outputs`` or ``role``, is not a frozen dataclass, has no kebab-case name or alias,
+    or one of them is taken. The name of a scorer may also have underscores, which expressions read
+    without quotes. Selectors and procedures share one set of names, aliases included, because
+    ``--method`` may name either.
     """
     kind = kind_of(cls)
     where = f"{cls.__module__}.{cls.__qualname__}"
@@ -90,15 +91,27 @@ def register(cls: C) -> C:
             f"{kind} {name!r} ({where}) is not a frozen dataclass; "
             "put @dataclass(frozen=True) under @register"
         )
-    for other in _rivals(kind):
-        known = _classes[other].get(name)
-        if known is not None and f"{known.__module__}.{known.__qualname__}" != where:
+    _refuse_taken(kind, where, name, "name")
+    for alias in getattr(cls, "aliases", ()):
+        if not isinstance(alias, str) or not _NAME.fullmatch(alias) or alias == name:
             raise ConfigError(
-                f"{kind} name {name!r} of {where} is taken by "
-                f"{known.__module__}.{known.__qualname__}; rename one of them"
+                f"{kind} {name!r} ({where}) has alias {alias!r}; give it a kebab-case name that is "
+                "not its own, such as 'diverse'"
             )
+        _refuse_taken(kind, where, alias, "alias")
     _classes[kind][name] = cls
     return cls
+
+
+def _refuse_taken(kind: Kind, where: str, word: str, called: str) -> None:
+    """Raise `ConfigError` if another class of the kinds that share names has a name or alias."""
+    for other in _rivals(kind):
+        for name, known in _classes[other].items():
+            owner = f"{known.__module__}.{known.__qualname__}"
+            if owner != where and word in (name, *getattr(known, "aliases", ())):
+                raise ConfigError(
+                    f"{kind} {called} {word!r} of {where} is taken by {owner}; rename one of them"
+                )
 
 
 def names(kind: Kind | Literal["method"]) -> list[str]:
@@ -113,9 +126,33 @@ def get(kind: Kind | Literal["method"], name: str) -> Registrable:
     for concrete in _kinds(kind):
         if name in _classes[concrete]:
             return cast(Registrable, _classes[concrete][name])
+    called = aliases(kind)
+    if name in called:
+        return get(kind, called[name])
     known = names(kind)
-    hint = did_you_mean(str(name).lower().replace("_", "-"), known)
+    hint = did_you_mean(str(name).lower().replace("_", "-"), [*known, *called])
     raise ConfigError(f"no {kind} {name!r}{hint}; choose one of: {', '.join(known) or 'none'}")
+
+
+def aliases(kind: Kind | Literal["method"]) -> dict[str, str]:
+    """Return the further names that classes of one kind answer to, which are never stored, and whose they are."""
+    _discover()
+    return {
+        alias: name
+        for concrete in _kinds(kind)
+        for name, cls in _classes[concrete].items()
+        for alias in getattr(cls, "aliases", ())
+    }
+
+
+def own_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by ``OWNER.field`` with the name of each method that is called by an alias."""
+    called = aliases("method") if any("." in key for key in settings) else {}
+    owners = {key: key.partition(".")[0] for key in settings if "." in key}
+    return {
+        called[owners[key]] + key[len(owners[key]) :] if owners.get(key) in called else key: value
+        for key, value in settings.items()
+    }
 
 
 def get_scorer(name: str) -> type[Scorer]:
@@ -151,6 +188,15 @@ def get_policy(name: str) -> type[BatchPolicy]:
 def get_mixture(name: str) -> type[Mixture]:
     """Return a mixture's class by name."""
     return cast(type[Mixture], get("mixture", name))
+
+
+def methods_by_purpose() -> dict[str, list[Description]]:
+    """Return every method under what it is for, in order of purpose and name; without purpose last."""
+    described = [describe(get_method(name)) for name in names("method")]
+    purposes = sorted(
+        {about.purpose for about in described}, key=lambda p: (p == Selector.purpose, p)
+    )
+    return {p: [about for about in described if about.purpose == p] for p in purposes}
 
 
 def methods_table() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from curate import registry
+from curate.contracts.display import counted
 from curate.data.write.manifest import library_versions
 from curate.errors import CurateError
 
@@ -57,7 +58,8 @@ def _devices() -> list[dict[str, str]]:
 def _registry() -> list[dict[str, str]]:
     try:
         counts = ", ".join(
-            f"{len(registry.names(kind))} {kind}s" for kind in get_args(registry.Kind)
+            counted(len(registry.names(kind)), kind, "policies" if kind == "policy" else None)
+            for kind in get_args(registry.Kind)
         )
     except CurateError as error:
         return [_finding("error", "methods", str(error), "repair or remove that package")]

@@ -5,7 +5,7 @@ from typing import Any, final
 
 from curate.views.notebook.cards import proof_card
 from curate.views.notebook.proof_plots import ProofPlots
-from curate.views.report.proof import read_proof
+from curate.views.report.proofs.sections import read_proof
 
 
 @final

@@ -23,6 +23,7 @@ _OF_SCORING: Final = (
 )  # fmt: skip
 _SHARED: Final[Mapping[str, Sequence[str]]] = {
     "score": _OF_SCORING,
+    "gather": [name for name in _OF_SCORING if name not in ("model", "model_for", "adapter")],
     "select": _OF_SCORING,
     "prove": [name for name in _OF_SCORING if name not in ("adapter", "batch_tokens")],
     "train": (

@@ -15,11 +15,12 @@ from curate.contracts.settings import settings_of
 from curate.data.write.export import ExportSpec, write_output
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
 from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
-from curate.errors import DataError, StoreError
+from curate.errors import CurateError, DataError, StoreError
 from curate.scoring.again import score_again
 from curate.scoring.options import ScoringOptions
 from curate.select.options import SelectOptions
 from curate.select.procedures.execute import united
+from curate.select.record import quota_of
 from curate.select.run import build_method, select
 from curate.store.scores.names import MARK
 
@@ -57,9 +58,16 @@ def reproduce(
     if rescore:
         flipped = _rescore(opened, document, workers, progress)
         differences = _flip_lines(flipped)
+    forgotten = _forgotten(opened, document["selection_id"])
+    differences = [*forgotten, *differences]
     with tempfile.TemporaryDirectory() as folder:
         target = output or Path(folder) / document["output"]["name"]
-        written = _select_and_export(opened, document, target, progress)
+        try:
+            written = _select_and_export(opened, document, target, progress)
+        except CurateError as error:
+            if not forgotten:
+                raise
+            raise StoreError(f"{forgotten[0]}: {error}") from error
         original = exported_path(manifest, document)
         differences += _compare(document, written["sha256"], target, original)
     return {
@@ -71,6 +79,16 @@ def reproduce(
         "sha256": written["sha256"],
         "expected_sha256": document["output"]["sha256"],
     }
+
+
+def _forgotten(store: "Store", selection_id: str) -> list[str]:
+    """Say that examples of a stored selection have been forgotten, if some have."""
+    known = store.read("select selection_id from selections")[0].to_pylist()
+    n = store.selection(selection_id)["n_forgotten"] if selection_id in known else 0
+    if not n:
+        return []
+    were = "was" if n == 1 else "were"
+    return [f"{n:,} of its examples {were} forgotten, so that it cannot be the same"]
 
 
 def _select_and_export(
@@ -85,7 +103,7 @@ def _select_and_export(
 @contextmanager
 def _as_stored(store: "Store", selection_id: str) -> Iterator[None]:
     """Keep the stored selection: a reproduced one lacks the costs and messages of its procedure."""
-    known = selection_id in store.query("select selection_id from selections")[0].to_pylist()
+    known = selection_id in store.read("select selection_id from selections")[0].to_pylist()
     record = store.selection(selection_id) if known else {}
     rows = store.selection_rows(selection_id) if known else None
     try:
@@ -125,7 +143,8 @@ def _options(document: Mapping[str, Any], bind: bool = True) -> SelectOptions:
         where=document["where"],
         include=tuple(document["include"]),
         exclude=tuple(document["exclude"]),
-        quota=document["quota"],
+        quota=quota_of(document),
+        mix=document.get("mix", {}),
         within=document["within"],
         without=tuple(document.get("without", ())),
         datasets=tuple(document["datasets"]),
@@ -208,14 +227,14 @@ def _rescore(
     store: "Store", document: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> dict[str, list[str]]:
     """Rescore everything in a temporary store; return the ids selected only then, and only now."""
-    if "selections" in document:
+    if "selections" in document or "target" in document.get("procedure", {}):
         raise StoreError(
             f"method {document['method']!r} trains models to select, which --rescore does not repeat; "
             "run its select command on a new store and compare"
         )
     before = set(store.selection_rows(document["selection_id"]).column("id").to_pylist())
     with tempfile.TemporaryDirectory() as folder:
-        pool = Pool(Path(folder) / "rescore.duckdb", progress=progress)
+        pool = Pool(Path(folder) / "rescore.duckdb", create=True, progress=progress)
         for dataset in store.datasets():
             if dataset.dataset_id in document["datasets"]:
                 _read_again(pool, dataset)

@@ -31,7 +31,7 @@ def run_recipe(
                 f"the recipe works on the built-in pool; run it with curate run {recipe.path}"
             )
         write_demo(Path(recipe.demo), progress)
-    pool = Pool(recipe.store, progress=progress)
+    pool = Pool(recipe.store, create=True, progress=progress)
     made: dict[str, dict[str, Any]] = {}
     steps = []
     waiting = recipe.targets
@@ -80,6 +80,14 @@ def _ingest(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
     return {"summary": summary, **total, "datasets": documents}
 
 
+def _gather(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
+    gathered = options.run(pool)
+    gathered.raise_for_failures()
+    document: dict[str, Any] = gathered.as_dict()
+    n_added = sum(one["n_added"] for one in document["models"])
+    return {"summary": f"{n_added:,} responses added", **document}
+
+
 def _score(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
     report = options.run(pool)
     report.raise_for_failures()
@@ -118,6 +126,6 @@ def _report(pool: Pool, options: Any, _: Recipe) -> dict[str, Any]:
 
 
 _RUN: Final[Mapping[str, Callable[[Pool, Any, Recipe], dict[str, Any]]]] = {
-    "ingest": _ingest, "score": _score, "select": _select, "train": _train, "prove": _prove,
+    "ingest": _ingest, "gather": _gather, "score": _score, "select": _select, "train": _train, "prove": _prove,
     "export": _export, "report": _report,
 }  # fmt: skip

@@ -1,8 +1,10 @@
 """The target sets of a pool, as notebooks and scripts use them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, final
 
+from curate.api.commands.groups import OnError
 from curate.api.commands.option import from_keywords
 from curate.api.commands.target import TargetCommand
 
@@ -30,14 +32,18 @@ class PoolTargets:
             self.pool.store.target(name).path, create=False, progress=self.pool.progress
         )
 
-    def add(self, name: str, *data: str, **options: Any) -> "TargetReport":
+    def add(
+        self, name: str, *data: Any, limit: int | None = None, format: str = "auto",
+        split: str = "train", source: str | None = None, columns: Mapping[str, str] | None = None,
+        roles: Mapping[str, str] | None = None, on_error: OnError = "fail",
+    ) -> "TargetReport":  # fmt: skip
         """Read 1 to 100,000 examples as a target set; its overlap with the pool is counted.
 
-        ``options`` are those of `Pool.ingest`. Raises `DataError` for data that cannot be read or
+        The options are those of `Pool.ingest`. Raises `DataError` for data that cannot be read or
         holds nothing, and `ConfigError` for a name that other data has.
         """
-        given = {"action": "add", "name": name, "data": data, **options}
-        return from_keywords(TargetCommand, given).add(self.pool)
+        given = {name: value for name, value in locals().items() if name != "self"}
+        return from_keywords(TargetCommand, {"action": "add", **given}).add(self.pool)
 
     def list(self) -> "pl.DataFrame":
         """Return the target sets as a frame: name, n_rows, n_examples, n_in_pool, ..."""

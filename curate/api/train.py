@@ -15,7 +15,7 @@ from curate.models.text.render import Renderer
 from curate.train.config import SEAMS
 from curate.train.data import prepare, rows_of_data, rows_of_selection
 from curate.train.recipes import build_config
-from curate.train.steps.stream import open_stream
+from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
     from curate.store import Store
@@ -112,6 +112,7 @@ def _plan(
     rendering = data.rendering
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
     prepared = prepare(rows, renderer, rendering)
+    config, _ = fitted(prepared, config)
     stream = open_stream(prepared, config)
     tokens = int(prepared.lengths.sum())
     return {
@@ -122,7 +123,7 @@ def _plan(
         "truncated": prepared.n_truncated,
         "tokens_an_epoch": tokens,
         "steps": stream.n_steps,
-        "batch_tokens": data.batch_tokens,
+        "batch_tokens": config.data.batch_tokens,
         "template": data.template,
         **{kind: config.as_dict()["method"][kind] for kind in SEAMS},
         "evaluation_rows": {name: len(evaluated) for name, evaluated in held_out.items()},

@@ -1,29 +1,60 @@
 """Assembles the subcommands and turns errors into exit codes."""
 
 import errno
+import json
 import os
+import re
 import sys
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 import curate
 from curate.api.commands.catalogue import COMMANDS
+from curate.cli.console import Stdout
+from curate.cli.epilogs import EXAMPLES, START, epilog
 from curate.contracts.display import printable
-from curate.errors import CurateError
+from curate.errors import CurateError, did_you_mean
 
 __all__ = ["COMMANDS", "app", "main"]
 
 INTERRUPTED: Final = 130
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Let help show no type of Python: ``<bool>`` behind a flag, ``<list[str]>`` behind an argument."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.param_type_name == "argument" and not parameter.type_descriptor.is_choice:
+            parameter.display_type = lambda ctx: ""
+    return parameters
+
+
+@final
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+@final
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
 
 app = typer.Typer(
     name="curate",
+    cls=_Group,
     help="Select the subset of your SFT data worth training on: score once, select forever.",
+    epilog=epilog(START),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=dict(_CONTEXT),
 )
 
 
@@ -47,9 +78,17 @@ def _root(version: Version = False) -> None:
 
 
 for _name, _declared in COMMANDS.items():
-    app.command(_name, help=_declared.__doc__)(import_module(f"curate.cli.{_name}").command)
+    app.command(
+        _name,
+        cls=_Command,
+        context_settings=dict(_CONTEXT),
+        help=_declared.__doc__,
+        epilog=epilog(EXAMPLES[_name]),
+    )(import_module(f"curate.cli.{_name.replace('-', '_')}").command)
 
 
+_WRONG_CHOICE: Final = re.compile(r"'([^']*)' is not one of (.+)$")
+_UNKNOWN_OPTION: Final = re.compile(r" \(Possible options: ([^,)]+)[^)]*\)")
 _UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that this typer brings or needs
 _DISK_ERRORS: Final = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
@@ -60,24 +99,25 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 too many failures, 130 interrupted."""
     # A compute thread that waits gives its core away; spinning starves others on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    Stdout.has_document = False
     try:
         code = _parser()(prog_name="curate", standalone_mode=False)
     except CurateError as error:
-        _stop(f"{type(error).__name__}: {error}", error.exit_code)
+        _stop(str(error), error.exit_code, type(error).__name__)
     except _UsageError as error:
         if len(sys.argv) == 1:  # no arguments: click raises the help
             error.show()
             sys.exit(2)
-        _stop(_usage_line(error), 2)
+        _stop(_usage_line(error), 2, "UsageError")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            _stop(f"ConfigError: the path {_short(error)} is too long; give a shorter one", 2)
+            _stop(f"the path {_short(error)} is too long; give a shorter one", 2, "ConfigError")
         if error.errno not in _DISK_ERRORS:
             raise
-        _stop(_disk_line(error), 1)
+        _stop(_disk_line(error), 1, "StoreError")
     if code == INTERRUPTED:
         _stop("interrupted; finished work is saved; rerun the same command to resume", code)
     sys.exit(code or 0)
@@ -89,8 +129,16 @@ def _parser() -> Any:
     return typer.main.get_command(app)
 
 
-def _stop(line: str, code: int) -> NoReturn:
-    typer.echo(printable(line), err=True)
+def _stop(message: str, code: int, kind: str = "") -> NoReturn:
+    """Exit with an error on stderr and, with ``--json``, as the document of the command on stdout.
+
+    A command that failed too many examples may have printed its result already, which stays the
+    only document.
+    """
+    if "--json" in sys.argv[1:] and kind and not Stdout.has_document:
+        error = {"type": kind, "message": message, "exit_code": code}
+        typer.echo(printable(json.dumps({"error": error}, indent=2, ensure_ascii=False)))
+    typer.echo(printable(f"{kind}: {message}" if kind else message), err=True)
     sys.exit(code)
 
 
@@ -103,7 +151,10 @@ def _usage_line(error: Any) -> str:
     command = error.ctx.command_path if error.ctx is not None else "curate"
     text = " ".join(error.format_message().split()).replace("Value error, ", "")
     text = text.replace(". Did you mean", "; did you mean").rstrip(".?")
-    return f"UsageError: {text[0].lower()}{text[1:]}; see {command} --help"
+    text = _UNKNOWN_OPTION.sub(lambda found: f"; did you mean {found[1]!r}", text)
+    if (choice := _WRONG_CHOICE.search(text)) is not None:
+        text += did_you_mean(choice[1], re.findall(r"'([^']*)'", choice[2]))
+    return f"{text[0].lower()}{text[1:]}; see {command} --help"
 
 
 def _disk_line(error: OSError) -> str:
@@ -111,6 +162,6 @@ def _disk_line(error: OSError) -> str:
     where = f" {error.filename!r}" if error.filename else ""
     reason = (error.strerror or "reading or writing failed").lower()
     return (
-        f"StoreError: {reason}:{where}; no finished work was lost; free some space or make the "
+        f"{reason}:{where}; no finished work was lost; free some space or make the "
         "path writable, then rerun the same command"
     )

@@ -4,38 +4,94 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import typer
 
 from curate.contracts.display import printable
 from curate.contracts.progress import Progress
+from curate.errors import ConfigError
 
 LINE_INTERVAL_S: Final = 10.0
 COLUMN_GAP: Final = 3  # characters between two columns of a table
 LEAST_WIDTH: Final = 12  # characters that a column whose cells are broken keeps
 
 
+@final
+class Stdout:
+    """What this command has printed: ``--json`` promises one document, of a result or of an error."""
+
+    has_document: ClassVar[bool] = False
+
+
+@final
+class Drawn(str):
+    """Text in which nothing but our own colours commands a terminal, so that `emit` prints it as it is."""
+
+    __slots__ = ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Coloured:
+    """A cell of a table, in a colour of rich such as ``green`` where the terminal shows colours."""
+
+    text: str
+    colour: str
+
+
 def emit(document: Mapping[str, Any], as_json: bool, text: str) -> None:
     """Print the result of a command: one JSON document, or text for a person."""
+    Stdout.has_document = Stdout.has_document or as_json
     shown = json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text
-    typer.echo(printable(shown))
+    if shown:
+        typer.echo(shown if isinstance(shown, Drawn) else printable(shown))
+
+
+def joined(parts: Iterable[str], between: str = "\n") -> str:
+    """Join texts, some of which may have colours, for `emit`."""
+    return Drawn(
+        between.join(part if isinstance(part, Drawn) else printable(part) for part in parts)
+    )
+
+
+def shows_colours() -> bool:
+    """Whether stdout is a terminal that shows colours and nobody asked for none (NO_COLOR)."""
+    terminal = os.environ.get("TERM", "")
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and terminal not in ("", "dumb", "unknown")
+    )
+
+
+def confirmed(deed: str, lost: str = "") -> bool:
+    """Ask whether to do what cannot be undone, such as ``delete selection a1``, and what is lost with it.
+
+    Raises `ConfigError` where nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nobody can be asked here whether to {deed}; add --yes")
+    return typer.confirm(f"{deed[0].upper()}{deed[1:]}{lost}?", err=True)
 
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None
 ) -> str:
-    """Render rows as a table as wide as the terminal allows, as text."""
+    """Render rows as a table as wide as the terminal allows, as text; cells may be `Coloured`."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    drawn = Table(
+        box=box.SIMPLE_HEAD, title=printable(title) if title else title, title_justify="left",
+        pad_edge=False, header_style="none", title_style="none",
+    )  # fmt: skip
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         for i in range(len(columns))
@@ -43,19 +99,22 @@ def table(
     cells = [[_cell(value) for value in row] for row in rows]
     out = StringIO()
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "120"))
-    console = Console(file=out, width=width, color_system=None)
+    colours = shows_colours()
+    system: Literal["standard"] | None = "standard" if colours else None
+    console = Console(file=out, width=width, color_system=system, force_terminal=colours)
     whole = _whole_columns(columns, cells, console.width)
     for i, (column, is_numeric) in enumerate(zip(columns, numeric, strict=True)):
         drawn.add_column(
-            column,
+            Text(printable(column)),
             justify="right" if is_numeric else "left",
             overflow="fold",
             no_wrap=i in whole,
         )
-    for row in cells:
-        drawn.add_row(*map(Text, row))
+    for row, values in zip(cells, rows, strict=True):
+        drawn.add_row(*map(Text, row, map(_colour, values)))
     console.print(drawn)
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").splitlines())
+    lines = (line.rstrip() for line in out.getvalue().rstrip("\n").splitlines())
+    return Drawn("\n".join(lines))
 
 
 def _whole_columns(
@@ -79,7 +138,13 @@ def _whole_columns(
     return frozenset()
 
 
+def _colour(value: object) -> str:
+    return value.colour if isinstance(value, Coloured) else ""
+
+
 def _cell(value: object) -> str:
+    if isinstance(value, Coloured):
+        return printable(value.text)
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -39,6 +39,10 @@ def _text(d: dict[str, Any]) -> str:
     facts = f"source {d['source']}, {rows}, {d['n_chars']:,} characters"
     parts = [f"{d['id']}\n{facts}\ninstruction group {d['group_id']}"]
     parts += [_turn(message) for message in d["messages"]]
+    parts += [_origin(one) for one in d["gathered"]]
+    if d["row"]:
+        own = [(f"row.{name}", _short(value)) for name, value in d["row"].items()]
+        parts.append(table(("column", "value"), own, "first row"))
     scores = [
         (alias, column, _short(value), d["percentiles"].get(alias, {}).get(column))
         for alias, row in d["scores"].items()
@@ -50,16 +54,22 @@ def _text(d: dict[str, Any]) -> str:
     if d["failures"]:
         failed = [(f["set_id"], f["reason"]) for f in d["failures"]]
         parts.append(table(("score set", "reason"), failed, "not scored"))
-    if d["selections"]:
+    shown = [selection for selection in d["selections"] if not selection["internal"]]
+    if shown:
         taken = [
             (
                 s["selection_id"], s["method"], f"{s['rank']:,} of {s['n_selected']:,}", s["gain"],
                 s["last_gain"], s["reason"],
             )
-            for s in d["selections"]
+            for s in shown
         ]  # fmt: skip
         head = ("selection", "method", "rank", "gain", "last one's gain", "reason")
         parts.append(table(head, taken, "selected"))
+    n_hidden = len(d["selections"]) - len(shown)
+    if n_hidden:
+        parts.append(
+            f"also in {counted(n_hidden, 'selection')} that proofs and procedures made (--json lists them)"
+        )
     parts += [
         f"revised in selection {revision['selection_id']} ({revision['method']}): confidence "
         f"{revision['parent_confidence']:.4f} before, {revision['confidence']:.4f} "
@@ -77,6 +87,21 @@ def _text(d: dict[str, Any]) -> str:
     if "rendered" in d:
         parts += [_segment(shown) for shown in d["rendered"]["segments"]]
     return "\n\n".join(parts)
+
+
+def _origin(one: dict[str, Any]) -> str:
+    """Say who wrote a gathered response, how, and what its verifier found."""
+    model = one["model"] + (f" as {one['served_model']}" if one["served_model"] else "")
+    equal = f", {one['n_equal']} of them this text" if one["n_equal"] > 1 else ""
+    checked = f"\n  verifier {one['verifier']}: {one['verdict'] or 'not checked'}" * bool(
+        one["verifier"]
+    )
+    return (
+        f"gathered from {model}: sample {one['sample'] + 1} of {one['k']}{equal}, "
+        f"{counted(one['n_tokens'], 'token')} of at most {one['max_new_tokens']}, temperature "
+        f"{one['temperature']:g}, seed {one['seed']}, template {one['template']}, to the prompt of "
+        f"{one['prompt_of']}{checked}"
+    )
 
 
 def _segment(shown: dict[str, Any]) -> str:

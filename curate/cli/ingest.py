@@ -14,7 +14,7 @@ from curate.cli.options import from_options
 def command(options: IngestCommand, shell: Shell) -> None:
     """Read the datasets; print what came of each."""
     with progress(shell.quiet) as shown:
-        reports = options.run(Pool(shell.store, progress=shown))
+        reports = options.run(Pool(shell.store, create=True, progress=shown))
     documents = [asdict(report) for report in reports]
     total = {
         key: sum(d[key] for d in documents)

@@ -2,17 +2,27 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import typer
 
 from curate.api.commands.catalogue import flags_of
 from curate.api.commands.groups import Shell
 from curate.api.commands.option import Command, Option, options_of, settle
+from curate.cli.completion import completion_of
 from curate.errors import ConfigError
 
 C = TypeVar("C", bound=Command)
+
+LONGEST_CHOICES: Final = (
+    12  # characters; longer ones are broken at a width of 80, and are said in the text
+)
+_VALUE_WORDS: Final[Mapping[Any, str]] = {
+    bool: "", int: "N", float: "NUMBER", str: "TEXT", Path: "PATH",
+}  # fmt: skip
 
 
 def from_options(cls: type[C]) -> Callable[[Callable[[C, Shell], None]], Callable[..., None]]:
@@ -24,7 +34,7 @@ def from_options(cls: type[C]) -> Callable[[Callable[[C, Shell], None]], Callabl
             configure_logging(shell.verbose)
             work(_settled(cls, given), shell)
 
-        signature = inspect.Signature([_parameter(option) for option in flags_of(cls)])
+        signature = inspect.Signature([_parameter(option, cls.command) for option in flags_of(cls)])
         made: Any = command
         made.__signature__ = signature
         made.__annotations__ = {}
@@ -64,7 +74,7 @@ def _settled(cls: type[C], given: dict[str, Any]) -> C:
     return settle(cls, values, lambda option: option.flag)
 
 
-def _parameter(option: Option) -> inspect.Parameter:
+def _parameter(option: Option, command: str) -> inspect.Parameter:
     """Return an option as a parameter of the function that typer reads."""
     several = option.is_mapping or (option.is_list and not option.declared.commas)
     kind: Any = option.hint
@@ -80,20 +90,42 @@ def _parameter(option: Option) -> inspect.Parameter:
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, _described(option)],
+        annotation=Annotated[kind, _described(option, command)],
     )
 
 
-def _described(option: Option) -> Any:
+def _described(option: Option, command: str) -> Any:
     declared = option.declared
+    completed = completion_of(command, option.name)
+    stands_for = declared.metavar or _value_word(option.hint)
     if declared.argument:
-        return typer.Argument(help=declared.help, metavar=declared.metavar or None)
+        return typer.Argument(
+            help=declared.help, metavar=declared.metavar or None, autocompletion=completed
+        )
     flags = [option.flag + (f"/{option.negative}" if option.negative else "")]
     return typer.Option(
         *flags,
         *([declared.short] if declared.short else []),
         help=declared.help,
-        metavar=declared.metavar or None,
+        metavar=stands_for,
         envvar=declared.env or None,
         rich_help_panel=declared.group or None,
+        autocompletion=completed,
     )
+
+
+def _value_word(hint: Any) -> str:
+    """Return what stands for a value of this type in help; the choices, where they are short.
+
+    Examples
+    --------
+    >>> _value_word(int | None), _value_word(tuple[str, ...]), _value_word(Literal["rank", "input"])
+    ('N', 'TEXT', 'rank|input')
+    """
+    members = [member for member in get_args(hint) if member not in (NoneType, ...)]
+    if get_origin(hint) is Literal:
+        choices = "|".join(members)
+        return choices if len(choices) <= LONGEST_CHOICES else "CHOICE"
+    if members:
+        return _value_word(members[0])
+    return _VALUE_WORDS.get(hint, "TEXT")

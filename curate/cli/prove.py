@@ -2,15 +2,20 @@
 
 import shlex
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.prove import ProveCommand
 from curate.api.pool import Pool
-from curate.cli.console import emit, progress, table
+from curate.cli.console import Coloured, emit, joined, progress, table
 from curate.cli.options import from_options
+from curate.contracts.display import counted
 from curate.errors import ConfigError
-from curate.prove.result_table import METRICS, result_rows
+from curate.prove.conclusions import conclusions
+from curate.prove.result_table import METRICS, Tone, result_rows, tone_of
+
+_COLOURS: Final[Mapping[Tone | None, str]] = {"good": "green", "bad": "red", "open": "yellow"}
 
 
 @from_options(ProveCommand)
@@ -31,12 +36,19 @@ def command(options: ProveCommand, shell: Shell) -> None:
 
 
 def _plan(d: dict[str, Any]) -> str:
-    columns = ("trial", "method", "budget", "seed", "tokens", "done")
+    """Draw a row for each method and budget: trials that differ in their seed alone stand together."""
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for trial in d["plan"]["trials"]:
+        alike.setdefault((trial["method"], trial["budget"]), []).append(trial)
     rows = [
-        (t["trial_id"], t["method"], t["budget"], t["seed"], t["max_tokens"], t["done"])
-        for t in d["plan"]["trials"]
-    ]
-    return table(columns, rows, "trials")
+        (*named, len(trials), sum(trial["max_tokens"] for trial in trials),
+         sum(trial["done"] for trial in trials))
+        for named, trials in alike.items()
+    ]  # fmt: skip
+    missing = [trial["max_tokens"] for trial in d["plan"]["trials"] if not trial["done"]]
+    total = f"{counted(len(missing), 'trial')} to train, {sum(missing):,} tokens in all"
+    columns = ("method", "budget", "trials", "tokens to train on", "done")
+    return f"{table(columns, rows, 'trials')}\n{total}"
 
 
 def comparison_tables(d: dict[str, Any]) -> list[str]:
@@ -45,15 +57,19 @@ def comparison_tables(d: dict[str, Any]) -> list[str]:
     return [
         table(
             columns,
-            result_rows(result),
+            [(*cells, _coloured(verdict)) for *cells, verdict in result_rows(result)],
             f"{result['target']} at {result['budget']}: {METRICS[result['metric']]}",
         )
         for result in d["results"]
     ]
 
 
+def _coloured(verdict: str) -> Coloured:
+    return Coloured(verdict, _COLOURS.get(tone_of(verdict), ""))
+
+
 def _text(d: dict[str, Any]) -> str:
-    parts = comparison_tables(d)
+    parts = [*comparison_tables(d), "\n".join(conclusions(d))]
     parts += [f"note: {text}" for text in d["statements"]]
     plan = d["plan"]
     parts.append(
@@ -61,4 +77,4 @@ def _text(d: dict[str, Any]) -> str:
     )
     if "output" in d:
         parts.append(f"page: {d['output']}")
-    return "\n\n".join(parts)
+    return joined(parts, "\n\n")

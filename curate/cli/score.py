@@ -16,23 +16,24 @@ def command(options: ScoreCommand, shell: Shell) -> None:
     with progress(shell.quiet) as shown:
         report = options.run(Pool(shell.store, create=False, progress=shown))
     document = report.as_dict()
-    text = _text(document) if "score_sets" in document else _plan_text(document)
+    text = _shown(report, document)
     emit(document, shell.as_json, "" if shell.quiet and not shell.as_json else text)
     report.raise_for_failures()
 
 
+def _shown(report: Any, document: dict[str, Any]) -> str:
+    if "plan" in document:
+        return _plan_text(document)
+    return _text(document) if "score_sets" in document else str(report)
+
+
 def _text(d: dict[str, Any]) -> str:
-    columns = (
-        "alias",
-        "set_id",
-        "n_scored",
-        "n_reused",
-        "n_failed",
-        "tokens",
-        "wall_s",
-        "content_hash",
-    )
-    return table(columns, [[s[c] for c in columns] for s in d["score_sets"]])
+    columns = ["set_id", "alias", "n_scored", "n_reused", "n_failed", "tokens", "wall_s"]
+    headings = ["score set", "alias", "scored", "reused", "failed", "tokens", "seconds"]
+    if any(s["n_undefined"] for s in d["score_sets"]):
+        columns.insert(5, "n_undefined")
+        headings.insert(5, "undefined")
+    return table(headings, [[s[c] for c in columns] for s in d["score_sets"]])
 
 
 def _pass_line(d: dict[str, Any]) -> str:
@@ -41,6 +42,8 @@ def _pass_line(d: dict[str, Any]) -> str:
         f"{d['rows_per_example']:g} {'row' if d['rows_per_example'] == 1 else 'rows'} an example",
         f"{d['padding']:.1%} padding",
     ]
+    if d["requests"]:
+        facts.append(f"{counted(d['requests'], 'request')} to a server")
     if d["truncated"]:
         facts.append(f"{counted(d['truncated'], 'example')} cut")
     if d["unscorable"]:

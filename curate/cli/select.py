@@ -1,5 +1,7 @@
 """Select a subset with any method; given DATA and -o, ingests, scores, selects and exports."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from curate.api.commands.groups import Shell
@@ -12,9 +14,11 @@ from curate.cli.options import from_options
 @from_options(SelectCommand)
 def command(options: SelectCommand, shell: Shell) -> None:
     """Select, or plan it; print what was chosen."""
-    with progress(shell.quiet) as shown:
-        pool = Pool(shell.store, create=bool(options.data), progress=shown)
-        report = options.run(pool)
+    with progress(shell.quiet) as shown, tempfile.TemporaryDirectory() as folder:
+        path, create = shell.store, bool(options.data)
+        if options.dry_run and create and not path.exists():
+            path = Path(folder) / path.name  # a plan leaves no store behind
+        report = options.run(Pool(path, create=create, progress=shown))
     if options.dry_run:
         emit(report.document, shell.as_json, report.plan_text())
         return

@@ -1,12 +1,28 @@
 """Show what the store holds: datasets, score sets, selections, sizes."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.others import StatusCommand
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
+
+# Columns of each table: heading, and the key of `Store.status`.
+_DATASETS: Final = {"dataset": "dataset_id", "name": "name", "format": "format", "rows": "n_rows"}
+_SCORE_SETS: Final = {
+    "score set": "set_id", "alias": "alias", "model": "model", "scored": "scored",
+    "failed": "n_failed", "state": "state",
+}  # fmt: skip
+_SELECTIONS: Final = {
+    "selection": "selection_id", "name": "name", "method": "method", "budget": "budget", "seed": "seed",
+    "selected": "n_selected", "created (UTC)": "created_at",
+}  # fmt: skip
+_TARGETS: Final = {
+    "name": "name", "examples": "n_examples", "in the pool": "n_in_pool",
+    "content hash": "content_hash", "data": "data",
+}  # fmt: skip
 
 
 @from_options(StatusCommand)
@@ -20,47 +36,68 @@ def command(options: StatusCommand, shell: Shell) -> None:
 
 
 def _text(status: dict[str, Any]) -> str:
-    parts = [
+    head = (
+        f"{status['store']}: {status['n_examples']:,} examples, {status['n_rows']:,} rows, "
+        f"{status['n_groups']:,} instructions, {sum(status['bytes'].values()) / 2**20:,.1f} MiB"
+    )
+    stale = [row for row in status["score_sets"] if row["stale"]]
+    current = [row for row in status["score_sets"] if not row["stale"]]
+    tables = (
+        ("datasets", _DATASETS, status["datasets"]),
+        ("score sets", _SCORE_SETS, _score_sets(current, status["n_examples"])),
         (
-            f"{status['store']}: {status['n_examples']:,} examples, {status['n_rows']:,} rows, "
-            f"{status['n_groups']:,} instructions, {sum(status['bytes'].values()) / 2**20:,.1f} MiB"
-        )
+            "score sets of an earlier pool, read only by their id",
+            _SCORE_SETS,
+            _score_sets(stale, status["n_examples"]),
+        ),
+    )
+    drawn = [_drawn(title, columns, rows) for title, columns, rows in tables if rows]
+    drawn.append(selections_table(status["selections"]))
+    if status["targets"]:
+        drawn.append(_drawn("target sets", _TARGETS, status["targets"]))
+    return "\n\n".join([head, *filter(None, drawn)])
+
+
+def selections_table(rows: Sequence[Mapping[str, Any]], *, everything: bool = False) -> str:
+    """Draw the selections people asked for, or all of them; "" if there are none."""
+    shown = [row for row in rows if everything or not row["internal"]]
+    columns = dict(_SELECTIONS)
+    if not any(row["name"] for row in shown):
+        del columns["name"]
+    n_hidden = len(rows) - len(shown)
+    hidden = f"{n_hidden:,} more of proofs and procedures: curate selections --all"
+    drawn = [_drawn("selections", columns, shown)] if shown else []
+    return "\n".join([*drawn, *([hidden] if n_hidden else [])])
+
+
+def _drawn(title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        [_minute(row[key]) if key == "created_at" else row[key] for key in columns.values()]
+        for row in rows
     ]
-    for title, columns, rows in (
-        ("datasets", ("dataset_id", "name", "format", "n_rows"), status["datasets"]),
-        (
-            "score sets",
-            ("set_id", "alias", "model", "scored", "failed", "complete"),
-            _score_sets(status["score_sets"]),
-        ),
-        (
-            "selections",
-            ("selection_id", "method", "budget", "seed", "selected", "created (UTC)"),
-            [
-                {**row, "selected": row["n_selected"], "created (UTC)": _minute(row["created_at"])}
-                for row in status["selections"]
-            ],
-        ),
-        (
-            "target sets",
-            ("name", "n_examples", "n_in_pool", "content_hash", "data"),
-            status["targets"],
-        ),
-    ):
-        if rows:
-            parts.append(table(columns, [[row.get(c) for c in columns] for row in rows], title))
-    return "\n\n".join(parts)
+    return table(list(columns), cells, title)
 
 
-def _score_sets(statuses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _score_sets(statuses: list[dict[str, Any]], n_pool: int) -> list[dict[str, Any]]:
     models = short_paths([_model(row) for row in statuses])
     return [
         {
             **row, "alias": ", ".join(row["aliases"]), "model": model,
-            "scored": row["n_examples"] - row["n_failed"], "failed": row["n_failed"],
+            "scored": row["n_examples"] - row["n_failed"], "state": _state(row, n_pool),
         }
         for row, model in zip(statuses, models, strict=True)
     ]  # fmt: skip
+
+
+def _state(row: Mapping[str, Any], n_pool: int) -> str:
+    """Say how far a score set is; one that is not complete is shown with its share of the pool."""
+    if row["complete"]:
+        return "complete"
+    if row["stale"]:
+        return "the pool changed since"
+    percent = 100 * row["n_examples"] // max(n_pool, 1)  # rounded down: 100% would be all of it
+    part = f"{percent}%, {row['n_examples']:,} of {n_pool:,}"
+    return f"partial: {part}" if row["partial"] else f"unfinished: {part}"
 
 
 def short_paths(names: list[str | None]) -> list[str | None]:

@@ -1,15 +1,12 @@
 """Add, list or remove target sets: examples to select towards, which never enter the pool."""
 
-import sys
 from dataclasses import asdict
 from typing import Any
-
-import typer
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.target import TargetCommand
 from curate.api.pool import Pool
-from curate.cli.console import emit, progress, table
+from curate.cli.console import confirmed, emit, progress, table
 from curate.cli.options import from_options
 from curate.errors import ConfigError
 
@@ -29,7 +26,8 @@ def command(options: TargetCommand, shell: Shell) -> None:
     elif options.action == "remove":
         assert options.name is not None
         pool.store.target_set(options.name)  # an unknown name fails before anybody is asked
-        if not (options.yes or _confirmed(options.name)):
+        deed = f"remove target set {options.name!r}"
+        if not (options.yes or confirmed(deed, " with its texts and scores")):
             raise ConfigError(f"target set {options.name!r} is kept")
         pool.target.remove(options.name)
         document, text = {"removed": options.name}, f"removed target set {options.name}"
@@ -49,11 +47,3 @@ def _listed(targets: list[dict[str, Any]]) -> str:
         return "no target sets; add one with: curate target add NAME DATA"
     columns = ("name", "n_examples", "n_in_pool", "content_hash", "data")
     return table(columns, [[target[c] for c in columns] for target in targets], "target sets")
-
-
-def _confirmed(name: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"nobody can be asked here whether to remove target set {name!r}; add --yes"
-        )
-    return typer.confirm(f"Remove target set {name!r} with its texts and scores?", err=True)

@@ -3,7 +3,9 @@
 import hashlib
 import random
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,9 +13,11 @@ from curate.contracts.libraries import versions_of
 from curate.contracts.progress import Progress, SilentProgress
 from curate.demo.pool import build_pool, build_test_split
 from curate.demo.skills import PLAIN_WORDINGS, SKILLS, draw_task
+from curate.errors import StoreError
 from curate.models.pretrained import no_progress_bar
 from curate.models.text.templates import TEMPLATES, Span
 from curate.store.cache import cache_folder
+from curate.store.locks import claimed
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,6 +49,7 @@ _ALONE_SHARE: Final = 0.05  # texts without a prompt, so that a lone response is
 _WORDING_WEIGHTS: Final = (2, 1, 1)
 _PRACTICE: Final = ("add", "add")  # facts to remember: drawn three times as often as other skills
 _SEED: Final = 0
+_POLL_S: Final = 0.2
 _SOURCES: Final = (
     "demo/skills.py", "demo/pool.py", "demo/train.py", "demo/model.py", "models/text/templates.py",
 )  # fmt: skip
@@ -53,16 +58,38 @@ _SOURCES: Final = (
 def ensure_model(progress: Progress | None = None) -> Path:
     """Return the folder of the trained demo model; train it first if this machine has none.
 
-    About a minute on two cores, once: the folder lies in the user's cache (``CURATE_CACHE``, or
+    About two minutes on two cores, once: the folder lies in the user's cache (``CURATE_CACHE``, or
     ``curate`` under ``XDG_CACHE_HOME`` or ``~/.cache``), under a name that changes with the code and
-    the versions of the libraries that made it. It appears whole or not at all.
+    the versions of the libraries that made it. It appears whole or not at all. While another process
+    trains it, this one waits for it; where the cache's file system has no locks, both train, and the
+    first to finish wins.
     """
     folder = cache_folder() / f"demo-{_fingerprint()}"
-    if not folder.is_dir():
-        from curate.demo.train import Schedule
+    progress = progress or SilentProgress()
+    waits = False
+    while not folder.is_dir():
+        with _claimed_where_possible(folder.with_name(f".{folder.name}.lock")) as is_ours:
+            if is_ours and not folder.is_dir():
+                from curate.demo.train import Schedule
 
-        build_model(folder, Schedule(), progress or SilentProgress())
+                build_model(folder, Schedule(), progress)
+        if not is_ours:
+            if not waits:
+                progress.note("another process trains the demo model; waiting for it")
+            waits = True
+            time.sleep(_POLL_S)
     return folder
+
+
+@contextmanager
+def _claimed_where_possible(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file as `claimed` does; True without one where the file system has none."""
+    with ExitStack() as stack:
+        try:
+            is_ours = stack.enter_context(claimed(path))
+        except StoreError:
+            is_ours = True
+        yield is_ours
 
 
 def build_model(folder: Path, schedule: "Schedule", progress: Progress) -> None:

@@ -11,6 +11,7 @@ from curate.contracts.progress import Progress
 from curate.demo.methods import ROLES, chosen_methods, settings_for
 from curate.demo.model import ensure_model
 from curate.demo.pool import PoolRow, write_pool, write_test_split
+from curate.demo.summary import OWN
 from curate.demo.table import POOL, kept_table
 from curate.errors import ConfigError
 from curate.prove.config import BASELINES
@@ -42,8 +43,12 @@ def run_demo(
     _prepare(folder)
     rows = write_demo(folder, progress, seed)
     model = folder / "model"
-    pool = Pool(folder / "curate.duckdb", progress=progress)
+    pool = Pool(folder / "curate.duckdb", create=True, progress=progress)
     pool.ingest(str(folder / "pool.jsonl"))
+    progress.note(
+        f"{OWN}{len(pool):,} examples in {folder}, questions with several answers, a fifth of them wrong; "
+        "and a model of one million parameters, trained on this machine"
+    )
     scores = pool.score(*SCORERS, model=str(model))
     scores.raise_for_failures()
     selections: dict[str, StoredSelection] = {}
@@ -53,6 +58,10 @@ def run_demo(
         selections[method].export(folder / f"{method}.jsonl")
     methods, left_out = (
         chosen_methods() if everything else ([m for m in METHODS if m not in BASELINES], {})
+    )
+    progress.note(
+        f"{OWN}scored once, selected {len(selections['grape']):,} each by {', '.join(METHODS)}; now trains "
+        "on each and measures on held-out tasks"
     )
     proof = _prove(pool, folder, len(selections["grape"]), methods, everything)
     return {
@@ -86,7 +95,7 @@ def _prove(
     pool: Pool, folder: Path, budget: int, methods: list[str], everything: bool
 ) -> dict[str, Any]:
     """Compare the methods with random on the held-out tasks; the page goes beside the subsets."""
-    from curate.views.report.proof_file import write_proof
+    from curate.views.report.proofs.files import write_proof
 
     model = str(folder / "model")
     document = pool.prove(
@@ -96,8 +105,7 @@ def _prove(
         model=model,
         model_for={role: model for role in ROLES[1:]} if everything else None,
         max_tokens=PROOF_TOKENS,
-        train=PROOF_TRAIN,
-        settings=settings_for(methods),
+        settings={**PROOF_TRAIN, **settings_for(methods)},
     )
     write_proof(document, folder / PROOF)
     return document

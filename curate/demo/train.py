@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pad_sequence
 
 from curate.contracts.progress import Progress
+from curate.demo.summary import TRAINING
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -61,7 +62,7 @@ def train(
         model.parameters(), lr=schedule.peak_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     model.train()
-    progress.start("train the demo model", schedule.n_steps, "steps")
+    progress.start(TRAINING, schedule.n_steps, "steps")
     for step, (ids, labels) in enumerate(_batches(lines, schedule, rng)):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
@@ -72,9 +73,9 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        progress.advance("train the demo model", 1)
+        progress.advance(TRAINING, 1)
     model.eval()  # type: ignore[no-untyped-call]
-    progress.finish("train the demo model")
+    progress.finish(TRAINING)
 
 
 def _batches(

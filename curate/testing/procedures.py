@@ -1,15 +1,14 @@
 """The contract of procedures."""
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from curate.contracts import (
+    TARGET_SET,
     Budget,
     Evaluate,
     Generate,
@@ -27,14 +26,15 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ProcedureError
 from curate.registry import get_method, get_scorer
-from curate.select.procedures.driver import run_procedure, step_to_json
+from curate.select.procedures.driver import run_procedure
+from curate.select.procedures.foresee import PoolSize, foreseen
 from curate.testing.common import check_config, name_of, require
 from curate.train.recipes import build_config
 
 Execute: TypeAlias = Callable[[Step], Result]
 
 MAX_STEPS: Final = 1_000
-_MADE_UP_COST: Final = {"tokens": 12_000, "seconds": 9.5, "flops": 1e12}
+_MADE_UP_POOL: Final = PoolSize(1_000, 900, 120.0)
 
 
 class _KilledError(Exception):
@@ -86,7 +86,7 @@ def check_procedure(
     with tempfile.TemporaryDirectory() as folder:
         whole = _Recorder(execute or made_up_result)
         outcome = _drive(procedure, spent, whole, Path(folder) / "whole.jsonl", label)
-        _check_steps(whole.steps, outcome, whole.execute, label)
+        _check_steps(procedure, whole.steps, outcome, whole.execute, label)
         again = _Recorder(whole.execute)
         repeated = _drive(procedure, spent, again, Path(folder) / "whole.jsonl", label)
         require(not again.steps, f"{label} executes {len(again.steps)} steps again when repeated")
@@ -98,42 +98,7 @@ def check_procedure(
 
 def made_up_result(step: Step) -> Result:
     """Return a plausible result for a step, the same for the same step."""
-    draw = int(hash_of(step), 16) / 16**8  # in [0, 1), another number for another step
-    facts: Mapping[str, Any] = {}
-    match step:
-        case Select():
-            n = _made_up_count(step.budget)
-            facts = {"n_pool": 1000, "n_eligible": 900, "n_selected": n, "n_tokens": 120 * n}
-        case Score():
-            facts = {"n_examples": 1000, "n_failed": 0, "tokens": 50_000}
-        case Union():
-            facts = {"n_selected": 100}
-        case Train():
-            facts = {**_MADE_UP_COST, "nll": 1 + draw}
-        case Evaluate():
-            facts = {"groups": {"0": [60, 1 + draw], "1": [40, 2 - draw]}}
-        case Mean():
-            facts = {"mean": {name: draw + i for i, name in enumerate(step.expressions)}}
-        case Generate():
-            facts = {"n_rows": 400, "n_written": 390, "failed": {"empty": 10}, **_MADE_UP_COST}
-        case Judge():
-            facts = {"n_rows": 400, "n_judged": 390, "mass": draw, **_MADE_UP_COST}
-        case Revise():
-            facts = {"n_kept": 100, "n_replaced": 30, "n_dropped": 370, "n_selected": 130}
-    return Result(f"{type(step).__name__.lower()}-{hash_of(step)}", facts)
-
-
-def _made_up_count(text: str | None) -> int:
-    """Return how many of 1,000 examples of 120 tokens a budget is."""
-    budget = Budget.parse(text or "10%")
-    scale = {"examples": 1.0, "share": 1000.0, "tokens": 1 / 120, "token-share": 1000.0}
-    return max(1, int(budget.amount * scale[budget.unit] + 1e-9))
-
-
-def hash_of(step: Step) -> str:
-    """Return a short name for a step's content."""
-    content = json.dumps(step_to_json(step), sort_keys=True)
-    return blake2b(content.encode(), digest_size=4).hexdigest()
+    return foreseen(step, _MADE_UP_POOL)
 
 
 def _drive(
@@ -146,7 +111,9 @@ def _drive(
         raise
 
 
-def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: str) -> None:
+def _check_steps(
+    procedure: Procedure, steps: list[Step], outcome: Outcome, execute: Execute, label: str
+) -> None:
     require(bool(steps), f"{label} takes no step; a method without steps is a selector")
     selections = _made_by(Select | Union | Revise, steps, execute)
     models = {"", *_made_by(Train, steps, execute)}
@@ -163,6 +130,10 @@ def _check_steps(steps: list[Step], outcome: Outcome, execute: Execute, label: s
                 get_scorer(step.scorer)
             elif isinstance(step, Train):
                 build_config("", step.settings)
+                require(
+                    step.selection != TARGET_SET or procedure.uses_target,
+                    f"{label} trains on the target set, but its uses_target is False",
+                )
         except CurateError as error:
             require(False, f"{label} takes a step that cannot be executed: {error}")
         for what, name, known in _named(step, selections, models, texts):
@@ -186,14 +157,16 @@ def _named(
                         name,
                         selections,
                     )
-        case Score() if step.within is not None:
-            yield "scores within", step.within, selections
+        case Score():
+            if step.within is not None:
+                yield "scores within", step.within, selections
+            yield "scores with model", step.model, models
         case Union():
             for name in step.selections:
                 yield "unites", name, selections
         case Train():
             for name in filter(None, (step.selection, step.evaluate)):
-                yield "trains on or with", name, selections
+                yield "trains on or with", name, {*selections, TARGET_SET}
         case Evaluate():
             yield "evaluates on", step.selection, selections
             yield "evaluates model", step.model, models

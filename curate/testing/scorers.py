@@ -155,6 +155,9 @@ def _check_declarations(scorer: Scorer, label: str) -> None:
         )
         require(column.dtype in _DTYPES, f"{label} declares {name!r} of type {column.dtype!r}")
         require(bool(column.meaning.strip()), f"{label} does not say what {name!r} means")
+    known = {item.name for item in fields(cast(Any, scorer))}
+    for name in sorted(scorer.unkeyed - known):
+        raise ContractError(f"{label} leaves {name!r} out of the key, which is no field of it")
     role = getattr(scorer, "role", "undeclared")
     require(role is None or role in ROLES, f"{label} has role {role!r}; one of {', '.join(ROLES)}")
 
@@ -283,7 +286,7 @@ def _where(scorer: Scorer, context: Contexts | None) -> LoadContext:
     if context is not None:
         return context(scorer)
     require(
-        scorer.role is None,
+        scorer.model_role is None,
         f"scorer {name_of(scorer)} runs a model; pass check_scorer a context for it",
     )
     return LoadContext(device="cpu", dtype="float32")

@@ -70,6 +70,7 @@ class _Checks:
         self.selector, self.view = selector, view
         self.before = {name: values.copy() for name, values in view.columns.items()}
         self.where = f"selector {name_of(selector)} on the pool with {pool}"
+        self.chosen: dict[Budget | None, Selection] = {}
 
     def run(self, must_choose: bool) -> None:
         try:
@@ -189,7 +190,7 @@ class _Checks:
     def check_purity(self, size: int) -> None:
         state = np.random.get_state(legacy=False)
         budget = Budget(size)
-        chosen, again = self.select(budget), self.select(budget)
+        chosen, again = self.selected_anew(budget), self.selected_anew(budget)
         for name, values in self.before.items():
             self.require(
                 _same_values(values, self.view.columns[name]),
@@ -246,6 +247,12 @@ class _Checks:
         )
 
     def select(self, budget: Budget | None) -> Selection:
+        """Return what was selected for a budget before; whether that changes is checked by itself."""
+        if budget not in self.chosen:
+            self.chosen[budget] = self.selected_anew(budget)
+        return self.chosen[budget]
+
+    def selected_anew(self, budget: Budget | None) -> Selection:
         return self.selector.select(self.view, budget, np.random.default_rng(_SEED))
 
     def refuses(self, budget: Budget) -> bool:

@@ -5,10 +5,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from curate.api.commands.export import ExportCommand
+from curate.api.commands.gather import GatherCommand
 from curate.api.commands.groups import Shell
+from curate.api.commands.import_scores import ImportScoresCommand
 from curate.api.commands.ingest import IngestCommand
 from curate.api.commands.option import Command, Option, options_of
 from curate.api.commands.others import (
+    CommitCommand,
     DemoCommand,
     DoctorCommand,
     ExplainCommand,
@@ -18,6 +21,7 @@ from curate.api.commands.others import (
     MethodsCommand,
     ReproduceCommand,
     RunCommand,
+    SelectionsCommand,
     StatusCommand,
 )
 from curate.api.commands.prove import ProveCommand
@@ -31,14 +35,14 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
     {
         cls.command: cls
         for cls in (
-            DemoCommand, IngestCommand, TargetCommand, ScoreCommand, SelectCommand, ExportCommand,
-            TrainCommand, ProveCommand, ReportCommand, ExploreCommand, StatusCommand, MethodsCommand,
-            ExplainCommand, ReproduceCommand, RunCommand, DoctorCommand, GcCommand, ForgetCommand,
+            DemoCommand, IngestCommand, TargetCommand, GatherCommand, ScoreCommand, CommitCommand, ImportScoresCommand,
+            SelectCommand, ExportCommand, TrainCommand, ProveCommand, ReportCommand, ExploreCommand, StatusCommand, SelectionsCommand,
+            MethodsCommand, ExplainCommand, ReproduceCommand, RunCommand, DoctorCommand, GcCommand, ForgetCommand,
         )
     }
 )  # fmt: skip
 
-STEPS: Final = ("ingest", "score", "select", "train", "prove", "export", "report")
+STEPS: Final = ("ingest", "gather", "score", "select", "train", "prove", "export", "report")
 
 # What of the shell's options a command has no use for.
 _WITHOUT: Final[Mapping[str, tuple[str, ...]]] = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
-from curate.api.commands.groups import OVERWRITE
+from curate.api.commands.groups import OVERWRITE, WRITING
 from curate.api.commands.option import option, passed_on
 from curate.data.write.export import ExportSpec, export
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class Writing:
     """How the rows of a selection are written."""
 
-    to: Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"] = option("input", "input (rows as they came), messages, sharegpt, alpaca or prompt-completion.")  # fmt: skip
-    order: Literal["rank", "input"] = option("rank", "rank: best first. input: as in the input.")
-    annotate: bool = option(False, "Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.")  # fmt: skip
-    keep_duplicates: bool = option(False, "Write every occurrence of a selected example, not just the first.")  # fmt: skip
-    overwrite: bool = option(False, OVERWRITE)
+    to: Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"] = option("input", "input (rows as they came), messages, sharegpt, alpaca or prompt-completion.", group=WRITING)  # fmt: skip
+    order: Literal["rank", "input"] = option("rank", "rank: best first. input: as in the input.", group=WRITING)  # fmt: skip
+    annotate: bool = option(False, "Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.", group=WRITING)  # fmt: skip
+    keep_duplicates: bool = option(False, "Write every occurrence of a selected example, not just the first.", group=WRITING)  # fmt: skip
+    overwrite: bool = option(False, OVERWRITE, group=WRITING)
 
 
 @final
@@ -30,7 +30,11 @@ class ExportCommand(Writing):
 
     command: ClassVar[str] = "export"
 
-    selection: str = option(..., "Id of a selection (see curate status).", takes="selection")
+    selection: str = option(
+        ...,
+        "A selection: its name, its id, latest or latest:METHOD (see curate selections).",
+        takes="selection",
+    )
     output: Path = option(..., "A .jsonl, .json, .parquet, .csv or .arrow file (also .gz, .zst), or a folder.", short="-o")  # fmt: skip
     trainer: str | None = option(None, "Write a folder for this trainer, with its dataset registration: llama-factory, axolotl or trl.")  # fmt: skip
     validation: str | None = option(None, "Also write a validation split, such as 5% or 500 examples, that shares no instruction with the rest.", read=str)  # fmt: skip

@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from curate.api.commands.option import Command, option, options_of, passed_on
 from curate.contracts.settings import MismatchError
-from curate.errors import DataError
+from curate.data.read.given import Data
+from curate.errors import ConfigError, DataError
 from curate.scoring.options import ScoringOptions
 
 OnError: TypeAlias = Literal["fail", "skip"]
@@ -17,6 +18,7 @@ OnError: TypeAlias = Literal["fail", "skip"]
 READING: Final = "Reading data"
 SCORING: Final = "Models and scoring"
 TRAINING: Final = "Training"
+WRITING: Final = "Output"
 GENERAL: Final = "General"
 
 DEFAULT_STORE: Final = Path("curate.duckdb")
@@ -53,6 +55,25 @@ def read_count(value: Any) -> int:
     return round(float(match.group(1)) * _FACTORS[match.group(2).lower()])
 
 
+def read_mix(value: Any) -> dict[str, Any]:
+    """Read shares by key from a mapping, or from text such as ``a=50%,b=50%``; a name may have commas."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    shares: dict[str, str] = {}
+    for text in read_texts(value):
+        begun = ""
+        for part in text.split(","):
+            key, equals, share = f"{begun}{part}".rpartition("=")
+            begun = "" if equals else f"{begun}{part},"
+            if equals and key.strip() in shares:
+                raise MismatchError(f"gives the share of {key.strip()!r} twice; give it once")
+            if equals:
+                shares[key.strip()] = share
+        if begun:
+            raise MismatchError("is not shares by source; type them as in dolly=70%,gsm8k=30%")
+    return shares
+
+
 def read_ids(value: Any) -> tuple[str, ...]:
     """Read ids from a list, from text with commas, or from a file with one a line."""
     if not isinstance(value, str):
@@ -87,12 +108,28 @@ class Shell:
 class Reading:
     """How datasets are read."""
 
-    format: str = option("auto", "auto, alpaca, sharegpt, messages, prompt-completion, prompt-response or preference.", group=READING)  # fmt: skip
+    command: ClassVar[str] = "reading"
+
+    format: str = option("auto", "auto, alpaca, sharegpt, messages, prompt-completion, prompt-response, prompt-responses, text or preference.", group=READING)  # fmt: skip
     split: str = option("train", "Split to read, if the dataset has several.", group=READING)
     source: str | None = option(None, "Source name for these examples.", group=READING)
     columns: Mapping[str, str] = option(NO_SETTINGS, "Read a field from another column, as in messages=dialogs. Repeatable.", flag="--column", metavar="FIELD=COLUMN", group=READING)  # fmt: skip
     roles: Mapping[str, str] = option(NO_SETTINGS, "Read turns of this speaker as a role, as in narrator=system. Repeatable.", flag="--role", metavar="SPEAKER=ROLE", group=READING)  # fmt: skip
     on_error: OnError = option("fail", "fail: stop at the first bad row. skip: record bad rows and continue.", group=READING)  # fmt: skip
+
+    def check_read(self, data: Sequence[Data]) -> None:
+        """Raise `ConfigError` for an option of reading beside no data that it could apply to."""
+        given = [
+            opt.flag
+            for opt in options_of(Reading)
+            if not data and getattr(self, opt.name) != opt.default
+        ]
+        if given:
+            says, it = ("says", "it") if len(given) == 1 else ("say", "them")
+            raise ConfigError(
+                f"{', '.join(given)} {says} how DATA is read, and none is given: name the data, or leave {it} "
+                "out; to narrow the pool by source: --where \"source = 'NAME'\""
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +182,7 @@ class Training(Chat):
     policy: str | None = option(None, "Which rows of each batch to train on, such as drop-highest-loss. Default: keep-all.", setting="policy", group=TRAINING)  # fmt: skip
     mixture: str | None = option(None, "How often to draw each source, such as loss-proportional. Default: uniform, the data as it is.", setting="mixture", group=TRAINING)  # fmt: skip
     lr: float | None = option(None, "Peak learning rate. Default: 2e-5, or 2e-4 with --lora.", setting="optimiser.lr", group=TRAINING)  # fmt: skip
-    schedule: Literal["cosine", "linear", "constant"] | None = option(None, "Learning-rate schedule. Default: cosine.", setting="optimiser.schedule", group=TRAINING)  # fmt: skip
+    schedule: Literal["cosine", "linear", "constant"] | None = option(None, "Learning-rate schedule: cosine, linear or constant. Default: cosine.", setting="optimiser.schedule", group=TRAINING)  # fmt: skip
     batch_tokens: int | None = option(None, "Tokens per optimiser step.", setting="data.batch_tokens", group=TRAINING)  # fmt: skip
     micro_tokens: int | None = option(None, "Tokens per forward pass; must fit in memory.", setting="data.micro_tokens", group=TRAINING)  # fmt: skip
     max_length: int | None = option(None, "Maximum length in tokens; longer examples are truncated.", setting="data.max_length", group=TRAINING)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from curate.api.commands.groups import READING, Reading
 from curate.api.commands.option import option
+from curate.data.read.given import Data, data_words, shown
 from curate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class IngestCommand(Reading):
 
     command: ClassVar[str] = "ingest"
 
-    data: tuple[str, ...] = option((), "Files, globs, save_to_disk folders or ids such as org/name:config@revision.", argument=True)  # fmt: skip
+    data: tuple[Data, ...] = option((), "Files, globs, save_to_disk folders, ids such as org/name:config@revision, or - for standard input.", argument=True, read=data_words)  # fmt: skip
     from_selection: str | None = option(None, "Read a selection of this store as a new dataset.", takes="selection")  # fmt: skip
     limit: int | None = option(None, "Read only the first N rows.", group=READING)
 
@@ -51,7 +52,7 @@ class IngestCommand(Reading):
 
 
 def read_data(
-    pool: "Pool", data: tuple[str, ...], how: Reading, limit: int | None = None
+    pool: "Pool", data: tuple[Data, ...], how: Reading, limit: int | None = None
 ) -> "list[IngestReport]":
     """Read datasets into a pool; a dataset that is already stored is not read twice.
 
@@ -64,7 +65,7 @@ def read_data(
     options = reading_options(how, limit)
     reports: list[IngestReport] = []
     for dataset in data:
-        stage = f"reading {dataset}"
+        stage = f"reading {shown(dataset)}"
         pool.progress.start(stage, None, "rows")
         new = ingest(pool.store, dataset, options, counted(pool, stage))
         pool.progress.finish(stage)

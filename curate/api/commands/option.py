@@ -247,6 +247,15 @@ def settle(cls: type[C], given: Mapping[str, Any], called: Callable[[Option], st
     return cls(**values)
 
 
+def unknown_option(cls: type[Command], word: str) -> ConfigError:
+    """Return the error of a keyword that a command does not have."""
+    names = [opt.name for opt in options_of(cls) if "python" in opt.declared.places]
+    return ConfigError(
+        f"{cls.command} has no option {word!r}{did_you_mean(word, names)}; "
+        f"its options are: {', '.join(names)}"
+    )
+
+
 def from_keywords(cls: type[C], given: Mapping[str, Any]) -> C:
     """Make a command from keywords, as the methods of a pool take them.
 
@@ -256,11 +265,7 @@ def from_keywords(cls: type[C], given: Mapping[str, Any]) -> C:
     values: dict[str, Any] = {}
     for word, value in given.items():
         if word not in known:
-            names = [opt.name for opt in options_of(cls) if "python" in opt.declared.places]
-            raise ConfigError(
-                f"{cls.command} has no option {word!r}{did_you_mean(word, names)}; "
-                f"its options are: {', '.join(names)}"
-            )
+            raise unknown_option(cls, word)
         put(values, known[word], value, word)
     return settle(cls, values, lambda opt: opt.name)
 
@@ -281,41 +286,3 @@ def passed_on(command: Command, cls: type, without: Sequence[str] = ()) -> dict[
         for entry in fields(typing.cast(Any, cls))
         if entry.name in names
     }
-
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def takes(cls: type[Command]) -> Callable[[F], F]:
-    """Give a method the signature and the documentation of a command's options.
-
-    The parameters the method names itself stay positional; ``**options`` becomes the others, by
-    keyword.
-    """
-
-    def document(method: F) -> F:
-        options = {opt.name: opt for opt in options_of(cls) if "python" in opt.declared.places}
-        kept = [
-            parameter
-            for parameter in inspect.signature(method).parameters.values()
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
-        named = {parameter.name for parameter in kept}
-        further = [
-            inspect.Parameter(
-                opt.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if opt.required else opt.default,
-                annotation=opt.hint,
-            )
-            for opt in options.values()
-            if opt.name not in named
-        ]
-        typing.cast(Any, method).__signature__ = inspect.Signature([*kept, *further])
-        lines = [f"{opt.name}\n    {opt.declared.help}" for opt in options.values()]
-        method.__doc__ = "\n".join(
-            [inspect.cleandoc(method.__doc__ or ""), "", "Parameters", "----------", *lines]
-        )
-        return method
-
-    return document

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 from curate.api.commands.groups import NO_SETTINGS, OVERWRITE, WORKERS
 from curate.api.commands.option import option
+from curate.errors import ConfigError
 
 
 @final
@@ -30,7 +31,10 @@ class ExploreCommand:
 
     port: int = option(0, "Local port to serve on. Default: any free port.")
     browser: bool = option(True, "Open the page in a browser.", flag="--browser/--no-browser")
-    marker: str | None = option(None, "Whose marks to store, in the selections marked-in-NAME and marked-out-NAME. Default: your login name.", metavar="NAME")  # fmt: skip
+    atlas: bool = option(
+        False, "Show the pool in embedding-atlas instead, where that is installed."
+    )
+    marker: str | None = option(None, "Whose marks, labels and notes to store, in selections such as marked-in-NAME. Default: your login name.", metavar="NAME")  # fmt: skip
 
 
 @final
@@ -39,6 +43,36 @@ class StatusCommand:
     """Show what the store holds: datasets, score sets, selections, sizes."""
 
     command: ClassVar[str] = "status"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CommitCommand:
+    """Take the scores of slices and stopped runs into the store, and say which are missing."""
+
+    command: ClassVar[str] = "commit"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SelectionsCommand:
+    """List, rename or delete selections."""
+
+    command: ClassVar[str] = "selections"
+
+    action: Literal["list", "rename", "delete"] = option("list", "list, rename SELECTION NEW, or delete SELECTION.", argument=True)  # fmt: skip
+    selection: str | None = option(None, "Its id, the beginning of its id, its name, or latest or latest:METHOD.", argument=True)  # fmt: skip
+    name: str | None = option(None, "The new name.", argument=True)
+    everything: bool = option(False, "List those of proofs and the parts of others, too.", flag="--all")  # fmt: skip
+    yes: bool = option(False, "Delete without asking.", short="-y")
+
+    def check(self) -> None:
+        """Raise `ConfigError` for words that do not fit the action."""
+        words = [word for word in (self.selection, self.name) if word is not None]
+        wanted = {"list": (), "rename": ("SELECTION", "NEW"), "delete": ("SELECTION",)}[self.action]
+        if len(words) != len(wanted):
+            usage = " ".join(("curate selections", self.action, *wanted))
+            raise ConfigError(f"{self.action} got {' '.join(words) or 'nothing'}; type: {usage}")
 
 
 @final
@@ -131,4 +165,5 @@ class ForgetCommand:
     command: ClassVar[str] = "forget"
 
     where: str = option(..., "Expression that picks the examples, as in \"source = 'leaked'\".")
+    yes: bool = option(False, "Delete without asking.", short="-y")
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.")

@@ -20,9 +20,11 @@ from curate.api.commands.ingest import read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.proof import Proof
 from curate.contracts.settings import MismatchError
+from curate.data.read.given import Data, data_words, paths_of
 from curate.data.write.overwriting import has_mark, input_files, refuse_overwriting
 from curate.prove.config import ProveConfig, parse_arms
 from curate.prove.run import TargetOptions, prove
+from curate.registry import own_names
 from curate.train.recipes import is_training
 from curate.views.report.page import MADE_BY
 
@@ -46,10 +48,10 @@ class ProveCommand(Scoring, Training, Reading):
 
     command: ClassVar[str] = "prove"
 
-    data: tuple[str, ...] = option((), "Datasets to select from; default: the whole pool.", argument=True)  # fmt: skip
+    data: tuple[Data, ...] = option((), "Datasets to select from; default: the whole pool.", argument=True, read=data_words)  # fmt: skip
     methods: tuple[str, ...] = option((), "Methods to compare, comma-separated; perplexity:which=high sets a field. random and longest are added.", commas=True)  # fmt: skip
-    arms: Mapping[str, Mapping[str, Any]] = option(NO_SETTINGS, "Compare a way to train: method (default: random), objective, policy, mixture, and their or the optimiser's settings, as in dft:method=random,objective=dft. Repeatable.", flag="--arm", metavar="NAME:KEY=VALUE,...", read=read_arms)  # fmt: skip
-    budget: tuple[str, ...] = option(..., "10%, 5000, 2Mtok or 10%tok. Repeatable, for a curve.", short="-b", read=read_texts)  # fmt: skip
+    arms: Mapping[str, Mapping[str, Any]] = option(NO_SETTINGS, "Compare a way to train: method (default: random), objective, policy, mixture, and their or the optimiser's settings, as in dft:objective=dft. Repeatable.", flag="--arm", metavar="NAME:KEY=VALUE", read=read_arms)  # fmt: skip
+    budget: tuple[str, ...] = option(..., "10%, 10%eligible, 5000, 2Mtok or 10%tok. Repeatable, for a curve.", short="-b", read=read_texts)  # fmt: skip
     target: tuple[str, ...] = option(..., "File or Hugging Face id to evaluate on. Repeatable.")
     model: str = option(..., "Model to train: a folder or a Hugging Face id.", short="-m", takes="model")  # fmt: skip
     seeds: int = option(5, "Runs per method; each draws its own random subset and order. Fewer than 5 give no verdict.")  # fmt: skip
@@ -71,11 +73,12 @@ class ProveCommand(Scoring, Training, Reading):
 
         ``typed`` is the command line, which the document and its page then say.
         """
-        from curate.views.report.proof_file import check_proof_path, is_proof, write_proof
+        from curate.views.report.proofs.files import check_proof_path, is_proof, write_proof
 
+        self.check_read(self.data)
         if self.output is not None:
             check_proof_path(self.output)
-            read = [*input_files(pool.store), *(Path(path) for path in (*self.data, *self.target))]
+            read = [*input_files(pool.store), *paths_of((*self.data, *self.target))]
             refuse_overwriting(self.output, read, has_mark(MADE_BY), overwrite=self.overwrite)
             beside = self.output.with_suffix(".json")
             refuse_overwriting(beside, read, is_proof, overwrite=self.overwrite)
@@ -105,4 +108,4 @@ class ProveCommand(Scoring, Training, Reading):
     def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the settings of training, and those of methods and scorers."""
         training = {key: value for key, value in self.settings.items() if is_training(key)}
-        return training, {k: v for k, v in self.settings.items() if k not in training}
+        return training, own_names({k: v for k, v in self.settings.items() if k not in training})

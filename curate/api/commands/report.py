@@ -23,7 +23,7 @@ class ReportCommand:
     command: ClassVar[str] = "report"
 
     output: Path = option(..., "The file to write: NAME.html, or NAME.md with --md.", short="-o")
-    selections: tuple[str, ...] = option((), "Id of a selection to show in full (see curate status). Repeatable; default: the newest of each method.", flag="--selection", takes="selection")  # fmt: skip
+    selections: tuple[str, ...] = option((), "A selection to show in full (see curate selections). Repeatable; default: the newest of each method.", flag="--selection", takes="selection")  # fmt: skip
     proof: Path | None = option(None, "The JSON that curate prove -o wrote beside its page. By itself, it needs no store.")  # fmt: skip
     benchmarks: tuple[str, ...] = option((), "Benchmark (file or Hugging Face id) whose examples should not be in the pool. Repeatable.", flag="--benchmark")  # fmt: skip
     as_markdown: bool = option(False, "Write Markdown instead of HTML.", flag="--md")

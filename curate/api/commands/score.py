@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from curate.api.pool import Pool
     from curate.scoring.estimate import PlanReport
     from curate.scoring.outcome import ScoreReport
+    from curate.scoring.slices import SliceReport
 
 
 @final
@@ -30,12 +31,13 @@ class ScoreCommand(ScoringPass):
     settings: Mapping[str, Any] = option(NO_SETTINGS, "A field of the method or scorer (see `curate methods NAME`). Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
     within: str | None = option(None, "Score only the examples of this selection, into a separate score set.", takes="selection")  # fmt: skip
     from_checkpoints: str | None = option(None, "Measure a trajectory at the checkpoints in this folder instead of training.")  # fmt: skip
+    slice: str | None = option(None, "Score every N-th shard, as one of N processes; slurm: as an array's variables say. Then: curate commit.", metavar="I/N", places=("flag", "python"))  # fmt: skip
     limit: int | None = option(None, "Time N examples and estimate the whole run; stores nothing.", places=("flag", "python"))  # fmt: skip
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
 
-    def run(self, pool: "Pool") -> "ScoreReport | PlanReport":
+    def run(self, pool: "Pool") -> "ScoreReport | PlanReport | SliceReport":
         """Score every example that has no score yet; with ``limit`` or ``dry_run`` only plan."""
-        from curate.scoring import estimate, job, requests, scope
+        from curate.scoring import estimate, job, requests, scope, slices
         from curate.select.bind import scorer_settings
 
         self.check()
@@ -65,6 +67,14 @@ class ScoreCommand(ScoringPass):
             for name, recorded in runs.items():
                 pool.progress.note(estimate.run_plan(name, recorded, chosen))
             return estimate.plan(pool.store, asked, chosen, self.limit, pool.progress)
+        if self.slice is not None:
+            for name in runs:
+                raise ConfigError(
+                    f"scorer {name!r} is measured while its model is trained, which no slice does; run it "
+                    "without --slice"
+                )
+            own_slice = slices.Slice.parse(self.slice)
+            return job.score_slice(pool.store, asked, chosen, pool.progress, own_slice)
         report = job.score(pool.store, asked, chosen, pool.progress)
         report = job.with_recorded(pool.store, report, runs, chosen, pool.progress)
         return replace(report, store=pool.store)
@@ -77,6 +87,11 @@ class ScoreCommand(ScoringPass):
             raise ConfigError(
                 f"--as names one score set, but {len(self.scorers)} scorers are given "
                 f"({', '.join(self.scorers)}); run them one at a time, each with its own --as"
+            )
+        if self.slice is not None and (self.dry_run or self.limit is not None):
+            flag = "--dry-run" if self.dry_run else "--limit"
+            raise ConfigError(
+                f"{flag} plans the whole job, of which --slice {self.slice} does a part; leave one out"
             )
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {self.limit}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 from curate.api.commands.groups import READING, Reading
 from curate.api.commands.ingest import counted, reading_options, report_reads
 from curate.api.commands.option import option
+from curate.data.read.given import Data, data_words
 from curate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class TargetCommand(Reading):
 
     action: Literal["add", "list", "remove"] = option(..., "add NAME DATA, list, or remove NAME.", argument=True)  # fmt: skip
     name: str | None = option(None, "Name of the target set, for --target NAME.", argument=True)
-    data: tuple[str, ...] = option((), "Files, globs, save_to_disk folders or ids such as org/name:config@revision.", argument=True)  # fmt: skip
+    data: tuple[Data, ...] = option((), "Files, globs, save_to_disk folders or ids such as org/name:config@revision.", argument=True, read=data_words)  # fmt: skip
     limit: int | None = option(None, "Read only the first N rows.", group=READING)
     yes: bool = option(False, "Remove without asking.", short="-y")
 

@@ -33,11 +33,11 @@ class TrainCommand(Training):
     eval_every: int | None = option(None, "Steps between evaluations. Default: at the end only.", setting="watch.eval_every")  # fmt: skip
     patience: int | None = option(None, "Stop after this many evaluations without improvement.", setting="watch.patience")  # fmt: skip
     save_every: int | None = option(None, "Steps between checkpoints. Default: at the end only.", setting="watch.save_every")  # fmt: skip
-    record_trajectories: int | None = option(None, "Record the loss of every example in the store at K points of the run.", metavar="K")  # fmt: skip
+    record_trajectories: int | None = option(None, "Record the loss of every example in the store at N points of the run.")  # fmt: skip
     trajectory_source: Literal["run", "train_log"] = option("run", "run: passes over the store. train_log: approximated by the losses of the training steps, one per epoch.")  # fmt: skip
-    report_to: Literal["none", "tensorboard", "wandb", "trackio"] | None = option(None, "Tracker to send metrics to.", setting="watch.report_to")  # fmt: skip
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] | None = option(None, "Send metrics to this tracker: none, tensorboard, wandb or trackio.", setting="watch.report_to")  # fmt: skip
     gradient_checkpointing: bool = option(False, "Less memory, about a third more time.", setting="compute.gradient_checkpointing")  # fmt: skip
-    settings: Mapping[str, Any] = option(NO_SETTINGS, "Any other setting: data, length, optimiser, compute, watch, lora, objective, policy or mixture, as in optimiser.clip=0.5 or policy.k=2. Repeatable.", flag="--set", metavar="GROUP.FIELD=VALUE")  # fmt: skip
+    settings: Mapping[str, Any] = option(NO_SETTINGS, "Any other setting: data, length, optimiser, compute, watch, lora, objective, policy or mixture, as in optimiser.clip=0.5 or policy.k=2. Repeatable.", flag="--set", metavar="KEY=VALUE")  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", setting="compute.device")
     dtype: str = option("auto", "auto, float32, bfloat16 or float64.", setting="compute.dtype")
     revision: str | None = option(None, "Hub revision of the target model.")

@@ -114,9 +114,11 @@ class Job:
         """
         state = self.status()
         text = self.path.with_suffix(".out").read_text(encoding="utf-8")
-        if state == "running" or not text.strip():
+        document: dict[str, Any] = {}
+        if state != "running" and text.strip():
+            document = json.loads(text)
+        if not document or "error" in document:  # which a command that failed prints instead
             raise DataError(f"job {self.id} is {state} and has no result; see job.log()")
-        document: dict[str, Any] = json.loads(text)
         return Proof(document) if self.record["command"][1] == "prove" else document
 
     def cancel(self, *, force: bool = False) -> State:

@@ -14,6 +14,7 @@ from curate.store.parts import read_json, write_json
 from curate.store.records import utc_now
 
 PROGRAM: Final = "curate"  # run by its name, as ``python -m curate`` is: nothing here imports it
+INTERRUPTED: Final = 130  # the exit code of a command that Ctrl-C has stopped
 
 
 def run(path: Path) -> None:
@@ -29,6 +30,9 @@ def run(path: Path) -> None:
     except SystemExit as stop:
         code = stop.code or 0
         raise
+    except KeyboardInterrupt:  # before the command itself could tell it
+        code = INTERRUPTED
+        raise SystemExit(INTERRUPTED) from None
     finally:
         sys.stdout.flush()
         ended = {"exit_code": code if isinstance(code, int) else 1, "ended_at": utc_now()}
