@@ -95,7 +95,7 @@ def _prepare(folder: Path) -> None:
 
 def _add(step: str) -> Callable[[Path, Path], dict[str, Any]]:
     def add(folder: Path, store: Path) -> dict[str, Any]:
-        pool = curate.open(store)
+        pool = curate.open(store, create=True)
         pool.ingest(str(folder / f"{step}.jsonl"))
         pool.score("length", "likelihood", "embedding", model=str(folder / "model"))
         pool.select("grape", model=str(folder / "model"))

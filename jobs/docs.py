@@ -14,7 +14,7 @@ HELP: Final = "reports/cli-help.txt"
 NOT_PACKAGES: Final = {
     "jobs/": "What you launch: recipes, benchmarks, generated documentation.",
     "reports/": "Measured results, proofs on real data, notebooks.",
-    "docs/": "Pages on single subjects.",
+    "docs/": "The documentation site: its pages, of which `make docs` writes some.",
     "tests/": "Mirrors the packages: test_curate/, test_selectors/, test_jobs/.",
 }
 
@@ -39,17 +39,27 @@ def main() -> int:
 def generated() -> Iterator[tuple[Path, str]]:
     """Yield every file with generated parts, and what its whole text should be."""
     from curate.registry import methods_overview, methods_table
+    from jobs.pages.cost import measured_figures, measured_rates
+    from jobs.pages.methods import jobs_table, navigation, pages, reports_navigation
+    from jobs.pages.proofs import proof_pages
+    from jobs.pages.python_api import api_page
 
     for name, parts in {
         "README.md": {"methods": methods_overview(), "tree": tree(with_subfolders=False)},
         "CONTRIBUTING.md": {"tree": tree(with_subfolders=True)},
         "selectors/README.md": {"methods": methods_table()},
+        "docs/jobs.md": {"jobs": jobs_table()},
+        "docs/cost.md": {"rates": measured_rates(), "figures": measured_figures()},
+        "mkdocs.yml": {"methods": navigation(), "reports": reports_navigation()},
     }.items():
         path = ROOT / name
         text = path.read_text(encoding="utf-8")
         for part, generated_text in parts.items():
             text = replaced(text, part, generated_text, name)
         yield path, text
+    yield from pages()
+    yield from proof_pages()
+    yield api_page()
     yield ROOT / HELP, help_text()
 
 
@@ -129,4 +139,5 @@ def _is(path: Path, text: str) -> bool:
 
 
 if __name__ == "__main__":
+    sys.path[0] = str(ROOT)
     sys.exit(main())

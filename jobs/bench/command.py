@@ -10,19 +10,24 @@ from typing import Final
 from rich.console import Console
 
 from jobs.bench import (
+    adapter,
     copies,
     diversity,
     exploring,
+    growth,
     indicators,
     kernel,
     literal,
     memory,
+    nearest,
     rendering,
     report,
     startup,
     stored,
+    towards,
     training,
 )
+from jobs.bench.children import fork_children
 from jobs.bench.figure import FULL, QUICK, Bench, Figure, Sizes
 from jobs.bench.inputs import Inputs
 from jobs.bench.machine import ROOT, facts
@@ -47,10 +52,21 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "s2l": training.s2l,
     "k-means": training.kmeans,
     "kmq": diversity.kmq,
+    "mig": diversity.mig,
     "unieval": indicators.unieval,
     "knn": indicators.knn,
     "near-duplicate": copies.near_duplicate,
     "contamination": copies.contamination,
+    "nearest-kept": nearest.nearest_kept,
+    "deita-filter": nearest.deita_filter,
+    "rds-plus": towards.rds_plus,
+    "got-d": towards.got_d,
+    "less": adapter.less,
+    "near-duplicates-growth": growth.near_duplicates,
+    "contamination-growth": growth.contamination,
+    "mig-growth": growth.mig,
+    "k-nearest-growth": growth.k_nearest,
+    "rds-plus-growth": growth.rds_plus,
     "memory": memory.scoring_memory,
     "help": startup.help_time,
     "import": startup.import_time,
@@ -59,7 +75,8 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print and write; return 0 whatever the figures say, because they are not a test."""
-    options = _parser().parse_args(words)
+    parser = _parser()
+    options = parser.parse_args(words)
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -67,6 +84,9 @@ def main(words: Sequence[str] | None = None) -> int:
     machine = facts()
     sizes = QUICK if options.quick else FULL
     out = Path(options.out)
+    earlier = _earlier(out, sizes, parser) if options.keep else None
+    if options.quick:
+        fork_children()
     with tempfile.TemporaryDirectory(prefix="curate-bench-") as work:
         inputs = Inputs(Path(work))
         if options.profile:
@@ -80,9 +100,14 @@ def main(words: Sequence[str] | None = None) -> int:
             console.print(f"measuring {name}", highlight=False)
             figures.append(FIGURES[name](bench))
             notes = [*_about(sizes), *inputs.notes]
-            report.write(figures, machine, notes, out)  # a run that is stopped keeps its figures
+            if earlier is None:
+                made = report.Report(figures, machine, notes, {})
+            else:
+                made = earlier.with_later(figures, machine, notes)
+            report.write(made, out)  # a run that is stopped keeps its figures
     report.show(figures, console)
-    for line in (*notes, report.summary(figures), f"wrote {out / 'bench.md'} and bench.json"):
+    lines = (*notes, report.summary(figures), f"wrote {out / 'bench.md'} and {report.JSON}")
+    for line in lines:
         console.print(line, highlight=False, markup=False)
     return 0
 
@@ -105,8 +130,22 @@ def _about(sizes: Sizes) -> list[str]:
     first = f"ratios are medians of {sizes.runs} {runs} in one process, other figures of "
     lines = [f"{first}{sizes.repeats} in processes of their own (start-up: {sizes.runs})"]
     if sizes is QUICK:
-        lines.append("quick sizes: these numbers show that the benchmark runs, and nothing else")
+        lines.append(report.QUICK_NOTE)
     return lines
+
+
+def _earlier(out: Path, sizes: Sizes, parser: argparse.ArgumentParser) -> report.Report:
+    """Return the report whose other figures are kept; end the program where they do not fit ours."""
+    try:
+        earlier = report.Report.read(out)
+    except FileNotFoundError:
+        parser.error(f"there is no {out / report.JSON} to keep figures of; leave out --keep")
+    if (report.QUICK_NOTE in earlier.notes) != (sizes is QUICK):
+        parser.error(
+            f"{out / report.JSON} was measured at other sizes, and one report has one of them; name "
+            "another folder with --out"
+        )
+    return earlier
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,6 +153,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one run: a try-out")
     parser.add_argument(
         "--only", action="append", choices=FIGURES, metavar="NAME", help="this figure; repeatable"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the other figures of the report in that folder"
     )
     parser.add_argument(
         "--out", default=str(ROOT / "reports"), metavar="DIR", help="folder of the reports"

@@ -24,7 +24,7 @@ FULL_STORE: Final = 1_000_000
 def near_duplicate(bench: Bench) -> Figure:
     """Find copies among real texts on one core, against datasketch's MinHash and MinHashLSH."""
     n = max(bench.sizes.stored // 100, 200)
-    texts = _texts(bench, n)
+    texts = real_texts(bench, n)
     for at in range(0, n - 1, COPY_EVERY):
         texts[at + 1] = texts[at].upper()
     done = [in_child(_both, texts, run % 2 == 0).value for run in range(bench.sizes.runs)]
@@ -64,7 +64,7 @@ def contamination(bench: Bench) -> Figure:
 # What is measured --------------------------------------------------------------------------------
 
 
-def _texts(bench: Bench, n: int) -> list[str]:
+def real_texts(bench: Bench, n: int) -> list[str]:
     """Return real texts, over again where there are fewer."""
     examples = bench.inputs.examples("dolly_15k", n)
     real = ["\n".join(turn["content"] for turn in example.messages) for example in examples]
@@ -128,8 +128,8 @@ def _leaks(n: int, size: int) -> tuple[float, int]:
     from curate.algorithms.words import N_GRAM, words_of
 
     rng = np.random.default_rng(0)
-    known = _made_up(rng, size // 700, 100)
-    rows = _made_up(rng, n, 150)
+    known = made_up(rng, size // 700, 100)
+    rows = made_up(rng, n, 150)
     for at in range(n // 100):
         rows[at * 100] += " " + " ".join(known[at % len(known)].split()[:40])
     with stopwatch() as spent:
@@ -143,7 +143,7 @@ def _leaks(n: int, size: int) -> tuple[float, int]:
     return spent.wall_s, n_leaked
 
 
-def _made_up(rng: np.random.Generator, n: int, n_words: int) -> list[str]:
+def made_up(rng: np.random.Generator, n: int, n_words: int) -> list[str]:
     """Return texts of made-up words, drawn by Zipf's law, of 7 characters with the blank."""
     vocabulary = np.array([f"w{number:05d}" for number in range(50_000)])
     chances = 1 / np.arange(1, len(vocabulary) + 1)

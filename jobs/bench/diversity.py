@@ -1,4 +1,4 @@
-"""Figure of kMQ: splitting a budget over clusters and drawing from them, once they are found."""
+"""Figures of kMQ, splitting a budget over clusters and drawing from them, and of MIG's lazy greedy."""
 
 import statistics
 from typing import TYPE_CHECKING, Final
@@ -11,10 +11,14 @@ from jobs.bench.paired import interleave, listed
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+    from scipy.sparse import csr_matrix
 
 CLUSTERS: Final = 4_096
 SHARE: Final = 20  # one of so many rows is drawn
 MEMORY_GOAL: Final = 1024 * MIB
+LABELS: Final = 800
+LABELLED: Final = 20_000
+LABELLED_PICKS: Final = 1_000
 
 
 def kmq(bench: Bench) -> Figure:
@@ -42,6 +46,34 @@ def kmq(bench: Bench) -> Figure:
     reference = f"kmq after k-means: chances, grouping, split and draw of {n:,} rows"
     goal = Goal("<", 2, "s")
     return judged("kmq", statistics.median(times), goal, reference, detail, also=fits)
+
+
+def mig(bench: Bench) -> Figure:
+    """Pick by information over labels, and by the published loop over a dense matrix; once each."""
+    n = min(LABELLED, bench.sizes.stored)
+    k = n * LABELLED_PICKS // LABELLED
+    values = planted_labels(n)
+    whole = values.toarray()
+    found: dict[str, list[int]] = {}
+
+    def ours(_: int) -> None:
+        found["ours"] = lazy(values, k)
+
+    def reference(_: int) -> None:
+        found["dense"] = every_row_before_each_pick(whole, k)
+
+    paired = interleave(bench, ours, reference, [0], 1)
+    same = found["ours"] == found["dense"]
+    detail = (
+        f"one run: {paired.ours[0]:.3f} against {paired.reference[0]:.1f} s; {n:,} rows, {LABELS} labels, "
+        f"{values.nnz / n:.0f} of them a row, {k:,} picks, {'all' if same else 'NOT ALL'} the same"
+    )
+    reference_text = (
+        "time of evaluating every row of a dense matrix before each pick, as MIG's published code does, by "
+        "that of the lazy greedy"
+    )
+    goal = Goal(">=", 50, "x")
+    return judged("mig", paired.speedups[0], goal, reference_text, detail, also=same)
 
 
 # What is measured --------------------------------------------------------------------------------
@@ -99,3 +131,42 @@ def planted_clusters(n: int, seed: int) -> "tuple[Int[np.ndarray, ' n'], Float[n
     shares = rng.gamma(2.0, 1.0, CLUSTERS)
     codes = rng.choice(CLUSTERS, size=n, p=shares / shares.sum())
     return codes, rng.normal(0.0, 1.0, n)
+
+
+def lazy(values: "csr_matrix", k: int) -> list[int]:
+    """Do what the selector does once labels are read."""
+    from curate.algorithms.information_gain import Information, greedy_information
+
+    weights = np.ones(values.shape[0])
+    picked = greedy_information(values, weights, k, information=Information(), gain="first-order")
+    picks: list[int] = picked.picks.tolist()
+    return picks
+
+
+def every_row_before_each_pick(values: "Float[np.ndarray, 'n l']", k: int) -> list[int]:
+    """Evaluate all rows that are left, take the best, copy what remains."""
+    x = np.zeros(values.shape[1])
+    left = np.ones(len(values), dtype=bool)
+    picks: list[int] = []
+    for _ in range(k):
+        rows = np.flatnonzero(left)
+        gains = (values[left] @ (0.8 * (x + 1e-6) ** -0.2)).round(9)
+        best = int(rows[gains.argmax()])
+        left[best] = False
+        picks.append(best)
+        x += values[best]
+    return picks
+
+
+def planted_labels(n: int) -> "csr_matrix":
+    """Return a score at one to five labels of each row, some labels far more frequent than others."""
+    from scipy.sparse import csr_matrix
+
+    rng = np.random.default_rng(0)
+    shares = 1 / np.arange(1, LABELS + 1)
+    counts = rng.integers(1, 6, n)
+    labels = rng.choice(LABELS, counts.sum(), p=shares / shares.sum())
+    rows = np.repeat(np.arange(n), counts)
+    held = csr_matrix((np.ones(len(rows)), (rows, labels)), shape=(n, LABELS))
+    held.data[:] = rng.uniform(1, 36, n)[np.repeat(np.arange(n), np.diff(held.indptr))]
+    return held

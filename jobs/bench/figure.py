@@ -94,6 +94,8 @@ class Sizes:
         Examples in the store that is committed to and selected from.
     short_runs
         Rows of the two runs whose memory is compared.
+    growth
+        Rows that growth is measured over, ascending.
     """
 
     runs: int
@@ -107,10 +109,14 @@ class Sizes:
     ingest: int | None
     stored: int
     short_runs: tuple[int, int]
+    growth: tuple[int, ...]
 
 
-FULL: Final = Sizes(5, 3, 256, 128, 192, 128, 256, 1_024, None, 1_000_000, (1_000, 100_000))
-QUICK: Final = Sizes(1, 1, 4, 4, 4, 4, 40, 40, 200, 2_000, (50, 400))
+FULL: Final = Sizes(
+    5, 3, 256, 128, 192, 128, 256, 1_024, None, 1_000_000, (1_000, 100_000),
+    (10_000, 100_000, 1_000_000),
+)  # fmt: skip
+QUICK: Final = Sizes(1, 1, 2, 2, 4, 2, 24, 40, 200, 2_000, (50, 400), (40, 400))
 
 
 @final

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -12,7 +11,7 @@ import numpy as np
 from curate.contracts import Example, LoadContext
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.inputs import SEED, Inputs
-from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
+from jobs.bench.paired import THREADS, fixed_threads, interleave, listed, one_blas_thread
 
 if TYPE_CHECKING:
     from curate.contracts import Columns
@@ -88,7 +87,7 @@ def knn(bench: Bench) -> Figure:
         squared, _ = index.search(rows, NEIGHBOUR + 1)
         found["faiss"] = np.sqrt(squared[:, NEIGHBOUR])
 
-    with fixed_threads(), _one_blas_thread():
+    with fixed_threads(), one_blas_thread():
         work = [points, points[:WARM_UP]]  # the last piece is also the untimed one
         times = interleave(bench, ours, flat, work, 1)
         ours(points[: 10 * WARM_UP])
@@ -175,12 +174,3 @@ def t5_model(inputs: Inputs) -> Path:
     )
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Let numpy and faiss compute with as many threads as torch does."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    with threadpool_limits(THREADS):
-        yield

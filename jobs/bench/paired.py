@@ -77,6 +77,15 @@ def fixed_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let numpy and faiss compute with as many threads as torch does."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(THREADS):
+        yield
+
+
 def listed(values: Iterable[float], digits: int = 2) -> str:
     """Return numbers as text, separated by commas."""
     return ", ".join(f"{value:,.{digits}f}" for value in values)

@@ -2,13 +2,72 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any, Final, final
 
 from rich.console import Console
 from rich.table import Table
 
 from jobs.bench.figure import Figure
+
+JSON: Final = "bench.json"
+QUICK_NOTE: Final = "quick sizes: these numbers show that the benchmark runs, and nothing else"
+_SAME_MACHINE: Final = ("cpu", "cores", "memory", "system", "python")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Figures, the machine and the notes of the run that measured them, and which a later run measured.
+
+    Parameters
+    ----------
+    later
+        By figure, the facts of the run that measured it, where that was not the first.
+    """
+
+    figures: Sequence[Figure]
+    facts: Mapping[str, str]
+    notes: Sequence[str]
+    later: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Report":
+        """Return what `write` wrote into a folder; `FileNotFoundError` if there is nothing."""
+        document: Mapping[str, Any] = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        return cls(
+            [Figure(**figure) for figure in document["figures"]],
+            document["machine"],
+            document["notes"],
+            document.get("later", {}),
+        )
+
+    def with_later(
+        self, figures: Sequence[Figure], facts: Mapping[str, str], notes: Sequence[str]
+    ) -> "Report":
+        """Put figures of a later run in the place of those of the same name, or after all others."""
+        new = {figure.name: figure for figure in figures}
+        kept = [new.pop(figure.name, figure) for figure in self.figures]
+        later = {**self.later, **{figure.name: dict(facts) for figure in figures}}
+        more = [note for note in notes if note not in self.notes]
+        return Report([*kept, *new.values()], self.facts, [*self.notes, *more], later)
+
+    def all_notes(self) -> list[str]:
+        """Return the notes, and one for each later run."""
+        runs = [(facts["date"], name, facts) for name, facts in self.later.items()]
+        found = list(self.notes)
+        for date, of_run in groupby(sorted(runs, key=lambda run: run[0]), key=lambda run: run[0]):
+            members = list(of_run)
+            facts = members[0][2]
+            same = all(facts[name] == self.facts[name] for name in _SAME_MACHINE)
+            machine = "the same machine" if same else f"{facts['cpu']}, {facts['cores']} cores"
+            names = ", ".join(name for _, name, _ in members)
+            found.append(
+                f"measured in a later run on {machine}, at commit {facts['commit']} ({date}): {names}"
+            )
+        return found
 
 
 def show(figures: Sequence[Figure], console: Console) -> None:
@@ -28,20 +87,20 @@ def show(figures: Sequence[Figure], console: Console) -> None:
         console.print(f"{figure.name}: {figure.detail}", highlight=False, markup=False)
 
 
-def write(
-    figures: Sequence[Figure], facts: Mapping[str, str], notes: Sequence[str], folder: Path
-) -> None:
+def write(report: Report, folder: Path) -> None:
     """Write ``bench.md`` and ``bench.json`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {
-        "summary": summary(figures),
-        "machine": dict(facts),
-        "notes": list(notes),
-        "figures": [asdict(figure) for figure in figures],
+        "summary": summary(report.figures),
+        "machine": dict(report.facts),
+        "notes": list(report.notes),
+        "figures": [asdict(figure) for figure in report.figures],
+        "later": {name: dict(facts) for name, facts in report.later.items()},
     }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    (folder / "bench.json").write_text(text, encoding="utf-8")
-    (folder / "bench.md").write_text(_markdown(figures, facts, notes), encoding="utf-8")
+    (folder / JSON).write_text(text, encoding="utf-8")
+    page = _markdown(report.figures, report.facts, report.all_notes())
+    (folder / "bench.md").write_text(page, encoding="utf-8")
 
 
 def summary(figures: Sequence[Figure]) -> str:

@@ -15,6 +15,8 @@ from jobs.bench.kernel import DTYPE, TEMPLATE, Ours, bare_model, load, padded, p
 from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from curate.models.text.render import Rendered
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
@@ -225,17 +227,25 @@ def _bare_rate(folder: Path, batches: "Sequence[Sequence[Rendered]]") -> float:
     began = time.perf_counter()
     for rows in batches:
         ids = padded(rows)
-        labels = torch.full_like(ids, IGNORED)
-        for number, row in enumerate(rows):
-            at = torch.from_numpy(row.positions.astype(np.int64)) + 1
-            inside = at < ids.shape[1]
-            labels[number, at[inside]] = torch.from_numpy(row.targets.astype(np.int64))[inside]
+        labels = labels_of(rows, ids)
         optimiser.zero_grad()
         model(input_ids=ids, labels=labels, use_cache=False).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
     spent = time.perf_counter() - began
     return sum(len(row.ids) for rows in batches for row in rows) / spent
+
+
+def labels_of(rows: "Sequence[Rendered]", ids: "Tensor") -> "Tensor":
+    """Return the labels that transformers computes the loss of padded ids by."""
+    import torch
+
+    labels = torch.full_like(ids, IGNORED)
+    for number, row in enumerate(rows):
+        at = torch.from_numpy(row.positions.astype(np.int64)) + 1
+        inside = at < ids.shape[1]
+        labels[number, at[inside]] = torch.from_numpy(row.targets.astype(np.int64))[inside]
+    return labels
 
 
 def _trained_model(folder: Path) -> "TrainedModel":

@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
         data = Path(work) / "pool.jsonl"
         rows = write_pool(data, options.seed)
         model = str(ensure_model())
-        pool = Pool(Path(work) / "curate.duckdb")
+        pool = Pool(Path(work) / "curate.duckdb", create=True)
         pool.ingest(str(data), limit=options.limit)
         began = time.perf_counter()
         selection = pool.select(

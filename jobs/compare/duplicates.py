@@ -266,7 +266,7 @@ def _overlap(rows: pl.DataFrame, copy: Planted) -> float:
 def _pool(folder: Path, rows: pl.DataFrame) -> Pool:
     folder.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / "rows.parquet")
-    pool = curate.open(folder / "curate.duckdb")
+    pool = curate.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(folder / "rows.parquet"))
     return pool
 

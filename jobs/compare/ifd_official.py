@@ -101,7 +101,7 @@ def scored(
     """Return our ratio of every row, in their order; NaN where it is undefined."""
     data = work / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = curate.open(work / "curate.duckdb")
+    pool = curate.open(work / "curate.duckdb", create=True)
     pool.ingest(str(data))
     alias = f"{variant}_{template}"
     pool.score(

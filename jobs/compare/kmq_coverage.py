@@ -2,7 +2,8 @@
 
 ``kmq_coverage.py [--limit N]`` reads ``ni_pool.parquet``, whose rows come from 138 tasks, and
 ``tiny-english-6m`` where tests look for them, selects with several seeds, and writes
-``kmq-coverage.md``. No method sees the tasks.
+``kmq-coverage.md``. No method sees the tasks. ``--data FILE --task COLUMN`` takes other rows, whose tasks
+are another column.
 """
 
 import argparse
@@ -59,11 +60,11 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     began = time.perf_counter()
-    rows = read(options.data, options.limit)
+    rows = read(options.data, options.task, options.limit)
     with kept_folder(options.work) as work:
         data = work / "rows.parquet"
         rows.write_parquet(data)
-        pool = curate.open(work / "curate.duckdb")
+        pool = curate.open(work / "curate.duckdb", create=True)
         pool.ingest(str(data))
         tasks, n_tasks = tasks_of(pool, rows)
         found = {
@@ -82,9 +83,13 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read(path: Path, limit: int | None) -> pl.DataFrame:
-    """Return the rows, or so many of them, drawn uniformly with a fixed seed."""
-    frame = pl.read_parquet(path, columns=["id", "prompt", "response", "label"])
+def read(path: Path, task: str, limit: int | None) -> pl.DataFrame:
+    """Return the rows that have a task, or so many of them, drawn uniformly with a fixed seed."""
+    frame = (
+        pl.read_parquet(path, columns=["id", "prompt", "response", task])
+        .rename({task: "label"})
+        .drop_nulls("label")
+    )
     if limit is None:
         return frame
     return frame[np.sort(np.random.default_rng(0).permutation(len(frame))[:limit])]
@@ -206,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     data = Path(os.environ.get("CURATE_REALDATA") or shared / "data")
     parser = argparse.ArgumentParser(prog="kmq_coverage.py", description=__doc__)
     parser.add_argument("--data", type=Path, default=data / "ni_pool.parquet", metavar="FILE")
+    parser.add_argument("--task", default="label", metavar="COLUMN", help="the task of a row")
     parser.add_argument("--model", default=str(data.parent / "models" / "tiny-english-6m"))
     parser.add_argument(
         "--encoder", help="a sentence-transformers model instead of the model's own"

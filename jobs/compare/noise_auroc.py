@@ -136,7 +136,7 @@ def open_pool(folder: Path, rows: pl.DataFrame) -> Pool:
     with path.open("w", encoding="utf-8") as file:
         for row in rows.select("id", "source", "prompt", "response").iter_rows(named=True):
             file.write(json.dumps(row) + "\n")
-    pool = curate.open(folder / "curate.duckdb")
+    pool = curate.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(path))
     return pool
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 import curate
 from curate.api.pool import Pool
@@ -30,11 +31,16 @@ ARMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "bm25": ("bm25", {}),
     "dsir": ("dsir", {}),
     "got-d": ("got-d", {}),
+    "loss-drop": ("loss-drop", {}),
 }
+SEEDS: Final[Mapping[str, int]] = {
+    "loss-drop": 2
+}  # at most: each trains a model and passes the pool
 RANDOM: Final = "random"
 EVERYTHING: Final = "all"
 LONGEST: Final = 500  # characters of prompt and response, so that a laptop embeds them
 LEAST: Final = 10  # examples of a category in the pool, below which it is no target here
+DRAWS: Final = 10_000  # of the bootstrap
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -47,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     wanted = drawn(options.data / "ni_target_dev.parquet", None)
     with kept_folder(options.work) as work:
         rows.write_parquet(work / "rows.parquet")
-        pool = curate.open(work / "curate.duckdb")
+        pool = curate.open(work / "curate.duckdb", create=True)
         pool.ingest(str(work / "rows.parquet"))
         categories = categories_of(pool, rows)
         targets = {
@@ -136,14 +142,14 @@ def shares(
 ) -> list[float]:
     """Return the share of picks in the categories of a target set, for each seed."""
     method, settings = ARMS[arm]
-    towards = {} if method == RANDOM else {"target": target}
     found = []
-    for seed in range(options.seeds):
+    for seed in range(min(options.seeds, SEEDS.get(arm, options.seeds))):
         chosen = pool.select(
             method, budget=options.budget, seed=seed, settings=dict(settings),
-            model=str(options.model), workers=1, **towards,
+            model=str(options.model), workers=1, target=None if method == RANDOM else target,
         )  # fmt: skip
         found.append(float(np.mean([categories[one] in of for one in chosen.ids])))
+    print(f"{target}: {arm}: {100 * float(np.mean(found)):.1f}%", file=sys.stderr, flush=True)
     return found
 
 
@@ -158,14 +164,15 @@ def report(
 
 def _head(base: Mapping[str, tuple[int, int]], options: Any) -> Iterator[str]:
     n = base[EVERYTHING][1]
+    fewer = "".join(f" ({arm}: {n_seeds})" for arm, n_seeds in SEEDS.items())
     yield "# What is selected towards a target set\n"
     yield (
         f"{n:,} examples of at most {LONGEST} characters drawn from `ni_pool` (Natural Instructions, 138 tasks), {options.budget} of them "
         f"selected towards {options.size} examples of one category of `ni_target_dev`, whose tasks and sources are "
         f"others; `{EVERYTHING}` has {options.size} of every category. Embeddings are those of "
         f"`tiny-english-6m`, a model of 6 million weights. Percentages of the picks that are of the target's "
-        f"category, mean of {options.seeds} seeds. No method sees the categories. The sample is as much as two busy CPU cores embed in half an hour. `pool`: their share in the "
-        "pool; `most`: what taking nothing else would give.\n"
+        f"category, mean of {options.seeds} seeds{fewer}, and in brackets the lowest and the highest of them where they differ. "
+        "No method sees the categories. `pool`: their share in the pool; `most`: what taking nothing else would give.\n"
     )
     yield "| target | pool | most | " + " | ".join(ARMS) + " |"
     yield "|---|" + "---:|" * (len(ARMS) + 2)
@@ -179,7 +186,7 @@ def _rows(
     for name, arms in found.items():
         n_like, n = base[name]
         most = min(1.0, n_like / int(options.budget))
-        cells = [f"{100 * float(np.mean(values)):.1f}" for values in arms.values()]
+        cells = [_cell(values) for values in arms.values()]
         yield f"| {name} | {100 * n_like / n:.1f} | {100 * most:.0f} | {' | '.join(cells)} |"
     single = [arms for name, arms in found.items() if name != EVERYTHING]
     means = [100 * float(np.mean([np.mean(arms[arm]) for arms in single])) for arm in ARMS]
@@ -192,12 +199,40 @@ def _notes(found: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[str]:
     yield ""
     for arm in ARMS:
         if arm != RANDOM:
-            above = sum(np.mean(arms[arm]) > np.mean(arms[RANDOM]) for arms in single.values())
-            yield f"- {arm}: above random for {above} of {len(single)} categories."
+            more = [
+                np.subtract(arms[arm], arms[RANDOM][: len(arms[arm])]) for arms in single.values()
+            ]
+            above = sum(float(one.mean()) > 0 for one in more)
+            low, high = interval(more)
+            yield (
+                f"- {arm}: above random for {above} of {len(single)} categories, by "
+                f"{100 * float(np.mean(more)):+.1f} points on average ({100 * low:+.1f} to {100 * high:+.1f})."
+            )
+    yield (
+        "\nIn brackets: 95% intervals by the bootstrap, categories drawn anew and seeds within each. They say how much hangs "
+        "on which categories there are; nine are few."
+    )
     yield (
         "\nA category is a label of the tasks' authors: a pick of another category may be as useful, and one of "
         "the same category useless. Whether training on the picks helps is for `curate prove` to say."
     )
+
+
+def interval(more: Sequence[Float[np.ndarray, " seeds"]]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the mean over categories of values by seed."""
+    rng = np.random.default_rng(0)
+    values = np.array(more)
+    n, seeds = values.shape
+    drawn = rng.integers(0, n, (DRAWS, n))
+    by_seed = rng.integers(0, seeds, (DRAWS, n, seeds))
+    means = values[drawn[:, :, None], by_seed].mean(axis=(1, 2))
+    low, high = np.quantile(means, (0.025, 0.975)).tolist()
+    return low, high
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean, low, high = (100 * float(of(values)) for of in (np.mean, np.min, np.max))
+    return f"{mean:.1f}" if low == high else f"{mean:.1f} ({low:.0f} to {high:.0f})"
 
 
 def _name(category: str) -> str:
@@ -213,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, default=2_000, help="examples of the pool")
     parser.add_argument("--size", type=int, default=50, help="examples of a category in a target")
     parser.add_argument("--budget", default="60", help="examples to select")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of each selection")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of each selection")
     parser.add_argument("--out", default="reports", help="folder of the report")
     parser.add_argument(WORK, type=Path, default=None, help="folder to keep the store in")
     return parser
