@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import os
 import shlex
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -55,8 +56,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(DoctestsWhereWritten())
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores: tests that wait for processes leave theirs idle."""
+    return (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``gpu`` where there is no CUDA device, with that reason."""
+    """Begin with the longest tests; skip those marked ``gpu`` where there is no CUDA device.
+
+    A test with a time limit of its own takes a minute or more. If one came last, the other workers
+    would have nothing left to do meanwhile.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -212,3 +223,12 @@ def roomy_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     config["max_position_embeddings"] = 1024
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture
+def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after the test which methods it registered."""
+    from curate import registry
+
+    for kind, known in registry._classes.items():
+        monkeypatch.setitem(registry._classes, kind, dict(known))

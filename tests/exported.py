@@ -23,7 +23,7 @@ def bring(store: Store, path: Path, data: bytes | str | None = None) -> None:
 def select(store: Store, ids: Sequence[str] | None = None) -> list[str]:
     """Save a selection of the given examples, or of all in order of their first row."""
     if ids is None:
-        rows = store.query(
+        rows = store.read(
             "select r.id, min(d.dataset || lpad(position::varchar, 12, '0')) from rows r "
             "join (select dataset_id as dataset, ordinal from internal.datasets) d "
             "using (dataset) group by r.id order by min(ordinal * 1000000000000 + position)"

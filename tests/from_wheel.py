@@ -32,9 +32,30 @@ def _install(folder: Path) -> None:
     run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], folder)
 
 
-def run(words: list[str], folder: Path, path: Path | None = None) -> str:
-    """Run a command in a folder, without the repository on its path; return what it printed."""
+def installed_from_git(folder: Path) -> None:
+    """Install the commit that is checked out, alone and without network, as ``pip install git+file://`` does."""
+    words = [
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--no-compile",
+    ]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words]
+    run([*pip, "--target", str(folder), f"git+file://{ROOT}"], ROOT)
+
+
+def run(
+    words: list[str], folder: Path, path: Path | None = None, library: Path | None = None
+) -> str:
+    """Run a command in a folder, without the repository on its path; return what it printed.
+
+    ``path`` is the folder of its commands, ``library`` one of packages that come first.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if library is not None:
+        environment["PYTHONPATH"] = str(library)
     if path is not None:
         environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(

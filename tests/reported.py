@@ -74,7 +74,7 @@ def score(
     store = pool.store
     names = {
         row["id"]: row["external_id"]
-        for row in store.query("select id, external_id from rows").to_pylist()
+        for row in store.read("select id, external_id from rows").to_pylist()
     }
     key = ScoreKey(alias, 1, config or {}, model={"name": "m", "revision": "r"}, max_length=64)
     score_set = store.score_set(key, alias, {"model": "folder/tiny"})
@@ -141,11 +141,11 @@ def proof_row(label: str, k: int) -> dict[str, Any]:
     if label != "random":
         delta = {
             "mean": -0.1 * k, "ci_low": -0.1 * k - 0.02, "ci_high": -0.1 * k + 0.02,
-            "over": "t over seeds", "p": 0.001, "p_holm": 0.002, "verdict": "better",
+            "over": "seeds and examples", "level": 0.975, "p": 0.001, "p_holm": 0.002, "verdict": "better",
         }  # fmt: skip
     return {
         "verdict": "the baseline" if delta is None else "better", "mean": mean, "spread": 0.01,
-        "ci_low": mean - 0.05, "ci_high": mean + 0.05, "over": "bootstrap over examples",
+        "ci_low": mean - 0.05, "ci_high": mean + 0.05, "over": "seeds and examples",
         "values": [mean] * 5, "delta_vs_random": delta,
     }  # fmt: skip
 

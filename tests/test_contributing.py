@@ -91,7 +91,7 @@ def pool(name):
             for n in range(12)]
     path = FOLDER / f"{name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\\n" for row in rows))
-    opened = cu.open(FOLDER / f"{name}.duckdb")
+    opened = cu.open(FOLDER / f"{name}.duckdb", create=True)
     opened.ingest(str(path))
     return opened
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("unregistered")
 def test_the_readme_tour_runs_block_by_block(demo: Path, tmp_path: Path) -> None:
     (_, first), *blocks = tour()
     assert first == "curate demo --dir tour\ncd tour\n", "the demo is built by this block"
@@ -81,6 +82,7 @@ def test_the_page_for_agents_is_one_screen_and_names_what_is_there() -> None:
     assert all((ROOT / path).exists() for path in re.findall(r"\]\(([A-Z]+\.md)\)", page))
 
 
+@pytest.mark.slow
 def test_generated_documentation_is_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "docs.py"), "--check"],

@@ -20,7 +20,7 @@ from curate.contracts.display import printable
 from curate.contracts.progress import SilentProgress
 from curate.data.write.manifest import read_manifest
 from curate.errors import ConfigError, DataError, ExampleFailure, ModelError
-from curate.models.generation.server import check_address
+from curate.models.generation.addresses import check_address
 from curate.models.load import load_causal, load_config, load_tokenizer
 from curate.models.text import template_code
 
@@ -41,7 +41,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("theirs")
     rows = [{"prompt": f"Say {i}.", "response": "so" * i + "."} for i in range(6)]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = cu.open(folder / "curate.duckdb")
+    pool = cu.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(folder / "pool.jsonl"))
     pool.select(rank="n_chars", budget=3).export(folder / "subset.jsonl")
     return folder

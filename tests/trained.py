@@ -109,7 +109,7 @@ def tiny_chat(tmp_path_factory, tiny_tokenizer) -> Path:
     return save_model(folder, tiny_tokenizer, chat=True, tie_word_embeddings=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def config(tiny_llama):
     """Make a configuration of a short run on one thread; groups of settings can be replaced."""
 

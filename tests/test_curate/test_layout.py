@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,20 +26,28 @@ HEAVY = (
     "pandas", "scipy", "sentence_transformers", "accelerate", "peft",
 )  # fmt: skip
 COMES_WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers", "triton": "torch"}
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "nvidia-ml-py": "pynvml"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "pyyaml": "yaml",
+    "nvidia-ml-py": "pynvml",
+    "umap-learn": "umap",
+}
 
 ONE_FILE_EACH = {"curate/scorers", "curate/cli"}  # a file per method, a file per command
 MAX_MODULES = 14
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield every module a file imports, at its top or inside a function."""
+@cache
+def imports(path: Path) -> list[str]:
+    """Return every module a file imports, at its top or inside a function."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert not node.level, f"{path}: relative import"
-            yield node.module
+            found.append(node.module)
+    return found
 
 
 def users_of(package: str, folder: str) -> set[str]:

@@ -10,7 +10,7 @@ HEAVY = {
     "torch", "transformers", "faiss", "ray", "duckdb", "polars", "pyarrow", "datasets", "sklearn",
     "pandas", "scipy", "sentence_transformers", "accelerate", "peft", "typer", "rich", "pydantic",
     "yaml", "huggingface_hub", "tokenizers", "safetensors", "IPython", "starlette", "uvicorn", "flaml",
-    "jinja2", "pynvml", "triton", "trl", "datasketch", "py3langid",
+    "jinja2", "pynvml", "triton", "trl", "datasketch", "py3langid", "math_verify",
 }  # fmt: skip
 FACADES = {"curate", "curate.store"}  # their names load what is behind them at their first use
 MARK = "# lazy:"  # and the reason, on the line of the import

@@ -15,6 +15,7 @@ from curate.contracts import Mixture, Need, RowScorer, Selection, Selector
 from curate.contracts.describe import Kind
 from curate.errors import ConfigError
 from curate.registry import (
+    aliases,
     describe,
     get,
     get_method,
@@ -24,9 +25,11 @@ from curate.registry import (
     get_procedure,
     get_scorer,
     get_selector,
+    methods_by_purpose,
     methods_overview,
     methods_table,
     names,
+    own_names,
     register,
 )
 
@@ -284,3 +287,51 @@ def test_registry_alone_does_not_import_the_methods():
         print([m for m in sys.modules if m.startswith(("curate_selectors", "curate.scorers"))])
     """)
     assert loaded == "[]"
+
+
+def test_every_method_says_what_it_is_for():
+    purposes = {describe(get_method(name)).purpose for name in names("method")}
+    assert purposes == {
+        "baselines and parts of other methods", "corrected responses", "diversity",
+        "few near-duplicates", "fit to a model", "quality and difficulty", "towards a target set",
+    }  # fmt: skip
+    towards = {
+        name for name in names("method") if vars(get_method(name)).get("uses_target") is True
+    }
+    assert towards == {
+        n for n in names("method") if get_method(n).purpose == "towards a target set"
+    }
+
+
+def test_an_alias_is_taken_for_the_name_and_shown(monkeypatch):
+    assert aliases("method")["diverse"] == "kmq" and "diverse" not in names("method")
+    assert get_method("diverse") is get_method("kmq")
+    assert describe(get_method("kmq")).aliases == ("diverse",)
+    with pytest.raises(ConfigError, match="no method 'divers'; did you mean 'diverse'"):
+        get_method("divers")
+
+
+def test_settings_by_an_alias_are_the_methods_own():
+    assert own_names({"diverse.k": 8, "k": 2, "ifd.turns": "all", "diverse": 1}) == {
+        "kmq.k": 8, "k": 2, "ifd.turns": "all", "diverse": 1,
+    }  # fmt: skip
+
+
+def test_an_alias_shares_the_names_of_methods():
+    register(frozen(selector_class("made-up", "one", aliases=("mine",))))
+    with pytest.raises(ConfigError, match=r"alias 'mine' of two.Made is taken by one.Made"):
+        register(frozen(selector_class("other", "two", aliases=("mine",))))
+    with pytest.raises(ConfigError, match=r"name 'mine' of two.Made is taken by one.Made"):
+        register(frozen(selector_class("mine", "two")))
+    with pytest.raises(ConfigError, match=r"alias 'clear-correct' .* is taken by curate_selectors"):
+        register(frozen(selector_class("other", "two", aliases=("clear-correct",))))
+    for wrong in ("No Kebab", "other", 7):
+        with pytest.raises(ConfigError, match="give it a kebab-case name that is not its own"):
+            register(frozen(selector_class("other", "two", aliases=(wrong,))))
+
+
+def test_methods_without_purpose_are_listed_last():
+    register(frozen(selector_class("aaa", "one")))
+    grouped = methods_by_purpose()
+    assert [about.name for about in grouped["other"]] == ["aaa"] and [*grouped][-1] == "other"
+    assert sum(map(len, grouped.values())) == len(names("method"))

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -151,6 +153,7 @@ WAYS_TO_TRAIN = '''
 '''
 
 
+@pytest.mark.slow
 def test_ways_to_train_of_an_installed_package_are_found_and_keep_the_contract(tmp_path):
     points = """
         [curate.objectives]

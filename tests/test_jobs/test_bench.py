@@ -5,15 +5,19 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from jobs.bench.children import in_child, peak_bytes
-from jobs.bench.command import FIGURES
-from jobs.bench.figure import Figure, Goal, judged
+from jobs.bench import growth
+from jobs.bench.children import Finished, in_child, peak_bytes
+from jobs.bench.command import FIGURES, main
+from jobs.bench.figure import QUICK, Bench, Figure, Goal, judged
+from jobs.bench.nearest import THRESHOLD, one_by_one, planted_copies
 from jobs.bench.paired import Paired
-from jobs.bench.report import summary, write
+from jobs.bench.report import Report, summary, write
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"cpu", "cores", "memory", "commit", "date", "python", "torch", "duckdb"}
@@ -34,7 +38,7 @@ def bench(*words: str, **variables: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # fifteen processes, half a minute on a machine of its own
+@pytest.mark.timeout(900)  # thirty processes, a minute on a machine of its own
 def test_quick_run_measures_every_figure(tmp_path):
     printed = bench("--quick", "--out", str(tmp_path))
     report = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
@@ -42,7 +46,7 @@ def test_quick_run_measures_every_figure(tmp_path):
     assert list(figures) == list(FIGURES)
     for figure in figures.values():
         assert math.isfinite(figure["value"])
-        assert figure["name"] == "memory" or figure["value"] > 0
+        assert figure["unit"] in ("MiB", "exponent") or figure["value"] > 0
         assert figure["detail"] and figure["reference"] and figure["goal"]
     assert set(report["machine"]) >= FACTS
     assert report["summary"] in printed
@@ -86,11 +90,91 @@ def test_second_condition_holds_a_figure_back():
 def test_figure_that_falls_short_stays_in_the_report(tmp_path):
     slow = Figure("slow", 0.5, "x", ">= 1 x", False, "what", "how")
     fast = Figure("fast", 1.5, "x", ">= 1 x", True, "what", "how")
-    write([slow, fast], {"cpu": "abacus"}, ["a note"], tmp_path)
+    write(Report([slow, fast], {"cpu": "abacus"}, ["a note"], {}), tmp_path)
     page = (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert "| slow | 0.500 x | >= 1 x | **FELL SHORT** | what |" in page
     assert "| fast | 1.500 x | >= 1 x | met | what |" in page
     assert summary([slow, fast]) == "1 of 2 figures fell short: slow"
+
+
+MACHINE = {"cpu": "abacus", "cores": "2", "memory": "1 GiB", "system": "wood", "python": "3"}
+
+
+def figure_of(name, value):
+    return Figure(name, value, "x", ">= 1 x", value >= 1, "what", "how")
+
+
+def test_later_figures_take_the_place_of_earlier_ones(tmp_path):
+    first = Report(
+        [figure_of("a", 1.0), figure_of("b", 0.5)], {**MACHINE, "date": "1", "commit": "old"},
+        ["a note"], {},
+    )  # fmt: skip
+    write(first, tmp_path)
+    later = {**MACHINE, "date": "2", "commit": "new"}
+    both = Report.read(tmp_path).with_later(
+        [figure_of("b", 2.0), figure_of("c", 3.0)], later, ["a note", "another"]
+    )
+    write(both, tmp_path)
+    read = Report.read(tmp_path)
+    assert read == both
+    assert [(figure.name, figure.value) for figure in read.figures] == [
+        ("a", 1),
+        ("b", 2),
+        ("c", 3),
+    ]
+    assert read.facts["commit"] == "old"
+    assert read.all_notes() == [
+        "a note", "another",
+        "measured in a later run on the same machine, at commit new (2): b, c",
+    ]  # fmt: skip
+    again = read.with_later([figure_of("b", 4.0)], {**later, "date": "3", "cpu": "bones"}, [])
+    assert again.all_notes()[2:] == [
+        "measured in a later run on the same machine, at commit new (2): c",
+        "measured in a later run on bones, 2 cores, at commit new (3): b",
+    ]
+    page = (tmp_path / "bench.md").read_text(encoding="utf-8")
+    assert "all 3 figures met their goals" in page
+    assert "- measured in a later run on the same machine, at commit new (2): b, c" in page
+
+
+def test_figures_are_kept_of_a_report_of_the_same_sizes_only(tmp_path, capsys):
+    words = ["--quick", "--only", "import", "--keep", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "bench.json to keep figures of; leave out --keep" in capsys.readouterr().err
+    write(Report([figure_of("a", 1.0)], MACHINE, ["full sizes"], {}), tmp_path)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "was measured at other sizes" in capsys.readouterr().err
+
+
+def test_exponent_is_the_slope_in_logarithms():
+    assert growth.exponent([10, 100, 1_000], [0.5, 5.0, 50.0]) == pytest.approx(1)
+    assert growth.exponent([10, 100], [1.0, 100.0]) == pytest.approx(2)
+
+
+def test_a_size_that_takes_too_long_is_left_out(monkeypatch):
+    monkeypatch.setattr(growth, "in_child", lambda _, step, n, profiler: Finished(step(n), 0))
+    bench = Bench(replace(QUICK, growth=(1_000, 10_000, 100_000)), inputs=None)
+    grown = growth.measure_growth(bench, lambda n: n**2 / 1e6)
+    figure = grown.figure("squares", "squares", goal=Goal("<=", 2.1, "exponent"))
+    assert figure.value == pytest.approx(2)
+    assert figure.passed
+    assert figure.detail == (
+        "1,000 rows 1 s, 10,000 rows 100 s; 100,000 rows would take over 120 s and are left out; one "
+        "run each, on one core"
+    )
+    assert not grown.figure("squares", "squares").passed
+
+
+def test_copies_are_those_that_the_published_loop_keeps_out():
+    from curate.algorithms.cosine import apart
+    from curate.contracts.view import Vectors
+
+    points = planted_copies(60)
+    kept = one_by_one(points)
+    assert 30 < len(kept) < 60
+    assert apart(Vectors(points), np.arange(60), THRESHOLD).tolist() == kept
 
 
 def test_ratios_pair_the_runs():

@@ -123,7 +123,7 @@ def pool(tmp_path_factory):
         for n in range(20)
     ]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    opened = cu.open(folder / "curate.duckdb")
+    opened = cu.open(folder / "curate.duckdb", create=True)
     opened.ingest(str(folder / "pool.jsonl"))
     return opened
 

@@ -64,7 +64,7 @@ def pool(tmp_path_factory):
         for n in range(24)
     ]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    opened = cu.open(folder / "curate.duckdb")
+    opened = cu.open(folder / "curate.duckdb", create=True)
     opened.ingest(str(folder / "pool.jsonl"))
     return opened
 
@@ -87,7 +87,7 @@ def test_replaced_kept_and_dropped_add_up_and_say_why(pool, roomy_model, made_up
     chosen = selected(pool, roomy_model)
     d = chosen.document
     revisions = pool.store.revisions(chosen.id).to_pylist()
-    low = numbers(pool, pool.store.query("select id from examples")["id"].to_pylist()) - numbers(
+    low = numbers(pool, pool.store.read("select id from examples")["id"].to_pylist()) - numbers(
         pool, pool.store.selection_rows(d["selections"][0])["id"].to_pylist()
     )
     expected = {n for n in low if n % 2 and n % 3}
@@ -243,7 +243,7 @@ def test_a_folder_has_the_revisions_inside_and_its_card_says_so(
 def test_an_export_can_be_a_dataset_of_its_own(pool, roomy_model, made_up, tmp_path):
     chosen = selected(pool, roomy_model)
     chosen.export(tmp_path / "subset.jsonl")
-    other = cu.open(tmp_path / "other.duckdb")
+    other = cu.open(tmp_path / "other.duckdb", create=True)
     other.ingest(str(tmp_path / "subset.jsonl"))
     ids = set(other.sql("select id from examples")["id"].to_list())
     assert {one["id"] for one in pool.store.revisions(chosen.id).to_pylist()} <= ids

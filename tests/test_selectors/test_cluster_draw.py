@@ -29,6 +29,16 @@ def test_without_weights_all_clusters_are_alike():
     assert drawn(chosen, view) == [4, 4]
 
 
+def test_weights_by_size_are_relative_to_a_proportional_draw():
+    view = view_of([0] * 30 + [1] * 10)
+    chosen = ClusterDraw(by_size=True).select(view, Budget(8), np.random.default_rng(0))
+    assert drawn(chosen, view) == [6, 2]
+    chosen = ClusterDraw(weights=(1.0, 3.0), by_size=True).select(
+        view, Budget(8), np.random.default_rng(0)
+    )
+    assert drawn(chosen, view) == [4, 4]
+
+
 def test_a_cluster_of_weight_zero_is_drawn_from_last():
     view = view_of([0] * 3 + [1] * 3)
     chosen = ClusterDraw(weights=(1.0,)).select(view, Budget(4), np.random.default_rng(0))

@@ -9,7 +9,8 @@ from curate.registry import get_method, get_procedure, get_selector, names
 from curate.testing import check_procedure, check_selector, variants
 
 SELECTORS = [one for name in names("selector") for one in variants(get_selector(name))]
-FEW = {"instructmining-fit": {"runs": 8}}  # the check resumes before every step: runs squared
+# The check resumes before every step: its time grows with the square of these.
+FEW = {"instructmining-fit": {"runs": 8}, "instructmining-search": {"trials": 6}}
 PROCEDURES = [
     replace(one, **FEW.get(name, {}))
     for name in names("procedure")

@@ -90,7 +90,7 @@ def test_scores_what_it_needs_and_selects_from_a_pool(tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = [{"prompt": "Say something.", "response": text} for text in texts]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = cu.open(tmp_path / "pool.duckdb")
+    pool = cu.open(tmp_path / "pool.duckdb", create=True)
     pool.ingest(str(path))
     chosen = pool.select("dedup", budget=2).to_polars()["response"].to_list()
     assert texts[2] in chosen

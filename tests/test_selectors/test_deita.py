@@ -1,6 +1,9 @@
+import json
+
 import numpy as np
 import pytest
 
+import curate as cu
 from curate.contracts import Budget, Expression, Need, Vectors, View
 from curate.errors import BudgetError, ConfigError
 from curate.registry import get_selector
@@ -97,3 +100,27 @@ def test_what_it_needs_and_what_it_refuses():
         Deita("a", "b", threshold=1.5)
     with pytest.raises(ConfigError, match=r"deita.quality='q' is -1 for some example.*exp\(q\)"):
         choose(view_of([[1, 0]], [1], [-1]), 1)
+
+
+def test_the_scores_may_be_those_of_a_judge(roomy_model, tmp_path):
+    rows = [{"prompt": f"write {n} lines", "response": "the sea " * n} for n in range(1, 9)]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
+    pool.ingest(str(tmp_path / "pool.jsonl"))
+    for preset in ("complexity", "quality"):
+        pool.score(
+            "judge", alias=preset, model_for={"judge": str(roomy_model)},
+            settings={"judge.preset": preset, "judge.min_mass": "0"},
+        )  # fmt: skip
+    settings = {"complexity": "complexity.score", "quality": "quality.score"}
+    chosen = pool.select("deita", budget=3, model=str(roomy_model), settings=settings)
+    scores = pool.sql(
+        "select scores.id as id, complexity.score * quality.score as product, vector "
+        "from scores join vectors using (id) order by id"
+    )
+    product = scores["product"].to_numpy()
+    kept = slow(np.array(scores["vector"].to_list()), product, 0.9, None)
+    near = [row for row in np.argsort(-product, kind="stable").tolist() if row not in kept]
+    wanted = [scores["id"][row] for row in [*kept, *near][:3]]
+    assert chosen.to_polars()["id"].to_list() == wanted
+    assert len(set(product.round(6))) == 8

@@ -201,6 +201,7 @@ def test_the_kept_set_does_not_depend_on_an_ordinary_learning_rate(seed):
     assert len(first & kept(inner, sq_norm, 1e-4)) >= 0.995 * len(first)
 
 
+@pytest.mark.slow
 def test_real_rows_by_a_real_model_keep_the_same_set(realdata, realmodel):
     don_and_nod = real_scores(realdata, realmodel, n=80)
     first, *others = [

@@ -4,8 +4,6 @@ import importlib
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
-from scipy.special import logsumexp
 
 from curate import Budget, BudgetError, ConfigError, TargetCosines, Vectors, View
 from curate.algorithms import transport as module
@@ -67,6 +65,8 @@ def test_potentials_are_the_duals_of_pot(ot):
 
 def test_potentials_are_those_of_sinkhorn():
     """Rows and columns in turn, in logarithms, over the whole matrix of costs."""
+    from scipy.special import logsumexp
+
     found, cost = solved(), costs()
     f, g = np.zeros(40), np.zeros(12)
     for _ in range(500):
@@ -77,6 +77,8 @@ def test_potentials_are_those_of_sinkhorn():
 
 
 def test_with_little_entropy_the_distance_is_that_of_the_linear_programme():
+    from scipy.optimize import linprog
+
     pool, target = points(10, seed=2), points(10, seed=3)
     cost = costs(pool, target)
     n = len(cost)

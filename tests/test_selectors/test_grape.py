@@ -306,6 +306,7 @@ def test_larger_budget_contains_smaller(rows, seed):
         assert select(view, str(size), seed, keep_single=True).indices.tolist() == everything[:size]
 
 
+@pytest.mark.slow
 def test_a_million_rows_take_seconds():
     n = 1_000_000
     rng = np.random.default_rng(0)

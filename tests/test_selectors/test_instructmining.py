@@ -156,7 +156,7 @@ def small_pool(tmp_path):
     rows = [{"prompt": f"Add {n} and 1.", "response": str(n + 1)} for n in range(2)]
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    pool = curate.open(tmp_path / "curate.duckdb")
+    pool = curate.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(data))
     return pool
 
@@ -180,6 +180,7 @@ def test_weights_that_cannot_be_found_offer_a_fit_as_well(small_pool):
         small_pool.select("instructmining", budget=1, model_for=models)
 
 
+@pytest.mark.slow
 def test_indicators_are_scored_and_the_predicted_loss_is_a_column(small_pool, tmp_path):
     """From the weights of two small models to a selection, and the same number from SQL."""
     models = {}

@@ -91,7 +91,7 @@ def test_on_a_model_it_fits_selects_and_keeps_the_rule(tmp_path, tiny_model):
         for n in range(80)
     ]
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "pool.jsonl"))
     settings = {
         "instructmining-fit.indicators": "response_tokens,mtld", "instructmining-fit.runs": "4",

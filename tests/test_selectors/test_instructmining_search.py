@@ -149,7 +149,7 @@ def test_on_a_model_no_size_is_trained_twice(tmp_path, tiny_model, monkeypatch):
 
     rows = [{"prompt": f"what is {n}", "response": "so " * (n % 7) + str(n)} for n in range(60)]
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "pool.jsonl"))
     settings = {
         "instructmining-search.rule": SHORT, "instructmining-search.search": "grid",

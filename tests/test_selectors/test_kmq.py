@@ -155,6 +155,7 @@ def share_of_the_best(view: View, **fields) -> float:
     )
 
 
+@pytest.mark.slow
 def test_quality_raises_the_chance_and_temperature_lowers_its_say():
     quality = np.zeros(100)
     quality[17] = 3.0  # e^3 times as likely as any other row
@@ -226,6 +227,7 @@ def test_the_number_of_clusters_is_found(k):
     assert all("(of 8)" in reason for reason in select(view, 40, k=k).reasons)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", ["auto", "silhouette", "elbow"])
 def test_other_ways_to_a_number_of_clusters_keep_the_contract(k):
     """The contract test of all selectors takes ``by-size``."""

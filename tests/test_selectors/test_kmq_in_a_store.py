@@ -20,11 +20,12 @@ def pool(tmp_path_factory):
                 "response": f"{words[n % 6]} " * (1 + n % 5),
             }
             file.write(json.dumps(row) + "\n")
-    opened = curate.open(folder / "curate.duckdb")
+    opened = curate.open(folder / "curate.duckdb", create=True)
     opened.ingest(str(folder / "rows.jsonl"))
     return opened
 
 
+@pytest.mark.slow
 def test_one_call_scores_what_is_missing_and_selects(pool, tiny_model):
     settings = {"k": "6", "prob": "softmax"}
     first = pool.select("kmq", budget="25%", settings=settings, model=str(tiny_model))
@@ -59,7 +60,7 @@ def test_a_quality_that_is_not_stored_is_named(pool, tiny_model):
 def test_without_a_model_the_message_says_what_to_pass(pool, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({"prompt": "say", "response": "so"}) + "\n")
-    fresh = curate.open(tmp_path / "curate.duckdb")
+    fresh = curate.open(tmp_path / "curate.duckdb", create=True)
     fresh.ingest(str(rows))
     with pytest.raises(
         MissingColumnError, match=r"'embedding' .*is not in the store; pass --model"
@@ -67,6 +68,7 @@ def test_without_a_model_the_message_says_what_to_pass(pool, tmp_path):
         fresh.select("kmq", budget="1")
 
 
+@pytest.mark.slow
 def test_real_rows_are_covered_better_than_by_chance(realdata, realmodel, tmp_path):
     """Eight short examples of each of twelve tasks: how many of the tasks twelve picks come from."""
     import pyarrow.parquet as pq
@@ -80,7 +82,7 @@ def test_real_rows_are_covered_better_than_by_chance(realdata, realmodel, tmp_pa
     chosen = [rows for rows in tasks.values() if len(rows) == 8][:12]
     with (tmp_path / "rows.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for rows in chosen for row in rows)
-    opened = curate.open(tmp_path / "curate.duckdb")
+    opened = curate.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(tmp_path / "rows.jsonl"))
 
     def covered(method: str, seed: int, **fields: str) -> int:

@@ -84,6 +84,19 @@ def test_the_weights_of_a_round_follow_equation_6(update):
         weights = update_cluster_weights(weights, np.array([0.5, -0.5, np.nan]), update, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "by_size"),
+    [
+        ({}, [True, True, True]),
+        ({"update": "official"}, [True, False, False]),  # which ignores what was before
+        ({"init": "uniform"}, [False, False, False]),
+    ],
+)
+def test_the_first_round_is_by_size_unless_asked_and_hedge_keeps_it(settings, by_size):
+    draws = [s for s in steps_of(KMQIterative(**settings), "90") if isinstance(s, Select)]
+    assert [draw.config["by_size"] for draw in draws] == by_size
+
+
 def test_each_scorer_asks_for_its_own_evaluation():
     [gain, _] = [s for s in steps_of(KMQIterative(), "90") if isinstance(s, Evaluate)]
     assert (gain.minus, gain.answers) == ("", 0)
@@ -139,7 +152,7 @@ def pool(tmp_path_factory):
         for n in range(60)
     ]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    opened = cu.open(folder / "curate.duckdb")
+    opened = cu.open(folder / "curate.duckdb", create=True)
     opened.ingest(str(folder / "pool.jsonl"))
     return opened
 
@@ -193,6 +206,7 @@ def test_a_reward_model_weighs_the_clusters(pool, tiny_model, tmp_path):
     assert counts == [6, 7], "the references of the first two draws, and nothing else"
 
 
+@pytest.mark.slow
 def test_gaps_are_the_reference_minus_the_answer(pool, tmp_path):
     from dataclasses import replace
 
@@ -225,7 +239,7 @@ def pool_rewards(folder, examples, reward):
     """Return the rewards of some conversations by way of a pool of their own."""
     rows = [{"messages": [dict(m) for m in e.messages]} for e in examples]
     (folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    other = cu.open(folder / "other.duckdb")
+    other = cu.open(folder / "other.duckdb", create=True)
     other.ingest(str(folder / "other.jsonl"))
     other.score("reward", model_for={"reward": reward})
     return other.sql("select reward.reward as r from scores")["r"].to_list()
@@ -251,7 +265,7 @@ def test_more_examples_in_the_pool_are_another_run(tmp_path, pool, tiny_model):
     import shutil
 
     shutil.copytree(pool.store.path.parent, tmp_path / "copy")
-    grown = cu.open(tmp_path / "copy" / "curate.duckdb")
+    grown = cu.open(tmp_path / "copy" / "curate.duckdb", create=True)
     before = selected(grown, tiny_model)
     more = [{"prompt": f"name {n}", "response": f"it is {n}"} for n in range(40)]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more))

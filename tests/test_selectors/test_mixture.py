@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.contracts import Budget, Expression, Need, View
+from curate.contracts.budget import read_share, value_text
 from curate.errors import BudgetError, ConfigError
 from curate.registry import get_selector
 
@@ -116,3 +117,14 @@ def test_shares_over_all_and_of_nothing_are_refused():
         Mixture().select(view_of(["a"]), None, np.random.default_rng(0))
     with pytest.raises(ConfigError, match=r"mixture.by is empty"):
         Mixture(by=" ")
+
+
+def test_whole_numbers_are_named_as_mix_names_them():
+    assert [value_text(value) for value in (2.0, 2, 0.5, True, None, float("nan"))] == [
+        "2", "2", "0.5", "true", "", "",
+    ]  # fmt: skip
+    assert [read_share(text) for text in ("50%", " 0.5", "1", "0", "101%", "x")] == [
+        0.5, 0.5, 1.0, None, None, None,
+    ]  # fmt: skip
+    chosen = choose(view_of([1.0] * 6 + [2.0] * 6), "4", shares=("1=50%", "2=50%"))
+    assert sorted(chosen.reasons) == ["source = 1"] * 2 + ["source = 2"] * 2

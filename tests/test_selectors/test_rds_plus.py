@@ -21,7 +21,7 @@ def pool(tmp_path_factory, tiny_model):
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return str(folder / name)
 
-    opened = cu.open(folder / "curate.duckdb")
+    opened = cu.open(folder / "curate.duckdb", create=True)
     opened.ingest(written("pool.jsonl", range(50)))
     opened.target.add("dev", written("dev.jsonl", range(100, 108)))
     return opened

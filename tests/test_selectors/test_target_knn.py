@@ -88,7 +88,7 @@ def pool(tmp_path_factory):
     def kind(n, word):
         return {"prompt": f"{word} the {word} {n}", "response": f"{word} {word} {n}"}
 
-    opened = cu.open(folder / "curate.duckdb")
+    opened = cu.open(folder / "curate.duckdb", create=True)
     opened.ingest(written("pool.jsonl", [kind(n, "cat" if n % 2 else "poem") for n in range(40)]))
     opened.target.add("cats", written("cats.jsonl", [kind(n, "cat") for n in (1, 77, 78)]))
     return opened

@@ -192,6 +192,7 @@ def test_a_score_of_720_does_not_overflow_and_is_taken():
         assert all(take([1.0, 720.0, 30.0], 1, seed) == [1] for seed in range(200))
 
 
+@pytest.mark.slow
 def test_equal_qualities_are_an_even_draw():
     for quality in (0.0, 36.0, 720.0):
         first = [take([quality] * 4, 1, seed)[0] for seed in range(4000)]
@@ -203,6 +204,7 @@ def test_weight_zero_comes_last():
     assert sorted(take([0, 2, 0, 1], 4, 0, "linear")) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_draws_have_the_law_of_sampling_without_replacement():
     """Chi-squared over all pairs of five rows: against the law, and against numpy's own draws."""
     quality, n = np.array([2.0, 1.5, 1.0, 0.0, -1.0]), 20_000

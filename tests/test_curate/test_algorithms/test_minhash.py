@@ -2,7 +2,6 @@ import re
 
 import numpy as np
 import pytest
-from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +79,8 @@ def test_blocks_join_and_rows_are_taken_in_order():
 
 
 def test_signatures_equal_those_of_datasketch(monkeypatch):
+    from datasketch import MinHash
+
     monkeypatch.setattr("curate.algorithms.minhash.SHINGLES_AT_ONCE", 40)
     texts = [" ".join(str(w * k % 31) for w in range(5 + 17 * (k % 3))) for k in range(1, 12)]
     shingles = shingles_of(texts, 5)
@@ -100,6 +101,8 @@ def test_bands_are_equal_where_all_rows_are():
 
 @pytest.mark.parametrize(("threshold", "least"), [(0.5, 0.9), (0.8, 0.94), (0.95, 0.85)])
 def test_bands_find_most_pairs_at_the_threshold(threshold, least):
+    from datasketch import MinHashLSH
+
     n_bands, n_rows = bands_and_rows(threshold, 128)
     assert n_bands * n_rows <= 128
     assert 1 - (1 - threshold**n_rows) ** n_bands > least

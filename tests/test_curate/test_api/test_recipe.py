@@ -111,10 +111,10 @@ def test_a_step_s_key_is_set_by_its_name(tmp_path: Path) -> None:
         ("pool: {data: []}", "give either DATA or --from-selection ID"),
         ("select: {budget: 5}", "say how to select"),
         ("train: {model: m, output: o, selection: s, data: d}", "both are given"),
-        ("store: a.duckdb", "there is nothing to do; add steps, or one of: pool, ingest, score"),
+        ("store: a.duckdb", "there is nothing to do; add steps, or one of: pool, ingest, gather, score"),
         ("steps: 3", "steps must be a list, got 3"),
         ("steps: [select]", "a step is one command with its keys"),
-        ("steps: [selct: {}]", "no step 'selct'; did you mean 'select'; steps are: ingest, score"),
+        ("steps: [selct: {}]", "no step 'selct'; did you mean 'select'; steps are: ingest, gather, score"),
         ("steps: []\nselect: {}", "steps and the section 'select' do not go together"),
         ("steps: [{ingest: {data: a, name: x}}, {ingest: {data: b, name: x}}]", "called 'x'"),
         (ROUNDS.replace("from: first", "from: frist"), "did you mean 'first'; those that do: first,"),
@@ -133,7 +133,8 @@ def test_a_wrong_recipe_is_one_error_with_the_path(tmp_path: Path, text: str, wo
 
 def test_every_command_that_is_a_step_can_be_one(tmp_path: Path) -> None:
     values = {
-        "ingest": "{data: a}", "score": "{scorer: length}", "select": "{method: random}",
+        "ingest": "{data: a}", "gather": "{models: [a, b]}", "score": "{scorer: length}",
+        "select": "{method: random}",
         "train": "{from: previous, model: m, output: o}",
         "prove": "{methods: [ifd], budget: 5, target: t, model: m, "
         "arm: {dft: {objective: dft, policy.k: 2}}}",
@@ -142,7 +143,8 @@ def test_every_command_that_is_a_step_can_be_one(tmp_path: Path) -> None:
     text = "steps:\n" + "".join(f"  - {name}: {values[name]}\n" for name in STEPS)
     steps = load(tmp_path, text).steps
     assert [step.command for step in steps] == list(STEPS)
-    assert steps[4].options.arms == {"dft": {"objective": "dft", "policy.k": 2}}
+    [proved] = [step for step in steps if step.command == "prove"]
+    assert proved.options.arms == {"dft": {"objective": "dft", "policy.k": 2}}
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

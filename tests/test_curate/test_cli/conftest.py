@@ -22,6 +22,15 @@ class Ran:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def result(self) -> str:
+        """What stdout has besides the document of an error, which ``--json`` gives."""
+        if not self.out.startswith('{\n  "error": {'):
+            return self.out
+        assert set(self.json) == {"error"}
+        assert self.json["error"]["message"] in self.err
+        return ""
+
 
 Curate = Callable[..., Ran]
 

@@ -31,7 +31,7 @@ ANSWER = {"role": "assistant", "content": "hello"}
 def fails(curate, error: str, *arguments: object) -> None:
     """Assert that a command exits with 2 and prints this one line, and nothing on stdout."""
     ran = curate(*arguments)
-    assert (ran.code, ran.out, ran.err) == (2, "", error + "\n")
+    assert (ran.code, ran.result, ran.err) == (2, "", error + "\n")
 
 
 @pytest.fixture
@@ -76,6 +76,7 @@ class TestRefusedWhole:
         Path("bad.jsonl.gz").write_text("not gzip")
         fails(curate, f"DataError: {error}", "ingest", data)
 
+    @pytest.mark.slow
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may not read")
     def test_files_without_permission(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
@@ -161,7 +162,7 @@ class TestRefusedWhole:
     def test_columns_of_no_known_format(self, curate) -> None:
         write("odd.jsonl", {"foo": 1, "bar": 2})
         ran = curate("ingest", "odd.jsonl", "--json")
-        assert (ran.code, ran.out) == (2, "")
+        assert (ran.code, ran.result) == (2, "")
         assert ran.err.startswith(
             "DataError: odd.jsonl does not fit any known format; its columns are foo, bar; "
         )
@@ -170,7 +171,10 @@ class TestRefusedWhole:
 
     def test_a_format_nobody_knows(self, curate) -> None:
         write("pool.jsonl", GOOD)
-        known = "auto, messages, sharegpt, alpaca, prompt-completion, prompt-response, preference"
+        known = (
+            "auto, messages, sharegpt, alpaca, prompt-completion, prompt-response, prompt-responses, text, "
+            "preference"
+        )
         fails(
             curate,
             f"ConfigError: unknown format 'alpacca'; did you mean 'alpaca'; choose {known}",
@@ -179,7 +183,7 @@ class TestRefusedWhole:
 
     def test_a_hub_dataset_that_is_not_cached(self, curate) -> None:
         ran = curate("ingest", "org/not-cached")
-        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert (ran.code, ran.result, ran.err.count("\n")) == (2, "", 1)
         assert "the hub dataset 'org/not-cached' (split 'train') cannot be loaded" in ran.err
         assert ran.err.endswith("check the path or the id; offline it must already be cached\n")
 
@@ -214,7 +218,7 @@ def test_skipping_records_each_bad_row_and_goes_on(curate) -> None:
 def test_a_file_of_bad_rows_only_is_no_dataset(curate) -> None:
     write("bad.jsonl", b"{oops", b"{again")
     ran = curate("ingest", "bad.jsonl", "--on-error", "skip")
-    assert (ran.code, ran.out) == (2, "")
+    assert (ran.code, ran.result) == (2, "")
     assert ran.err.startswith("DataError: bad.jsonl has no usable row among 2; the first: ")
     assert curate("status", "--json").json["n_rows"] == 0
 
@@ -225,7 +229,7 @@ def test_an_id_of_the_input_that_occurs_twice(curate) -> None:
     assert (ran.code, ran.json["n_added"]) == (0, 2)
     assert ran.json["datasets"][0]["warnings"] == [
         (
-            "1 rows repeat the id of an earlier row (first: rows 0 and 1, counted from 0); "
+            "1 row repeats the id of an earlier row (first: rows 0 and 1, counted from 0); "
             "all rows are kept"
         )
     ]
@@ -263,6 +267,7 @@ def test_ids_of_the_input_include_and_exclude(curate, pool_file: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_row_of_ten_megabytes_is_scored_on_what_fits_and_comes_back(
     curate, tiny_model: Path
 ) -> None:
@@ -276,7 +281,8 @@ def test_a_row_of_ten_megabytes_is_scored_on_what_fits_and_comes_back(
     (scored,) = ran.json["score_sets"]
     assert (scored["n_scored"], scored["n_failed"], scored["n_truncated"]) == (3, 0, 1)
     assert (
-        "warning: likelihood: 1 of 3 texts are longer than the model's context and were cut; "
+        "warning: likelihood: 1 of 3 texts are longer than the model's context of 64 tokens and were "
+        "cut; "
         "leave them out with --where 'not likelihood.truncated'\n"
     ) in ran.err
     chosen = curate(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = (
-    "demo", "ingest", "target", "score", "select", "export", "report", "explore", "status", "methods", "explain", "reproduce",
+    "demo", "ingest", "target", "gather", "score", "select", "export", "report", "explore", "status", "methods", "explain", "reproduce",
     "run", "doctor", "gc", "forget",
 )  # fmt: skip
 
@@ -29,6 +29,7 @@ def test_every_command_has_help_and_takes_json(curate, command: str) -> None:
     assert "--json" in shown.out
 
 
+@pytest.mark.slow
 def test_the_whole_product_in_one_command(curate, pool_file: Path, tiny_model: Path) -> None:
     first = curate(
         "select",
@@ -74,6 +75,7 @@ def test_the_whole_product_in_one_command(curate, pool_file: Path, tiny_model: P
     assert sha256(Path("again.jsonl")) == before
 
 
+@pytest.mark.slow
 def test_rescoring_from_the_manifest_flips_nothing(
     curate, pool_file: Path, tiny_model: Path
 ) -> None:
@@ -109,6 +111,7 @@ def test_rescoring_renders_conversations_as_they_were(
     assert 'computed with args={"style": "short"} for template chat@' in refused.err
 
 
+@pytest.mark.slow
 def test_reproduce_names_a_file_that_was_changed(curate, pool_file: Path, tiny_model: Path) -> None:
     curate("select", pool_file, "--method", "grape", "-m", tiny_model, "-o", "subset.jsonl")
     with Path("subset.jsonl").open("a") as file:
@@ -118,6 +121,7 @@ def test_reproduce_names_a_file_that_was_changed(curate, pool_file: Path, tiny_m
     assert "subset.jsonl was changed after its export" in made.out
 
 
+@pytest.mark.slow
 def test_score_says_what_it_scored_and_reused(curate, pool_file: Path, tiny_model: Path) -> None:
     assert curate("ingest", pool_file, "--json").json["n_added"] == 26
     arguments = ("score", "--scorer", "likelihood,ifd,embedding,length", "-m", tiny_model, "--json")
@@ -184,6 +188,7 @@ def test_rank_and_where_share_one_grammar(curate, pool_file: Path, tiny_model: P
     assert row["curate_reason"].startswith("length.response_tokens = ")
 
 
+@pytest.mark.slow
 def test_budgets_in_all_four_units(curate, pool_file: Path, tiny_model: Path) -> None:
     curate("ingest", pool_file)
     sizes = {}
@@ -242,6 +247,7 @@ def test_explain_shows_what_a_pass_sees(curate, pool_file: Path, tiny_model: Pat
     assert "likelihood" in shown
 
 
+@pytest.mark.slow
 def test_status_gc_forget_and_doctor(curate, pool_file: Path, tiny_model: Path) -> None:
     curate("ingest", pool_file)
     curate("score", "--scorer", "length", "-m", tiny_model)
@@ -256,7 +262,10 @@ def test_status_gc_forget_and_doctor(curate, pool_file: Path, tiny_model: Path) 
         == 1
     )
     assert curate("status", "--json").json["n_examples"] == 26
-    assert curate("forget", "--where", "prompt = 'Count to 4.'", "--json").json["n_examples"] == 1
+    assert (
+        curate("forget", "--where", "prompt = 'Count to 4.'", "--json", "-y").json["n_examples"]
+        == 1
+    )
     assert curate("status", "--json").json["n_examples"] == 25
     assert curate("gc", "--json").code == 0
     assert curate("doctor", "--json").json["ok"] is True
@@ -302,10 +311,22 @@ def test_python_and_the_command_line_select_the_same(
     import curate as cu
 
     by_command = curate("select", pool_file, "--method", "grape", "-m", tiny_model, "--json").json
-    pool = cu.open("curate.duckdb")
+    pool = cu.open("curate.duckdb", create=True)
     selected = pool.select("grape", data=[str(pool_file)], model=str(tiny_model))
     assert selected.id == by_command["selection_id"]
     assert selected.to_polars()["rank"].to_list() == list(range(1, 9))
     assert len(selected.to_dataset()) == 8
     assert selected.to_jsonl("py.jsonl").read_text().count("\n") == 8
     assert repr(pool).startswith("Pool(")
+
+
+def test_an_example_without_such_a_score_ends_no_run(curate) -> None:
+    rows = [{"prompt": "What is it?", "response": text} for text in ("A word.", "123", "12")]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    curate("ingest", "rows.jsonl")
+    scored = curate("score", "--scorer", "mtld", "--json")
+    assert (scored.code, scored.json["score_sets"][0]["n_failed"]) == (0, 0)
+    assert scored.json["score_sets"][0]["n_undefined"] == 2
+    assert "mtld: 2 of 3 examples have no such score (2 no_words); what selects" in scored.err
+    kept = curate("select", "--rank", "mtld.mtld", "-b", "1", "--json")
+    assert (kept.code, kept.json["n_eligible"]) == (0, 1), kept.err

@@ -1,12 +1,16 @@
 """What a terminal of 80 columns shows: no id in two lines, no warning twice."""
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reported import proof_document
 
-from curate.cli.console import table
-from curate.cli.status import short_paths
+from curate.cli.console import Coloured, emit, joined, table
+from curate.cli.prove import comparison_tables
+from curate.cli.status import _state, short_paths
 
 ID = "e40cff2d24aa74d9"
 
@@ -54,6 +58,45 @@ def test_status_fits_80_columns(curate, tmp_path: Path, monkeypatch: pytest.Monk
         document["selections"][0]["created_at"][:16].replace("T", " "),
     ):  # fmt: skip
         assert whole in text
+
+
+def test_status_says_how_much_of_the_pool_a_score_set_covers(curate, tmp_path: Path) -> None:
+    rows = [{"prompt": f"p {i}", "response": f"r {i}"} for i in range(6)]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert curate("ingest", "pool.jsonl").code == 0
+    assert curate("select", "--method", "random", "-b", "3", "-o", "half.jsonl").code == 0
+    selection = curate("status", "--json").json["selections"][0]["selection_id"]
+    assert curate("score", "--scorer", "mtld", "--within", selection).code == 0
+    assert "partial: 50%, 3 of 6" in curate("status").out
+    assert curate("score", "--scorer", "text_stats").code == 0
+    assert "complete" in curate("status").out
+
+
+def test_a_score_set_is_unfinished_or_of_an_earlier_pool_in_words() -> None:
+    one = {
+        "set_id": ID, "aliases": ["ifd"], "n_examples": 950, "n_failed": 2, "partial": False,
+        "complete": False, "stale": False,
+    }  # fmt: skip
+    assert _state(one, 2_500) == "unfinished: 38%, 950 of 2,500"
+    assert _state({**one, "n_examples": 2_499}, 2_500) == "unfinished: 99%, 2,499 of 2,500"
+    assert _state({**one, "stale": True}, 2_500) == "the pool changed since"
+    assert _state({**one, "complete": True}, 2_500) == "complete"
+
+
+def test_the_table_of_a_scoring_run_fits_80_columns(
+    curate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [{"prompt": f"p {i}", "response": f"r {i}"} for i in range(3)]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert curate("ingest", "pool.jsonl").code == 0
+    lines = curate("score", "--scorer", "mtld").out.splitlines()
+    assert lines[1].split() == [
+        "score",
+        "set",
+        *["alias", "scored", "reused", "failed", "tokens", "seconds"],
+    ]
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_warning_is_printed_once(curate, tmp_path: Path) -> None:
@@ -107,6 +150,73 @@ def test_a_plan_fits_80_columns_and_says_why_examples_cannot_be_scored(
     assert header.split() == ["pass", "scorers", "template", "examples", "tokens"]
     assert "1 example cannot be scored: 1 prompt_exceeds_context" in shown
     chosen = curate("select", "--rank", "likelihood.mean_logp", "-b", "2", "--dry-run")
-    assert chosen.code == 0
+    assert chosen.code == 2, "nothing has scored it, so that the selection would fail as well"
+    assert "likelihood.mean_logp" in chosen.err
     grape = curate("select", "--method", "grape", "-b", "2", "-m", tiny_model, "--dry-run")
     assert "no instruction here has two (4 examples, 4 instructions)" in grape.err
+
+
+def test_how_data_is_read_is_an_error_without_data(curate, tmp_path: Path) -> None:
+    rows = [{"prompt": f"p {i}", "response": "r"} for i in range(4)]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert curate("ingest", "pool.jsonl").code == 0
+    ran = curate("select", "--method", "random", "-b", "2", "--source", "toys", "--split", "dev")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "ConfigError: --split, --source say how DATA is read, and none is given: name the data, or leave "
+        "them out; to narrow the pool by source: --where \"source = 'NAME'\"\n"
+    )
+    assert (
+        curate("select", "pool.jsonl", "--method", "random", "-b", "2", "--on-error", "skip").code
+        == 0
+    )
+
+
+GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Draw on a colour terminal, with these variables of the environment changed."""
+
+    def draw(make: Callable[[], str], **variables: str) -> str:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        for name, value in {"TERM": "xterm", "COLUMNS": "100", **variables}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        return make()
+
+    return draw
+
+
+def proof_tables() -> str:
+    return joined(["\x1b[2Jfirst", *comparison_tables(proof_document())])
+
+
+def test_a_colour_terminal_shows_verdicts_in_colour(drawn: Callable[..., str]) -> None:
+    text = drawn(proof_tables)
+    assert text.count(f"{GREEN}better") == 2 and text.count(PLAIN) == 2
+    assert text.count("\x1b") == 4, "nothing else has a colour"
+    assert text.startswith("\\u001b[2Jfirst")
+
+
+def test_what_is_drawn_is_printed_as_it_is(drawn, capsys: pytest.CaptureFixture[str]) -> None:
+    emit({}, False, drawn(proof_tables))
+    assert GREEN in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_whoever_wants_no_colour_gets_none(drawn, variables: dict[str, str]) -> None:
+    assert "\x1b" not in drawn(proof_tables, **variables)
+
+
+def test_a_file_gets_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b" not in proof_tables()
+
+
+def test_names_in_a_coloured_table_command_nothing(drawn: Callable[..., str]) -> None:
+    hostile = "\x1b[2Ja"
+    text = drawn(lambda: table((hostile, "b"), [(hostile, Coloured(hostile, "red"))], hostile))
+    assert text.count("\\u001b[2Ja") == 4
+    assert text.count("\x1b") == 2 and f"{RED}\\u001b[2Ja{PLAIN}" in text

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from surrogates import surrogates_let_in
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def test_what_is_lost_is_an_error_first(curate, tmp_path: Path) -> None:
     assert "lost: a rejected response: 1 row (" in made.out
 
 
+@pytest.mark.slow
 def test_explain_says_why_not_and_what_would_have(curate, chosen: str) -> None:
     curate("score", "--scorer", "mtld", "--quiet")
     shown = curate("explain", "red-1")
@@ -71,7 +73,8 @@ def test_explain_shows_half_of_a_character_and_why_it_is_not_scored(
 ) -> None:
     row = {"id": "half", "prompt": "p \ud83d", "response": "r"}
     (tmp_path / "half.jsonl").write_text(json.dumps(row) + "\n")
-    assert curate("ingest", "half.jsonl").code == 0
+    with surrogates_let_in():
+        assert curate("ingest", "half.jsonl").code == 0
     shown = curate("explain", "half", "--scorer", "likelihood", "--model", tiny_model)
     assert shown.code == 0, shown.err
     assert "[user] p \\ud83d" in shown.out

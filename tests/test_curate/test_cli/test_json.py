@@ -46,7 +46,7 @@ def test_commands_that_report_print_one_document(curate, pool_file: Path, tiny_m
         assert isinstance(curate(*arguments, "--json").json, dict | list), arguments
 
 
-def test_a_failure_leaves_stdout_empty(curate, pool_file: Path) -> None:
+def test_a_failure_is_a_document_too(curate, pool_file: Path) -> None:
     curate("ingest", pool_file)
     for arguments in (
         ("ingest", "none.jsonl"), ("score", "--scorer", "none"), ("select", "--method", "none"),
@@ -57,5 +57,16 @@ def test_a_failure_leaves_stdout_empty(curate, pool_file: Path) -> None:
     ):  # fmt: skip
         ran = curate(*arguments, "--json")
         assert ran.code in (1, 2), arguments
-        assert ran.out == "", arguments
+        error = ran.json["error"]
+        assert set(ran.json) == {"error"}, arguments
+        assert (error["exit_code"], ran.err) == (ran.code, f"{error['type']}: {error['message']}\n")
+        assert curate(*arguments).out == "", arguments
         assert "Traceback" not in ran.err
+
+
+def test_a_wrong_option_is_a_document_too(curate, pool_file: Path) -> None:
+    ran = curate("select", "--json", "--budgt", "3")
+    assert ran.json["error"] == {
+        "type": "UsageError", "exit_code": 2,
+        "message": "no such option: --budgt; did you mean '--budget'; see curate select --help",
+    }  # fmt: skip

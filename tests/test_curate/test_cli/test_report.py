@@ -35,7 +35,7 @@ def test_markdown_of_one_selection_against_a_benchmark(curate, pool_file: Path) 
     assert ran.code == 0
     assert "warning: 26 of 26 examples of benchmark 'pool' overlap with 26 of the pool" in ran.out
     page = Path("report.md").read_text(encoding="utf-8")
-    assert f"## Selection: random 3 ({chosen})" in page
+    assert "## Selection: random 3\n" in page and f"| selection_id | {chosen} |" in page
 
 
 def test_a_proof_alone_needs_no_store(curate) -> None:

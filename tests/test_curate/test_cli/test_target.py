@@ -52,7 +52,7 @@ def test_a_target_is_added_listed_and_removed(curate, pool_file: Path, dev: Path
 def test_words_that_do_not_fit_are_one_line(curate, pool_file: Path, words, said) -> None:
     curate("ingest", pool_file)
     ran = curate("target", *words)
-    assert ran.code in (1, 2) and ran.out == ""
+    assert ran.code in (1, 2) and ran.result == ""
     assert said in ran.err and len(ran.err.strip().splitlines()) <= 2
 
 

@@ -159,7 +159,7 @@ def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     assert grape["verdict"] == "too few seeds"
     assert {"mean", "ci_low", "ci_high", "delta_vs_random"} <= set(grape)
     page = Path("proof.md").read_text()
-    assert "curate prove" in page and "### target at 8: method minus random" in page
+    assert "curate prove" in page and "<summary>target at 8: method minus random" in page
     assert json.loads(Path("proof.json").read_text())["n_trained"] == 3
     assert curate(*arguments).json["n_trained"] == 0
 

@@ -39,7 +39,7 @@ def test_the_reasons_say_what_is_missing(found):
         "it needs --model-for nli=MODEL, but the demo has no such model"
     )
     assert "curate select --method clear-correct" in left_out["clear-correct"]
-    for name in ("bm25", "dsir", "got-d", "rds-plus", "target-knn"):
+    for name in ("bm25", "dsir", "got-d", "loss-drop", "rds-plus", "target-knn"):
         assert left_out[name] == (
             "it selects towards a target set, and the demo has none: curate target add NAME DATA"
         )

@@ -1,6 +1,9 @@
+import errno
 import hashlib
 import random
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +27,7 @@ class Steps:
     def __init__(self, stop_at: int | None = None) -> None:
         self.n = 0
         self.stop_at = stop_at
+        self.notes: list[str] = []
 
     def start(self, stage: str, total: int | None, unit: str) -> None:
         self.total = total
@@ -35,7 +39,8 @@ class Steps:
 
     def finish(self, stage: str) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +187,42 @@ def test_interrupted_training_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ensure_model(Steps(stop_at=2))
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_who_finds_another_training_waits_for_its_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("curate.demo.train.Schedule", partial(Schedule, n_steps=2))
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    first, second = Steps(), Steps()
+    with ThreadPoolExecutor() as pool:
+        other = None
+
+        def advance(stage: str, amount: int) -> None:
+            nonlocal other
+            first.n += amount
+            other = other or pool.submit(ensure_model, second)
+            while not second.notes:
+                time.sleep(0.001)
+
+        first.advance = advance
+        made = ensure_model(first)
+        assert other.result() == made
+    assert (first.n, second.n) == (2, 0)
+    assert second.notes == ["another process trains the demo model; waiting for it"]
+
+
+def test_a_cache_on_a_file_system_without_locks_gets_the_model_all_the_same(tmp_path, monkeypatch):
+    def unsupported(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("curate.demo.train.Schedule", partial(Schedule, n_steps=1))
+    monkeypatch.setattr("curate.store.locks.fcntl.flock", unsupported)
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path))
+    made = ensure_model()
+    assert list(tmp_path.iterdir()) == [made]
+    made.rename(tmp_path / "away")
+    with pytest.raises(KeyboardInterrupt):
+        ensure_model(Steps(stop_at=1))
+    assert list(tmp_path.iterdir()) == [tmp_path / "away"]
 
 
 def test_second_of_two_processes_takes_the_first_ones_model(tmp_path):

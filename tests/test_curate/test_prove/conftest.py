@@ -43,7 +43,7 @@ def target_file(tmp_path) -> Path:
 def pool(tmp_path, pool_file):
     import curate as cu
 
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(pool_file))
     return opened
 

@@ -94,7 +94,7 @@ def test_an_arm_has_the_settings_of_the_proof_but_for_its_own():
 def proven(tmp_path_factory, tiny_llama, make_rows):
     """A pool on which ways to train were compared, that proof, and how it was asked for."""
     folder = tmp_path_factory.mktemp("ways")
-    pool = cu.open(folder / "curate.duckdb")
+    pool = cu.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(make_rows(folder / "pool.jsonl", 60, 1)))
     target = make_rows(folder / "target.jsonl", 12, 2)
     given = {"target": str(target), "model": str(tiny_llama), **OPTIONS}
@@ -146,13 +146,14 @@ def test_the_way_to_train_is_in_the_record_and_a_second_proof_finds_it(proven):
 
 
 def test_the_page_names_the_arms(proven, tmp_path):
-    from curate.views.report.proof_file import write_proof
+    from curate.views.report.proofs.files import write_proof
 
     _, d, _ = proven
     page, _ = write_proof(d, tmp_path / "proof.md")
     assert "dft trains on the examples of random with objective=dft." in page.read_text()
 
 
+@pytest.mark.slow
 def test_trials_of_another_chat_template_are_other_trials(pool, tiny_llama, target_file, tmp_path):
     def trials(**chat: str) -> set[str]:
         plan = pool.prove(

@@ -20,7 +20,7 @@ def fresh(tmp_path):
     import curate as cu
 
     def make(pairs):
-        opened = cu.open(tmp_path / "curate.duckdb")
+        opened = cu.open(tmp_path / "curate.duckdb", create=True)
         opened.ingest(write(tmp_path / "pool.jsonl", pairs))
         return opened.store
 
@@ -49,9 +49,7 @@ def test_each_kind_of_overlap_is_counted(fresh, tmp_path):
     assert found.as_dict() == {
         "n_examples": 5, "same_example": 1, "same_prompt": 2, "same_13_words": 1, "any": 3,
     }  # fmt: skip
-    assert found.in_pool == {
-        row["id"] for row in store.query("select id from examples").to_pylist()
-    }
+    assert found.in_pool == {row["id"] for row in store.read("select id from examples").to_pylist()}
     with pytest.raises(DataError, match="3 of 5 examples of target 't' overlap.*--allow-overlap"):
         found.refuse()
 

@@ -2,7 +2,7 @@
 
 from curate.prove.result_table import VERDICTS, result_rows, verdict_rows
 
-DELTA = {"mean": -0.25, "ci_low": -0.5, "ci_high": -0.125}
+DELTA = {"mean": -0.25, "ci_low": -0.5, "ci_high": -0.125, "level": 0.975}
 METHODS = {
     "random": {
         "mean": 2.0, "spread": 0.5, "ci_low": 1.5, "ci_high": 2.5, "verdict": "the baseline",

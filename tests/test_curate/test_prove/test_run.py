@@ -20,7 +20,7 @@ def proven(tmp_path_factory, tiny_llama, make_rows):
     """A pool on which one proof was run, that proof, and where its target lies."""
     folder = tmp_path_factory.mktemp("proven")
     target = make_rows(folder / "target.jsonl", 24, 2)
-    pool = cu.open(folder / "curate.duckdb")
+    pool = cu.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(make_rows(folder / "pool.jsonl", 60, 1)))
     first = pool.prove("grape", target=str(target), model=str(tiny_llama), **OPTIONS)
     return pool, first, target
@@ -110,14 +110,14 @@ def test_the_store_rebuilt_from_its_parts_has_the_trials(proven, tiny_llama, tmp
     pool, first, target = proven
     shutil.copytree(pool.store.parts, tmp_path / "curate.parts")
     rebuild(tmp_path / "curate.duckdb")
-    copied = cu.open(tmp_path / "curate.duckdb")
+    copied = cu.open(tmp_path / "curate.duckdb", create=True)
     again = copied.prove("grape", target=str(target), model=str(tiny_llama), **OPTIONS)
     assert again["n_trained"] == 0
     assert again["methods"]["random"]["mean"] == first["methods"]["random"]["mean"]
 
 
 def test_the_page_has_every_part(proven, tmp_path):
-    from curate.views.report.proof_file import write_proof
+    from curate.views.report.proofs.files import write_proof
 
     _, d, _ = proven
     page, beside = write_proof(d, tmp_path / "proof.md")
@@ -231,7 +231,7 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
 
 @pytest.mark.slow
 def test_a_curve_with_the_whole_pool_beside_it(proven, tiny_llama):
-    from curate.views.report.proof_file import proof_markdown
+    from curate.views.report.proofs.files import proof_markdown
 
     pool, _, target = proven
     train = {**OPTIONS["train"], "watch.extractor": None, "data.batch_tokens": 200}
@@ -249,6 +249,7 @@ def test_a_curve_with_the_whole_pool_beside_it(proven, tiny_llama):
     assert "Exact match was not measured" in page
 
 
+@pytest.mark.slow
 def test_a_trial_killed_before_it_was_stored_is_not_trained_again(proven, tiny_llama, monkeypatch):
     from curate.train import api, record
 

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from curate.errors import ConfigError
 from curate.prove.statistics import (
@@ -43,6 +42,8 @@ def test_error_over_examples_is_that_of_a_ratio():
 
 
 def test_with_seeds_alone_it_is_the_t_test_of_scipy():
+    from scipy import stats
+
     by_seed = np.array([0.3, -0.1, 0.5, 0.2, 0.4])
     found = estimate(np.repeat(by_seed[:, None], 50, axis=1), np.ones(50))
     assert found.p_value() == pytest.approx(stats.ttest_1samp(by_seed, 0.0).pvalue, rel=1e-9)
@@ -51,6 +52,8 @@ def test_with_seeds_alone_it_is_the_t_test_of_scipy():
 
 
 def test_with_examples_alone_it_is_the_t_test_over_examples():
+    from scipy import stats
+
     by_example = np.random.default_rng(1).normal(0.1, 1.0, size=40)
     found = estimate(np.repeat(by_example[None], 6, axis=0), np.ones(40))
     assert found.p_value() == pytest.approx(stats.ttest_1samp(by_example, 0.0).pvalue, rel=1e-9)

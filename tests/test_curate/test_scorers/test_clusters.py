@@ -40,10 +40,11 @@ def test_clusters_count_from_one():
         ClustersOf(k=0)
 
 
+@pytest.mark.slow
 def test_real_rows_fall_into_clusters(realdata, realmodel, tmp_path):
     rows = pl.read_parquet(realdata / "qa_context.parquet", columns=["prompt", "response"])
     rows.head(40).write_ndjson(tmp_path / "rows.jsonl")
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "rows.jsonl"))
     pool.score("embedding", model=str(realmodel), template="plain")
     pool.score("clusters", settings={"k": "4"})

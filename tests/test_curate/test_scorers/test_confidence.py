@@ -84,11 +84,12 @@ def test_impossible_settings_say_what_is_possible(settings, message):
         build(Confidence, settings)
 
 
+@pytest.mark.slow
 def test_confidence_of_real_rows(realdata, realmodel, minilm, tmp_path):
     rows = pl.read_parquet(realdata / "qa_context.parquet", columns=["prompt", "response"])
     short = rows.filter(pl.col("prompt").str.len_chars() < 400).head(12)
     short.write_ndjson(tmp_path / "rows.jsonl")
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "rows.jsonl"))
     models = {"nli": str(save_tiny_nli(tmp_path / "nli")), "encoder": str(minilm)}
     sampled = {"prompt": "plain", "max_new_tokens": "6", "k": "2", "k_max": "2"}

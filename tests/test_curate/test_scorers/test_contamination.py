@@ -11,7 +11,7 @@ from curate.errors import ConfigError, DataError
 from curate.scorers.contamination import Contamination
 from curate.scoring.options import ScoringOptions
 from curate.scoring.plan import plan_passes
-from curate.scoring.requests import request_for
+from curate.scoring.requests import make_request, request_for
 
 QUESTION = "Natalia sold clips to 48 of her friends in April and then half as many clips in May, how many in all"
 
@@ -81,7 +81,7 @@ def test_filters_a_pool_together_with_near_duplicates(files, tmp_path):
     rows = [("Say.", "A tree is green."), ("Say!", "A tree is green"), ("Go.", QUESTION)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in rows))
-    pool = cu.open(tmp_path / "pool.duckdb")
+    pool = cu.open(tmp_path / "pool.duckdb", create=True)
     pool.ingest(str(path))
     pool.score("near_duplicate", "contamination", settings={"contamination.files": files[0]})
     where = "not near_duplicate.is_copy and contamination.n == 0"
@@ -154,3 +154,59 @@ def test_what_cannot_be_compared_with_is_refused(tmp_path):
         DataError, match=r"numbers.jsonl holds no text; check that it is the right file"
     ):
         scorer.load(LoadContext("cpu", "float32"))
+
+
+@pytest.fixture
+def pool_with_target(tmp_path):
+    rows = [{"prompt": "Say.", "response": "A tree."}, {"prompt": "Go.", "response": QUESTION}]
+    held = [{"q": "Why?", "a": "red"}] * 2 + [{"q": f"Please: {QUESTION.upper()}", "a": "72"}]
+    for name, lines in (("rows", rows), ("held", held)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pool = cu.open(tmp_path / "pool.duckdb", create=True)
+    pool.ingest(str(tmp_path / "rows.jsonl"))
+    pool.target.add("dev", str(tmp_path / "held.jsonl"), columns={"prompt": "q", "response": "a"})
+    return pool
+
+
+TARGET = {"contamination.files": "target:dev"}
+
+
+def test_a_target_set_is_a_benchmark_by_its_name(pool_with_target):
+    pool_with_target.score("contamination", settings=TARGET, workers=2)
+    rows = pool_with_target.scores("contamination").to_arrow().to_pylist()
+    columns = [f"contamination.{name}" for name in ("n", "file", "file_row", "short_rows")]
+    found = sorted(tuple(row[name] for name in columns) for row in rows)
+    n_shared = len(QUESTION.split()) - 12
+    # the second row of the target repeats the first, so it has two distinct examples
+    assert found == [(0, "", 0, 1), (n_shared, "target:dev", 3, 1)]
+
+
+def test_a_target_set_belongs_to_the_key_by_its_contents(pool_with_target, tmp_path):
+    pool = pool_with_target
+    pool.score("contamination", settings=TARGET)
+    again = pool.score("contamination", settings=TARGET)
+    assert (again.sets[0].n_scored, again.sets[0].n_reused) == (0, 2)
+    pool.target.remove("dev")
+    with pytest.raises(ConfigError, match="no target set 'dev'; this store has none"):
+        pool.score("contamination", settings=TARGET)
+    pool.target.add("dev", str(tmp_path / "rows.jsonl"))
+    assert pool.score("contamination", settings=TARGET).sets[0].n_scored == 2
+
+
+def test_a_target_set_that_is_replaced_while_it_is_compared_with_is_refused(
+    pool_with_target, tmp_path
+):
+    pool = pool_with_target
+    request = make_request(
+        pool.store, "contamination", "c", {"files": ("target:dev",)}, None, ScoringOptions()
+    )
+    context = plan_passes([request])[0].context("cpu")
+    request.scorer.load(context)
+    pool.target.remove("dev")
+    for _ in range(2):
+        with pytest.raises(
+            DataError, match="target set 'dev' was removed or replaced after scoring"
+        ):
+            request.scorer.load(context)
+        pool.target.add("dev", str(tmp_path / "rows.jsonl"))

@@ -197,6 +197,7 @@ def test_a_row_without_a_scored_token_fails_alone(tiny_model):
     assert found[TOKENS_RUN][0] > 0
 
 
+@pytest.mark.slow
 def test_real_rows_by_a_real_model(realdata, realmodel):
     import pyarrow.parquet as pq
 

@@ -21,7 +21,7 @@ def write(path, *responses):
 
 @pytest.fixture
 def pool(tmp_path):
-    pool = cu.open(tmp_path / "pool.duckdb")
+    pool = cu.open(tmp_path / "pool.duckdb", create=True)
     pool.ingest(write(tmp_path / "a.jsonl", TEXT, OTHER, TEXT.upper() + "!"))
     return pool
 
@@ -98,7 +98,7 @@ def test_many_turns_are_measured_on_the_text_that_is_hashed(tmp_path, place, ove
             )
     path = tmp_path / "turns.jsonl"
     path.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in rows))
-    pool = cu.open(tmp_path / "turns.duckdb")
+    pool = cu.open(tmp_path / "turns.duckdb", create=True)
     pool.ingest(str(path))
     pool.score("near_duplicate", settings={"threshold": "0.6"})
     found = pool.sql("select s.near_duplicate as d from scores s where s.near_duplicate.is_copy")

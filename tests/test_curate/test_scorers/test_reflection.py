@@ -153,6 +153,7 @@ def test_generated_reflection_runs_a_model(roomy_model):
         ReflectionGenerated(max_new_tokens=0)
 
 
+@pytest.mark.slow
 def test_reflection_of_real_rows(realdata, realmodel):
     import polars as pl
 

@@ -253,6 +253,7 @@ def test_the_chat_template_is_part_of_the_key():
 # Real rows ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_real_rows_score_as_they_do_alone(realdata, realmodel, tmp_path):
     """The small English model with a head of seeded random weights: a reward model in its shape."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

@@ -73,7 +73,7 @@ def test_a_threshold_that_is_no_cosine_is_refused():
 def test_says_which_score_comes_first(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"prompt": "Say.", "response": "Red."}) + "\n")
-    pool = cu.open(tmp_path / "pool.duckdb")
+    pool = cu.open(tmp_path / "pool.duckdb", create=True)
     pool.ingest(str(path))
     with pytest.raises(
         MissingColumnError, match="compute it first: curate score --scorer embedding"

@@ -17,6 +17,7 @@ def example_of(question, answer="blue"):
     )
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_library(minilm):
     from sentence_transformers import SentenceTransformer
 

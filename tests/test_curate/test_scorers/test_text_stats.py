@@ -121,7 +121,7 @@ def test_filters_a_pool(tmp_path):
     rows = [("Say.", "A tree is green."), ("Say!", "I cannot assist with that."), ("Go.", "x = 1;")]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in rows))
-    pool = cu.open(tmp_path / "pool.duckdb")
+    pool = cu.open(tmp_path / "pool.duckdb", create=True)
     pool.ingest(str(path))
     pool.score("text_stats")
     chosen = pool.select(

@@ -13,7 +13,7 @@ from curate.scoring.options import ScoringOptions
 
 @pytest.fixture
 def store(tmp_path):
-    return cu.open(tmp_path / "in" / "curate.duckdb").store
+    return cu.open(tmp_path / "in" / "curate.duckdb", create=True).store
 
 
 def with_template(text):

@@ -17,7 +17,7 @@ N = 40
 
 @pytest.fixture
 def pool(tmp_path):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     for name in ("first", "second"):
         path = tmp_path / f"{name}.jsonl"
         rows = [{"prompt": f"{name} {n}", "response": f"it is {n}"} for n in range(N)]

@@ -25,7 +25,7 @@ HOLDER = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=Tr
 @pytest.fixture
 def pool(tmp_path: Path) -> Pool:
     """Two datasets of three examples, hence two shards."""
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     for name in ("first", "second"):
         path = tmp_path / f"{name}.jsonl"
         rows = [{"prompt": f"{name} {n}", "response": f"it is {n}"} for n in range(3)]

@@ -104,7 +104,7 @@ def test_the_key_holds_everything_that_decides_a_score(tiny_model):
     ]
     for field in ("fingerprint", "tokenizer_hash", "max_length", "adapter_fingerprint"):
         changed = replace(base.model, **{field: 7})
-        from curate.scoring.requests import score_key
+        from curate.scoring.keys import score_key
 
         variants.append(replace(base, key=score_key(base.scorer, changed, "float32", {})))
     ids = [one.key.set_id for one in (base, *variants)]

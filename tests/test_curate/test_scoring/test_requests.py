@@ -19,7 +19,7 @@ from curate.errors import (
 )
 from curate.scoring.inputs import Inputs
 from curate.scoring.options import ScoringOptions
-from curate.scoring.requests import in_waves, make_request, roles_of, with_inputs
+from curate.scoring.requests import in_waves, make_request, missing_model, roles_of, with_inputs
 
 SHORT = {"max_new_tokens": "5", "k_max": "2", "k": "2", "prompt": "plain"}
 DRAWN = {"max_new_tokens": "5", "k": "2", "prompt": "plain"}
@@ -39,7 +39,7 @@ def nli(tmp_path_factory):
 
 @pytest.fixture
 def pool(tmp_path):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(write(tmp_path / "first.jsonl", range(5)))
     return opened
 
@@ -48,7 +48,7 @@ def pool(tmp_path):
 def scored(tmp_path_factory, roomy_model, nli):
     """A pool with every score, and the report of the run that made them."""
     folder = tmp_path_factory.mktemp("scored")
-    opened = cu.open(folder / "curate.duckdb")
+    opened = cu.open(folder / "curate.duckdb", create=True)
     opened.ingest(write(folder / "first.jsonl", range(5)))
     return opened, score(opened, roomy_model, nli)
 
@@ -63,6 +63,7 @@ def hashes(report):
     return {one.alias: one.status.content_hash for one in report.sets}
 
 
+@pytest.mark.slow
 def test_what_a_score_reads_is_computed_first_and_reported_after_it(scored):
     pool, report = scored
     assert [one.alias for one in report.sets] == ["confidence", *INPUTS]
@@ -86,6 +87,7 @@ def refuse(*_args, **_options):
     raise AssertionError("a model was loaded")
 
 
+@pytest.mark.slow
 def test_other_weights_and_fewer_samples_run_no_model(scored, roomy_model, nli, monkeypatch):
     pool, report = scored
     before = hashes(report)
@@ -115,6 +117,7 @@ class Impatient(SilentProgress):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_new_rows_alone_are_scored_and_neither_order_nor_interruption_changes_a_number(
     pool, tmp_path, roomy_model, nli
 ):
@@ -126,11 +129,12 @@ def test_new_rows_alone_are_scored_and_neither_order_nor_interruption_changes_a_
     pool.progress = SilentProgress()
     report = score(pool, roomy_model, nli)
     assert {one.n_scored for one in report.sets} == {0, 7}
-    unbroken = cu.open(tmp_path / "unbroken.duckdb")
+    unbroken = cu.open(tmp_path / "unbroken.duckdb", create=True)
     unbroken.ingest(str(tmp_path / "second.jsonl"), str(tmp_path / "first.jsonl"))
     assert hashes(score(unbroken, roomy_model, nli)) == hashes(report)
 
 
+@pytest.mark.slow
 def test_an_example_whose_input_failed_fails_with_it(pool, tmp_path, roomy_model, nli):
     long = {"prompt": "never seen " * 300, "response": "x"}
     pool.ingest(write(tmp_path / "second.jsonl", [], [long, {"prompt": "a", "response": "b"}]))
@@ -162,6 +166,12 @@ def test_missing_models_are_all_named_with_a_way_out(pool, roomy_model):
         r"or take a fallback, which needs no NLI model: --set clear.consistency=likelihood",
     ):
         pool.select("clear", model=str(roomy_model))
+
+
+def test_what_two_missing_models_have_in_common_is_said_once():
+    said = missing_model("instructmining", ScoringOptions({}))
+    assert "needs reward and judge models; pass --model-for reward=MODEL --model-for judge=" in said
+    assert said.count("rule v3 of instructmining needs") == said.count("nothing is subst") == 1
 
 
 def test_an_nli_model_with_unknown_labels_stops_everything_before_it_starts(
@@ -206,6 +216,7 @@ def test_a_plan_counts_and_times_what_would_be_computed(pool, roomy_model, nli):
     pool.score("confidence", limit=3, **options)
 
 
+@pytest.mark.slow
 def test_a_selection_can_be_scored_again_elsewhere(scored, tmp_path, roomy_model, nli):
     from curate.api.reproduce import reproduce
 

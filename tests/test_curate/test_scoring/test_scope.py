@@ -24,7 +24,7 @@ def write(path, numbers):
 
 @pytest.fixture
 def pool(tmp_path):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(write(tmp_path / "first.jsonl", range(6)))
     opened.ingest(write(tmp_path / "second.jsonl", range(6, 10)))
     return opened
@@ -44,6 +44,7 @@ def ids_in(pool, set_id):
     return set(pool.sql(f"select id from score_set('{set_id}')")["id"].to_list())
 
 
+@pytest.mark.slow
 def test_only_the_examples_of_the_selection_are_scored(pool, tiny_model):
     selection, ids = drawn(pool)
     [one] = pool.score("likelihood", model=str(tiny_model), within=selection).sets
@@ -57,6 +58,7 @@ def test_only_the_examples_of_the_selection_are_scored(pool, tiny_model):
     assert [finding.level for finding in pool.store.check()] == ["ok"]
 
 
+@pytest.mark.slow
 def test_the_same_values_as_in_the_whole_pool_up_to_the_batch(pool, tiny_model):
     selection, ids = drawn(pool)
     [part] = pool.score("likelihood", model=str(tiny_model), within=selection).sets
@@ -87,6 +89,7 @@ def test_another_selection_of_the_same_examples_is_the_same_set(pool, tiny_model
     assert same.id != selection and other.status.set_id == one.status.set_id
 
 
+@pytest.mark.slow
 def test_what_a_derived_score_reads_is_scored_for_the_same_examples(pool, roomy_model, nli):
     arguments = {"model": str(roomy_model), "model_for": {"nli": nli}}
     pool.score("reflection", **arguments)
@@ -131,6 +134,7 @@ def test_embeddings_of_a_part_are_read_back(pool, tiny_model):
     assert view.vectors("embedding.vector").take(np.arange(4)).shape == (4, 32)
 
 
+@pytest.mark.slow
 def test_a_rebuilt_store_and_forgotten_examples_keep_the_part(pool, tiny_model):
     selection, ids = drawn(pool)
     [one] = pool.score("length", model=str(tiny_model), within=selection).sets

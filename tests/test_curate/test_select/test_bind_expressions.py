@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from copied import copied
 
 from curate.api.pool import Pool
 from curate.api.reproduce import reproduce
@@ -16,19 +17,26 @@ from curate.views.report.pool import read_facts, read_scores
 RANK = {"rank": "mtld.n_words", "budget": "2"}
 
 
-@pytest.fixture
-def pool(tmp_path: Path) -> Pool:
-    """Four examples: by words of the response d, c, b, a, with the prompt it is the other way."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a pool that is ingested."""
+    folder = tmp_path_factory.mktemp("made")
     words = [f"w{number}" for number in range(12)]
     rows = [
         {"id": name, "prompt": " ".join(words[: 10 - 3 * i]), "response": " ".join(words[: i + 1])}
         for i, name in enumerate("abcd")
     ]
-    data = tmp_path / "pool.jsonl"
+    data = folder / "pool.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = Pool(tmp_path / "s.duckdb")
-    pool.ingest(str(data))
-    return pool
+    Pool(folder / "curate.duckdb", create=True).ingest(str(data))
+    return folder
+
+
+@pytest.fixture
+def pool(made: Path, tmp_path: Path) -> Pool:
+    """Four examples: by words of the response d, c, b, a, with the prompt it is the other way."""
+    copy: Pool = copied(made, tmp_path)
+    return copy
 
 
 def test_the_only_set_of_a_name_is_bound_recorded_and_reproduced(
@@ -73,11 +81,20 @@ def test_settings_that_no_set_has_are_an_error(pool: Pool) -> None:
         pool.select(settings={"mtld.part": "full"}, **RANK)
 
 
-@pytest.fixture
-def twice(pool: Pool) -> tuple[Pool, dict[str, str]]:
-    """The pool scored twice under one name, and the names that mean one of the sets, by setting."""
+@pytest.fixture(scope="module")
+def made_twice(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the pool scored twice under one name."""
+    folder = tmp_path_factory.mktemp("twice")
+    pool = copied(made, folder)
     pool.score("mtld")
     pool.score("mtld", settings={"mtld.part": "full"})
+    return folder
+
+
+@pytest.fixture
+def twice(made_twice: Path, tmp_path: Path) -> tuple[Pool, dict[str, str]]:
+    """The pool scored twice under one name, and the names that mean one of the sets, by setting."""
+    pool = copied(made_twice, tmp_path / "twice")
     sets = pool.store.score_sets()
     return pool, {one.config["part"]: f"mtld@{one.set_id[:8]}" for one in sets}
 

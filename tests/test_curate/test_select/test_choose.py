@@ -7,7 +7,8 @@ from curate.contracts import View
 from curate.contracts.budget import Budget
 from curate.errors import BudgetError, ConfigError
 from curate.registry import build, get_selector
-from curate.select.choose import FORCED_REASON, choose, parse_quota
+from curate.select.choose import FORCED_REASON, choose
+from curate.select.shares import Shares
 
 
 def view_of(values: list[float], sources: list[int] | None = None) -> View:
@@ -53,21 +54,22 @@ def test_an_ineligible_forced_pick_is_named() -> None:
 
 def test_quotas_cap_a_source_and_the_next_best_follow() -> None:
     view = view_of([5.0, 4.0, 3.0, 2.0, 1.0], sources=[0, 0, 0, 1, 1])
-    chosen = choose(top_k(), view, Budget(4), 0, quota={"news": "2"})
+    chosen = choose(top_k(), view, Budget(4), 0, shares=Shares({"news": "2"}, {}))
     assert chosen.indices.tolist() == [0, 1, 3, 4]
 
 
-def test_a_star_is_every_other_source_and_shares_are_of_the_pool() -> None:
+def test_a_star_is_every_other_source_and_shares_are_of_the_selection() -> None:
     view = view_of([5.0, 4.0, 3.0, 2.0, 1.0], sources=[0, 0, 0, 1, 1])
-    chosen = choose(top_k(), view, Budget(3), 0, quota={"wiki": "20%", "*": "2"})
-    assert chosen.indices.tolist() == [0, 1, 3]
-    assert parse_quota({"wiki": "20%"}, 5) == {"wiki": 1}
+    chosen = choose(top_k(), view, Budget(3), 0, shares=Shares({"wiki": "40%", "*": "2"}, {}))
+    assert chosen.indices.tolist() == [0, 1, 3], "40% of 3 is one, where of the pool it was two"
 
 
 def test_a_quota_that_leaves_too_little_is_a_budget_error() -> None:
     view = view_of([5.0, 4.0, 3.0, 2.0], sources=[0, 0, 0, 1])
-    with pytest.raises(BudgetError, match="only 2 are eligible"):
-        choose(top_k(), view, Budget(3), 0, quota={"news": "1"})
+    with pytest.raises(
+        BudgetError, match="leaves too few for it; the largest that works is --budget 2"
+    ):
+        choose(top_k(), view, Budget(3), 0, shares=Shares({"news": "1"}, {}))
 
 
 def test_an_unknown_source_is_named_with_the_known_ones() -> None:
@@ -75,7 +77,7 @@ def test_an_unknown_source_is_named_with_the_known_ones() -> None:
     with pytest.raises(
         ConfigError, match="names an unknown source 'webb'; sources here: news, wiki"
     ):
-        choose(top_k(), view, Budget(1), 0, quota={"webb": "1"})
+        choose(top_k(), view, Budget(1), 0, shares=Shares({"webb": "1"}, {}))
 
 
 def test_a_method_without_a_natural_size_needs_a_budget() -> None:

@@ -5,12 +5,21 @@ from reported import colour_rows, quality, score, write_rows
 
 import curate as cu
 from curate.errors import ConfigError, DataError
-from curate.select.marks import mark_examples, marked, with_selections
+from curate.select.marks import (
+    label_examples,
+    label_id,
+    labelled,
+    mark_examples,
+    marked,
+    note_example,
+    noted,
+    with_selections,
+)
 
 
 @pytest.fixture
 def pool(tmp_path):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
     score(opened, "quality", {"value": ("float", quality)})
     return opened
@@ -99,3 +108,40 @@ def test_unknown_examples_change_nothing(pool):
     with pytest.raises(DataError, match="no example '0{32}' in the pool, so it cannot be marked"):
         mark_examples(pool.store, "ana", [*named(pool, "gold-2"), "0" * 32], "in")
     assert marked(pool.store, "ana") == {"in": [], "out": []}
+
+
+def test_an_example_has_several_labels_and_each_is_a_selection(pool):
+    first, second = named(pool, "red-1", "gold-2")
+    assert label_examples(pool.store, "ana", [first, second, first], "typo") == 2
+    assert label_examples(pool.store, "ana", [second], "short") == 1
+    label_examples(pool.store, "bo", [first], "typo")
+    assert labelled(pool.store, "ana") == {"short": [second], "typo": [first, second]}
+    assert label_examples(pool.store, "ana", [second], "short", remove=True) == 0
+    assert labelled(pool.store, "ana") == {"typo": [first, second]}
+    chosen = pool.select(rank="quality.value", budget=2, exclude=[label_id("ana", "typo")])
+    assert second not in chosen.ids
+    [absent] = pool.explain(named(pool, "blue-1")[0], selections=("label-typo-ana",))["absent"]
+    assert absent["text"] == "ana has not labelled it typo"
+
+
+@pytest.mark.parametrize("label", ["", "a b", "1st", "to-do", "x" * 41, "é"])
+def test_a_label_that_no_expression_could_name_is_refused(pool, label):
+    with pytest.raises(ConfigError, match="letters, digits and underscores, beginning with a"):
+        label_examples(pool.store, "ana", named(pool, "red-1"), label)
+
+
+def test_notes_are_the_reasons_of_their_rows(pool):
+    first, second = named(pool, "red-1", "gold-2")
+    assert note_example(pool.store, "ana", first, " check the units\n") == 1
+    assert note_example(pool.store, "ana", second, "fine") == 2
+    assert note_example(pool.store, "ana", first, "units are wrong") == 2
+    assert noted(pool.store, "ana") == {first: "units are wrong", second: "fine"}
+    assert note_example(pool.store, "ana", second, "") == 1
+    pool.store.rebuild()
+    assert noted(pool.store, "ana") == {first: "units are wrong"}
+    [absent] = pool.explain(second, selections=("notes-ana",))["absent"]
+    assert absent["text"] == "ana has written no note beside it"
+    with pytest.raises(ConfigError, match="a note has at most 2,000 characters, got 2,001"):
+        note_example(pool.store, "ana", first, "x" * 2_001)
+    with pytest.raises(DataError, match="no example 'nobody' in the pool"):
+        note_example(pool.store, "ana", "nobody", "text")

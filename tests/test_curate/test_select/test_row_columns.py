@@ -31,7 +31,7 @@ def _pool(folder: Path, rows: list[dict[str, Any]], name: str = "pool.jsonl") ->
         path.write_text(json.dumps(rows))
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = Pool(folder / "s.duckdb")
+    pool = Pool(folder / "s.duckdb", create=True)
     pool.ingest(str(path))
     return pool
 
@@ -97,6 +97,14 @@ def test_an_unknown_name_is_an_error_with_the_nearest_spelling(tmp_path: Path) -
         ExpressionError, match=r"unknown column 'quality'.*did you mean 'row.quality'"
     ):
         pool.select(rank="quality", budget="1")
+
+
+@pytest.mark.parametrize("container", ["pool.jsonl", "pool.csv", "pool.parquet"])
+def test_explain_shows_the_columns_of_the_first_row(tmp_path: Path, container: str) -> None:
+    rows = [_row("a", quality=1, kind="math"), _row("b", quality=2, kind="code")]
+    shown = _pool(tmp_path, rows, container).explain("b")["row"]
+    quality = "2" if container == "pool.csv" else 2
+    assert shown == {"id": "b", "quality": quality, "kind": "code"}
 
 
 def test_a_row_without_a_value_is_excluded_and_counted(tmp_path: Path) -> None:

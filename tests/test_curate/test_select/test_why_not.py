@@ -27,7 +27,7 @@ def pool(tmp_path: Path) -> Pool:
     ]
     path = tmp_path / "pool.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(path))
     return pool
 
@@ -52,6 +52,7 @@ def test_the_budget_it_names_would_have_had_it_and_one_less_would_not(pool: Pool
     assert (wanted in ids[6], wanted in ids[7]) == (False, True)
 
 
+@pytest.mark.slow
 def test_a_random_selection_has_a_rank_and_no_gain(pool: Pool) -> None:
     seed = 1
     chosen = pool.select("random", budget=3, seed=seed)
@@ -135,6 +136,7 @@ def test_what_cannot_be_known_is_said(pool: Pool) -> None:
     assert found.text == "unknown: its record does not say how it was made"
 
 
+@pytest.mark.slow
 def test_only_the_newest_are_ranked_again_unless_asked(pool: Pool) -> None:
     ids = [pool.select("random", budget=1, seed=seed).id for seed in range(9)]
     lacking = absences(pool.store, pool.store.example("e5"))

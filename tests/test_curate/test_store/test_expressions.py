@@ -189,6 +189,7 @@ def grow(numbers: st.SearchStrategy[str], texts: st.SearchStrategy[str], depth: 
 NUMBER_TEXTS, _, BOOL_TEXTS = grow(NUMBERS, TEXTS, 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(text=st.one_of(NUMBER_TEXTS, BOOL_TEXTS))
 def test_duckdb_agrees_with_the_slow_evaluator(con: Any, text: str) -> None:
@@ -215,6 +216,7 @@ SQL_WORDS = ["select", "from", "t", ";", "--", "/*", "*/", "(", ")", ",", "'", '
              "$$", "\\", "\0", "||", "[", "]", "{", "case", "when", "like", "name", "pragma", "é"]  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     text=st.one_of(

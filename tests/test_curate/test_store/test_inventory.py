@@ -20,7 +20,7 @@ def filled(store: Store, pools: Any) -> Store:
     pools.ingest(store, "p", range(600))
     pools.score(store, "a")
     pools.score(store, "b", vector=True)
-    rows = store.query(
+    rows = store.read(
         "select id, 1 as rank, 1.0 as gain, 1.0 as weight, '' as reason from examples limit 1"
     )
     store.save_selection({"selection_id": "s", "method": "random"}, rows)
@@ -78,6 +78,7 @@ def test_a_flipped_bit_of_a_page_is_never_read_as_something_else(store: Store, p
             path.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_deep_check_finds_every_changed_file_and_the_quick_one_every_cut_one(
     store: Store, pools: Any
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_deep_check_finds_every_changed_file_and_the_quick_one_every_cut_one(
         path.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_hashes_follow_what_forgetting_and_rebuilding_write(store: Store, pools: Any) -> None:
     filled(store, pools)
     store.forget("n_chars < 100")

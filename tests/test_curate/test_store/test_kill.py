@@ -80,8 +80,8 @@ def look(folder, out):
             files[str(path.relative_to(store.parts))] = digest
     out.write_text(json.dumps({
         "pool": store.pool_hash(),
-        "n": [store.n_examples(), store.query("select count(*) as n from rows")["n"][0].as_py(),
-              store.query("select count(*) as n from examples")["n"][0].as_py()],
+        "n": [store.n_examples(), store.read("select count(*) as n from rows")["n"][0].as_py(),
+              store.read("select count(*) as n from examples")["n"][0].as_py()],
         "hashes": [s.content_hash for s in store.score_sets()],
         "problems": [f.message for f in store.check() if f.level == "error"],
         "files": files,

@@ -45,10 +45,10 @@ def _hold(path: Path, seconds: float) -> subprocess.Popen[str]:
 
 def test_relations_of_an_empty_store_have_the_documented_columns(store: Store) -> None:
     for name, columns in RELATIONS.items():
-        table = store.query(f"select * from {name}")
+        table = store.read(f"select * from {name}")
         assert table.column_names == columns.split()
         assert table.num_rows == 0
-    assert store.query("select * from scores").column_names == ["id"]
+    assert store.read("select * from scores").column_names == ["id"]
 
 
 def test_relations_of_a_filled_store_have_the_documented_columns(store: Store, pools: Any) -> None:
@@ -56,9 +56,9 @@ def test_relations_of_a_filled_store_have_the_documented_columns(store: Store, p
     pools.score(store, "first")
     pools.score(store, "embedding", vector=True)
     for name, columns in RELATIONS.items():
-        assert store.query(f"select * from {name}").column_names == columns.split()
-    assert store.query("select * from scores").column_names == ["id", "first", "embedding"]
-    found = store.query("select id, first.x, embedding.vector from scores where first.n > 0")
+        assert store.read(f"select * from {name}").column_names == columns.split()
+    assert store.read("select * from scores").column_names == ["id", "first", "embedding"]
+    found = store.read("select id, first.x, embedding.vector from scores where first.n > 0")
     assert found.num_rows > 250
 
 
@@ -66,15 +66,15 @@ def test_score_set_macro_gives_exactly_that_set(store: Store, pools: Any) -> Non
     pools.ingest(store, "a", range(300))
     scored = pools.score(store, "first")
     vectors = pools.score(store, "embedding", vector=True)
-    table = store.query(f"select * from score_set('{scored.set_id}')")
+    table = store.read(f"select * from score_set('{scored.set_id}')")
     assert table.column_names == ["id", "x", "n", "even", "label", "losses"]
-    failed = store.query("select count(*) as n from failures where reason = 'non_finite'")
+    failed = store.read("select count(*) as n from failures where reason = 'non_finite'")
     assert table.num_rows == 300 - failed["n"][0].as_py() / 2
-    assert store.query(f"select * from score_set('{vectors.set_id}')").column_names == [
+    assert store.read(f"select * from score_set('{vectors.set_id}')").column_names == [
         "id",
         "vector",
     ]
-    assert store.query("select distinct set_id from vectors")["set_id"].to_pylist() == [
+    assert store.read("select distinct set_id from vectors")["set_id"].to_pylist() == [
         vectors.set_id
     ]
 
@@ -83,10 +83,10 @@ def test_scores_shows_a_set_only_once_it_covers_the_pool(store: Store, pools: An
     pools.ingest(store, "a", range(300))
     pools.score(store, "first")
     pools.ingest(store, "b", range(300, 310))
-    assert store.query("select * from scores").column_names == ["id"]
+    assert store.read("select * from scores").column_names == ["id"]
     assert not store.score_sets()[0].complete
     pools.score(store, "first")
-    assert store.query("select * from scores").column_names == ["id", "first"]
+    assert store.read("select * from scores").column_names == ["id", "first"]
     assert store.score_sets()[0].complete
 
 

@@ -23,7 +23,7 @@ def add(store, pools, name, numbers):
     with store.target_writer(name) as writer:
         staged = Store(writer.path)
         pools.ingest(staged, name, numbers)
-        ids = staged.query("select id from examples")["id"].to_pylist()
+        ids = staged.read("select id from examples")["id"].to_pylist()
         facts = {"content_hash": staged.pool_hash(), "data": "dev.jsonl", "created_at": "now"}
         return writer.commit(ids, {"n_rows": len(ids), **facts})
 
@@ -39,7 +39,7 @@ def test_no_relation_of_the_pool_sees_it(with_target, pools):
     pools.score(with_target, "quality")
     pools.score(with_target.target("dev"), "quality")
     for relation in ("examples", "rows", "scores"):
-        [n] = with_target.query(f"select count(*) as n from {relation}")["n"].to_pylist()
+        [n] = with_target.read(f"select count(*) as n from {relation}")["n"].to_pylist()
         assert n == 20, relation
     assert (with_target.n_examples(), with_target.pool_hash()) == (20, before)
     assert len(with_target.score_sets()) == 1
@@ -107,7 +107,7 @@ def test_a_store_that_was_moved_keeps_its_targets(with_target, tmp_path):
     with_target.path.rename(tmp_path / "moved" / "curate.duckdb")
     with_target.parts.rename(tmp_path / "moved" / "curate.parts")
     moved = Store(tmp_path / "moved" / "curate.duckdb", create=False)
-    texts = moved.target("dev").query("select response from examples order by response")
+    texts = moved.target("dev").read("select response from examples order by response")
     assert texts["response"].to_pylist() == sorted(f"response {i}" for i in range(15, 25))
 
 

@@ -68,7 +68,7 @@ def pool(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fixed")
     path = folder / "fixed.jsonl"
     path.write_text("".join(json.dumps({"messages": c}) + "\n" for c in CONVERSATIONS))
-    pool = cu.open(folder / "fixed.duckdb")
+    pool = cu.open(folder / "fixed.duckdb", create=True)
     pool.ingest(str(path))
     pool.score("mtld", max_failures="100%")
     return pool

@@ -3,7 +3,7 @@ from typing import ClassVar
 
 import pytest
 
-from curate.contracts import Outcome, Procedure, Score, Select, Train
+from curate.contracts import TARGET_SET, Outcome, Procedure, Score, Select, Train
 from curate.testing import ContractError, check_procedure
 
 
@@ -49,10 +49,19 @@ def yielding(step):
     return run
 
 
-def training(settings):
+def scoring(step):
+    def run(self, budget, seed):
+        yield step
+        chosen = yield Select("longest", str(budget), {}, None, seed)
+        return Outcome(chosen.id)
+
+    return run
+
+
+def training(settings, selection=None):
     def run(self, budget, seed):
         chosen = yield Select("longest", str(budget), {}, None, seed)
-        yield Train(chosen.id, settings)
+        yield Train(selection or chosen.id, settings)
         return Outcome(chosen.id)
 
     return run
@@ -73,6 +82,8 @@ def training(settings):
             "cannot be executed: policy.k is a setting of drop",
         ),
         (yielding(Select("longest", "5", {}, "nowhere")), "selects within 'nowhere'"),
+        (scoring(Score("length", model="gone")), "scores with model 'gone'"),
+        (training({}, TARGET_SET), "trains on the target set, but its uses_target is False"),
     ],
 )
 def test_broken_procedure_is_found(run, message, monkeypatch):

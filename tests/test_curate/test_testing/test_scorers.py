@@ -102,10 +102,30 @@ def context(tiny_target, tiny_encoder, tmp_path_factory) -> Callable[[Scorer], L
 
     def of(scorer: Scorer) -> LoadContext:
         assert scorer.role in folders, f"give the tests a small model for role {scorer.role!r}"
-        folder = folders[scorer.role]
+        folder = {"judge": tiny_target, "tags": tiny_target, "classifier": folders["reward"]}.get(
+            scorer.name, folders[scorer.role]
+        )
         return LoadContext("cpu", "float32", None if folder is None else str(folder))
 
     return of
+
+
+@pytest.fixture(scope="session")
+def adapter_run(tiny_target, tmp_path_factory) -> Path:
+    """Folder of a finished run of an adapter, of two steps and a checkpoint after each."""
+    from curate.testing.scorers import EXAMPLES
+    from curate.train.api import train
+    from curate.train.data import TrainRow
+    from curate.train.recipes import build_config
+
+    settings = {
+        "lora.r": 2, "length.max_steps": 2, "data.template": "plain", "watch.save_every": 1,
+        "data.batch_tokens": 90, "compute.device": "cpu",
+    }  # fmt: skip
+    folder = tmp_path_factory.mktemp("adapter") / "run"
+    rows = [TrainRow(example.id, example) for example in EXAMPLES]
+    train(build_config(str(tiny_target), settings), rows, folder)
+    return folder
 
 
 def short(scorer: Scorer) -> Scorer:
@@ -120,7 +140,10 @@ SCORERS = [short(one) for name in names("scorer") for one in variants(get_scorer
 
 
 @pytest.mark.parametrize("scorer", SCORERS, ids=str)
-def test_registered_scorer_keeps_the_contract(scorer, context):
+def test_registered_scorer_keeps_the_contract(scorer, context, request):
+    if scorer.name == "adapter-gradients":
+        run = request.getfixturevalue("adapter_run")
+        scorer = replace(scorer, run=str(run), dim=16)
     check_scorer(scorer, context)
 
 
@@ -210,6 +233,7 @@ def test_broken_reduction_is_found(reduce, message, monkeypatch):
         ("outputs", {"nll": Column("float", " ")}, "does not say what 'nll' means"),
         ("outputs", {"nll": DOUBLE}, "type 'double'"),
         ("role", "teacher", "has role 'teacher'; one of target, proxy"),
+        ("unkeyed", frozenset({"server"}), "leaves 'server' out of the key, which is no field"),
         ("emits", [Stat.NLL], "make it a frozenset of Stat"),
         ("segments", lambda self: (), "a tuple of Segment, at least one"),
         ("segments", lambda self: (Segment("a", Rendering("plain")),) * 2, "have one name"),

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM
 
 from curate.errors import ConfigError
 from curate.train.config import LoraConfig
@@ -13,10 +12,14 @@ SMALL = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0}
 
 
 def gpt2():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     return GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=32, **SMALL))
 
 
 def mamba():
+    from transformers import MambaConfig, MambaForCausalLM
+
     return MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, **SMALL))
 
 

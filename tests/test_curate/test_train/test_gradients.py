@@ -46,7 +46,7 @@ def distance(one, other):
     return math.sqrt(difference / sum(float(one[n].double().square().sum()) for n in names))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def thirty(config):
     """Thirty steps in float64."""
     return config(
@@ -58,6 +58,14 @@ def thirty(config):
 
 def with_micro(config, tokens):
     return replace(config, data=replace(config.data, micro_tokens=tokens))
+
+
+@pytest.fixture(scope="module")
+def exact(thirty, rows, tmp_path_factory):
+    """The folder and the record of thirty steps in float64, each batch in one pass."""
+    folder = tmp_path_factory.mktemp("exact") / "one"
+    record = train(with_micro(thirty, 4096), rows, folder, evaluation={"held": rows[:9]})
+    return folder, record
 
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4)], ids=["full", "lora"])
@@ -80,17 +88,19 @@ def test_accumulation_gives_the_gradient_of_one_batch(config, rows, make, lora):
 
 
 @pytest.mark.slow
-def test_accumulation_gives_the_weights_of_one_batch_after_thirty_steps(thirty, rows, tmp_path):
-    first = train(with_micro(thirty, 4096), rows, tmp_path / "one")
+def test_accumulation_gives_the_weights_of_one_batch_after_thirty_steps(
+    thirty, exact, rows, tmp_path
+):
+    folder, first = exact
     second = train(with_micro(thirty, 90), rows, tmp_path / "many")
     assert first.run_id == second.run_id
-    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "many"))
+    a, b = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "many"))
     assert max(float((a[n] - b[n]).abs().max()) for n in a) < 1e-9
     assert np.abs(first.losses - second.losses).max() < 1e-9
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(config, thirty, rows, make, tmp_path):
+def test_two_processes_take_the_steps_of_one(config, thirty, exact, rows, make, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     shared = Path(__file__).parents[2]  # where the module trained lies
@@ -114,21 +124,20 @@ def test_two_processes_take_the_steps_of_one(config, thirty, rows, make, tmp_pat
     from curate.train.api import load_record
 
     two = load_record(tmp_path / "two")
-    one = train(thirty, rows, tmp_path / "one", evaluation={"held": rows[:9]})
+    folder, one = exact
     assert two.config["processes"] == 2
     assert one.run_id == two.run_id
     assert one.cost.tokens == two.cost.tokens
-    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    a, b = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "two"))
     assert max(float((a[n] - b[n]).abs().max()) for n in a) < 1e-9
     assert np.allclose(one.final("held").nll, two.final("held").nll, atol=1e-8)
 
 
 @pytest.mark.slow
-def test_loss_curve_in_float32_follows_float64(thirty, rows, tmp_path):
+def test_loss_curve_in_float32_follows_float64(thirty, exact, rows, tmp_path):
     single = replace(thirty, compute=replace(thirty.compute, dtype="float32"))
-    exact = train(thirty, rows, tmp_path / "double")
     rough = train(with_micro(single, 90), rows, tmp_path / "single")
-    assert np.abs(exact.losses - rough.losses).max() < 1e-3
+    assert np.abs(exact[1].losses - rough.losses).max() < 1e-3
 
 
 def test_gradient_checkpointing_changes_nothing(config, rows, make):

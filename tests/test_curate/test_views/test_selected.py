@@ -10,7 +10,7 @@ def test_picks_are_rows_of_the_snapshot_and_deleted_ones_are_counted(tmp_path):
     rows = [{"prompt": f"Add {n}.", "response": str(n)} for n in range(6)]
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    pool = curate.open(tmp_path / "curate.duckdb")
+    pool = curate.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(data))
     first = pool.select("random", budget=3)
     second = pool.select("random", budget=2, seed=1)

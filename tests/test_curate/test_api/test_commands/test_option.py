@@ -1,7 +1,8 @@
 """One declaration is a flag, a recipe key and a keyword: no command says them twice."""
 
 import inspect
-from collections.abc import Mapping
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,14 +19,18 @@ from curate.api.commands.option import (
     options_of,
     passed_on,
     settle,
-    takes,
 )
+from curate.api.keywords import made, takes
 from curate.api.pool import Pool
 from curate.cli.app import app
 from curate.errors import ConfigError
 
 # A whole recipe is planned by `curate run --dry-run`, and a step of it is never an estimate.
-NOT_IN_RECIPES = {"dry_run": {"score", "select", "train", "prove"}, "limit": {"score"}}
+NOT_IN_RECIPES = {
+    "dry_run": {"gather", "score", "select", "train", "prove"},
+    "limit": {"score"},
+    "slice": {"score"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,7 @@ def test_flags_recipe_keys_and_keywords_are_the_same_options(command):
     shell = {one.name for one in options_of(Shell)}
     on_the_command_line = set(flags(command)) - shell
     in_recipes = {one.name for one in by_word(cls, "recipe").values()}
-    keywords = set(inspect.signature(getattr(Pool, command)).parameters) - {"self"}
+    keywords = set(inspect.signature(getattr(Pool, command)).parameters) - {"self", "fields"}
     left_out = {name for name, commands in NOT_IN_RECIPES.items() if command in commands}
     assert on_the_command_line == keywords == in_recipes | left_out
     assert not in_recipes & left_out
@@ -137,12 +142,49 @@ def test_values_are_passed_on_by_name():
     assert passed_on(Made(name="x", count=2), Lower, without=("kind",)) == {"count": 2}
 
 
-def test_a_method_takes_the_signature_of_the_command():
-    @takes(Made)
-    def method(self, name, **options):
-        """Do it."""
+def spelt(hint) -> set[object]:
+    """Return the types and choices a hint allows, without its wrappers."""
+    if typing.get_origin(hint) is tuple or typing.get_origin(hint) is Sequence:
+        return {Sequence}
+    if typing.get_origin(hint) is Mapping:
+        return {Mapping}
+    arguments = typing.get_args(hint)
+    return set().union(*map(spelt, arguments)) if arguments else {hint}
 
-    parameters = inspect.signature(method).parameters
-    assert list(parameters)[:3] == ["self", "name", "count"]
-    assert parameters["count"].default == 3
-    assert "Do it.\n\nParameters\n----------\nname\n    Needed." in method.__doc__
+
+@pytest.mark.parametrize("command", STEPS)
+def test_a_signature_says_the_types_and_defaults_of_the_declared_options(command):
+    parameters = inspect.signature(getattr(Pool, command)).parameters
+    for one in options_of(COMMANDS[command]):
+        if "python" not in one.declared.places:
+            continue
+        parameter = parameters[one.name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            continue
+        said, declared = parameter.annotation, one.hint
+        assert said is typing.Any or spelt(declared) <= spelt(said), one.name
+        if one.required:
+            assert parameter.default is parameter.empty, one.name
+        else:
+            nothing = one.default in ((), {}, None)
+            assert (
+                parameter.default in ((), None) if nothing else parameter.default == one.default
+            ), one.name
+
+
+def test_a_method_answers_to_the_words_of_a_recipe_and_refuses_others():
+    class Owner:
+        @takes(Made)
+        def method(self, name: str, *, count: int = 3, settings=None):
+            """Do it."""
+            return made(Made, locals())
+
+    assert "Do it.\n\nParameters\n----------\nname\n    Needed." in Owner.method.__doc__
+    assert list(inspect.signature(Owner.method).parameters) == ["self", "name", "count", "settings"]
+    assert Owner().method("x", set={"k": 1}, further={"m": 2}) == Made(
+        name="x", settings={"k": 1, "m": 2}
+    )
+    with pytest.raises(ConfigError, match="made has no option 'coun'; did you mean 'count'; its"):
+        Owner().method("x", coun=3)
+    with pytest.raises(ConfigError, match="name is missing; add it"):
+        Owner().method(count=3)

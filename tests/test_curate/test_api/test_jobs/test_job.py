@@ -37,7 +37,7 @@ with Store(sys.argv[1], create=False).write():
 @pytest.fixture
 def store(tmp_path):
     path = tmp_path / "curate.duckdb"
-    cu.open(path).ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
+    cu.open(path, create=True).ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
     return path
 
 

@@ -38,7 +38,7 @@ def test_mappings_truths_nothing_and_arguments():
 @pytest.mark.parametrize(
     ("command", "options", "say"),
     [
-        ("scor", {}, "'scor' is not a command; choose one of: ingest, target, score"),
+        ("scor", {}, "'scor' is not a command; choose one of: ingest, target, gather, score"),
         ("methods", {}, "'methods' does not work on a store; choose one of"),
         ("score", {"scoer": "x"}, "curate score has no option 'scoer'; did you mean 'scorer'"),
         ("score", {"zzz": "x"}, "curate score has no option 'zzz'; see curate score --help"),

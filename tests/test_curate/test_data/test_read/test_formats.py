@@ -39,6 +39,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "alpaca": {"instruction": "a", "input": "", "output": "b"},
     "prompt-completion": {"prompt": "a", "completion": "b"},
     "prompt-response": {"prompt": "a", "response": "b"},
+    "prompt-responses": {"prompt": "a", "responses": ["b"]},
     "preference": {"prompt": "a", "chosen": "b", "rejected": "c"},
 }
 
@@ -54,6 +55,15 @@ def test_each_layout_is_detected_and_gives_the_same_messages(name: str) -> None:
     [
         {"instruction": "a", "response": "b"},
         {"question": "a", "answer": "b"},
+        {"question": "a", "answer": "b", "solution": "why"},
+        {"query": "a", "response": "b"},
+        {"query": "a", "answer": "b"},
+        {"problem": "a", "solution": "b", "answer": "4"},
+        {"question": "a", "solution": "b"},
+        {"input": "a", "output": "b"},
+        {"problem": "a", "responses": [[ANSWERED]]},
+        {"instruction": "a", "output": "b", "text": "all of it"},
+        {"prompt": "a", "response": "b", "responses": ["c", "d"]},
         {"instruction": "a", "output": "b"},
         {"conversations": [ASKED, ANSWERED]},
         {"messages": [{"from": "user", "value": "a"}, {"from": "assistant", "value": "b"}]},
@@ -68,6 +78,10 @@ def test_each_layout_is_detected_and_gives_the_same_messages(name: str) -> None:
 )
 def test_other_spellings_of_the_same_example(row: dict[str, Any]) -> None:
     assert convert(row) == ([ASKED, ANSWERED], None)
+
+
+def test_text_alone_is_a_response_without_a_prompt() -> None:
+    assert convert({"text": "b", "url": "x"}) == ([ANSWERED], None)
 
 
 def test_alpaca_joins_input_and_keeps_system_and_history() -> None:
@@ -200,9 +214,11 @@ def test_what_is_no_example_says_why(row: dict[str, Any], reason: str) -> None:
 
 def test_nothing_fits_lists_columns_and_formats() -> None:
     with pytest.raises(DataError) as caught:
-        layout_of([{"text": "a", "label": 1}])
+        layout_of([{"words": "a", "label": 1}])
     message = str(caught.value)
-    assert message.startswith("pool does not fit any known format; its columns are text, label; ")
+    assert message.startswith(
+        "pool does not fit any known format; its columns are words, label; known"
+    )
     assert "alpaca (instruction+output)" in message
     assert "prompt-response (prompt+response or instruction+response" in message
     assert message.endswith("which column has which role: --column messages=dialogs")

@@ -11,9 +11,8 @@ import pytest
 from curate.data.read.canonical import canonicalise
 from curate.data.read.containers.readers import open_reader
 from curate.data.read.detection import detect
-from curate.data.read.ingest import IngestReport, ingest
+from curate.data.read.ingest import IngestOptions, IngestReport, ingest
 from curate.data.read.sources import resolve
-from curate.errors import DataError
 from curate.store import Store
 
 READ_ALL = """
@@ -66,6 +65,7 @@ def run(store: Store, path: Path) -> IngestReport:
     return report
 
 
+@pytest.mark.slow
 def test_every_labelled_real_file_parses(realdata: Path) -> None:
     files = [p for p in sorted(realdata.glob("*.parquet")) if not p.name.startswith("pretrain_")]
     assert files
@@ -82,9 +82,12 @@ def test_every_labelled_real_file_parses(realdata: Path) -> None:
         assert reasons <= {"empty response"}, path
 
 
-def test_real_text_without_responses_does_not_fit(store: Store, realdata: Path) -> None:
-    with pytest.raises(DataError, match="does not fit any known format; its columns are id, text"):
-        run(store, realdata / "pretrain_corpus_0.parquet")
+def test_real_text_is_read_whole_without_a_prompt(store: Store, realdata: Path) -> None:
+    options = IngestOptions(limit=50)
+    (report,) = ingest(store, str(realdata / "pretrain_corpus_0.parquet"), options)
+    assert (report.format, report.columns["text"]) == ("text", "text")
+    groups = store.read("select group_id from examples").to_pylist()
+    assert len({row["group_id"] for row in groups}) == 50
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from curate.errors import ConfigError, DataError, StoreError
 
 @pytest.fixture
 def pool(tmp_path):
-    opened = curate.open(tmp_path / "curate.duckdb")
+    opened = curate.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(written(tmp_path / "pool.jsonl", range(6))))
     return opened
 

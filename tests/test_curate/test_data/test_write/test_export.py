@@ -38,7 +38,7 @@ def pool(tmp_path: Path) -> Pool:
     """Twelve instructions with two responses each, of two sources."""
     path = tmp_path / "pool.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows(12, 2)), encoding="utf-8")
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(path))
     return pool
 
@@ -121,7 +121,7 @@ def test_a_folder_of_someone_else_is_left_alone(pool: Pool, chosen: str, tmp_pat
 
 def test_an_exported_folder_is_read_as_a_dataset(pool: Pool, chosen: str, tmp_path: Path) -> None:
     pool.export(chosen, tmp_path / "subset", trainer="axolotl", validation="4")
-    again = cu.open(tmp_path / "again.duckdb")
+    again = cu.open(tmp_path / "again.duckdb", create=True)
     (report,) = again.ingest(str(tmp_path / "subset"))
     assert (report.format, report.n_read) == ("messages", 16)
 
@@ -140,6 +140,10 @@ A_FILE = ", but the output is a jsonl file; give -o a name without an extension"
         (
             {"trainer": "torchtune"},
             "unknown --trainer 'torchtune'; choose llama-factory, axolotl, trl",
+        ),
+        (
+            {"trainer": "lama-factory"},
+            "unknown --trainer 'lama-factory'; did you mean 'llama-factory'; choose llama-factory, axolotl, trl",
         ),
     ],
 )
@@ -232,7 +236,7 @@ def test_the_card_quotes_what_the_data_says(tmp_path: Path) -> None:
         for i in range(2)
     ]
     bring(store, tmp_path / "a.jsonl", "\n".join(lines) + "\n")
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     chosen = pool.select(rank="n_chars", budget=2).id
     pool.export(chosen, tmp_path / "subset")
     front, text = card_of(tmp_path / "subset")
@@ -244,7 +248,7 @@ def test_the_card_quotes_what_the_data_says(tmp_path: Path) -> None:
 
 
 def test_without_a_licence_column_the_card_says_so(tmp_path: Path) -> None:
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     (tmp_path / "a.jsonl").write_text('{"prompt": "p", "response": "r"}\n')
     pool.ingest(str(tmp_path / "a.jsonl"))
     pool.export(pool.select(rank="n_chars", budget=1).id, tmp_path / "subset")
@@ -256,7 +260,7 @@ def test_without_a_licence_column_the_card_says_so(tmp_path: Path) -> None:
 def test_real_rows_bring_their_licences_and_share_no_instruction(
     realdata: Path, tmp_path: Path
 ) -> None:
-    pool = Pool(tmp_path / "curate.duckdb")
+    pool = Pool(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(realdata / "ni_pool.parquet"), limit=3000)
     chosen = pool.select("random", budget="20%").id
     folder = tmp_path / "subset"

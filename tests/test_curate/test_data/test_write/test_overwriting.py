@@ -10,7 +10,7 @@ from curate.api.pool import Pool
 from curate.data.write.overwriting import has_manifest, has_mark, refuse_overwriting
 from curate.errors import DataError
 from curate.views.report.page import MADE_BY
-from curate.views.report.proof_file import is_proof
+from curate.views.report.proofs.files import is_proof
 
 CHOOSE = {"method": "random", "budget": "1"}
 
@@ -26,7 +26,7 @@ def test_an_output_that_is_an_input_is_refused_before_anything_is_read(
     data: Path, tmp_path: Path
 ) -> None:
     before = data.read_bytes()
-    pool = Pool(tmp_path / "s.duckdb")
+    pool = Pool(tmp_path / "s.duckdb", create=True)
     spelled_otherwise = tmp_path / "." / ".." / tmp_path.name / "pool.jsonl"
     for output in (data, spelled_otherwise):
         with pytest.raises(DataError, match="is an input of this store and would be replaced"):
@@ -37,7 +37,7 @@ def test_an_output_that_is_an_input_is_refused_before_anything_is_read(
 def test_an_input_is_refused_by_export_too_and_overwrite_replaces_it(
     data: Path, tmp_path: Path
 ) -> None:
-    pool = Pool(tmp_path / "s.duckdb")
+    pool = Pool(tmp_path / "s.duckdb", create=True)
     chosen = pool.select(data=(str(data),), **CHOOSE)
     with pytest.raises(DataError, match="choose another place with -o, or replace it with --over"):
         chosen.export(data)
@@ -48,7 +48,7 @@ def test_an_input_is_refused_by_export_too_and_overwrite_replaces_it(
 def test_a_file_of_somebody_else_is_refused_and_an_earlier_export_replaced(
     data: Path, tmp_path: Path
 ) -> None:
-    pool = Pool(tmp_path / "s.duckdb")
+    pool = Pool(tmp_path / "s.duckdb", create=True)
     notes = tmp_path / "notes.jsonl"
     notes.write_text("mine\n")
     with pytest.raises(DataError, match=r"notes.jsonl exists and was not written by curate"):
@@ -68,7 +68,7 @@ def test_a_folder_that_holds_an_input_is_refused(data: Path, tmp_path: Path) -> 
 
 
 def test_a_report_replaces_reports_alone(data: Path, tmp_path: Path) -> None:
-    pool = Pool(tmp_path / "s.duckdb")
+    pool = Pool(tmp_path / "s.duckdb", create=True)
     pool.ingest(str(data))
     for name, options in (("r.html", {}), ("r.md", {"as_markdown": True})):
         page = tmp_path / name

@@ -198,7 +198,7 @@ def test_notebooks_see_the_revised_response(store, tmp_path):
     ids, _ = revise(store)
     frame = cu.open(store.path).selection(SELECTION).to_polars()
     assert frame["response"].to_list() == ["old 0", NEW, "old 2"]
-    assert json.loads(frame["messages"][1])[-1] == {"content": NEW, "role": "assistant"}
+    assert frame["messages"].to_list()[1][-1] == {"content": NEW, "role": "assistant"}
     assert frame["id"].to_list() == ids
     shown = cu.open(store.path).selection(SELECTION).examples(2).to_polars()
     assert shown["response"].to_list() == ["old 0", NEW]

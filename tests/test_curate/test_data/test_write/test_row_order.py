@@ -112,6 +112,7 @@ def test_a_csv_with_notes_already_says_so(store: Store, tmp_path: Path) -> None:
         export(store, tmp_path / "b.csv", annotate=True)
 
 
+@pytest.mark.slow
 def test_many_rows_reach_rank_order(store: Store, tmp_path: Path) -> None:
     n = 20_000
     bring(store, tmp_path / "a.jsonl", "".join(json.dumps(line(i)) + "\n" for i in range(n)))
@@ -353,6 +354,7 @@ def test_an_empty_selection_has_nothing_to_export(
         export(store, tmp_path / "b.jsonl")
 
 
+@pytest.mark.slow
 def test_real_rows_come_back_unchanged(store: Store, realdata: Path, tmp_path: Path) -> None:
     path = realdata / "math_gsm8k_solutions.parquet"
     bring(store, path)

@@ -40,7 +40,7 @@ def test_no_instruction_is_in_both_and_the_seed_decides(store: Store) -> None:
     ids = select(store)
     chosen = validation_ids(store, SELECTION, "20%", 0)
     assert len(chosen) == 6
-    table = store.query("select id, group_id from examples").to_pydict()
+    table = store.read("select id, group_id from examples").to_pydict()
     group = dict(zip(table["id"], table["group_id"], strict=True))
     assert not {group[i] for i in chosen} & {group[i] for i in ids if i not in chosen}
     assert validation_ids(store, SELECTION, "6", 0) == chosen

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from exported import bring, export, select
+from surrogates import surrogates_let_in
 
 from curate.api.pool import Pool
 from curate.data.surrogates import lone_surrogate, replaced
@@ -25,7 +26,8 @@ LOST = "half of a surrogate pair (U+FFFD is written in its place)"
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "curate.duckdb")
-    bring(store, tmp_path / "pool.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS))
+    with surrogates_let_in():
+        bring(store, tmp_path / "pool.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS))
     return store
 
 

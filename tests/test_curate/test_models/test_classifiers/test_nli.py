@@ -91,10 +91,13 @@ def test_a_model_without_a_trained_classifier_is_refused(folder, tmp_path):
 def test_positions_that_start_after_the_padding_shorten_the_limit():
     from transformers import BertConfig, RobertaConfig
 
-    from curate.models.classifiers.nli import _limit
+    from curate.models.load import position_limit
 
     class Tokenizer:
         model_max_length = 10**30
 
-    assert _limit(RobertaConfig(max_position_embeddings=514, pad_token_id=1), Tokenizer()) == 512
-    assert _limit(BertConfig(max_position_embeddings=512), Tokenizer()) == 512
+    assert (
+        position_limit(RobertaConfig(max_position_embeddings=514, pad_token_id=1), Tokenizer())
+        == 512
+    )
+    assert position_limit(BertConfig(max_position_embeddings=512), Tokenizer()) == 512

@@ -10,8 +10,10 @@ import pytest
 import curate as cu
 from curate.contracts import FAILURE, TOKENS_RUN, Example, LoadContext
 from curate.errors import ConfigError, ExampleFailure, ModelError
+from curate.models.generation import endpoint
 from curate.models.generation import server as module
-from curate.models.generation.server import Asked, CompletionServer, check_address
+from curate.models.generation.addresses import KEY_VARIABLE, check_address
+from curate.models.generation.server import Asked, CompletionServer
 from curate.models.text.chat_options import ChatOptions
 from curate.registry import build
 from curate.scorers.samples import Samples
@@ -75,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.delenv(module.KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
     made = Server()
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -158,7 +160,7 @@ def test_what_the_template_is_told_reaches_the_server_and_its_own_template_stays
 
 
 def test_a_key_comes_from_the_environment_and_goes_nowhere_else(server, monkeypatch):
-    monkeypatch.setenv(module.KEY_VARIABLE, "secret")
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
     score = load(server)
     assert set(server.keys) <= {"Bearer secret"}
     score(EXAMPLES[:1])
@@ -174,7 +176,7 @@ def test_a_busy_server_is_asked_again_and_others_are_not_bothered(server):
 
 
 def test_what_the_server_refuses_is_a_failure_of_that_example(server, monkeypatch):
-    monkeypatch.setattr(module, "CONCURRENT", 1)
+    monkeypatch.setattr(endpoint, "CONCURRENT", 1)
     server.faults = [400]
     found = load(server)(EXAMPLES)
     assert list(found[FAILURE]) == ["server_refused: 400 fault 400", None, None]
@@ -213,7 +215,7 @@ def test_a_server_that_is_not_there_or_lacks_the_model_is_found_out_first(server
         load(server, model="other")
     server.models = None
     load(server)  # it lists none, so it is asked
-    monkeypatch.setattr(module, "LOOK_S", 0.5)
+    monkeypatch.setattr(endpoint, "LOOK_S", 0.5)
     gone = Samples(server="http://127.0.0.1:9/v1", served_model="tiny")
     with pytest.raises(
         ModelError, match=r"at http://127.0.0.1:9/v1 cannot be reached \(.*vllm serve tiny"
@@ -273,7 +275,7 @@ def test_the_confidence_reads_them_and_its_key_says_so(server, tmp_path, roomy_m
 
     rows = [{"prompt": f"what is {n}", "response": f"it is {n}"} for n in range(4)]
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "pool.jsonl"))
     settings = {"k": "2", "k_max": "2", "prompt": "plain", "max_new_tokens": "9",
                 "server": server.url, "served_model": "tiny"}  # fmt: skip

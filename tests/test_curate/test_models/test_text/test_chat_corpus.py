@@ -245,6 +245,7 @@ def test_every_shape_is_scored_by_the_rule_or_refused(path, tokenizer):
         verdict(tokenizer, path.read_text(), shape)
 
 
+@pytest.mark.slow
 def test_trl_s_templates_score_every_shape_by_the_rule_or_refuse_it(tokenizer):
     paths = trl_templates()
     if not paths:

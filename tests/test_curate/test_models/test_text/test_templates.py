@@ -4,7 +4,13 @@ import pytest
 
 from curate.contracts import Example
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.text.templates import TEMPLATES, scored_spans, text_template, turn_text
+from curate.models.text.templates import (
+    TEMPLATES,
+    answer_text,
+    scored_spans,
+    text_template,
+    turn_text,
+)
 
 
 def example(*turns: tuple[str, object], tools=None, **last) -> Example:
@@ -115,3 +121,12 @@ def test_an_unknown_template_names_the_nearest_one():
         ConfigError, match="no template 'grap'; did you mean 'grape'; choose one of"
     ):
         text_template("grap")
+
+
+def test_an_answer_is_what_follows_the_reasoning():
+    calls = [{"function": {"name": "add", "arguments": {"a": 1}}}]
+    known = {"reasoning_content": "3? 4?", "content": "It is 4.", "tool_calls": calls}
+    assert answer_text(known) == turn_text({"content": "It is 4.", "tool_calls": calls})
+    assert answer_text({"content": [{"type": "text", "text": "<think>3?</think>\n4"}]}) == "\n4"
+    assert answer_text({"content": "<think>3? 4? it is", "reasoning_content": "2?"}) is None
+    assert answer_text({"content": None}) == ""

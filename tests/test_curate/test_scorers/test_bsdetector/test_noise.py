@@ -62,7 +62,7 @@ def pool(tmp_path):
         for n, ((a, b), total) in enumerate(zip(sums, answers, strict=True))
     ]
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(tmp_path / "sums.jsonl"))
     return opened
 
@@ -91,6 +91,7 @@ def area(found):
     return roc_auc_score(~found["planted"], found["confidence"])
 
 
+@pytest.mark.slow
 def test_a_model_that_always_adds_right_finds_every_swapped_answer(pool, score):
     found = score(1.0, 1.0)
     assert area(found) == 1.0
@@ -103,11 +104,13 @@ def test_a_model_that_always_adds_right_finds_every_swapped_answer(pool, score):
     assert len(ids) == 48 and not ids & planted
 
 
+@pytest.mark.slow
 def test_a_model_that_adds_right_now_and_then_finds_most(score):
     found = score(0.3, 0.6)
     assert 0.75 < area(found) < 1.0
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_add_is_confidently_wrong(score):
     found = score(0.0, 0.0)
     assert area(found) < 0.1

@@ -8,12 +8,15 @@ import sys
 import textwrap
 import time
 from collections import deque
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import curate as cu
+from curate.scoring.executors import forking
+from curate.scoring.executors.forking import environment_for, worker_context
 from curate.scoring.executors.local import _Team, devices_for, n_devices, run_tasks, was_cut_off
 from curate.scoring.executors.worker import ShardTask
 
@@ -37,6 +40,7 @@ BEHAVIOUR = sys.argv[3]
 class Spec:
     behaviour: str
     folder: Path
+    imports: tuple[str, ...] = ("pyarrow", "curate.store.parts")  # workers are forked
 
     def load(self, device):
         (self.folder / f"loaded-{os.getpid()}").touch()
@@ -51,8 +55,8 @@ class Spec:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.behaviour == "refuse" and shard.name == "s2":
             raise ScoreError("shard s2: scorer 'x' returned 511 rows for 512 examples")
-        if self.behaviour == "slow":
-            time.sleep(0.2)
+        if self.behaviour == "slow" or (self.behaviour != "fine" and shard.name == "s0"):
+            time.sleep(0.2 if self.behaviour == "slow" else 1)
         table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
         return {"set": (table, {"tokens": "3"})}
 
@@ -127,8 +131,8 @@ def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> 
     assert job.returncode == 1
     assert "WorkerError 2 workers died on shard s2 (SIGKILL, often the system's" in output
     assert "check memory, lower --workers, and run the same command again" in output
-    assert "s2" not in finished_parts(tmp_path)
-    assert "s0" in finished_parts(tmp_path)
+    # s0 was under way when the second worker died, and is finished all the same
+    assert {"s0", "s1"} <= set(finished_parts(tmp_path)) <= {"s0", "s1", "s3", "s4", "s5"}
 
 
 @pytest.mark.slow
@@ -148,6 +152,8 @@ def test_a_shard_is_marked_only_while_it_runs(tmp_path: Path) -> None:
     seen = []
 
     class Spec:
+        imports: tuple[str, ...] = ()
+
         def load(self, device: str) -> "Spec":
             return self
 
@@ -166,6 +172,7 @@ def test_a_shard_is_marked_only_while_it_runs(tmp_path: Path) -> None:
 def test_our_own_errors_cross_the_process_boundary(tmp_path: Path, workers: int) -> None:
     output = start(tmp_path, workers, "refuse").communicate(timeout=120)[0]
     assert output.startswith("ScoreError shard s2: scorer 'x' returned 511 rows for 512 examples")
+    assert {"s0", "s1"} <= set(finished_parts(tmp_path)) <= {"s0", "s1", "s3", "s4", "s5"}
 
 
 @pytest.mark.slow
@@ -192,6 +199,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     job = start(tmp_path, 2, "slow")
     while not finished_parts(tmp_path):
         time.sleep(0.02)
+    assert len(forked_for(tmp_path)) >= 2  # a worker, and what forks it
     os.kill(job.pid, signal.SIGKILL)
     job.communicate(timeout=60)
     assert_no_process_left(tmp_path)
@@ -200,9 +208,22 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 def assert_no_process_left(folder: Path) -> None:
     pids = [int(path.name.split("-")[1]) for path in folder.glob("loaded-*")]
     deadline = time.monotonic() + 15
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "a worker outlived its parent"
+    while any(alive(pid) for pid in pids) or forked_for(folder):
+        assert time.monotonic() < deadline, "a worker, or what forks them, outlived its parent"
         time.sleep(0.1)
+
+
+def forked_for(folder: Path) -> list[Path]:
+    """Return the workers forked for a script in a folder, and what forks them: its command line has the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:  # it has ended
+            continue
+        if b"multiprocessing.forkserver" in command and bytes(folder) in command:
+            found.append(path)
+    return found
 
 
 def alive(pid: int) -> bool:
@@ -223,21 +244,119 @@ def test_a_device_is_meant_for_one_worker_a_core_or_a_card() -> None:
     assert n_devices("cuda:1") == 1
 
 
+def test_workers_are_forked_on_a_cpu_where_they_would_import_much() -> None:
+    for imports, device in ((("json",), "cuda:0"), ((), "cpu")):
+        assert worker_context(imports, device).get_start_method() == "spawn"
+        assert environment_for(worker_context(imports, device)) is None
+    context = worker_context(("json",), "cpu")
+    assert context.get_start_method() == ("forkserver" if sys.platform == "linux" else "spawn")
+
+
+def test_what_keeps_the_first_worker_from_starting_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(process: BaseProcess) -> None:
+        raise BlockingIOError("no process more")
+
+    monkeypatch.setattr(BaseProcess, "start", full)
+    monkeypatch.setattr(forking, "_owner", None)
+    with pytest.raises(BlockingIOError, match="no process more"):
+        worker_context(("json",), "cpu")
+
+
+@pytest.mark.slow
+def test_a_process_forked_after_a_job_can_run_one(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FORKED_SCRIPT.partition("if __name__")[0] + FORKING_SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (ran.returncode, ran.stdout) == (0, "True None\nFalse None\n0\n"), ran.stderr
+
+
+FORKING_SCRIPT = """
+def job(name):
+    task = ShardTask(0, "s", Path("s"), 1, {"set": Path(name)})
+    run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None)
+
+
+if __name__ == "__main__":
+    os.environ.pop("CURATE_CACHE", None)
+    job("first.parquet")
+    child = os.fork()
+    if not child:
+        try:
+            job("second.parquet")
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_forked_worker_has_the_modules_and_the_environment_of_now(tmp_path: Path) -> None:
+    """Also when the process that forks it began before: the second job finds it running."""
+    script = tmp_path / "script.py"
+    script.write_text(FORKED_SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (ran.returncode, ran.stdout) == (0, "True None\nTrue there\n"), ran.stderr
+
+
+FORKED_SCRIPT = """
+import os, sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from curate.scoring.executors.local import run_tasks
+from curate.scoring.executors.worker import ShardTask
+
+
+@dataclass(frozen=True)
+class Spec:
+    imports: tuple[str, ...] = ("wave", "curate.store.parts")
+
+    def load(self, device):
+        print("wave" in sys.modules, os.environ.get("CURATE_CACHE"), flush=True)
+        return self
+
+    def run(self, shard, inputs=None):
+        table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
+        return {"set": (table, {"tokens": "3"})}
+
+
+if __name__ == "__main__":
+    os.environ.pop("CURATE_CACHE", None)
+    for value in ("there", ""):
+        task = ShardTask(0, "s", Path("s"), 1, {"set": Path(f"s{value}.parquet")})
+        run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None)
+        os.environ["CURATE_CACHE"] = value
+"""
+
+
 PLAIN_SCRIPT = """
 import sys
 import curate as cu
 
 print("begun", flush=True)
-pool = cu.open(sys.argv[1])
+pool = cu.open(sys.argv[1], create=True)
 [made] = pool.score("mtld", workers=2).sets
-print(made.n_scored, made.status.complete)
+print(made.n_scored, made.status.complete, "torch" in sys.modules)
 """
 
 
 @pytest.mark.slow
 def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
-    """Spawned processes import the main module of their parent, unless it is kept from them."""
-    pool = cu.open(tmp_path / "curate.duckdb")
+    """Spawned processes import the main module of their parent, unless it is kept from them.
+
+    A scorer that reads text alone needs no device, so that torch is not imported to look for one.
+    """
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     for name in ("a", "b"):
         rows = [{"prompt": f"{name} {n}", "response": "so it is"} for n in range(3)]
         (tmp_path / name).with_suffix(".jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -247,7 +366,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, script, pool.store.path], capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, ran.stdout) == (0, "begun\n6 True\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, "begun\n6 True False\n"), ran.stderr
 
 
 def test_scorers_of_the_script_itself_are_told_apart() -> None:

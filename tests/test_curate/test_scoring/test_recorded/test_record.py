@@ -19,7 +19,7 @@ def pool(tmp_path, make):
     rows = [{"messages": list(row.example.messages), "id": row.id} for row in make.rows(40, seed=3)]
     path = tmp_path / "pool.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(path))
     return opened
 
@@ -40,6 +40,7 @@ def n_trials(pool) -> int:
     return int(pool.sql("select count(*) as n from trials")["n"][0])
 
 
+@pytest.mark.slow
 def test_s2l_trains_its_proxy_once_and_finds_it_again(pool, tiny_llama):
     from curate.scoring.recorded.record import run_costs
 
@@ -61,6 +62,7 @@ def test_s2l_trains_its_proxy_once_and_finds_it_again(pool, tiny_llama):
     assert without_model.rows().equals(first.rows())
 
 
+@pytest.mark.slow
 def test_another_recipe_is_another_recording_and_an_ambiguous_one_is_refused(pool, tiny_llama):
     options = {"model_for": {"proxy": str(tiny_llama)}, "device": "cpu"}
     pool.score("trajectory", settings=RECIPE, **options)
@@ -92,6 +94,7 @@ def test_the_plan_says_what_would_be_trained(pool, tiny_llama):
     assert n_trials(pool) == 0
 
 
+@pytest.mark.slow
 def test_reproduce_does_not_train_again(pool, tiny_llama, tmp_path):
     from curate.api.reproduce import reproduce
     from curate.contracts.progress import SilentProgress

@@ -35,7 +35,7 @@ def pool(tmp_path, make):
 
 
 def losses(store, set_id):
-    table = store.query(f"select id, losses, steps from score_set('{set_id}') order by id")
+    table = store.read(f"select id, losses, steps from score_set('{set_id}') order by id")
     return (
         table["id"].to_pylist(),
         np.array(table["losses"].to_pylist()),
@@ -61,6 +61,7 @@ def reference(folder, rows):
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_losses_are_those_of_a_batch_of_one(pool, config, tmp_path):
     rows = rows_of_pool(pool)
     usable = [row for row in rows if LONG not in row.example.messages[0]["content"]]
@@ -72,7 +73,7 @@ def test_losses_are_those_of_a_batch_of_one(pool, config, tmp_path):
     assert all(row == [2, 4] for row in steps)
     assert np.abs(found[:, 1] - reference(tmp_path / "run", usable)).max() < 1e-5
     assert np.abs(found[:, 0] - found[:, 1]).max() > 1e-3
-    failures = pool.query("select reason, count(*) as n from failures group by 1").to_pylist()
+    failures = pool.read("select reason, count(*) as n from failures group by 1").to_pylist()
     assert failures == [{"reason": "prompt_exceeds_context", "n": 1}]
     status = next(s for s in pool.score_sets() if s.set_id == record.outcome["trajectory"])
     assert (status.alias, status.complete, status.n_examples) == ("trajectory", True, 60)
@@ -123,6 +124,7 @@ def test_saved_checkpoints_give_the_recorded_trajectory(pool, config, tmp_path):
     assert trajectory_of_checkpoints(pool, folders, saving) == set_id
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_scored_at_the_checkpoints_of_a_run(pool, config, tmp_path):
     saving = config(watch=WatchConfig(save_every=2))
     record = train(
@@ -142,6 +144,7 @@ def test_a_trajectory_is_scored_at_the_checkpoints_of_a_run(pool, config, tmp_pa
     assert (again.status.set_id, again.n_scored, again.n_reused) == (scored.status.set_id, 0, 60)
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_scored_at_model_folders_of_any_trainer(pool, config, tmp_path):
     rows = rows_of_pool(pool)
     record = train(config(), rows, tmp_path / "run", recorder=TrajectoryRecorder(pool, 1))
@@ -206,7 +209,7 @@ def test_train_log_keeps_one_loss_an_epoch(pool, config, tmp_path):
     assert found.shape == (40, 2)
     assert all(first <= half < second for first, second in steps)
     assert record.cost.other_tokens == 0
-    reasons = pool.query("select reason, count(*) as n from failures group by 1").to_pylist()
+    reasons = pool.read("select reason, count(*) as n from failures group by 1").to_pylist()
     assert reasons == [{"reason": "not_trained_on", "n": 20}]
     with pytest.raises(ConfigError, match="source=train_log needs a run of at least 2 epochs"):
         train(config(), rows, tmp_path / "short", recorder=TrainLogRecorder(pool))
@@ -258,10 +261,10 @@ def test_record_is_a_row_of_trials(pool, config, make, tmp_path):
     record = train(config(), rows_of_pool(pool), tmp_path / "run", evaluation=held)
     trial = save_record(pool, record, method="random", selection_id="abc", budget="10%")
     save_record(pool, record, method="random", selection_id="abc", budget="10%")
-    (row,) = pool.query("select * from trials").to_pylist()
+    (row,) = pool.read("select * from trials").to_pylist()
     assert (row["trial_id"], row["method"], row["seed"]) == (trial, "random", 0)
     assert (row["tokens"], row["status"]) == (record.cost.tokens, "done")
-    evals = pool.query("select * from trial_evals order by metric").to_pylist()
+    evals = pool.read("select * from trial_evals order by metric").to_pylist()
     assert [(e["metric"], e["value"]) for e in evals] == [
         ("nll", record.final("held").mean_nll),
         ("perplexity", record.final("held").perplexity),

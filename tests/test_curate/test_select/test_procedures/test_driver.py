@@ -68,6 +68,14 @@ def test_finished_run_executes_nothing_again(journal):
     assert journal.read_bytes() == before
 
 
+def test_the_content_of_a_score_step_names_a_model_only_if_it_has_one():
+    """So the journal of a run that began before steps could score with one still fits."""
+    assert step_to_json(Score("length")) == {
+        "kind": "score", "scorer": "length", "config": {}, "role": None, "within": None,
+    }  # fmt: skip
+    assert step_to_json(Score("length", model="m"))["model"] == "m"
+
+
 @pytest.mark.parametrize("fail_at", range(4))
 def test_interrupted_run_resumes_with_the_step_that_was_not_finished(journal, fail_at):
     whole, steps = drive(journal.with_name("whole.jsonl"))

@@ -1,11 +1,12 @@
 """Steps that train, carried out on a tiny pool."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import curate as cu
-from curate.contracts import Select, Train
+from curate.contracts import TARGET_SET, Score, Select, Train
 from curate.contracts.progress import SilentProgress
 from curate.errors import ConfigError
 from curate.registry import get_procedure
@@ -30,7 +31,7 @@ def execute(tmp_path, tiny_model) -> StepExecutor:
         for n in range(20)
     )
     (tmp_path / "pool.jsonl").write_text("\n".join(lines))
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "pool.jsonl"))
     scoring = ScoringOptions(models={"target": str(tiny_model)}, device="cpu")
     return StepExecutor(
@@ -59,6 +60,23 @@ def test_a_train_step_chooses_its_objective_policy_and_mixture(execute):
     assert run_of(execute, execute(Train(chosen, {**SETTINGS, **defaults})).id) == run_of(
         execute, plain
     )
+
+
+def test_a_train_step_on_the_target_set_needs_one(execute):
+    with pytest.raises(
+        ConfigError, match="trains on the target set, but the run selects towards none"
+    ):
+        execute(Train(TARGET_SET, SETTINGS))
+
+
+def test_an_adapter_is_not_left_out_of_what_is_trained(execute):
+    chosen = execute(Select("random", "12")).id
+    trained = execute(Train(chosen, SETTINGS)).id
+    scoring = replace(execute.scoring, adapter="some/adapter")
+    with pytest.raises(
+        ConfigError, match="--adapter some/adapter is on the model that scores, but not"
+    ):
+        replace(execute, scoring=scoring)(Score("length", model=trained))
 
 
 def test_a_train_step_of_an_unknown_objective_names_the_nearest(execute):

@@ -21,7 +21,7 @@ def test_equal_rows_are_one_example_with_several_rows(store: Store, pools: Any) 
     assert (counts.n_read, counts.n_added, counts.n_duplicate, counts.n_failed) == (6, 4, 2, 0)
     counts = pools.ingest(store, "b", [5, 6, 5])
     assert (counts.n_read, counts.n_added, counts.n_duplicate) == (3, 1, 2)
-    rows = store.query("select n_chars as n, n_rows from examples order by n").to_pylist()
+    rows = store.read("select n_chars as n, n_rows from examples order by n").to_pylist()
     assert [(r["n"], r["n_rows"]) for r in rows] == [(0, 2), (1, 2), (2, 1), (5, 3), (6, 1)]
     assert store.n_examples() == 5
     assert store.n_examples(["b"]) == 2
@@ -107,7 +107,7 @@ def test_a_pool_that_grew_meanwhile_is_taken_into_account(store: Store, pools: A
         writer._known_ids = slow  # type: ignore[method-assign]
         assert writer.commit().n_added == 5
     assert store.n_examples() == 15
-    assert store.query("select sum(n_rows)::int as n from examples")["n"].to_pylist() == [20]
+    assert store.read("select sum(n_rows)::int as n from examples")["n"].to_pylist() == [20]
 
 
 def test_raw_records_come_back_in_the_order_asked_for(store: Store, pools: Any) -> None:

@@ -13,7 +13,7 @@ def test_percentiles_are_those_of_counting(tmp_path: Path) -> None:
     lengths = [1, 5, 5, 2, 9, 5, 7]
     rows = [{"prompt": f"p{i}", "response": "a b" * n} for i, n in enumerate(lengths)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "a.jsonl"))
     pool.score("mtld", workers=1)
     table = pool.sql("select id, mtld.mtld as mtld, mtld.n_words as n_words from scores")
@@ -31,7 +31,7 @@ def test_percentiles_are_those_of_counting(tmp_path: Path) -> None:
 
 def test_without_scores_there_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "p", "response": "r"}\n')
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(tmp_path / "a.jsonl"))
     (example,) = pool.sql("select id from examples")["id"].to_list()
     assert pool.store.percentiles(example) == {}

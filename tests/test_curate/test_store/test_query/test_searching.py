@@ -17,12 +17,12 @@ ROWS = [
 @pytest.fixture
 def find(tmp_path):
     rows = [{"id": name, "prompt": f"Tell {name}", "response": text} for name, text in ROWS]
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)))
     snapshot = pool.store.snapshot()
     names = {
         row["id"]: row["external_id"]
-        for row in pool.store.query("select id, external_id from rows").to_pylist()
+        for row in pool.store.read("select id, external_id from rows").to_pylist()
     }
 
     def look(query):

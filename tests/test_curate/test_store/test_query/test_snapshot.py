@@ -10,7 +10,7 @@ from curate.errors import DataError, ExpressionError
 
 @pytest.fixture
 def pool(tmp_path):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
     score(
         opened,
@@ -26,7 +26,7 @@ def pool(tmp_path):
 
 def test_columns_are_in_order_of_id_with_null_for_failures(pool):
     snapshot = pool.store.snapshot()
-    rows = pool.store.query("select id, external_id from rows order by id").to_pylist()
+    rows = pool.store.read("select id, external_id from rows order by id").to_pylist()
     assert snapshot.ids.tolist() == [row["id"].encode() for row in rows]
     names = [row["external_id"] for row in rows]
     expected = [np.nan if name == "red-1" else quality(name) for name in names]
@@ -62,7 +62,7 @@ def test_previews_come_in_the_order_asked_for(pool):
             len(row["prompt"]),
             len(row["response"]),
         )
-        for row in pool.store.query("select id, prompt, response from examples").to_pylist()
+        for row in pool.store.read("select id, prompt, response from examples").to_pylist()
     }
     assert texts == [stored[name] for name in snapshot.names(rows)]
     assert snapshot.previews(np.array([], dtype=int), 6) == []

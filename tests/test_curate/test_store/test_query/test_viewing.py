@@ -63,7 +63,7 @@ def test_groups_and_sources_are_dense_codes(filled: Store, bind: dict[str, str])
     view = filled.view(bind=bind, where="source = 'source1'")
     assert view.source_names == ["source1"]
     assert set(view.group_codes().tolist()) == set(range(view.group_codes().max() + 1))
-    table = filled.query("select id, group_id from examples order by id").to_pylist()
+    table = filled.read("select id, group_id from examples order by id").to_pylist()
     groups = {row["id"]: row["group_id"] for row in table}
     ordered = sorted({groups[i.decode()] for i in view.ids.tolist()})
     codes = [ordered.index(groups[i.decode()]) for i in view.ids.tolist()]
@@ -79,7 +79,7 @@ def test_expressions_read_bound_and_unbound_sets_and_texts(
         where="length(prompt) > 3",
     )
     numbers = np.array(_numbers(view.ids))
-    chars = filled.query("select id, n_chars from examples order by id").to_pylist()
+    chars = filled.read("select id, n_chars from examples order by id").to_pylist()
     by_id = {row["id"]: row["n_chars"] for row in chars}
     n_chars = np.array([by_id[i.decode()] for i in view.ids.tolist()])
     assert np.allclose(view.scores("score"), numbers / 3 + numbers - n_chars)

@@ -47,7 +47,7 @@ def revision(pools: Any, n: int) -> dict[str, Any]:
 def test_they_come_back_and_are_in_the_documented_relation(revised, pools):
     assert revised.revisions(SELECTION).to_pylist() == [revision(pools, n) for n in (1, 3)]
     assert revised.revisions(SELECTION[:6]).num_rows == 2
-    found = revised.query("select * from revisions order by confidence, parent_id")
+    found = revised.read("select * from revisions order by confidence, parent_id")
     assert found.column_names == ["id", "parent_id", "selection_id", "confidence"]
     assert set(found["parent_id"].to_pylist()) == {pools.id("e1"), pools.id("e3")}
     [mine] = revised.revisions_of(pools.id("e3"))
@@ -60,7 +60,7 @@ def test_saved_again_they_are_replaced(revised, pools):
     kept = revised.selection(SELECTION), revised.selection_rows(SELECTION)
     revised.save_revised(*kept, pa.Table.from_pylist(rows, schema=ROWS_SCHEMA))
     assert revised.revisions(SELECTION).to_pylist() == rows
-    assert revised.query("select count(*) as n from revisions")["n"].to_pylist() == [1]
+    assert revised.read("select count(*) as n from revisions")["n"].to_pylist() == [1]
 
 
 def test_a_rebuilt_store_has_them(revised, pools):
@@ -94,7 +94,7 @@ def test_a_missing_file_is_said_by_the_check_and_by_whoever_reads_it(revised):
 def test_what_was_written_for_a_forgotten_example_goes_with_it(revised, pools):
     revised.forget("n_chars > 2 and n_chars < 4")
     assert [r["parent_id"] for r in revised.revisions(SELECTION).to_pylist()] == [pools.id("e1")]
-    assert revised.query("select count(*) as n from revisions")["n"].to_pylist() == [1]
+    assert revised.read("select count(*) as n from revisions")["n"].to_pylist() == [1]
     for folder in ("candidates", "verdicts"):
         path = revised.parts / folder / "c1" / "part-00000.parquet"
         assert pools.id("e3") not in pq.read_table(path)["parent_id"].to_pylist()

@@ -21,7 +21,7 @@ def ids_on_disk(store: Store) -> set[str]:
 
 
 def pool_ids(store: Store) -> set[str]:
-    return set(store.query("select id from examples")["id"].to_pylist())
+    return set(store.read("select id from examples")["id"].to_pylist())
 
 
 def cut_before(store: Store, pools: Any, alias: str, where: str, **kinds: Any) -> ScoreSet:

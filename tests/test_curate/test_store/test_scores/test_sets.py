@@ -39,7 +39,7 @@ def test_a_second_alias_names_the_same_set(store: Store, pools: Any) -> None:
     pools.score(store, "a")
     named = store.score_set(pools.key("a"), "b", {})
     assert named.aliases == ("a", "b")
-    assert store.query("select a.x = b.x as same from scores where a is not null")[
+    assert store.read("select a.x = b.x as same from scores where a is not null")[
         "same"
     ].to_pylist() == [True] * (30 - store.score_sets()[0].n_failed)
 
@@ -66,9 +66,10 @@ def test_committing_again_changes_nothing(store: Store, pools: Any) -> None:
         10 * len(store.shards()),
         "cpu",
     )
-    assert before.n_failed == store.query("select * from failures").num_rows > 0
+    assert before.n_failed == store.read("select * from failures").num_rows > 0
 
 
+@pytest.mark.slow
 def test_content_hash_ignores_order_and_size_of_commits(
     store: Store, pools: Any, tmp_path: Any
 ) -> None:
@@ -116,7 +117,7 @@ def test_wrong_number_of_rows_is_refused(store: Store, pools: Any) -> None:
     message = r"shard p-00000: scorer 'a' returned 29 rows for 30 examples; nothing was written"
     with pytest.raises(ScoreError, match=message):
         store.commit_parts(score_set, [shard.shard_id])
-    assert store.query("select * from failures").num_rows == 0
+    assert store.read("select * from failures").num_rows == 0
     assert store.score_sets()[0].columns == {}
 
 
@@ -168,14 +169,15 @@ def test_a_pool_scorer_is_stale_after_an_append(store: Store, pools: Any) -> Non
     write_part(score_set.part(shard.shard_id), pools.part(shard), {})
     store.commit_parts(score_set, [shard.shard_id])
     assert not store.finish(score_set).stale
-    assert "knn" in store.query("select * from scores").column_names
+    assert "knn" in store.read("select * from scores").column_names
     pools.ingest(store, "q", range(30, 40))
     status = store.score_sets()[0]
     assert status.stale
     assert not status.complete
-    assert "knn" not in store.query("select * from scores").column_names
+    assert "knn" not in store.read("select * from scores").column_names
 
 
+@pytest.mark.slow
 def test_rebuild_gives_the_same_store(store: Store, pools: Any) -> None:
     pools.ingest(store, "p", range(600))
     pools.ingest(store, "q", range(500, 700))
@@ -192,7 +194,7 @@ def test_rebuild_gives_the_same_store(store: Store, pools: Any) -> None:
         "select * from failures order by all", "select * from selections",
         "select * from selection_rows",
     ]  # fmt: skip
-    before = [store.query(query) for query in queries]
+    before = [store.read(query) for query in queries]
     shards, pool_hash = store.shards(), store.pool_hash()
     store.path.write_bytes(b"destroyed")
     found = rebuild(store.path)
@@ -205,5 +207,5 @@ def test_rebuild_gives_the_same_store(store: Store, pools: Any) -> None:
         "left_out": [],
     }
     for query, table in zip(queries, before, strict=True):
-        assert store.query(query).equals(table), query
+        assert store.read(query).equals(table), query
     assert (store.shards(), store.pool_hash()) == (shards, pool_hash)

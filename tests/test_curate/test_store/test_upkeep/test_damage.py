@@ -68,7 +68,7 @@ def test_a_full_disk_is_seen_through_a_library(tmp_path: Path) -> None:
 def _pool(folder: Path) -> Pool:
     rows = [{"prompt": f"p {i}", "response": f"r {i}"} for i in range(4)]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = Pool(folder / "s.duckdb")
+    pool = Pool(folder / "s.duckdb", create=True)
     pool.ingest(str(folder / "pool.jsonl"))
     return pool
 

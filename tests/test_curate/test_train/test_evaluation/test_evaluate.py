@@ -71,6 +71,7 @@ def test_exact_match_finds_the_right_answers(loaded, make):
     assert correct.tolist() == [False, True] * 3
 
 
+@pytest.mark.slow
 def test_training_on_one_answer_makes_it_match(config, make, tmp_path):
     base = make.rows(1)[0].example.messages[0]
     messages = (base, {"role": "assistant", "content": "A: 18"})

@@ -1,12 +1,18 @@
 """A small store with scores, an embedding, clusters and selections, and a client of its page."""
 
-import shutil
-from collections.abc import Callable
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsed import headless_browser
+from copied import copied
 from reported import COLOURS, colour_rows, quality, score, write_rows
+from surrogates import surrogates_let_in
 
 TOKEN = "secret-token"
 
@@ -17,9 +23,10 @@ def make_pool(tmp_path: Path) -> Callable[..., Any]:
     import curate as cu
 
     def make(rows: Any) -> Any:
-        opened = cu.open(tmp_path / "curate.duckdb")
+        opened = cu.open(tmp_path / "curate.duckdb", create=True)
         if rows:
-            opened.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)))
+            with surrogates_let_in():
+                opened.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)))
         return opened
 
     return make
@@ -48,7 +55,7 @@ def scored_colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("colours") / "store"
     folder.mkdir()
-    pool = cu.open(folder / "curate.duckdb")
+    pool = cu.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(write_rows(folder / "pool.jsonl", colour_rows())))
     add_scores(pool)
     return folder
@@ -57,10 +64,7 @@ def scored_colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def colours(scored_colours: Path, tmp_path: Path) -> Any:
     """Twelve scored rows of six prompts and two sources."""
-    import curate as cu
-
-    shutil.copytree(scored_colours, tmp_path / "colours")
-    return cu.open(tmp_path / "colours" / "curate.duckdb")
+    return copied(scored_colours, tmp_path / "colours")
 
 
 @pytest.fixture
@@ -86,6 +90,39 @@ def client() -> Callable[..., Any]:
 @pytest.fixture
 def names(colours: Any) -> dict[str, str]:
     """Example id by the id the input gave it."""
-    found = colours.store.query("select id, external_id from rows").to_pylist()
+    found = colours.store.read("select id, external_id from rows").to_pylist()
     assert len(found) == 2 * len(COLOURS)
     return {row["external_id"]: row["id"] for row in found}
+
+
+@pytest.fixture(scope="package")
+def browser() -> Any:
+    """One headless browser for all tests of the page; skipped where there is none."""
+    with headless_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def explore() -> Iterator[Callable[[Path], str]]:
+    """Run ``curate explore`` on a store; returns the address of the page."""
+    running = []
+
+    def start(store: Path) -> str:
+        words = ["explore", "--store", str(store), "--no-browser", "--json", "--marker", "ana"]
+        code = "from curate.cli import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        printed = ""
+        while not printed.endswith("}\n"):
+            line = process.stdout.readline()
+            assert line, f"curate explore ended with {process.wait()}"
+            printed += line
+        return json.loads(printed)["url"]
+
+    yield start
+    for process in running:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+        process.stdout.close()

@@ -1,147 +1,15 @@
 """The explore page in a real headless browser, over real rows and over hostile ones."""
 
-import json
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import Any
 
 import pytest
+from browsed import Page
 from reported import hostile_rows, score, write_rows
+from surrogates import surrogates_let_in
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1500,1000",
-)  # fmt: skip
-WAIT_S = 60
 FLAG = "return window.flag === undefined && !document.title.includes('flag')"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless browser; skipped where there is none."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if found is None or driver is None:
-        pytest.skip(f"no browser with chromedriver here: none of {', '.join(BROWSERS)}")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = found
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        service = webdriver.ChromeService(executable_path=driver)
-        opened = webdriver.Chrome(options=options, service=service)
-        yield opened
-        opened.quit()
-
-
-@pytest.fixture
-def explore():
-    """Run ``curate explore`` on a store; returns the address of the page."""
-    running = []
-
-    def start(store: Path) -> str:
-        words = ["explore", "--store", str(store), "--no-browser", "--json", "--marker", "ana"]
-        code = "from curate.cli import main; main()"
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True
-        )
-        running.append(process)
-        printed = ""
-        while not printed.endswith("}\n"):
-            line = process.stdout.readline()
-            assert line, f"curate explore ended with {process.wait()}"
-            printed += line
-        return json.loads(printed)["url"]
-
-    yield start
-    for process in running:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-        process.stdout.close()
-
-
-class Page:
-    """What a person does on the page."""
-
-    def __init__(self, browser: Any) -> None:
-        self.browser = browser
-
-    def one(self, css: str) -> Any:
-        return self.browser.find_element("css selector", css)
-
-    def all(self, css: str) -> list[Any]:
-        return self.browser.find_elements("css selector", css)
-
-    def run(self, script: str, *given: Any) -> Any:
-        return self.browser.execute_script(script, *given)
-
-    def until(self, what: str, holds: Any) -> Any:
-        from selenium.common.exceptions import StaleElementReferenceException
-
-        ends = time.monotonic() + WAIT_S
-        while time.monotonic() < ends:
-            try:
-                if found := holds():
-                    return found
-            except StaleElementReferenceException:
-                continue
-            time.sleep(0.05)
-        raise AssertionError(f"{what} did not come; the page says: {self.one('body').text[:2000]}")
-
-    def press(self, css: str) -> None:
-        script = (
-            "const one = document.querySelector(arguments[0]); one?.click(); return one !== null"
-        )
-        self.until(css, lambda: self.run(script, css))
-
-    def opened(self, example_id: str) -> str:
-        """Return the text of an open example, once it is there."""
-        self.until(example_id, lambda: self.all(f"#example[data-shown='{example_id}'] .message"))
-        return self.run("return document.querySelector('#example').textContent")
-
-    def ids(self) -> list[str]:
-        return self.run(
-            "return [...document.querySelectorAll('#rows tbody tr')].map((row) => row.dataset.id)"
-        )
-
-    def shows(self, start: str) -> None:
-        self.until(f"count {start!r}", lambda: self.one("#count").text.startswith(start))
-        self.until("texts", lambda: not self.all("body.waiting"))
-
-    def type(self, css: str, words: str) -> None:
-        field = self.one(css)
-        field.clear()
-        field.send_keys(words + "\ue007")
-
-    def choose(self, css: str, value: str) -> None:
-        self.run(
-            "arguments[0].value = arguments[1];"
-            "arguments[0].dispatchEvent(new Event('change', { bubbles: true }))",
-            self.one(css), value,
-        )  # fmt: skip
-
-    def column(self, number: int) -> list[str]:
-        return self.run(
-            "return [...document.querySelectorAll('#rows tbody tr')]"
-            ".map((row) => row.cells[arguments[0]].textContent)",
-            number,
-        )
-
-    def complaints(self) -> list[str]:
-        return [one["message"] for one in self.browser.get_log("browser")]
 
 
 def value(name: str) -> float:
@@ -159,7 +27,7 @@ def real_store(realdata, tmp_path_factory):
     path = folder / "ni.parquet"
     table = pq.read_table(realdata / "ni_pool.parquet")
     pq.write_table(table.take(list(range(0, len(table), len(table) // 300))), path)
-    pool = cu.open(folder / "curate.duckdb")
+    pool = cu.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(path))
     score(pool, "quality", {"value": ("float", value)})
     score(pool, "clusters", {"cluster": ("int", lambda n: int(value(n)) % 4)})
@@ -221,9 +89,9 @@ def searches_and_filters(page, pool):
 
 def sorts_and_opens(page):
     page.choose("#sort", "quality.value")
-    page.until("order", lambda: page.column(2) == sorted(page.column(2), key=float))
+    page.until("order", lambda: page.column(3) == sorted(page.column(3), key=float))
     page.press("#order")
-    page.until("order", lambda: page.column(2) == sorted(page.column(2), key=float, reverse=True))
+    page.until("order", lambda: page.column(3) == sorted(page.column(3), key=float, reverse=True))
     page.press("#rows tbody tr .open")
     text = page.opened(page.ids()[0])
     assert "quality.value" in text and "top-k" in text
@@ -253,8 +121,9 @@ def test_hostile_examples_execute_nothing(browser, explore, tmp_path):
     rows = hostile_rows()
     for row in rows[:2]:
         row["response"] = row["response"].replace("document.title='flag'", "window.flag=1")
-    pool = cu.open(tmp_path / "curate.duckdb")
-    pool.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)))
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
+    with surrogates_let_in():
+        pool.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)))
     score(pool, "<img src=x onerror=window.flag=1>", {"v": ("float", lambda n: float(n[1:]))})
     score(pool, "notes", {"text": ("text", lambda n: rows[int(n[1:])]["response"][:80]
                                    .encode("utf-8", "replace").decode())})  # fmt: skip
@@ -282,7 +151,7 @@ def test_hostile_examples_execute_nothing(browser, explore, tmp_path):
 def test_without_the_token_the_browser_sees_nothing(browser, explore, tmp_path):
     import curate as cu
 
-    pool = cu.open(tmp_path / "curate.duckdb")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
     pool.ingest(str(write_rows(tmp_path / "pool.jsonl", hostile_rows()[:2])))
     address = explore(pool.store.path).partition("?")[0]
     browser.get(address)

@@ -10,6 +10,7 @@ from curate.views.explore import embedding_map
 
 
 class TestPanels:
+    @pytest.mark.slow
     def test_histogram_counts_the_pool_and_what_is_shown(self, client, colours):
         found = ask(client(colours), "histogram", column="quality.value", where="source = 'warm'")
         assert (found["n"], found["n_kept"]) == (11, 5)
@@ -57,7 +58,14 @@ class TestPanels:
             (0, 6, 3.0), (1, 6, 8.5),
         ]  # fmt: skip
         assert [c["id"] for c in found["clusters"]] == [names["red-1"], names["cyan-1"]]
+        assert [c["name"] for c in found["clusters"]] == [
+            ["blue, green, red"],
+            ["cyan, gold, plum"],
+        ]
+        found = ask(client(colours), "map", embedding="embedding.vector", colour="clusters.cluster")
+        assert found["names"] == ["0 blue, green, red", "1 cyan, gold, plum"]
 
+    @pytest.mark.slow
     def test_two_selections_are_compared(self, client, colours):
         a = colours.select(rank="quality.value", budget=4).id
         b = colours.select(rank="if(source = 'warm', 1, 0)", budget=6).id

@@ -27,7 +27,7 @@ def scored(tmp_path_factory, demo_rows, roomy_model) -> Path:
     folder = tmp_path_factory.mktemp("notebooks")
     data = folder / "pool.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in demo_rows), encoding="utf-8")
-    pool = cu.open(folder / "curate.duckdb")
+    pool = cu.open(folder / "curate.duckdb", create=True)
     pool.ingest(str(data))
     pool.score("length", "likelihood", "ifd", "embedding", model=str(roomy_model))
     return folder / "curate.duckdb"
@@ -42,17 +42,19 @@ def pool(scored, tmp_path):
 
     shutil.copy(scored, tmp_path / "curate.duckdb")
     shutil.copytree(scored.with_suffix(".parts"), tmp_path / "curate.parts")
-    return cu.open(tmp_path / "curate.duckdb")
+    return cu.open(tmp_path / "curate.duckdb", create=True)
 
 
 @pytest.fixture
 def hostile(tmp_path):
     """A scored pool whose every text tries to leave its place."""
     from reported import hostile_rows, score, write_rows
+    from surrogates import surrogates_let_in
 
     import curate as cu
 
-    opened = cu.open(tmp_path / "hostile.duckdb")
-    opened.ingest(str(write_rows(tmp_path / "hostile.jsonl", hostile_rows())))
+    opened = cu.open(tmp_path / "hostile.duckdb", create=True)
+    with surrogates_let_in():
+        opened.ingest(str(write_rows(tmp_path / "hostile.jsonl", hostile_rows())))
     score(opened, "quality", {"value": ("float", lambda n: float(n[1:]))})
     return opened

@@ -10,7 +10,7 @@ from curate.api.proof import Proof
 
 SAFE = {
     "div", "style", "h4", "p", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "svg",
-    "rect", "line", "path", "text", "title", "figure", "figcaption", "i",
+    "rect", "line", "path", "text", "title", "figure", "figcaption", "i", "span",
 }  # fmt: skip
 
 
@@ -22,7 +22,7 @@ def page_of(thing):
 
 @pytest.fixture
 def colours(tmp_path):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
     score(
         opened, "quality", {"value": ("float", quality)}, lambda n: "bad" * (n == "red-1") or None
@@ -42,12 +42,12 @@ def test_a_pool_shows_counts_scores_selections_and_first_rows(colours):
 
 
 def test_an_empty_pool_says_what_to_do(tmp_path):
-    page = page_of(cu.open(tmp_path / "empty.duckdb"))
+    page = page_of(cu.open(tmp_path / "empty.duckdb", create=True))
     assert "The pool is empty. Ingest some examples: pool.ingest(FILE)" in page.text
 
 
 def test_a_pool_of_one_row_and_one_score_is_drawn(tmp_path):
-    opened = cu.open(tmp_path / "one.duckdb")
+    opened = cu.open(tmp_path / "one.duckdb", create=True)
     opened.ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows()[:1])))
     assert "examples1" in page_of(opened).text
     score(opened, "quality", {"value": ("float", quality)})
@@ -56,6 +56,7 @@ def test_a_pool_of_one_row_and_one_score_is_drawn(tmp_path):
     page_of(opened.select("random", budget=1))
 
 
+@pytest.mark.slow
 def test_a_scoring_run_shows_what_it_did_and_how_the_values_lie(pool, roomy_model):
     report = pool.score("likelihood", model=str(roomy_model))
     page = page_of(report)
@@ -96,7 +97,7 @@ def test_a_proof_is_a_dictionary_with_a_card(tmp_path):
     assert json.loads(json.dumps(proof)) == proof == proof_document()
     assert dict(**proof)["seeds"] == 5
     page = page_of(proof)
-    assert "longbetter" in page.text and "-0.1000 (-0.1200 to -0.0800)" in page.text
+    assert "long✓ better" in page.text and "-0.1000 (-0.1200 to -0.0800)" in page.text
     said = "nll on test at 10: long better; nll on test at 20: long better"
     assert repr(proof) == f"Proof('tiny', 5 seeds; {said})"
     path = tmp_path / "proof.json"
@@ -113,6 +114,7 @@ def test_the_plan_of_a_proof_says_how_many_trials():
     assert "Plan of a proof" in page_of(proof).text
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_shown_and_do_nothing(hostile):
     chosen = hostile.select(rank="quality.value", budget=5)
     for thing in (hostile, chosen):

@@ -56,6 +56,7 @@ def test_a_constant_score_has_no_correlation(pool):
         pool.plot.correlations("n_chars")
 
 
+@pytest.mark.slow
 def test_a_scatter_is_coloured_by_a_text_a_number_a_truth_or_a_selection(pool):
     xy = ("likelihood.mean_logp", "ifd.ratio_ppl")
     n = len(pool)
@@ -114,7 +115,7 @@ def test_lengths_are_in_tokens_where_counted_and_else_in_characters(pool, hostil
 def test_examples_without_a_value_are_counted(tmp_path):
     from reported import colour_rows, quality, score, write_rows
 
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     opened.ingest(str(write_rows(tmp_path / "pool.jsonl", colour_rows())))
     score(
         opened, "quality", {"value": ("float", quality)}, lambda n: "bad" * (n == "red-1") or None
@@ -134,7 +135,7 @@ def test_examples_without_a_value_are_counted(tmp_path):
     ],
 )
 def test_what_cannot_be_drawn_says_why(tmp_path, draw, error, say):
-    opened = cu.open(tmp_path / "curate.duckdb")
+    opened = cu.open(tmp_path / "curate.duckdb", create=True)
     with pytest.raises(error, match=say):
         draw(opened.plot)
 

@@ -23,7 +23,7 @@ class Display:
 
 def test_outside_of_a_notebook_a_pool_is_silent(tmp_path):
     assert notebook_progress() is None
-    assert isinstance(cu.open(tmp_path / "curate.duckdb").progress, SilentProgress)
+    assert isinstance(cu.open(tmp_path / "curate.duckdb", create=True).progress, SilentProgress)
 
 
 def test_a_terminal_with_ipython_is_no_notebook(monkeypatch):
@@ -43,7 +43,7 @@ def kernel(monkeypatch):
 
 
 def test_a_kernel_shows_one_output_a_cell_that_is_replaced_in_place(kernel, tmp_path):
-    progress = cu.open(tmp_path / "curate.duckdb").progress
+    progress = cu.open(tmp_path / "curate.duckdb", create=True).progress
     assert isinstance(progress, KernelProgress)
     progress.start("scoring <b>", 200, "examples")
     for _ in range(200):
@@ -88,7 +88,7 @@ def test_a_kernel_shows_real_work(kernel, tmp_path):
     from reported import colour_rows, write_rows
 
     path = write_rows(tmp_path / "pool.jsonl", colour_rows())
-    cu.open(tmp_path / "curate.duckdb").ingest(str(path))
+    cu.open(tmp_path / "curate.duckdb", create=True).ingest(str(path))
     said = [data["text/plain"] for data, _ in kernel.calls]
     assert any("12 rows" in text for text in said)
 

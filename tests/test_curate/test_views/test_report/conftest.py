@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copied import copied
 from reported import colour_rows, proof_document, quality, score, write_rows
+from surrogates import surrogates_let_in
 
 
 @pytest.fixture
@@ -15,24 +17,35 @@ def make_pool(tmp_path: Path) -> Callable[..., Any]:
     import curate as cu
 
     def make(rows: Sequence[Mapping[str, Any]], **options: Any) -> Any:
-        opened = cu.open(tmp_path / "curate.duckdb")
+        opened = cu.open(tmp_path / "curate.duckdb", create=True)
         if rows:
-            opened.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)), **options)
+            with surrogates_let_in():
+                opened.ingest(str(write_rows(tmp_path / "pool.jsonl", rows)), **options)
         return opened
 
     return make
 
 
-@pytest.fixture
-def colours(make_pool: Callable[..., Any]) -> Any:
-    """Twelve scored rows of two sources."""
-    pool = make_pool(colour_rows())
+@pytest.fixture(scope="session")
+def made_colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the store of `colours`, to be copied, and the file it was read from."""
+    import curate as cu
+
+    folder = tmp_path_factory.mktemp("colours")
+    pool = cu.open(folder / "curate.duckdb", create=True)
+    pool.ingest(str(write_rows(folder / "pool.jsonl", colour_rows())))
     score(
         pool,
         "quality",
         {"value": ("float", quality), "truncated": ("bool", lambda n: n == "red-1")},
     )
-    return pool
+    return folder
+
+
+@pytest.fixture
+def colours(made_colours: Path, tmp_path: Path) -> Any:
+    """Twelve scored rows of two sources."""
+    return copied(made_colours, tmp_path)
 
 
 @pytest.fixture

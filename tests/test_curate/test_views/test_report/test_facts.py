@@ -33,7 +33,7 @@ def read_one(pool, read, scored, selection_id):
 def names(pool, rows):
     """Return the input's own ids of rows of the pool."""
     by_id = dict(
-        pool.store.query("select id, external_id from rows").to_pandas().itertuples(index=False)
+        pool.store.read("select id, external_id from rows").to_pandas().itertuples(index=False)
     )
     read = read_facts(pool.store)
     return [by_id[one] for one in read.snapshot.names(np.array(rows, dtype=np.int64))]
@@ -86,6 +86,7 @@ def top(colours):
     return colours.select(rank="quality.value", budget=4).id
 
 
+@pytest.mark.slow
 def test_a_selection_is_read_in_rank_order_with_its_ordering(colours, top):
     read, scored = facts(colours)
     chosen = read_one(colours, read, scored, top)
@@ -116,6 +117,7 @@ def test_borderline_and_rejected_follow_the_score_of_the_selection(colours, top,
     assert shown.rejected_note.endswith("from the highest quality.value on.")
 
 
+@pytest.mark.slow
 def test_what_could_not_be_picked_is_not_among_the_rejected(colours):
     chosen = colours.select("random", budget=2, where="quality.value > 5", exclude=["gold-2"])
     within = colours.select("random", budget=1, within=chosen.id)

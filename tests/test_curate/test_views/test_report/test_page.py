@@ -77,10 +77,10 @@ def test_hostile_texts_stay_inside_markdown(make_pool, report):
     assert not [line for line in outside if re.search(r"(?<!\\)\]\(", line)]
 
 
-def test_markdown_of_a_tiny_store_golden(colours, report, golden, tmp_path):
+def test_markdown_of_a_tiny_store_golden(colours, made_colours, report, golden):
     colours.select(rank="quality.value", budget=4)
     _, page = report(colours, as_markdown=True)
-    page = page.replace(str(tmp_path), "FOLDER")
+    page = page.replace(str(made_colours), "FOLDER")
     page = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "TIME", page)
     page = re.sub(r'"versions": \{[^}]*\}', '"versions": {}', page)
     page = re.sub(r"Made by curate [\d.]+", "Made by curate X", page)
@@ -117,6 +117,7 @@ def test_what_is_wrong_with_a_store_comes_first(make_pool, report):
     assert place < page.index("<h2>Pool")
 
 
+@pytest.mark.slow
 def test_score_sets_that_fail_alike_are_named_together(colours, report):
     for name in ("one", "two", "three"):
         score(colours, name, {"x": ("float", len)}, lambda n: "poison" if n == "red-1" else None)
@@ -151,6 +152,7 @@ def test_clusters_are_compared_where_there_are_some(colours, report):
     assert "| cluster 1 | 2 | 2 | 16.7% | 50.0% | 3.00 |" in page
 
 
+@pytest.mark.slow
 def test_benchmarks_are_compared_with_the_pool_and_the_picks(colours, report, tmp_path):
     found = [{"prompt": "Say red.", "response": "red"}, {"prompt": "Say gold.", "response": "new"}]
     path = write_rows(tmp_path / "bench.jsonl", [*found, {"prompt": "other", "response": "x"}])
@@ -193,6 +195,7 @@ def test_a_store_with_one_row(make_pool, report):
     assert "Columns without a distribution to draw: text (text)." in text
 
 
+@pytest.mark.slow
 def test_picks_that_are_no_longer_in_the_pool_are_counted_and_left_out(colours, report):
     chosen = colours.select(rank="quality.value", budget=4)
     colours.store.forget("prompt = 'Say gold.'")
@@ -239,3 +242,27 @@ def test_wrong_requests_say_what_would_be_right(colours, report, tmp_path):
     with pytest.raises(ConfigError, match="needs its store; name it with --store"):
         report(None)
     assert not list(tmp_path.glob("report.*"))
+
+
+def test_target_sets_are_listed_with_what_the_pool_has_of_them(make_pool, report, tmp_path):
+    pool = make_pool(colour_rows())
+    _, page = report(pool)
+    assert "Target sets" not in page
+    rows = [colour_rows()[0], {**colour_rows()[0], "prompt": "Which colour has a lemon?"}]
+    pool.target.add("fruit", str(write_rows(tmp_path / "fruit.jsonl", rows)))
+    _, page = report(pool)
+    text = parse(page).text
+    assert "Target sets" in text and "fruit" in text and f"1 of {len(pool)}" in text
+
+
+def test_selections_that_nobody_asked_for_are_left_out(colours, report):
+    chosen = colours.select("random", budget=2)
+    part, whole = chosen.document | {"selection_id": "ab" * 8}, chosen.document
+    colours.store.save_selection(part, chosen.rows())
+    whole = whole | {"selection_id": "cd" * 8, "method": "top-k", "selections": ["ab" * 8]}
+    colours.store.save_selection(whole, chosen.rows())
+    document, page = report(colours, as_markdown=True)
+    assert set(document["selections"]) == {chosen.id, "cd" * 8}
+    assert "| selections | 2 |" in page
+    card = parse(colours._repr_html_()).text
+    assert "selections2" in card and "abab" not in card and "cdcd" in card

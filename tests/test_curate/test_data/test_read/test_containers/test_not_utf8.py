@@ -56,8 +56,8 @@ def test_a_row_is_named_or_skipped_and_counted(
     assert store.datasets() == []
     (report,) = ingest(store, str(path), IngestOptions(on_error="skip"))
     assert (report.n_read, report.n_added, report.n_failed) == (4, 3, 1)
-    assert report.warnings == (f"1 rows skipped and recorded; the first: {path} row 3: {REASON}",)
-    kept = store.query("select position from rows order by position")["position"].to_pylist()
+    assert report.warnings == (f"1 row skipped and recorded; the first: {path} row 3: {REASON}",)
+    kept = store.read("select position from rows order by position")["position"].to_pylist()
     assert kept == [0, 1, 3]
     raw = store.raw_records(report.dataset_id, [0, 1, 3])
     assert raw["prompt"].to_pylist() == ["a", "b", "d"]

@@ -53,7 +53,7 @@ def made(tmp_path: Path) -> Made:
         store = tmp_path / "curate.duckdb"
         if rows is not None:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        pool = cu.open(store)
+        pool = cu.open(store, create=True)
         chosen = pool.select(rank="n_chars", budget="100%", data=[str(path)])
         output = options.pop("output", tmp_path / "subset")
         return pool.export(chosen.id, output, **options)
