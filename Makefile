@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 TESTS := $(RUN) -m pytest -n auto --dist worksteal
 COMPAT := .venv-compat
 
@@ -17,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit gpu bench bench-gpu docs golden compat clean
+.PHONY: help demo test lint types cpu unit gpu bench bench-gpu docs notebooks golden compat clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,19 +30,23 @@ define require_python
 endef
 
 # torch alone and first, pinned: nothing that is installed after it can bring another build of it.
+# Of the 18,000 files that pip would compile, one after the other, a third is ever imported.
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	$(call require_python,$(PYTHON),name one: make PYTHON=python3.12)
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(call require_python,$(RUN),remove the folder $(VENV) and run make again)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt torch \
-	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,encoder,dev]"
+	$(PIP) torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(PIP) -e ".[cpu,encoder,dev]"
 	@touch $@
 
 demo: $(VENV)/.stamp  ## pool, tiny model, scores, three methods and what each kept
 	$(VENV)/bin/curate demo
 
-test: lint types  ## lint, types, then every test that needs no GPU
+# mypy has one thread, and tests that wait leave a core idle: both at once take less time.
+test: lint  ## lint, then every test that needs no GPU, with the types checked beside them
+	$(MAKE) --jobs=2 types cpu
+
+cpu: $(VENV)/.stamp  ## every test that needs no GPU
 	$(TESTS) -m "not gpu"
 
 # Lint comes first: rule A005 finds a module that shadows the standard library without importing it.
@@ -65,8 +70,12 @@ bench: $(VENV)/.stamp  ## speed and memory, as ratios
 bench-gpu: $(VENV)/.stamp  ## what a GPU makes of the pass, in five minutes
 	$(RUN) jobs/bench --device cuda
 
-docs: $(VENV)/.stamp  ## write the generated parts of the documentation
+docs: $(VENV)/.stamp  ## write the generated parts of the documentation, and build its site
 	$(RUN) jobs/docs.py
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+
+notebooks: $(VENV)/.stamp  ## execute the notebooks of reports/ that changed, on the demo
+	$(RUN) jobs/notebooks.py
 
 golden: $(VENV)/.stamp  ## accept the present human-facing texts; review the diff
 	$(RUN) jobs/docs.py
