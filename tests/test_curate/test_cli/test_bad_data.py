@@ -282,8 +282,7 @@ def test_a_row_of_ten_megabytes_is_scored_on_what_fits_and_comes_back(
     assert (scored["n_scored"], scored["n_failed"], scored["n_truncated"]) == (3, 0, 1)
     assert (
         "warning: likelihood: 1 of 3 texts are longer than the model's context of 64 tokens and were "
-        "cut; "
-        "leave them out with --where 'not likelihood.truncated'\n"
+        "cut; leave them out with --where 'not likelihood.truncated'\n"
     ) in ran.err
     chosen = curate(
         "select", "--method", "random", "-b", "100%", "--order", "input", "-o", "out.jsonl"

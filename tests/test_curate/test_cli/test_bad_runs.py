@@ -330,8 +330,7 @@ class TestTexts:
         assert (scored["n_truncated"], scored["failures"]) == (1, {"prompt_exceeds_context": 1})
         assert (
             "warning: likelihood: 1 of 3 texts are longer than the model's context of 64 tokens and were "
-            "cut; "
-            "leave them out with --where 'not likelihood.truncated'"
+            "cut; leave them out with --where 'not likelihood.truncated'"
         ) in ran.err.splitlines()
         kept = curate(
             "select", "--rank", "likelihood.mean_logp", "--where", "not likelihood.truncated",
