@@ -43,6 +43,7 @@ from curate.contracts.view import Vectors, View
 
 __all__ = [
     "FAILURE",
+    "KILLS_WORKER",
     "OUT_OF_MEMORY",
     "ROLES",
     "TARGET_SET",
@@ -98,6 +99,9 @@ Columns: TypeAlias = Mapping[str, np.ndarray]  # column -> (rows,) or (rows, dim
 
 FAILURE: Final = "failure"  # extra column of a batch: why an example has no score, or None
 OUT_OF_MEMORY: Final = "out_of_memory"  # the failure of an example that did not fit by itself
+KILLS_WORKER: Final = (
+    "kills_worker"  # and of one during which processes ended natively, as by a segfault
+)
 TOKENS_RUN: Final = "tokens_run"  # extra column of a batch: tokens a model ran for each example
 
 

@@ -91,14 +91,15 @@ def inputs_of(shard: Path, parts: Mapping[str, Path], only: pa.Array | None = No
             inputs = Inputs.read(parts, only)
         except ScoreError:  # one part is of before and another of after
             inputs = None
-        if inputs is not None and list(inputs.ids) == _ids(shard, only):
+        if inputs is not None and list(inputs.ids) == ids_of(shard, only):
             return inputs
         time.sleep(PAUSE_S)
-    _ids(shard, only)
+    ids_of(shard, only)
     return Inputs.read(parts, only)
 
 
-def _ids(shard: Path, only: pa.Array | None) -> list[str]:
+def ids_of(shard: Path, only: pa.Array | None) -> list[str]:
+    """Return the ids of a shard's examples, in its order; with ``only``, just those."""
     ids = read_parquet(shard, ["id"])["id"]
     kept = ids if only is None else ids.filter(pc.is_in(ids, only))
     return [str(example_id) for example_id in kept.to_pylist()]

@@ -286,7 +286,14 @@ class _Job:
                 raise TimeoutError
 
         run = EXECUTORS[self.options.executor]
-        run(tuple(WorkerPass(pass_) for pass_ in passes), tasks, devices, finished, idle)
+        run(
+            tuple(WorkerPass(pass_) for pass_ in passes),
+            tasks,
+            devices,
+            finished,
+            idle,
+            progress.note,
+        )
         progress.finish(SCORING)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,10 @@ import pyarrow as pa
 from curate.contracts import Column
 from curate.errors import ScoreError
 from curate.store.parts import part_schema
+
+NON_FINITE: Final = "non_finite"  # the failure of an example with such a value
+
+Part: TypeAlias = tuple[pa.Table, Mapping[str, Any]]  # the table, and the facts of its run
 
 
 def part_table(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 from curate.contracts import PoolScorer
 from curate.data.revisions import refuse_revised
 from curate.errors import ConfigError
+from curate.scoring.executors.worker import Portion
 from curate.store.records import PART_INPUT, digest
 
 if TYPE_CHECKING:
@@ -141,3 +142,10 @@ def ids_in(path: Path) -> "pa.Array":
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(path).read(columns=["id"]).column("id").combine_chunks()
+
+
+def narrowed(only: "pa.Array | None", portion: Portion) -> "pa.Array | None":
+    """Return the ids of the only examples to run: those of a trial, or those a pass runs anyway."""
+    import pyarrow as pa
+
+    return only if portion.only is None else pa.array(sorted(portion.only), pa.string())

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeVar, final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.contracts import Example, Rendering
+from curate.contracts import KILLS_WORKER, Example, Rendering
+from curate.scoring.executors.worker import WHOLE, Portion
 from curate.store.parts import open_parquet, present
 from curate.store.pool.input_values import input_values
 
@@ -62,13 +63,15 @@ def read_examples(
 class Window:
     """Some examples of a shard in each rendering; an example that has none gives its reason.
 
-    ``first`` is the place of the first one in the shard, ``read_s`` the seconds this took.
+    ``first`` is the place of the first one in the shard, ``read_s`` the seconds this took. Of
+    ``omitted`` examples the rendering is blank.
     """
 
     first: int
     ids: list[str]
     rendered: "dict[Rendering, list[Rendered | str]]"
     read_s: float
+    omitted: frozenset[str] = frozenset()
 
 
 def windows(
@@ -78,11 +81,13 @@ def windows(
     only: pa.Array | None = None,
     *,
     size: int | None = None,
+    portion: Portion = WHOLE,
 ) -> Iterator[Window]:
     """Yield a shard in windows of at least ``size`` examples; all of it at once by default.
 
     Where the cuts lie depends on the shard and ``size`` alone.
     """
+    omitted = portion.omitted
     began = time.perf_counter()
     first = 0
     ids: list[str] = []
@@ -90,13 +95,25 @@ def windows(
     for examples in read_examples(shard, only=only):
         ids += [example.id for example in examples]
         for rendering, rows in rendered.items():
-            rows += renderer.render(examples, rendering)
+            rows += _render(renderer, examples, rendering, portion)
         if size is not None and len(ids) >= size:
-            yield Window(first, ids, rendered, time.perf_counter() - began)
+            yield Window(first, ids, rendered, time.perf_counter() - began, omitted)
             began, first = time.perf_counter(), first + len(ids)
             ids, rendered = [], {rendering: [] for rendering in renderings}
     if ids or not first:
-        yield Window(first, ids, rendered, time.perf_counter() - began)
+        yield Window(first, ids, rendered, time.perf_counter() - began, omitted)
+
+
+def _render(
+    renderer: "Renderer", examples: Sequence[Example], rendering: Rendering, portion: Portion
+) -> "list[Rendered | str]":
+    left_out = frozenset() if portion.renders_omitted else portion.omitted
+    shown = [example for example in examples if example.id not in left_out]
+    rows = dict(zip([e.id for e in shown], renderer.render(shown, rendering), strict=True))
+    for example_id in portion.omitted.intersection(rows):
+        row = rows[example_id]
+        rows[example_id] = row if isinstance(row, str) else row.blank()
+    return [rows.get(example.id, KILLS_WORKER) for example in examples]
 
 
 @final

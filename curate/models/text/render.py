@@ -1,7 +1,7 @@
 """From examples to token ids, scored positions and truncation: everything a pass sees."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -65,6 +65,10 @@ class Rendered:
     def edges(self) -> list[tuple[int, int]]:
         """Start and end in ``ids`` of each row."""
         return list(pairwise([*self.starts, len(self.ids)]))
+
+    def blank(self) -> "Rendered":
+        """Return rows of the same shape that say nothing: what runs beside them gets the same bits."""
+        return replace(self, ids=np.zeros_like(self.ids), targets=np.zeros_like(self.targets))
 
 
 @final

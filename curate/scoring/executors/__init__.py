@@ -9,7 +9,7 @@ from curate.scoring.executors.worker import PassSpec, ShardTask, TaskReport
 Executor: TypeAlias = Callable[
     [
         tuple[PassSpec, ...], Sequence[ShardTask], Sequence[str],
-        Callable[[TaskReport], None], Callable[[], None],
+        Callable[[TaskReport], None], Callable[[], None], Callable[[str], None],
     ],
     None,
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, final
 
 from curate.errors import WorkerError
+from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.forking import environment_for, worker_context
 from curate.scoring.executors.interrupts import (
     interrupts_held,
@@ -29,7 +30,6 @@ from curate.scoring.executors.worker import (
     work,
 )
 
-MAX_DEATHS_PER_TASK: Final = 2
 POLL_S: Final = 0.5
 _MAIN_BY_NAME: Final = b"\x8c\x08__main__"  # a reference to the module __main__ in a pickle
 
@@ -59,15 +59,18 @@ def run_tasks(
     devices: Sequence[str],
     on_report: Callable[[TaskReport], None],
     on_idle: Callable[[], None],
+    say: Callable[[str], None],
 ) -> None:
     """Run every task; call ``on_report`` in this process for each one finished.
 
     One device runs in this process, several in worker processes that each load a pass once. A
     shard during which an earlier run died silently, as by the system's out-of-memory killer, is run
     in a worker process, so that this one survives to name the shard.
-    A worker that dies is replaced and its shard run again; a shard that kills two workers ends
-    the job with `WorkerError`, once the other workers have finished the shards they are at, as
-    does an error in a shard. ``on_idle`` is called at least every half second.
+    A worker that dies is replaced and its shard run again. In a shard that kills two workers the
+    examples are found that do, and recorded as failed, see `Deaths`; if there are none the job ends
+    with `WorkerError`, once the other workers have finished the shards they are at, as it does after
+    an error in a shard. ``on_idle`` is called at least every half second; ``say`` takes lines for the
+    user.
     Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; reported tasks
     are finished for good.
     """
@@ -75,7 +78,7 @@ def run_tasks(
         if len(devices) == 1 and not any(map(was_cut_off, tasks)):
             _run_here(passes, tasks, devices[0], on_report, on_idle)
         elif tasks:
-            _Team(passes, deque(tasks), on_report, on_idle).run(devices)
+            _Team(passes, deque(tasks), on_report, on_idle, Deaths(say)).run(devices)
 
 
 def _run_here(
@@ -135,8 +138,8 @@ class _Team:
     waiting: deque[ShardTask]
     on_report: Callable[[TaskReport], None]
     on_idle: Callable[[], None]
+    deaths: Deaths
     workers: list[_Worker] = field(default_factory=list)
-    deaths: dict[tuple[int, str], int] = field(default_factory=dict)
     needs_main: bool = False
     error: Exception | None = None
 
@@ -201,9 +204,24 @@ class _Team:
             if isinstance(message, TaskError):
                 self._stop(_error(message))
             else:
-                _mark(message.task).unlink(missing_ok=True)
-                self.on_report(message)
+                self._keep(message)
             self._assign(worker)
+
+    def _keep(self, report: TaskReport) -> None:
+        if not report.task.is_trial:
+            _mark(report.task).unlink(missing_ok=True)
+            self.on_report(report)
+        elif self.error is None:
+            self._go_on(lambda: self.deaths.tried(report))
+
+    def _go_on(self, next_task: Callable[[], ShardTask]) -> bool:
+        """Put what deaths or trials call for before the other tasks, unless it is the end."""
+        try:
+            self.waiting.appendleft(next_task())
+        except WorkerError as error:
+            self._stop(error)
+            return False
+        return True
 
     def _stop(self, error: Exception) -> None:
         """Hand out no more tasks, and end with the first error when those under way are finished."""
@@ -216,18 +234,9 @@ class _Team:
         task = worker.task
         if task is None or self.error is not None:
             return
-        key = (task.pass_index, task.shard_id)
-        self.deaths[key] = self.deaths.get(key, 0) + 1
-        if self.deaths[key] >= MAX_DEATHS_PER_TASK:
-            return self._stop(
-                WorkerError(
-                    f"{self.deaths[key]} workers died on shard {task.shard_id} "
-                    f"({_cause(worker.process.exitcode)}); finished shards are kept; "
-                    f"{self._advice(worker.process.exitcode)}"
-                )
-            )
-        self.waiting.appendleft(task)
-        self._spawn(worker.device)
+        code = worker.process.exitcode
+        if self._go_on(lambda: self.deaths.died(task, _cause(code), self._advice(code))):
+            self._spawn(worker.device)
 
     def _advice(self, exitcode: int | None) -> str:
         if self.needs_main and exitcode == 1:  # Python's own end: no signal ended it

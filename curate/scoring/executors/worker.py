@@ -7,20 +7,47 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from curate.errors import CurateError, StoreError
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What of a shard is run.
+
+    Parameters
+    ----------
+    only
+        Ids of the only examples to run, to see whether they kill their worker; None for all.
+    omitted
+        Ids of examples that do: they are recorded as failed, and the others get the scores that they
+        would have if a scorer failed on these.
+    renders_omitted
+        Whether the omitted ones are rendered, which decides the batches of the others.
+    """
+
+    only: frozenset[str] | None = None
+    omitted: frozenset[str] = frozenset()
+    renders_omitted: bool = True
+
+
+WHOLE: Final = Portion()
 
 
 class Runner(Protocol):
     """A loaded pass: turns one shard file into one part per score set."""
 
+    def ids(self, shard: Path) -> Sequence[str]:
+        """Return the ids of the examples of a shard that `run` would run, reading nothing else."""
+
     def run(
-        self, shard: Path, inputs: Mapping[str, Path] | None = None
+        self, shard: Path, inputs: Mapping[str, Path] | None = None, portion: Portion = WHOLE
     ) -> Mapping[str, tuple[Any, Mapping[str, str]]]:
         """Return, by score set id, the part table and its metadata; ``inputs`` are parts to read."""
 
@@ -41,7 +68,8 @@ class PassSpec(Protocol):
 class ShardTask:
     """One shard to run through one pass, and where the parts go (score set id -> path).
 
-    ``inputs`` are the parts of this shard that a derived scorer reads, by alias.
+    ``inputs`` are the parts of this shard that a derived scorer reads, by alias. A task whose
+    ``portion`` has some examples alone is a trial, which writes nothing.
     """
 
     pass_index: int
@@ -50,6 +78,12 @@ class ShardTask:
     n_examples: int
     parts: Mapping[str, Path]
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    portion: Portion = WHOLE
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it only shows if some examples kill their worker."""
+        return self.portion.only is not None
 
 
 @final
@@ -58,7 +92,8 @@ class TaskReport:
     """What a worker says about a finished task: failures and tokens summed over its score sets.
 
     ``n_late`` parts had been written by another process meanwhile. ``is_gone``: the shard's file was
-    not there, so nothing was written.
+    not there, so nothing was written. ``ids``: the examples of the shard, in its order, after a trial
+    of none of them.
     """
 
     task: ShardTask
@@ -67,6 +102,7 @@ class TaskReport:
     wall_s: float
     n_late: int = 0
     is_gone: bool = False
+    ids: Sequence[str] = ()
 
 
 @final
@@ -98,13 +134,17 @@ class TaskRunner:
             limit_threads()
         began = time.perf_counter()
         try:
-            outputs = self._loaded[1].run(task.shard, task.inputs)
+            if task.portion.only == frozenset():  # whether loading the pass is what kills
+                return TaskReport(task, 0, 0, 0.0, ids=tuple(self._loaded[1].ids(task.shard)))
+            outputs = self._loaded[1].run(task.shard, task.inputs, task.portion)
         except (FileNotFoundError, StoreError):
             if task.shard.exists():
                 raise
             return TaskReport(task, 0, 0, 0.0, is_gone=True)
         wall_s = time.perf_counter() - began
         n_failed = tokens = n_late = 0
+        if task.is_trial:
+            return TaskReport(task, n_failed, tokens, wall_s)
         for set_id, path in task.parts.items():
             table, metadata = outputs[set_id]
             n_late += not write_part_once(path, table, metadata)

@@ -16,6 +16,7 @@ import pytest
 
 import curate as cu
 from curate.scoring.executors import forking
+from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.forking import environment_for, worker_context
 from curate.scoring.executors.local import _Team, devices_for, n_devices, run_tasks, was_cut_off
 from curate.scoring.executors.worker import ShardTask
@@ -29,7 +30,7 @@ import pyarrow as pa
 
 from curate.errors import ScoreError
 from curate.scoring.executors.local import run_tasks
-from curate.scoring.executors.worker import ShardTask
+from curate.scoring.executors.worker import WHOLE, ShardTask
 
 FOLDER = Path(sys.argv[1])
 WORKERS = int(sys.argv[2])
@@ -46,12 +47,21 @@ class Spec:
         (self.folder / f"loaded-{os.getpid()}").touch()
         return self
 
-    def run(self, shard, inputs=None):
+    def ids(self, shard):
+        return [shard.name, "other"]
+
+    def run(self, shard, inputs=None, portion=WHOLE):
         marker = self.folder / "died"
+        if portion.omitted:
+            assert portion.omitted == {shard.name, "other"}  # the script kills on any part
+            table = pa.table({"id": [shard.name], "failure": ["kills_worker"]})
+            return {"set": (table, {"tokens": "0"})}
         if self.behaviour == "die-once" and shard.name == "s2" and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if self.behaviour == "die-always" and shard.name == "s2":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.behaviour == "die-whole" and shard.name == "s2" and portion == WHOLE:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.behaviour == "refuse" and shard.name == "s2":
             raise ScoreError("shard s2: scorer 'x' returned 511 rows for 512 examples")
@@ -67,7 +77,7 @@ def main():
     ]
     done = []
     try:
-        run_tasks((Spec(BEHAVIOUR, FOLDER),), tasks, ["cpu"] * WORKERS, done.append, lambda: None)
+        run_tasks((Spec(BEHAVIOUR, FOLDER),), tasks, ["cpu"] * WORKERS, done.append, lambda: None, print)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         sys.exit(130)
@@ -125,24 +135,28 @@ def test_a_killed_worker_is_replaced_and_its_shard_run_again(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_shard_that_kills_two_workers_ends_the_job_by_name(tmp_path: Path) -> None:
-    job = start(tmp_path, 2, "die-always")
+def test_a_shard_that_kills_two_workers_only_as_a_whole_ends_the_job_by_name(
+    tmp_path: Path,
+) -> None:
+    job = start(tmp_path, 2, "die-whole")
     output = job.communicate(timeout=120)[0]
     assert job.returncode == 1
+    assert "shard s2 killed 2 workers (SIGKILL, often the system's out-of-memory killer);" in output
     assert "WorkerError 2 workers died on shard s2 (SIGKILL, often the system's" in output
-    assert "check memory, lower --workers, and run the same command again" in output
+    assert ", and none on a part of it; finished shards are kept; check memory, lower" in output
+    assert "--workers, and run the same command again" in output
     # s0 was under way when the second worker died, and is finished all the same
     assert {"s0", "s1"} <= set(finished_parts(tmp_path)) <= {"s0", "s1", "s3", "s4", "s5"}
 
 
 @pytest.mark.slow
-def test_a_shard_that_kills_the_only_process_is_named_by_the_next_run(tmp_path: Path) -> None:
+def test_what_kills_the_only_process_is_found_by_the_next_run(tmp_path: Path) -> None:
     job = start(tmp_path, 1, "die-always")
     assert (job.communicate(timeout=120)[0], job.returncode) == ("", -signal.SIGKILL)
     assert [path.name for path in tmp_path.glob("*.started")] == ["s2.started"]
     output = start(tmp_path, 1, "die-always").communicate(timeout=120)[0]
-    assert "WorkerError 2 workers died on shard s2 (SIGKILL, often the system's" in output
-    start(tmp_path, 1, "fine").communicate(timeout=120)
+    assert "shard s2: examples s2, other kill its worker (SIGKILL, often the system's" in output
+    assert output.splitlines()[-1] == "['s0', 's1', 's2', 's3', 's4', 's5'] 15"
     assert not list(tmp_path.glob("*.started"))
     assert finished_parts(tmp_path) == [f"s{i}" for i in range(6)]
 
@@ -157,12 +171,12 @@ def test_a_shard_is_marked_only_while_it_runs(tmp_path: Path) -> None:
         def load(self, device: str) -> "Spec":
             return self
 
-        def run(self, shard: Path, inputs: object = None) -> dict[str, object]:
+        def run(self, shard: Path, *_: object) -> dict[str, object]:
             seen.append(was_cut_off(task))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_tasks((Spec(),), [task], ["cpu"], seen.append, lambda: None)
+        run_tasks((Spec(),), [task], ["cpu"], seen.append, lambda: None, print)
     assert seen == [True]
     assert not was_cut_off(task)
 
@@ -277,7 +291,7 @@ def test_a_process_forked_after_a_job_can_run_one(tmp_path: Path) -> None:
 FORKING_SCRIPT = """
 def job(name):
     task = ShardTask(0, "s", Path("s"), 1, {"set": Path(name)})
-    run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None)
+    run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None, print)
 
 
 if __name__ == "__main__":
@@ -325,7 +339,7 @@ class Spec:
         print("wave" in sys.modules, os.environ.get("CURATE_CACHE"), flush=True)
         return self
 
-    def run(self, shard, inputs=None):
+    def run(self, shard, inputs=None, portion=None):
         table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
         return {"set": (table, {"tokens": "3"})}
 
@@ -334,7 +348,7 @@ if __name__ == "__main__":
     os.environ.pop("CURATE_CACHE", None)
     for value in ("there", ""):
         task = ShardTask(0, "s", Path("s"), 1, {"set": Path(f"s{value}.parquet")})
-        run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None)
+        run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None, print)
         os.environ["CURATE_CACHE"] = value
 """
 
@@ -377,8 +391,8 @@ def test_scorers_of_the_script_itself_are_told_apart() -> None:
     main = sys.modules["__main__"]
     vars(main)["Main"] = Main
     try:
-        assert _Team((Main(),), deque(), print, print).needs_main  # type: ignore[arg-type]
+        assert _Team((Main(),), deque(), print, print, Deaths(print)).needs_main  # type: ignore[arg-type]
         text = "/home/__main__/x"
-        assert not _Team((text,), deque(), print, print).needs_main  # type: ignore[arg-type]
+        assert not _Team((text,), deque(), print, print, Deaths(print)).needs_main  # type: ignore[arg-type]
     finally:
         del vars(main)["Main"]
