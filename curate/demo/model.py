@@ -1,4 +1,4 @@
-"""The demo's own language model: Llama-shaped, about 1M parameters, trained on the spot and cached."""
+"""The demo's own language model: Llama-shaped, 700,000 parameters, trained on the spot and cached."""
 
 import hashlib
 import random
@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from curate.contracts import Example
 from curate.contracts.libraries import versions_of
 from curate.contracts.progress import Progress, SilentProgress
 from curate.demo.pool import build_pool, build_test_split
@@ -46,6 +47,10 @@ CHAT_TEMPLATE: Final = (
 )
 
 _ALONE_SHARE: Final = 0.05  # texts without a prompt, so that a lone response is no surprise
+# IFD writes its prompts in Alpaca's words. A model that never read them is misled by every
+# instruction that is written so, and IFD, which leaves such examples out, tells little of the pool.
+_ALPACA_SHARE: Final = 0.1
+_LONE_LEADS: Final = {"grape": "", "alpaca": "### Response:"}  # before a response without a prompt
 _WORDING_WEIGHTS: Final = (2, 1, 1)
 _PRACTICE: Final = ("add", "add")  # facts to remember: drawn three times as often as other skills
 _SEED: Final = 0
@@ -58,7 +63,7 @@ _SOURCES: Final = (
 def ensure_model(progress: Progress | None = None) -> Path:
     """Return the folder of the trained demo model; train it first if this machine has none.
 
-    About two minutes on two cores, once: the folder lies in the user's cache (``CURATE_CACHE``, or
+    Half a minute on two cores, once: the folder lies in the user's cache (``CURATE_CACHE``, or
     ``curate`` under ``XDG_CACHE_HOME`` or ``~/.cache``), under a name that changes with the code and
     the versions of the libraries that made it. It appears whole or not at all. While another process
     trains it, this one waits for it; where the cache's file system has no locks, both train, and the
@@ -164,23 +169,35 @@ class _LineSource:
             task = draw_task(task.skill, self._rng)
         [wording] = self._rng.choices(PLAIN_WORDINGS, _WORDING_WEIGHTS)
         response = task.say(task.answer, wording)
-        alone = self._rng.random() < _ALONE_SHARE
-        lead = BEGIN if alone else f"{BEGIN}{question(task.prompt)}"
-        text = f"{lead}{response}{END}" if alone else f"{lead} {response}{END}"
-        return text, (len(lead), len(text))
+        prompt = None if self._rng.random() < _ALONE_SHARE else task.prompt
+        template = "alpaca" if self._rng.random() < _ALPACA_SHARE else "grape"
+        lead, answer = written(template, prompt, response)
+        text = f"{BEGIN}{lead}{answer}{END}"
+        return text, (len(BEGIN) + len(lead), len(text))
 
 
-def question(prompt: str) -> str:
-    """Return a prompt as the model reads it, up to where the response begins with a space."""
-    template = TEMPLATES["grape"]
-    before_response = template.assistant.partition("{}")[0]
-    return f"{template.user.format(prompt)}{template.joiner}{before_response}".rstrip(" ")
+def written(template: str, prompt: str | None, response: str) -> tuple[str, str]:
+    """Return what a scorer with this template writes before a response, and the response.
+
+    Without a prompt that is what IFD writes before a lone response. A space before the response
+    belongs to it: tokens of this vocabulary begin with theirs.
+    """
+    if prompt is None:
+        return _LONE_LEADS[template], response
+    asked, answered = (
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": response},
+    )
+    text, [(start, _)] = TEMPLATES[template].render(Example("", (asked, answered)))
+    lead = text[:start].rstrip(" ")
+    return lead, text[len(lead) :]
 
 
 def _tokenizer_text() -> Iterable[str]:
     for row in build_pool():
-        yield f"{question(row.prompt)} {row.response}"
         yield row.response
+        for template in _LONE_LEADS:
+            yield "".join(written(template, row.prompt, row.response))
 
 
 def _untrained(vocabulary: int) -> "LlamaForCausalLM":
@@ -191,7 +208,7 @@ def _untrained(vocabulary: int) -> "LlamaForCausalLM":
         vocab_size=vocabulary,
         hidden_size=128,
         intermediate_size=336,
-        num_hidden_layers=4,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,

@@ -47,7 +47,7 @@ def run_demo(
     pool.ingest(str(folder / "pool.jsonl"))
     progress.note(
         f"{OWN}{len(pool):,} examples in {folder}, questions with several answers, a fifth of them wrong; "
-        "and a model of one million parameters, trained on this machine"
+        "and a model of 700,000 parameters, trained on this machine"
     )
     scores = pool.score(*SCORERS, model=str(model))
     scores.raise_for_failures()

@@ -174,7 +174,7 @@ def report(
         "",
         (
             f"- {len(truth):,} examples, {share(right, len(truth))} of them right; the demo's model of "
-            "about 1M parameters is target and judge"
+            "about 700,000 parameters is target and judge"
         ),
         (
             f"- consistency: {options.consistency}; {options.epochs} epoch(s) at {options.lr:g} on what the "

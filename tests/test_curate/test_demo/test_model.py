@@ -1,8 +1,9 @@
 import errno
 import hashlib
 import random
+import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,10 @@ from curate.demo.pool import PoolRow, build_pool
 from curate.demo.train import IGNORED, Schedule, train
 from curate.models.text.templates import text_template
 
+ASKED = re.compile(
+    r"(?P<before>Question: |Below is an instruction .*\n\n### Instruction:\n)(?P<prompt>.*)"
+    r"( \n Answer:|\n\n### Response:)"
+)
 SHORT = Schedule(n_steps=20, batch_lines=16, warmup_steps=5)
 
 
@@ -125,7 +130,7 @@ def test_loss_counts_the_response_and_its_end():
         first = counts.index(True)
         assert counts == [False] * first + [True] * (len(ids) - first)
         lead = tokenizer.decode(ids[:first], skip_special_tokens=False)
-        assert lead == "<|begin|>" or lead.endswith(" \n Answer:")
+        assert lead == "<|begin|>" or lead.endswith((" \n Answer:", "### Response:"))
         assert ids[-1] == tokenizer.token_to_id("<|end|>")
     assert any(counts.index(True) == 1 for _, counts in lines)
 
@@ -133,10 +138,16 @@ def test_loss_counts_the_response_and_its_end():
 def test_no_training_text_asks_in_the_words_of_the_pool():
     prompts = {row.prompt for row in build_pool()}
     source = demo_model._LineSource(build_tokenizer(), random.Random(2))
+    forms = Counter()
     for _ in range(2000):
-        text, _ = source._text()
-        asked = text.removeprefix("<|begin|>Question: ").partition(" \n Answer:")[0]
-        assert asked not in prompts
+        text, (start, _) = source._text()
+        lead = text[:start].removeprefix("<|begin|>")
+        form = ASKED.fullmatch(lead)
+        assert form or lead in ("", "### Response:"), "the only lone responses"
+        forms[form and form["before"]] += 1
+        assert not form or form["prompt"] not in prompts
+    assert forms["Question: "] > 10 * forms[None] > 0
+    assert 100 < sum(n for before, n in forms.items() if before and "Instruction" in before) < 300
 
 
 def test_training_lowers_the_loss():
@@ -156,7 +167,8 @@ def test_rate_warms_up_and_falls_to_nothing():
     rates = [schedule.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9]
-    assert rates[-1] < 0.001
+    assert rates[-1] == pytest.approx(0.01), "a hundredth of the peak, in equal steps"
+    assert schedule.rate(100) == 0.0
 
 
 def test_same_seed_gives_the_same_weights_and_leaves_global_chance_alone(tmp_path):
