@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 RELATIONS: Final = (
     "examples", "rows", "score_sets", "scores", "vectors", "failures", "selections",
     "selection_rows", "revisions", "trials", "trial_evals", "targets",
+    "shard_runs",
 )  # fmt: skip
 PART: Final = 300  # rows of the pool per step that writes
 

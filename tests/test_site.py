@@ -33,7 +33,7 @@ NAMES = [path.relative_to(DOCS).as_posix() for path in PAGES]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 TABLES = ("examples", "rows", "score_sets", "failures", "selections", "selection_rows", "revisions",
-          "trials", "trial_evals", "targets", "vectors")  # fmt: skip
+          "trials", "trial_evals", "targets", "shard_runs", "vectors")  # fmt: skip
 
 
 def read(name: str) -> str:

@@ -140,12 +140,14 @@ class Pool:
         revision: str | None = None, device: str = "auto", dtype: str = "auto",
         workers: int | None = None, max_failures: str | int = "1%", max_hours: float | None = None,
         batch_tokens: int | None = None, executor: str = "local", slice: str | None = None,
+        profile: str | None = None,
     ) -> "ScoreReport | PlanReport | SliceReport":  # fmt: skip
         """Score every example that has no score yet; forward scorers share passes.
 
         ``within`` is a selection: only its examples are scored, into partial score sets, which are
         read only by their id. ``dry_run`` and ``limit`` plan and time instead, and store
-        nothing. ``slice="3/8"`` scores every eighth shard, for `commit` to take in.
+        nothing. ``slice="3/8"`` scores every eighth shard, for `commit` to take in. ``profile`` is a
+        folder for a trace of the first shard of each pass.
         """
         return made(ScoreCommand, locals()).run(self)
 

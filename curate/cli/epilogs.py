@@ -26,6 +26,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "curate score --scorer likelihood,ifd --model MODEL",
         "curate score --scorer contamination --set contamination.files=test.jsonl",
         "curate score --scorer likelihood --model MODEL --slice 3/8",
+        "curate score --scorer likelihood --model MODEL --profile traces",
     ),
     "commit": ("curate commit",),
     "import-scores": (
@@ -55,7 +56,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "curate report --proof proof.json -o proof.html",
     ),
     "explore": ("curate explore", "curate explore --port 8080 --no-browser"),
-    "status": ("curate status", "curate status --json"),
+    "status": ("curate status", "curate status --json", "curate status --watch"),
     "selections": (
         "curate selections",
         "curate selections rename latest best",

@@ -8,6 +8,7 @@ from curate.api.commands.groups import Shell
 from curate.api.commands.others import StatusCommand
 from curate.cli.console import emit, table
 from curate.cli.options import from_options
+from curate.cli.watch import watch, workers_table
 
 # Columns of each table: heading, and the key of `Store.status`.
 _DATASETS: Final = {"dataset": "dataset_id", "name": "name", "format": "format", "rows": "n_rows"}
@@ -27,15 +28,19 @@ _TARGETS: Final = {
 
 @from_options(StatusCommand)
 def command(options: StatusCommand, shell: Shell) -> None:
-    """Print what the store holds."""
-    del options  # it has none of its own
+    """Print what the store holds, or how far scoring is."""
     from curate.store import Store
 
-    status = Store(shell.store, create=False).status()
-    emit(status, shell.as_json, "" if shell.quiet and not shell.as_json else _text(status))
+    store = Store(shell.store, create=False)
+    if options.watch:
+        watch(store, as_json=shell.as_json)
+        return
+    status = store.status()
+    text = _text(status, workers=shell.verbose)
+    emit(status, shell.as_json, "" if shell.quiet and not shell.as_json else text)
 
 
-def _text(status: dict[str, Any]) -> str:
+def _text(status: dict[str, Any], *, workers: bool = False) -> str:
     head = (
         f"{status['store']}: {status['n_examples']:,} examples, {status['n_rows']:,} rows, "
         f"{status['n_groups']:,} instructions, {sum(status['bytes'].values()) / 2**20:,.1f} MiB"
@@ -55,6 +60,8 @@ def _text(status: dict[str, Any]) -> str:
     drawn.append(selections_table(status["selections"]))
     if status["targets"]:
         drawn.append(_drawn("target sets", _TARGETS, status["targets"]))
+    if workers and status["workers"]:
+        drawn.append(workers_table(status["workers"]))
     return "\n\n".join([head, *filter(None, drawn)])
 
 

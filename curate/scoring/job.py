@@ -12,7 +12,7 @@ from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, 
 from curate.models.load import device_for
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors import EXECUTORS
-from curate.scoring.executors.local import devices_for, was_cut_off
+from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
@@ -27,6 +27,7 @@ from curate.scoring.requests import (
     with_inputs,
 )
 from curate.scoring.scope import needs_the_pool, only_within
+from curate.scoring.shard_log import ShardLog, recorded, with_retries
 from curate.scoring.slices import Slice, SliceRecord, SliceReport
 from curate.scoring.workload import n_workers
 
@@ -245,6 +246,7 @@ class _Job:
         ]
         if not tasks:
             return
+        tasks = with_retries(tasks, passes, self.options.profile)
         paths = {shard.shard_id: shard.path for shard in self.shards}
         check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
         n_examples = sum(task.n_examples for task in tasks)
@@ -261,12 +263,13 @@ class _Job:
             f"{counted(len(devices), 'worker')} on {devices[0]}: "
             + "; ".join(pass_.describe() for pass_ in passes)
         )
-        for task in filter(was_cut_off, tasks):
+        for task in (task for task in tasks if task.n_retries):
             progress.note(
                 f"an earlier run was killed while it scored shard {task.shard_id}, often for want of "
                 "memory; it is run again in a process of its own"
             )
         progress.start(SCORING, n_examples, "examples")
+        log = ShardLog(self.store.parts, passes)
 
         def finished(report: TaskReport) -> None:
             if report.is_gone:
@@ -276,6 +279,7 @@ class _Job:
             if not report.is_gone:
                 self.n_written += len(report.task.parts) - report.n_late
                 self.n_late += report.n_late
+            log.write(report)
             progress.advance(SCORING, report.task.n_examples)
 
         def idle() -> None:
@@ -286,14 +290,9 @@ class _Job:
                 raise TimeoutError
 
         run = EXECUTORS[self.options.executor]
-        run(
-            tuple(WorkerPass(pass_) for pass_ in passes),
-            tasks,
-            devices,
-            finished,
-            idle,
-            progress.note,
-        )
+        work_passes = tuple(WorkerPass(pass_) for pass_ in passes)
+        with recorded(self.store.parts, tasks, len(devices)):
+            run(work_passes, tasks, devices, finished, idle, progress.note)
         progress.finish(SCORING)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:

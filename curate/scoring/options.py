@@ -22,6 +22,7 @@ class ScoringOptions:
     ``1%`` of the examples of each score set. ``from_checkpoints`` is a folder whose checkpoints
     a trajectory is measured at, instead of training. ``reasoning``, ``template_args``,
     ``chat_template`` and ``mask`` are those of `ChatOptions.of`, the arguments as one text.
+    ``profile`` is a folder for a trace of the first shard of each pass.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class ScoringOptions:
     template_args: str | None = None
     chat_template: str | None = None
     mask: str | None = None
+    profile: str | None = None
 
     @property
     def chat(self) -> ChatOptions:

@@ -17,9 +17,10 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure
 from curate.models.architectures import modelling_module
-from curate.models.batch import plan_batches
+from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_model
 from curate.models.text.render import Renderer
+from curate.scoring.executors.shard_run import PADDING_TOKENS, PASS_TOKENS
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.inputs import ids_of
 from curate.scoring.one_thread import one_thread
@@ -74,6 +75,7 @@ class ForwardPass:
             self.padded_because = no_kernel or packing_flaw(model) or ""
         self._forward = Forward(model, packed=not self.padded_because)
         self.window = WINDOW if self._forward.is_queued else None
+        self._ran = [0, 0]  # tokens of the shard, and padding
 
     def ids(self, shard: Path) -> list[str]:
         """Return the ids of the examples that `run` runs."""
@@ -90,6 +92,7 @@ class ForwardPass:
         gets a failure with its reason instead.
         """
         ids: list[str] = []
+        self._ran = [0, 0]
         reading_s = 0.0
         collected = [_Collected(ride, shard.stem) for ride in self.spec.rides]
         for window in self._windows(shard, portion):
@@ -101,7 +104,7 @@ class ForwardPass:
                     self._run_rendering(rendering, window, collected)
         for rider in collected:
             refuse_lack_of_memory(shard.stem, ids, rider.failures, self.model.device)
-        facts = self._facts()
+        facts = {**self._facts(), PASS_TOKENS: self._ran[0], PADDING_TOKENS: self._ran[1]}
         share = reading_s / len(collected)
         return {rider.ride.set_id: rider.part(ids, facts, share) for rider in collected}
 
@@ -136,7 +139,8 @@ class ForwardPass:
                 for rider in riders:
                     rider.fail(first + number, reason)
         split_before = self._forward.n_split
-        plan = plan_batches(lengths, ids, self.spec.batch_tokens, packed=self._forward.packed)
+        packed = self._forward.packed
+        plan = plan_batches(lengths, ids, self.spec.batch_tokens, packed=packed)
         batches = [batch.tolist() for batch in plan if not omitted.issuperset(batch)]
         results = self._forward.run_all(
             ([row for n in batch if not isinstance(row := rows[n], str)] for batch in batches),
@@ -151,8 +155,11 @@ class ForwardPass:
                 needs_norm = bool(rider.scorer.score_end in wants.head.grams)
                 stats = measured.stats(rider.scorer, norm if needs_norm else None)
                 rider.add(first + batches[number][place], rendering, stats)
+        n_run = int(lengths.sum())
+        self._ran[0] += n_run
+        self._ran[1] += 0 if packed else padded_tokens(lengths, plan) - n_run
         for rider in riders:
-            rider.tokens += int(lengths.sum())
+            rider.tokens += n_run
             rider.n_split += self._forward.n_split - split_before
             rider.wall_s += (time.perf_counter() - began) / len(riders)
 

@@ -17,6 +17,7 @@ from curate.errors import CurateError, StoreError
 from curate.store import locks
 
 METADATA_KEY: Final = b"curate"
+RUN: Final = "run"  # in a part's metadata: how its shard went through the pass
 TMP_MARK: Final = ".tmp-"
 WRITTEN: Final[Mapping[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
 CHECKED: Final[Mapping[str, Any]] = {"page_checksum_verification": True}

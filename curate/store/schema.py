@@ -10,6 +10,7 @@ import duckdb
 
 from curate.store.connection import identifier, literal
 from curate.store.records import PART_INPUT, POOL_INPUT
+from curate.store.scores.shard_runs import TABLE as SHARD_RUNS
 from curate.store.targets import TABLE as TARGETS
 
 SCHEMA_VERSION: Final = 1
@@ -57,6 +58,7 @@ TABLES: Final[tuple[str, ...]] = (
         trial_id varchar, step bigint, tokens bigint, target varchar, metric varchar,
         value double)""",
     TARGETS,  # a store of before there were target sets gets it with its first one
+    SHARD_RUNS,
     """create view score_sets as
         select set_id, alias, scorer, version, config, model, spec, created_at, n_examples,
             n_failed, tokens, wall_s, device, content_hash

@@ -121,8 +121,8 @@ def ingest_file(store: Path, data: str) -> tuple[int, Spent]:
     return report.n_read, spent
 
 
-def write_pool(path: Path, n: int) -> None:
-    """Write a pool of n short examples, `GROUP` to an instruction."""
+def write_pool(path: Path, n: int, words: int = 20) -> None:
+    """Write a pool of n short examples of so many repeated words, `GROUP` to an instruction."""
     import pyarrow as pa
 
     from curate.store import Dataset, Store
@@ -132,7 +132,7 @@ def write_pool(path: Path, n: int) -> None:
     with Store(path).pool_writer(dataset, schema) as writer:
         for low in range(0, n, BATCH):
             rows = range(low, min(n, low + BATCH))
-            text = pa.array([f"response {i} " * 20 for i in rows])
+            text = pa.array([f"response {i} " * words for i in rows])
             batch = pa.RecordBatch.from_pydict(
                 {
                     "position": pa.array(rows, pa.int64()),

@@ -44,6 +44,8 @@ class StatusCommand:
 
     command: ClassVar[str] = "status"
 
+    watch: bool = option(False, "Show how far scoring is, every two seconds until Ctrl-C; with --json one line each time.")  # fmt: skip
+
 
 @final
 @dataclass(frozen=True, kw_only=True)

@@ -141,11 +141,12 @@ class Deaths:
             case.search.died()
             return self._next(case)
         case.n_deaths, case.cause, case.advice = case.n_deaths + 1, cause, advice
+        again = replace(task, n_retries=task.n_retries + 1)
         if case.n_deaths < MAX_DEATHS:
-            return task
+            return again
         if task.portion.omitted and task.portion.renders_omitted:
             case.n_deaths = 0
-            return replace(task, portion=replace(task.portion, renders_omitted=False))
+            return replace(again, portion=replace(task.portion, renders_omitted=False))
         if task.portion.omitted:
             n = counted(len(task.portion.omitted), "example")
             raise _error(case, f" also without the {n} found to do so")
@@ -186,8 +187,10 @@ class Deaths:
             f"({KILLS_WORKER}), and the shard is run again without "
             f"{'it' if len(found) == 1 else 'them'}"
         )
-        case.n_deaths = 0
-        return replace(case.task, portion=Portion(omitted=frozenset(found)))
+        n_retries, case.n_deaths = case.task.n_retries + case.n_deaths, 0
+        return replace(
+            case.task, portion=Portion(omitted=frozenset(found)), n_retries=n_retries, trace=None
+        )
 
 
 def _key(task: ShardTask) -> _Key:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol, final
 
 from curate.errors import CurateError, StoreError
+from curate.scoring.executors.shard_run import ShardRun
+from curate.scoring.executors.tracing import traced
 
 
 @final
@@ -69,7 +71,9 @@ class ShardTask:
     """One shard to run through one pass, and where the parts go (score set id -> path).
 
     ``inputs`` are the parts of this shard that a derived scorer reads, by alias. A task whose
-    ``portion`` has some examples alone is a trial, which writes nothing.
+    ``portion`` has some examples alone is a trial, which writes nothing. ``n_retries`` counts the runs
+    of it that ended with their worker; whoever hands it out again raises it. ``trace`` is the file for
+    a trace of the run.
     """
 
     pass_index: int
@@ -79,6 +83,8 @@ class ShardTask:
     parts: Mapping[str, Path]
     inputs: Mapping[str, Path] = field(default_factory=dict)
     portion: Portion = WHOLE
+    n_retries: int = 0
+    trace: Path | None = None
 
     @property
     def is_trial(self) -> bool:
@@ -93,7 +99,7 @@ class TaskReport:
 
     ``n_late`` parts had been written by another process meanwhile. ``is_gone``: the shard's file was
     not there, so nothing was written. ``ids``: the examples of the shard, in its order, after a trial
-    of none of them.
+    of none of them. ``run`` is what its worker measured; None where it wrote nothing.
     """
 
     task: ShardTask
@@ -103,6 +109,7 @@ class TaskReport:
     n_late: int = 0
     is_gone: bool = False
     ids: Sequence[str] = ()
+    run: ShardRun | None = None
 
 
 @final
@@ -126,7 +133,7 @@ class TaskRunner:
 
     def run(self, task: ShardTask) -> TaskReport:
         """Run one task and write its parts atomically; a part that fails to write leaves nothing."""
-        from curate.store.parts import write_part_once
+        from curate.store.parts import RUN, write_part_once
 
         if self._loaded is None or self._loaded[0] != task.pass_index:
             self._loaded = None  # release the previous model before loading the next
@@ -136,7 +143,8 @@ class TaskRunner:
         try:
             if task.portion.only == frozenset():  # whether loading the pass is what kills
                 return TaskReport(task, 0, 0, 0.0, ids=tuple(self._loaded[1].ids(task.shard)))
-            outputs = self._loaded[1].run(task.shard, task.inputs, task.portion)
+            with traced(task.trace, self.device):
+                outputs = self._loaded[1].run(task.shard, task.inputs, task.portion)
         except (FileNotFoundError, StoreError):
             if task.shard.exists():
                 raise
@@ -145,12 +153,14 @@ class TaskRunner:
         n_failed = tokens = n_late = 0
         if task.is_trial:
             return TaskReport(task, n_failed, tokens, wall_s)
+        facts = next((metadata for _, metadata in outputs.values()), {})
+        run = ShardRun.of(facts, wall_s, task.n_retries, self.device)
         for set_id, path in task.parts.items():
             table, metadata = outputs[set_id]
-            n_late += not write_part_once(path, table, metadata)
+            n_late += not write_part_once(path, table, {**metadata, RUN: run.as_dict()})
             n_failed += table.num_rows - table.column("failure").null_count
             tokens += int(metadata.get("tokens", 0))
-        return TaskReport(task, n_failed, tokens, wall_s, n_late)
+        return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run)
 
 
 def limit_threads() -> None:

@@ -11,7 +11,7 @@ from curate.store.handle import StoreHandle
 _KINDS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _RELATIONS: Final = (
     "examples, rows, score_sets, scores, score_set('ID'), vectors, failures, selections, "
-    "selection_rows, revisions, trials, trial_evals, targets"
+    "selection_rows, revisions, trials, trial_evals, targets, shard_runs"
 )
 
 

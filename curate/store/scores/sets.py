@@ -32,7 +32,7 @@ from curate.store.records import (
     canonical_json,
     utc_now,
 )
-from curate.store.scores import hashing, names, outdated
+from curate.store.scores import hashing, names, outdated, shard_runs
 
 SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
 
@@ -230,15 +230,15 @@ def _commit_batch(
     for name in ("part", "asked"):
         con.unregister(name)
     inventory.record(con, score_set.folder.parents[1], map(score_set.part, shard_ids))
-    for shard_id, table, fact in zip(shard_ids, tables, facts, strict=True):
-        con.execute(
-            "insert into internal.set_shards values (?, ?, ?, ?, ?, ?, ?)",
-            [
-                score_set.set_id, shard_id, table.num_rows,
-                table.num_rows - table["failure"].null_count, int(fact.get("tokens", 0)),
-                float(fact.get("wall_s", 0.0)), str(fact.get("device", "")),
-            ],
-        )  # fmt: skip
+    parts = zip(shard_ids, tables, facts, strict=True)
+    shard_runs.record(
+        con,
+        score_set.set_id,
+        [
+            shard_runs.PartFacts(i, table.num_rows, table.num_rows - table["failure"].null_count, f)
+            for i, table, f in parts
+        ],
+    )
 
 
 def _open_part(score_set: ScoreSet, shard_id: str) -> pq.ParquetFile:

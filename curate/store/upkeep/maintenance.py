@@ -17,7 +17,7 @@ from curate.store.records import Finding
 from curate.store.results import selection_names
 from curate.store.results.selections import n_forgotten
 from curate.store.schema import SCHEMA_VERSION, scalar
-from curate.store.scores import sets
+from curate.store.scores import sets, shard_runs
 
 
 def status(store: StoreHandle) -> dict[str, Any]:
@@ -52,6 +52,7 @@ def _status(store: StoreHandle) -> dict[str, Any]:
             con.execute("select dataset, count(*) from internal.examples group by all").fetchall()
         )
         towards = [asdict(target) for target in targets.listed(con)]
+        workers = shard_runs.workers(con)
     return {
         "store": str(store.path),
         "parts": str(store.parts),
@@ -68,6 +69,7 @@ def _status(store: StoreHandle) -> dict[str, Any]:
         "score_sets": [asdict(s) for s in sets.statuses(store)],
         "selections": selections,
         "targets": towards,
+        "workers": workers,
         "bytes": {
             "database": store.path.stat().st_size,
             **{

@@ -80,6 +80,8 @@ def test_a_part_has_every_example_with_its_values_or_its_failure(resolved, shard
     assert table.column("mean_logp").null_count == 1
     assert table.column("truncated").to_pylist() == [False, False, False, None, True, False]
     assert facts["device"] == "cpu" and facts["n_oom_split"] == 0 and facts["tokens"] > 100
+    ran = facts["pass_tokens"]  # the renderings of all three, each once
+    assert facts["tokens"] < ran and 0 < facts["padding_tokens"] < ran
     assert rows_of(parts["ifd"])[f"{4:032x}"]["truncated"]
     vectors = parts["embedding"][0].column("vector")
     assert vectors.type == pa.list_(pa.float32()) and len(vectors[0]) == 32

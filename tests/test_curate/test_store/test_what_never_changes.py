@@ -24,6 +24,10 @@ RELATIONS = {
     ),
     "trial_evals": "trial_id step tokens target metric value",
     "targets": "name n_rows n_examples n_in_pool n_pool content_hash data created_at",
+    "shard_runs": (
+        "set_id shard worker device finished_at n_examples n_failed tokens seconds tokens_per_s padding "
+        "n_retries peak_mib device_peak_mib"
+    ),
 }
 WEATHER_CALL = {
     "id": "c1",

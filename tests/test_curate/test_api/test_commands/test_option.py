@@ -30,6 +30,7 @@ NOT_IN_RECIPES = {
     "dry_run": {"gather", "score", "select", "train", "prove"},
     "limit": {"score"},
     "slice": {"score"},
+    "profile": {"score"},
 }
 
 

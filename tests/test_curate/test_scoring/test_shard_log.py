@@ -1,0 +1,197 @@
+"""Each shard leaves one line and one row of facts, and a run a record of itself while it lives."""
+
+import json
+
+import pytest
+
+import curate as cu
+from curate.contracts.progress import SilentProgress
+from curate.errors import InterruptedRunError
+from curate.scoring import job, shard_log
+from curate.scoring.executors.shard_run import ShardRun
+from curate.scoring.executors.tracing import traced
+from curate.scoring.executors.worker import ShardTask, TaskRunner
+from curate.scoring.options import ScoringOptions
+from curate.scoring.plan import Pass, PassMember
+from curate.scoring.requests import make_request
+from curate.scoring.shard_log import RunRecord, recorded, with_retries
+from curate.scoring.watching import watched
+from curate.store import Store
+from tests.copied import copied
+
+N_SHARDS = 4
+FACTS = {
+    "time", "shard", "host", "scorers", "score_sets", "worker", "device", "examples", "failed", "late",
+    "tokens", "seconds", "tokens_per_s", "padding", "retries", "peak_mib", "device_peak_mib",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logged")
+    pool = cu.open(folder / "curate.duckdb", create=True)
+    for n in range(N_SHARDS):  # a dataset is a shard of its own
+        rows = [{"prompt": f"Say {n}, {i}.", "response": f"{n} {i} " * (n + 1)} for i in range(3)]
+        pool.ingest(rows, source=f"s{n}")
+    return folder
+
+
+@pytest.fixture
+def pool(made, tmp_path):
+    return copied(made, tmp_path / "copy")
+
+
+def lines(pool):
+    [path] = (pool.store.parts / "logs").glob("shards-*.jsonl")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def interrupted_after(n, monkeypatch):
+    """Let a run be interrupted when it has finished so many shards."""
+    finished = []
+    run = TaskRunner.run
+
+    def run_some(self, task):
+        if len(finished) == n:
+            raise KeyboardInterrupt
+        finished.append(task)
+        return run(self, task)
+
+    monkeypatch.setattr(TaskRunner, "run", run_some)
+
+
+def test_every_shard_has_one_line_and_a_resumed_run_adds_those_it_scores(pool, monkeypatch, caplog):
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError):
+        interrupted_after(1, patched)
+        pool.score("mtld")
+    assert len(lines(pool)) == 1
+    with caplog.at_level("INFO", "curate"):
+        pool.score("mtld", "text_stats")
+    logged = lines(pool)
+    assert all(set(line) == FACTS for line in logged)
+    shards = [shard.shard_id for shard in pool.store.shards()]
+    assert sorted((line["scorers"][0], line["shard"]) for line in logged) == sorted(
+        (scorer, shard) for scorer in ("mtld", "text_stats") for shard in shards
+    )
+    first = next(line for line in logged if line["shard"] == shards[-1])
+    assert (first["examples"], first["retries"]) == (3, 0)
+    assert first["peak_mib"] > 20 and first["padding"] is None
+    assert len(caplog.messages) == 2 * N_SHARDS - 1
+    assert f"mtld, shard {shards[-1]} by {first['worker']} on cpu: 3 examples in " in caplog.text
+
+
+def test_the_store_knows_how_each_shard_ran_and_a_rebuilt_one_does_too(pool):
+    pool.score("mtld")
+    sql = "select shard, worker, n_examples, n_retries from shard_runs order by shard"
+    rows = pool.sql(sql).to_dicts()
+    assert [row["shard"] for row in rows] == sorted(s.shard_id for s in pool.store.shards())
+    assert [(row["n_examples"], row["n_retries"]) for row in rows] == [(3, 0)] * N_SHARDS
+    [worker] = pool.store.status()["workers"]
+    assert (worker["n_shards"], worker["n_examples"]) == (N_SHARDS, 3 * N_SHARDS)
+    assert worker["worker"] == rows[0]["worker"] and worker["peak_mib"] > 20
+    pool.store.rebuild()
+    assert pool.sql(sql).to_dicts() == rows
+
+
+def test_a_store_of_before_workers_measured_themselves_opens_and_gets_the_relation(pool):
+    with pool.store.write() as con:
+        con.execute("drop table shard_runs")
+    assert pool.store.status()["workers"] == []
+    assert watched(pool.store)["workers"] == []
+    pool.score("mtld")
+    assert pool.sql("select count(*) as n from shard_runs").to_dicts() == [{"n": N_SHARDS}]
+
+
+def test_a_run_is_on_record_while_it_lives_and_when_it_ended_early(tmp_path):
+    task = ShardTask(0, "s0", tmp_path, 7, {"aa": tmp_path / "a.parquet", "bb": tmp_path / "b"})
+    with recorded(tmp_path, [task, task], 2):
+        [run] = RunRecord.all_in(tmp_path)
+        assert run.is_alive and run.n_workers == 2
+        assert run.n_examples == {"aa": 14, "bb": 14}
+    assert RunRecord.all_in(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt), recorded(tmp_path, [task], 1):
+        raise KeyboardInterrupt
+    [run] = RunRecord.all_in(tmp_path)
+    assert not run.is_alive
+    with recorded(tmp_path, [task], 1):  # the next one of the same sets takes its place
+        assert [run.is_alive for run in RunRecord.all_in(tmp_path)] == [True]
+
+
+def test_progress_says_what_runs_what_was_interrupted_and_what_is_left(pool, monkeypatch):
+    assert watched(pool.store)["score_sets"] == []
+    seen = []
+
+    def look(self, report):
+        seen.append(watched(Store(pool.store.path, create=False)))
+        write(self, report)
+
+    write = shard_log.ShardLog.write
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError):
+        interrupted_after(2, patched)
+        patched.setattr(shard_log.ShardLog, "write", look)
+        pool.score("mtld")
+    running = [row for document in seen for row in document["score_sets"]]
+    assert [(row["state"], row["n_done"], row["n_left"]) for row in running] == [
+        ("running", 3, 9), ("running", 6, 6),
+    ]  # fmt: skip
+    assert running[0]["seconds_left"] > 0  # from its part, which is not committed yet
+    [row] = watched(pool.store)["score_sets"]
+    assert (row["alias"], row["state"], row["n_done"], row["n_left"]) == (
+        "mtld",
+        "interrupted",
+        6,
+        6,
+    )
+    assert row["seconds_left"] == pytest.approx(6 / row["examples_per_s"], rel=0.1, abs=0.1)
+    pool.score("mtld")
+    assert watched(pool.store)["score_sets"] == []
+
+
+def passes():
+    """A pass of a model and one of text alone, as far as is asked here."""
+    model = type("Scorer", (), {"reads_weights": True})()
+    return [
+        Pass((PassMember("aa", "likelihood", model),), object(), "float32", 8),
+        Pass((PassMember("bb", "mtld", model),), None, "float32", 8),
+    ]
+
+
+def test_the_first_shard_of_each_pass_with_a_model_is_traced_and_a_killed_one_is_a_retry(tmp_path):
+    tasks = [
+        ShardTask(index, shard, tmp_path, 1, {f"{index}": tmp_path / f"{index}-{shard}.parquet"})
+        for index in (0, 1)
+        for shard in ("s0", "s1")
+    ]
+    (tmp_path / "0-s1.started").touch()  # as a run leaves it that died there
+    prepared = with_retries(tasks, passes(), str(tmp_path / "traces"))
+    assert [task.n_retries for task in prepared] == [0, 1, 0, 0]
+    trace = tmp_path / "traces" / "pass-1-likelihood.json"
+    assert [task.trace for task in prepared] == [trace, None, None, None]
+    assert [task.trace for task in with_retries(tasks, passes(), None)] == [None] * 4
+
+
+def test_a_trace_names_the_operations(tmp_path):
+    import torch
+
+    path = tmp_path / "traces" / "trace.json"
+    with traced(path, "cpu"):
+        torch.ones(4, 4) @ torch.ones(4, 4)
+    events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    assert "aten::matmul" in {event.get("name") for event in events}
+    assert [each.name for each in path.parent.iterdir()] == ["trace.json"]
+
+
+def test_padding_is_a_share_of_what_ran():
+    run = ShardRun.of({"pass_tokens": 60, "padding_tokens": 20, "tokens": 40}, 2.0, 0, "cpu")
+    assert (run.tokens, run.padding, run.tokens_per_s) == (60, 0.25, 30.0)
+    assert ShardRun.of({"tokens": 40}, 2.0, 0, "cpu").padding is None
+
+
+def test_a_slice_logs_its_shards_before_they_are_committed(pool):
+    from curate.scoring.slices import Slice
+
+    request = make_request(pool.store, "mtld", "mtld", {}, None, ScoringOptions())
+    job.score_slice(pool.store, [request], ScoringOptions(), SilentProgress(), Slice(1, 2))
+    assert len(lines(pool)) == N_SHARDS // 2
+    [row] = watched(pool.store)["score_sets"]
+    assert (row["n_done"], row["n_left"]) == (6, 6)  # written parts count
