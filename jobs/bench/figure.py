@@ -96,6 +96,8 @@ class Sizes:
         Rows of the two runs whose memory is compared.
     growth
         Rows that growth is measured over, ascending.
+    large
+        Examples in the store of the figures of ten million.
     """
 
     runs: int
@@ -110,13 +112,14 @@ class Sizes:
     stored: int
     short_runs: tuple[int, int]
     growth: tuple[int, ...]
+    large: int
 
 
 FULL: Final = Sizes(
     5, 3, 256, 128, 192, 128, 256, 1_024, None, 1_000_000, (1_000, 100_000),
-    (10_000, 100_000, 1_000_000),
+    (10_000, 100_000, 1_000_000), 10_000_000,
 )  # fmt: skip
-QUICK: Final = Sizes(1, 1, 2, 2, 4, 2, 24, 40, 200, 2_000, (50, 400), (40, 400))
+QUICK: Final = Sizes(1, 1, 2, 2, 4, 2, 24, 40, 200, 2_000, (50, 400), (40, 400), 4_000)
 
 
 @final
