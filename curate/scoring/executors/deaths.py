@@ -188,9 +188,7 @@ class Deaths:
             f"{'it' if len(found) == 1 else 'them'}"
         )
         n_retries, case.n_deaths = case.task.n_retries + case.n_deaths, 0
-        return replace(
-            case.task, portion=Portion(omitted=frozenset(found)), n_retries=n_retries, trace=None
-        )
+        return replace(case.task, portion=Portion(omitted=frozenset(found)), n_retries=n_retries)
 
 
 def _key(task: ShardTask) -> _Key:

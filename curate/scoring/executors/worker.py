@@ -143,7 +143,7 @@ class TaskRunner:
         try:
             if task.portion.only == frozenset():  # whether loading the pass is what kills
                 return TaskReport(task, 0, 0, 0.0, ids=tuple(self._loaded[1].ids(task.shard)))
-            with traced(task.trace, self.device):
+            with traced(None if task.is_trial else task.trace, self.device):
                 outputs = self._loaded[1].run(task.shard, task.inputs, task.portion)
         except (FileNotFoundError, StoreError):
             if task.shard.exists():

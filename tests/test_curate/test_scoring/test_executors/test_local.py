@@ -133,8 +133,7 @@ def test_each_worker_loads_a_pass_once(tmp_path: Path) -> None:
 def test_a_killed_worker_is_replaced_and_its_shard_run_again(tmp_path: Path) -> None:
     output = start(tmp_path, 2, "die-once").communicate(timeout=120)[0]
     assert output.strip() == "['s0', 's1', 's2', 's3', 's4', 's5'] 18"
-    runs = [read_part(tmp_path / f"s{n}.parquet")[1]["run"] for n in range(6)]
-    assert [run["n_retries"] for run in runs] == [0, 0, 1, 0, 0, 0]
+    assert [read_part(tmp_path / f"s{n}.parquet")[1]["run"]["n_retries"] for n in (1, 2)] == [0, 1]
 
 
 @pytest.mark.slow
