@@ -139,8 +139,9 @@ class Pool:
         model_for: Mapping[str, str] | None = None, template: str = "method",
         revision: str | None = None, device: str = "auto", dtype: str = "auto",
         workers: int | None = None, max_failures: str | int = "1%", max_hours: float | None = None,
-        batch_tokens: int | None = None, executor: str = "local", slice: str | None = None,
-        profile: str | None = None,
+        batch_tokens: int | None = None, executor: str = "local", ray_address: str | None = None,
+        num_gpus_per_worker: float | None = None, max_workers: int | None = None,
+        slice: str | None = None, profile: str | None = None,
     ) -> "ScoreReport | PlanReport | SliceReport":  # fmt: skip
         """Score every example that has no score yet; forward scorers share passes.
 
@@ -227,7 +228,9 @@ class Pool:
         model_for: Mapping[str, str] | None = None, template: str = "method",
         revision: str | None = None, device: str = "auto", dtype: str = "auto",
         workers: int | None = None, max_failures: str | int = "1%", max_hours: float | None = None,
-        batch_tokens: int | None = None, executor: str = "local", to: ExportFormat = "input",
+        batch_tokens: int | None = None, executor: str = "local", ray_address: str | None = None,
+        num_gpus_per_worker: float | None = None, max_workers: int | None = None,
+        to: ExportFormat = "input",
         order: Literal["rank", "input"] = "rank", annotate: bool = False,
         keep_duplicates: bool = False, overwrite: bool = False, **fields: Any,
     ) -> "StoredSelection":  # fmt: skip

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 from curate.contracts import PoolScorer, RunScorer
 from curate.contracts.display import counted
 from curate.contracts.progress import Progress
-from curate.models.load import device_for
 from curate.scoring.chat_check import check_chat
 from curate.scoring.counting import Counts, counter_of
 from curate.scoring.executors.local import devices_for
@@ -131,7 +130,7 @@ def plan(
     )
     check_chat(passes, [shard.path for shard in shards], progress)
     runs_weights = any(pass_.runs_weights for pass_ in passes)
-    device = device_for(options.device, runs_weights=runs_weights)
+    device = options.worker_device(runs_weights=runs_weights)
     work = [(pass_, [shard.path for shard in _of_pass(pass_, missing)]) for pass_ in passes]
     sample = None
     if limit is not None and passes:
@@ -145,7 +144,7 @@ def plan(
         - sum(s.n_examples for lacking in missing.values() for s in lacking),
         disk_bytes=_disk(requests, missing),
         weights_mib=_weights_mib(passes),
-        workers=n_workers(work, device, options.workers),
+        workers=n_workers(work, device, options.asked_workers),
         unified=_unified(requests, passes, plans, missing, options),
         sample=sample,
     )

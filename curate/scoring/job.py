@@ -9,9 +9,8 @@ from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.display import counted
 from curate.contracts.progress import SCORING, Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
-from curate.models.load import device_for
 from curate.scoring.chat_check import check_chat
-from curate.scoring.executors import EXECUTORS
+from curate.scoring.executors import executor_for
 from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
@@ -251,12 +250,12 @@ class _Job:
         check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
         n_examples = sum(task.n_examples for task in tasks)
         runs_weights = any(pass_.runs_weights for pass_ in passes)
-        device = device_for(self.options.device, runs_weights=runs_weights)
+        device = self.options.worker_device(runs_weights=runs_weights)
         work = [
             (pass_, [task.shard for task in tasks if task.pass_index == index])
             for index, pass_ in enumerate(passes)
         ]
-        devices = devices_for(device, n_workers(work, device, self.options.workers))
+        devices = devices_for(device, n_workers(work, device, self.options.asked_workers))
         progress.note(
             f"{counted(len(passes), 'pass', 'passes')} over "
             f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
@@ -289,7 +288,7 @@ class _Job:
             if hours is not None and time.perf_counter() - began > hours * 3600:
                 raise TimeoutError
 
-        run = EXECUTORS[self.options.executor]
+        run = executor_for(self.options.executor, self.options.cluster)
         work_passes = tuple(WorkerPass(pass_) for pass_ in passes)
         with recorded(self.store.parts, tasks, len(devices)):
             run(work_passes, tasks, devices, finished, idle, progress.note)

@@ -1,5 +1,6 @@
 """How to score: the options of every command that may compute scores."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any, final
 
 from curate.contracts import ROLES
 from curate.errors import ConfigError, did_you_mean
+from curate.models.load import device_for, resolve_dtype
 from curate.models.text.chat_options import ChatOptions, arguments_of
 from curate.models.text.masks import CURATE, TRL
 from curate.models.text.templates import CHAT
-from curate.scoring.executors import EXECUTORS
+from curate.scoring.executors import EXECUTORS, RAY
+from curate.scoring.executors.ray_cluster import Cluster, require_ray
 
 
 @final
@@ -20,7 +23,8 @@ class ScoringOptions:
 
     ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
     ``1%`` of the examples of each score set. ``from_checkpoints`` is a folder whose checkpoints
-    a trajectory is measured at, instead of training. ``reasoning``, ``template_args``,
+    a trajectory is measured at, instead of training. ``ray_address``, ``num_gpus_per_worker`` and
+    ``max_workers`` are those of `Cluster`. ``reasoning``, ``template_args``,
     ``chat_template`` and ``mask`` are those of `ChatOptions.of`, the arguments as one text.
     ``profile`` is a folder for a trace of the first shard of each pass.
     """
@@ -34,6 +38,9 @@ class ScoringOptions:
     batch_tokens: int | None = None
     workers: int | None = None
     executor: str = "local"
+    ray_address: str | None = None
+    num_gpus_per_worker: float | None = None
+    max_workers: int | None = None
     max_failures: str = "1%"
     max_hours: float | None = None
     from_checkpoints: str | None = None
@@ -42,6 +49,29 @@ class ScoringOptions:
     chat_template: str | None = None
     mask: str | None = None
     profile: str | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The Ray cluster, and what is taken of it."""
+        return Cluster(self.ray_address, self.num_gpus_per_worker or 0.0, self.max_workers)
+
+    @property
+    def asked_workers(self) -> int | None:
+        """How many workers may start, or None for as many as the work is worth on this machine."""
+        return (self.max_workers or sys.maxsize) if self.executor == RAY else self.workers
+
+    def worker_device(self, *, runs_weights: bool) -> str:
+        """Return the device that shards are scored on; cpu where no weights run."""
+        if self.executor == RAY:
+            return self.cluster.device
+        return device_for(self.device, runs_weights=runs_weights)
+
+    def worker_dtype(self) -> str:
+        """Return the dtype of models; where Ray's workers have GPUs, ``auto`` is bfloat16."""
+        device = self.worker_device(runs_weights=True)
+        if self.executor == RAY and device != "cpu" and self.dtype == "auto":
+            return "bfloat16"
+        return resolve_dtype(self.dtype, device)
 
     @property
     def chat(self) -> ChatOptions:
@@ -79,6 +109,7 @@ class ScoringOptions:
             )
         if self.executor not in EXECUTORS:
             raise ConfigError(f"--executor is {' or '.join(EXECUTORS)}, got {self.executor!r}")
+        self._check_ray()
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ConfigError(f"--batch-tokens must be positive, got {self.batch_tokens}")
         if self.workers is not None and self.workers < 1:
@@ -93,6 +124,32 @@ class ScoringOptions:
             )
         self.tolerated(100)
         _ = self.chat  # refuses what it cannot use
+
+    def _check_ray(self) -> None:
+        if self.executor != RAY:
+            for name in ("ray_address", "num_gpus_per_worker", "max_workers"):
+                if getattr(self, name) is not None:
+                    flag = name.replace("_", "-")
+                    raise ConfigError(f"--{flag} is for Ray; add --executor ray, or leave it out")
+            return
+        if self.workers is not None:
+            raise ConfigError(
+                f"--workers {self.workers} counts processes of this machine; with --executor ray say "
+                f"--max-workers {self.workers}"
+            )
+        gpus = self.num_gpus_per_worker or 0.0
+        if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+            raise ConfigError(
+                f"--num-gpus-per-worker is 1, or a part such as 0.5 where several share one, got {gpus:g}"
+            )
+        if self.max_workers is not None and self.max_workers < 1:
+            raise ConfigError(f"--max-workers must be at least 1, got {self.max_workers}")
+        if self.device != "auto" and (self.device == "cpu") == bool(gpus):
+            raise ConfigError(
+                f"--device {self.device} with --num-gpus-per-worker {gpus:g}: on Ray a worker computes on the "
+                "GPU that it takes, and without one on the CPU; leave --device out"
+            )
+        require_ray()
 
     def tolerated(self, n_examples: int) -> int:
         """Return how many of ``n_examples`` may fail."""

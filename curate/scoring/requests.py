@@ -20,9 +20,6 @@ from curate.models.batch import CPU_BATCH_TOKENS, default_batch_tokens
 from curate.models.classifiers.nli import resolve_nli
 from curate.models.load import (
     ResolvedModel,
-    device_for,
-    resolve_device,
-    resolve_dtype,
     resolve_encoder,
     resolve_model,
 )
@@ -260,7 +257,7 @@ def request_for(
     resolved = None
     dtype = "float32"
     if model is not None:
-        dtype = resolve_dtype(options.dtype, resolve_device(options.device))
+        dtype = options.worker_dtype()
         if scorer.role == "encoder":
             resolved, dtype = resolve_encoder(model, revision=options.revision), "float32"
         elif scorer.role == "nli":
@@ -276,7 +273,8 @@ def request_for(
     drops = is_served(scorer) and options.chat.reasoning == "drop"
     chat = ChatOptions(reasoning="drop") if drops else NOTHING_CHOSEN
     key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files}, chat)
-    device = device_for(options.device, runs_weights=resolved is not None and scorer.reads_weights)
+    runs_weights = resolved is not None and scorer.reads_weights
+    device = options.worker_device(runs_weights=runs_weights)
     tokens = options.batch_tokens or default_batch_tokens(device)
     return ScoreRequest(
         alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat

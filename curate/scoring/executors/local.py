@@ -202,7 +202,7 @@ class _Team:
                 self._reap(worker)
                 continue
             if isinstance(message, TaskError):
-                self._stop(_error(message))
+                self._stop(message.as_exception())
             else:
                 self._keep(message)
             self._assign(worker)
@@ -245,15 +245,6 @@ class _Team:
                 "what starts the work under if __name__ == '__main__':, or the scorer into a module"
             )
         return "check memory, lower --workers, and run the same command again"
-
-
-def _error(message: TaskError) -> Exception:
-    if message.error is not None:
-        return message.error
-    return WorkerError(
-        f"shard {message.task.shard_id}: the worker failed unexpectedly; finished shards are kept\n"
-        f"{message.traceback}"
-    )
 
 
 def _cause(exitcode: int | None) -> str:

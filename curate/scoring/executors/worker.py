@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Protocol, final
 
-from curate.errors import CurateError, StoreError
+from curate.errors import CurateError, StoreError, WorkerError
 from curate.scoring.executors.shard_run import ShardRun
 from curate.scoring.executors.tracing import traced
 
@@ -121,6 +121,13 @@ class TaskError:
     error: CurateError | None
     traceback: str
 
+    def as_exception(self) -> CurateError:
+        """Return what ends the job."""
+        return self.error or WorkerError(
+            f"shard {self.task.shard_id}: the worker failed unexpectedly; finished shards are kept\n"
+            f"{self.traceback}"
+        )
+
 
 @final
 @dataclass
@@ -163,6 +170,16 @@ class TaskRunner:
         return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run)
 
 
+def attempt(runner: TaskRunner, task: ShardTask) -> TaskReport | TaskError:
+    """Run one task; an error becomes an answer, which is raised where it arrives."""
+    try:
+        return runner.run(task)
+    except CurateError as error:
+        return TaskError(task, error, "")
+    except Exception:  # noqa: BLE001 - crosses the process boundary and is raised again there
+        return TaskError(task, None, traceback.format_exc())
+
+
 def limit_threads() -> None:
     """Use one compute thread per process, so that scores do not depend on how many workers run."""
     if "torch" in sys.modules:
@@ -194,12 +211,7 @@ def work(
             return
         if task is None:
             return
-        try:
-            connection.send(runner.run(task))
-        except CurateError as error:
-            connection.send(TaskError(task, error, ""))
-        except Exception:  # noqa: BLE001 - crosses the process boundary and is raised again there
-            connection.send(TaskError(task, None, traceback.format_exc()))
+        connection.send(attempt(runner, task))
 
 
 def _exit_with_parent() -> None:

@@ -1,0 +1,290 @@
+"""Run shard tasks on a Ray cluster: actors that load a pass once, and a loop that hands out tasks."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+from curate.contracts.display import counted
+from curate.errors import WorkerError
+from curate.scoring.executors.interrupts import terminate_as_interrupt
+from curate.scoring.executors.ray_cluster import Cluster, connected, is_lost, room, waiting_for
+from curate.scoring.executors.worker import (
+    PassSpec,
+    ShardTask,
+    TaskError,
+    TaskReport,
+    TaskRunner,
+    attempt,
+)
+
+POLL_S: Final = 0.5
+PATIENCE_S: Final = 300.0  # without any worker, until it is said
+MAX_FAILED_STARTS: Final = 3  # in a row, of workers that died before they had a task
+
+
+def run_tasks(
+    passes: tuple[PassSpec, ...],
+    tasks: Sequence[ShardTask],
+    devices: Sequence[str],
+    on_report: Callable[[TaskReport], None],
+    on_idle: Callable[[], None],
+    say: Callable[[str], None],
+    cluster: Cluster = Cluster(),  # noqa: B008 (frozen)
+) -> None:
+    """Run every task on Ray; call ``on_report`` in this process for each one finished.
+
+    One actor a device, at most, each of which has the next task by the time it finishes one. Work begins
+    with the first that starts. Actors read shards and write parts themselves, on a file system that all
+    nodes share; only reports come back. Deaths and errors end as in `local`, except that a
+    task is not blamed for a node that was lost or preempted. ``say`` also hears of those, and
+    when no actor has started for `PATIENCE_S`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On SIGINT or SIGTERM, after ending the actors. They also end with this process.
+    WorkerError
+        Actors that cannot start, or that do not see the store's folder.
+    """
+    if not tasks:
+        return
+    with terminate_as_interrupt(), connected(cluster, passes), terminate_as_interrupt():
+        n_hired = len(devices) if cluster.max_workers else min(len(devices), room(cluster))
+        crew = _Crew(passes, cluster, deque(tasks), on_report, on_idle, say)
+        crew.run(list(devices)[:n_hired])
+
+
+@final
+class ShardActor:
+    """A worker of Ray: a `TaskRunner` in the driver's working folder."""
+
+    def __init__(self, passes: tuple[PassSpec, ...], device: str, folder: str) -> None:
+        if os.path.isdir(folder):  # as on every machine that shares it
+            os.chdir(folder)
+        self._runner = TaskRunner(passes, device)
+
+    def node(self) -> str:
+        """Return the id of the node it runs on."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+    def run(self, task: ShardTask) -> TaskReport | TaskError:
+        """Run one task and write its parts."""
+        return attempt(self._runner, task)
+
+
+@final
+@dataclass(eq=False)
+class _Worker:
+    """One actor; its node, once it has started; the task it is at and the one it has beside that."""
+
+    actor: Any
+    device: str
+    started: Any
+    node: str | None = None
+    tasks: deque[tuple[ShardTask, Any]] = field(default_factory=deque)
+
+    @property
+    def awaited(self) -> Any:
+        """The reference to what it answers next, or None if it has nothing to do."""
+        if self.node is None:
+            return self.started
+        return self.tasks[0][1] if self.tasks else None
+
+    def take(self, task: ShardTask) -> None:
+        self.tasks.append((task, self.actor.run.remote(task)))
+
+
+@final
+@dataclass
+class _Crew:
+    """The actors of one job and the tasks not yet taken."""
+
+    passes: tuple[PassSpec, ...]
+    cluster: Cluster
+    waiting: deque[ShardTask]
+    on_report: Callable[[TaskReport], None]
+    on_idle: Callable[[], None]
+    say: Callable[[str], None]
+    workers: list[_Worker] = field(default_factory=list)
+    deaths: dict[tuple[int, str], int] = field(default_factory=dict)
+    n_failed_starts: int = 0
+    seen_at: float = field(default_factory=time.monotonic)  # when a worker was last there
+    error: Exception | None = None
+
+    def run(self, devices: Sequence[str]) -> None:
+        import ray
+
+        try:
+            for device in devices:
+                self._hire(device)
+            while self.workers:
+                self._hand_out()
+                self._listen()
+                self._speak_up()
+                self.on_idle()
+            if self.error is not None:
+                raise self.error
+        finally:
+            for worker in self.workers:
+                ray.kill(worker.actor)
+
+    def _hire(self, device: str) -> None:
+        import ray
+
+        needs = self.cluster.needs
+        kind = ray.remote(
+            num_cpus=needs["CPU"],
+            num_gpus=needs.get("GPU", 0.0),
+            max_restarts=0,
+            max_task_retries=0,
+        )(ShardActor)
+        actor = kind.remote(self.passes, device, os.getcwd())
+        self.workers.append(_Worker(actor, device, actor.node.remote()))
+
+    def _dismiss(self, worker: _Worker) -> None:
+        import ray
+
+        ray.kill(worker.actor)
+        self.workers.remove(worker)
+
+    def _hand_out(self) -> None:
+        """Give each idle worker a task, and a second one while there are more than workers."""
+        started = [worker for worker in self.workers if worker.node is not None]
+        for worker in started:
+            if self.waiting and not worker.tasks:
+                worker.take(self.waiting.popleft())
+        for worker in started:
+            if len(worker.tasks) == 1 and len(self.waiting) > len(started):
+                worker.take(self.waiting.popleft())
+        if not self.waiting:
+            for worker in [worker for worker in self.workers if not worker.tasks]:
+                self._dismiss(worker)
+
+    def _listen(self) -> None:
+        import ray
+
+        by_ref = {worker.awaited: worker for worker in self.workers if worker.awaited is not None}
+        refs = list(by_ref)
+        if not refs:
+            return
+        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        if not ready:
+            ready, _ = ray.wait(refs, num_returns=1, timeout=POLL_S)
+        for ref in ready:
+            self._hear(by_ref[ref], ref)
+
+    def _hear(self, worker: _Worker, ref: Any) -> None:
+        import ray
+
+        try:
+            answer = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            self._bury(worker, error)
+            return
+        if worker.node is None:
+            worker.node, self.n_failed_starts = answer, 0
+            return
+        worker.tasks.popleft()
+        if isinstance(answer, TaskError):
+            self._stop(answer.as_exception())
+        elif answer.is_gone and answer.task.shard.exists():
+            self._stop(
+                WorkerError(
+                    f"a worker on node {worker.node} does not see {answer.task.shard}; the folder of the "
+                    "store must be on a file system that every node has at the same path"
+                )
+            )
+        else:
+            self.on_report(answer)
+
+    def _stop(self, error: Exception) -> None:
+        """Hand out no more tasks, and end with the first error when those under way are finished."""
+        self.waiting.clear()
+        self.error = self.error or error
+        for worker in self.workers:
+            while len(worker.tasks) > 1:
+                worker.tasks.pop()
+
+    def _bury(self, worker: _Worker, error: Exception) -> None:
+        """Put the tasks of a dead worker before the others, and hire another in its place."""
+        self._dismiss(worker)
+        if self.error is not None:
+            return
+        tasks = [task for task, _ in worker.tasks]
+        if _is_innocent(worker, error):
+            self.say(
+                f"a worker was lost with its node; {counted(len(tasks), 'shard')} of it "
+                f"{'is' if len(tasks) == 1 else 'are'} run again"
+            )
+        elif worker.node is None:
+            return self._failed_start(worker, error)
+        elif tasks and not all(part.exists() for part in tasks[0].parts.values()):
+            try:
+                tasks[0] = self._died(tasks[0], error)
+            except WorkerError as conviction:
+                return self._stop(conviction)
+        self.waiting.extendleft(reversed(tasks))
+        self._hire(worker.device)
+
+    def _died(self, task: ShardTask, error: Exception) -> ShardTask:
+        """Return what to run in place of a task whose worker died, or raise `WorkerError`."""
+        key = (task.pass_index, task.shard_id)
+        self.deaths[key] = self.deaths.get(key, 0) + 1
+        if self.deaths[key] < 2:
+            return task
+        raise WorkerError(
+            f"{self.deaths[key]} workers died on shard {task.shard_id} ({_cause(error)}); finished "
+            "shards are kept; check memory, lower --max-workers, and run the same command again"
+        )
+
+    def _failed_start(self, worker: _Worker, error: Exception) -> None:
+        import ray
+
+        self.n_failed_starts += 1
+        is_hopeless = isinstance(error, ray.exceptions.RuntimeEnvSetupError) or getattr(
+            error, "actor_init_failed", False
+        )
+        if is_hopeless or self.n_failed_starts >= MAX_FAILED_STARTS:
+            last = str(error).strip().splitlines()[-1].strip()
+            return self._stop(
+                WorkerError(
+                    f"workers of Ray do not start: {last}; every node needs the packages that are installed "
+                    "here, in the same versions; finished shards are kept"
+                )
+            )
+        self._hire(worker.device)
+
+    def _speak_up(self) -> None:
+        """Say when no worker has started for long."""
+        now = time.monotonic()
+        if self.error is not None or any(worker.node is not None for worker in self.workers):
+            self.seen_at = now
+        elif now - self.seen_at >= PATIENCE_S:
+            self.seen_at = now
+            self.say(waiting_for(self.cluster, PATIENCE_S / 60))
+
+
+def _is_innocent(worker: _Worker, error: Exception) -> bool:
+    """Whether a worker died of its machine rather than of its task."""
+    import ray
+
+    unreachable = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError)
+    return (
+        isinstance(error, unreachable)
+        or getattr(error, "preempted", False)
+        or (worker.node is not None and is_lost(worker.node))
+    )
+
+
+def _cause(error: Exception) -> str:
+    import ray
+
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "ended by Ray for want of memory"
+    return "killed or crashed, often by the system's out-of-memory killer"
