@@ -1,0 +1,306 @@
+"""On Ray, shards give the bytes that they give here, and outlive actors, nodes and the driver."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import curate as cu
+from curate.errors import ScoreError, WorkerError
+from curate.scoring.executors import ray_actors
+from curate.scoring.executors.ray_actors import run_tasks
+from curate.scoring.executors.ray_cluster import Cluster
+from curate.scoring.executors.worker import ShardTask, TaskReport
+from tests.copied import copied
+
+ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+STORE_BYTES = 80 * 2**20
+N_SHARDS = 6
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """Start a cluster of one node with two CPUs, which the whole module uses."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_METRICS_COLLECTION": "1"}
+    head = {"num_cpus": 2, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+    nodes = Nodes(initialize_head=True, head_node_args=head)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init(nodes.address, log_to_driver=False, logging_level="error")
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A pass that does what its behaviour says with shard s2, and notes which processes loaded it."""
+
+    behaviour: str
+    folder: Path
+    imports: tuple[str, ...] = ()
+
+    def load(self, device: str) -> "Spec":
+        (self.folder / f"loaded-{os.getpid()}").touch()
+        return self
+
+    def run(self, shard: Path, inputs: object = None) -> dict[str, Any]:
+        marker = self.folder / "died"
+        if shard.name == "s2":
+            if self.behaviour == "die-always" or (
+                self.behaviour == "die-once" and not marker.exists()
+            ):
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.behaviour == "refuse":
+                raise ScoreError("shard s2: scorer 'x' returned 511 rows for 512 examples")
+            if self.behaviour == "fail":
+                raise ZeroDivisionError("by nothing")
+        time.sleep(0.3 if self.behaviour == "slow" else 0.02)
+        table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
+        return {"set": (table, {"tokens": "3"})}
+
+
+class Job:
+    """Some tasks on Ray: what is reported, what is said."""
+
+    def __init__(self, folder: Path, behaviour: str = "fine", n_shards: int = N_SHARDS) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder, self.spec = folder, Spec(behaviour, folder)
+        self.tasks = [
+            ShardTask(0, f"s{n}", folder / f"s{n}", 1, {"set": folder / f"s{n}.parquet"})
+            for n in range(n_shards)
+        ]
+        self.reports: list[TaskReport] = []
+        self.said: list[str] = []
+
+    def run(self, workers: int = 2, idle: Any = lambda: None, **taken: Any) -> "Job":
+        cluster = Cluster(**{"max_workers": workers, **taken})
+        devices = ["cpu"] * workers
+        run_tasks(
+            (self.spec,), self.tasks, devices, self.reports.append, idle, self.said.append, cluster
+        )
+        return self
+
+    @property
+    def reported(self) -> list[str]:
+        return sorted(report.task.shard_id for report in self.reports)
+
+    @property
+    def parts(self) -> set[str]:
+        return {path.stem for path in self.folder.glob("s*.parquet")}
+
+    @property
+    def pids(self) -> list[int]:
+        return [int(path.name.partition("-")[2]) for path in self.folder.glob("loaded-*")]
+
+    def all_ended(self) -> bool:
+        deadline = time.monotonic() + 15
+        while any(map(is_alive, self.pids)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return not any(map(is_alive, self.pids))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def names(n_shards: int = N_SHARDS) -> list[str]:
+    return sorted(f"s{n}" for n in range(n_shards))
+
+
+def test_every_task_is_reported_once_and_the_actors_end(nodes: Any, tmp_path: Path) -> None:
+    job = Job(tmp_path).run()
+    assert (job.reported, sum(report.tokens for report in job.reports)) == (names(), 18)
+    assert job.parts == set(names())
+    assert len(job.pids) <= 2, "each worker loads the pass once"
+    assert job.all_ended()
+
+
+def test_a_killed_actor_is_replaced_and_its_shard_run_again(nodes: Any, tmp_path: Path) -> None:
+    assert Job(tmp_path, "die-once").run().reported == names()
+
+
+def test_a_shard_that_kills_two_actors_ends_the_job_by_name(nodes: Any, tmp_path: Path) -> None:
+    job = Job(tmp_path, "die-always")
+    with pytest.raises(WorkerError, match="2 workers died on shard s2") as raised:
+        job.run()
+    assert str(raised.value) == (
+        "2 workers died on shard s2 (killed or crashed, often by the system's out-of-memory killer); "
+        "finished shards are kept; check memory, lower --max-workers, and run the same command again"
+    )
+    assert {"s0", "s1"} <= job.parts <= {"s0", "s1", "s3", "s4", "s5"}
+    assert sorted(job.parts) == job.reported
+
+
+def test_errors_cross_the_machines_as_they_are(nodes: Any, tmp_path: Path) -> None:
+    for behaviour, error, said in (
+        ("refuse", ScoreError, "shard s2: scorer 'x' returned 511 rows for 512 examples"),
+        ("fail", WorkerError, "shard s2: the worker failed unexpectedly; finished shards are kept"),
+    ):
+        with pytest.raises(error) as raised:
+            Job(tmp_path / behaviour, behaviour).run()
+        assert str(raised.value).splitlines()[0] == said
+    assert "ZeroDivisionError: by nothing" in str(raised.value)
+
+
+def test_a_lost_node_costs_no_shard_and_blames_none(nodes: Any, tmp_path: Path) -> None:
+    second = nodes.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
+    job = Job(tmp_path, "slow", n_shards=30)
+    lost = []
+
+    def lose() -> None:
+        if len(job.pids) == 4 and len(job.reports) > 4 and not lost:
+            lost.append(True)
+            nodes.remove_node(second, allow_graceful=False)
+
+    job.run(4, lose)
+    assert lost
+    assert job.reported == names(30), "nothing lost, nothing twice"
+    assert job.parts == set(names(30))
+    assert [line.partition(";")[0] for line in job.said] == ["a worker was lost with its node"] * 2
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_finished_parts_and_ends_the_actors(
+    nodes: Any, tmp_path: Path, sent: signal.Signals
+) -> None:
+    job = Job(tmp_path, "slow")
+    with pytest.raises(KeyboardInterrupt):
+        job.run(2, lambda: os.kill(os.getpid(), sent) if job.reports else None)
+    assert 0 < len(job.parts) < N_SHARDS
+    assert set(job.reported) <= job.parts
+    assert job.all_ended()
+
+
+def test_it_is_said_when_no_worker_finds_room(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_actors, "PATIENCE_S", 1.5)
+    job = Job(tmp_path)
+
+    def give_up() -> None:
+        if job.said:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        job.run(1, give_up, gpus_per_worker=1.0)
+    assert job.said == [
+        "no worker of Ray has started for 0.025 minutes: each needs 1 CPU and 1 GPU, and the cluster has "
+        "2 CPU (2 free), 0 GPU (0 free); waiting until there is room, or the cluster has grown"
+    ]
+
+
+def test_work_begins_with_the_workers_that_find_room(nodes: Any, tmp_path: Path) -> None:
+    assert Job(tmp_path).run(5).reported == names()
+    assert len(Job(tmp_path).run(5, max_workers=None).pids) <= 2
+
+
+def test_one_pool_has_the_same_scores_here_and_on_ray(
+    nodes: Any, tmp_path: Path, tiny_model: Path
+) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    pool = cu.open(made / "curate.duckdb", create=True)
+    for n in range(4):  # a dataset is a shard of its own
+        rows = [{"prompt": f"Say {n}, {i}.", "response": f"{n} {i} " * (i + 1)} for i in range(8)]
+        pool.ingest(rows, source=f"s{n}")
+    found = {}
+    for name, how in {
+        "one": {"workers": 1},
+        "two": {"workers": 2},
+        "ray": {"executor": "ray", "max_workers": 2},
+    }.items():
+        pool = copied(made, tmp_path / name)
+        report = pool.score("likelihood", "text_stats", model=str(tiny_model), **how)
+        found[name] = [one["content_hash"] for one in report.as_dict()["score_sets"]]
+        assert [one["n_scored"] for one in report.as_dict()["score_sets"]] == [32, 32]
+    assert found["one"] == found["two"] == found["ray"]
+
+
+SCORER = """
+import os, time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, final
+
+import numpy as np
+
+from curate.contracts import Column, RowScorer
+from curate.registry import register
+
+
+@register
+@final
+@dataclass(frozen=True)
+class Slowly(RowScorer):
+    "The length of a response, taken with care."
+
+    name: ClassVar[str] = "slowly"
+    version: ClassVar[int] = 1
+    role: ClassVar = None
+    outputs: ClassVar[Mapping[str, Column]] = {"length": Column("float", "characters")}
+
+    def load(self, context):
+        Path(os.environ["SLOWLY"], f"loaded-{os.getpid()}").touch()
+
+        def score(examples):
+            time.sleep(0.3)
+            return {"length": np.array([float(len(e.id)) + len(examples) for e in examples])}
+
+        return score
+"""
+DRIVER = """
+import sys
+
+import curate as cu
+import slow_scorer  # beside this script, and nowhere else
+
+pool = cu.open(sys.argv[1])
+[made] = pool.score("slowly", executor="ray", ray_address=sys.argv[2], max_workers=2).as_dict()["score_sets"]
+print(made["content_hash"], made["n_reused"] > 0)
+"""
+
+
+def test_a_killed_driver_takes_its_actors_along_and_the_same_command_goes_on(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unregistered: None
+) -> None:
+    (tmp_path / "slow_scorer.py").write_text(textwrap.dedent(SCORER))
+    (tmp_path / "driver.py").write_text(textwrap.dedent(DRIVER))
+    (tmp_path / "made").mkdir()
+    pool = cu.open(tmp_path / "made" / "curate.duckdb", create=True)
+    for n in range(10):
+        pool.ingest([{"prompt": f"Say {n}.", "response": f"{n}"}], source=f"s{n}")
+    on_ray = copied(tmp_path / "made", tmp_path / "ray")
+    monkeypatch.setenv("SLOWLY", str(tmp_path))
+    command = [sys.executable, tmp_path / "driver.py", on_ray.store.path, nodes.address]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(on_ray.store.parts.rglob("*/*.parquet")):
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.05)
+    driver.kill()
+    driver.communicate()
+    job = Job(tmp_path)
+    assert job.pids
+    assert job.all_ended(), "an actor outlived its driver"
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    __import__("slow_scorer")
+    [here] = pool.score("slowly", workers=1).as_dict()["score_sets"]
+    assert again.stdout.split() == [here["content_hash"], "True"], again.stderr
