@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from curate.contracts.display import counted
 from curate.errors import WorkerError
+from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.interrupts import terminate_as_interrupt
 from curate.scoring.executors.ray_cluster import Cluster, connected, is_lost, room, waiting_for
 from curate.scoring.executors.worker import (
@@ -22,6 +23,7 @@ from curate.scoring.executors.worker import (
 
 POLL_S: Final = 0.5
 PATIENCE_S: Final = 300.0  # without any worker, until it is said
+ADVICE: Final = "check memory, lower --max-workers, and run the same command again"
 MAX_FAILED_STARTS: Final = 3  # in a row, of workers that died before they had a task
 
 
@@ -38,8 +40,8 @@ def run_tasks(
 
     One actor a device, at most, each of which has the next task by the time it finishes one. Work begins
     with the first that starts. Actors read shards and write parts themselves, on a file system that all
-    nodes share; only reports come back. Deaths and errors end as in `local`, except that a
-    task is not blamed for a node that was lost or preempted. ``say`` also hears of those, and
+    nodes share; only reports come back. Deaths and errors mean what they mean in `local`, except that no
+    shard is blamed for a node that was lost or preempted. ``say`` also hears of those, and
     when no actor has started for `PATIENCE_S`.
 
     Raises
@@ -53,7 +55,7 @@ def run_tasks(
         return
     with terminate_as_interrupt(), connected(cluster, passes), terminate_as_interrupt():
         n_hired = len(devices) if cluster.max_workers else min(len(devices), room(cluster))
-        crew = _Crew(passes, cluster, deque(tasks), on_report, on_idle, say)
+        crew = _Crew(passes, cluster, deque(tasks), on_report, on_idle, say, Deaths(say))
         crew.run(list(devices)[:n_hired])
 
 
@@ -79,6 +81,21 @@ class ShardActor:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """A task that an actor has; ``had_parts``: they were there before, from an earlier run."""
+
+    task: ShardTask
+    answer: Any
+    had_parts: bool
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its parts were written, though its report may be lost with the actor."""
+        return not self.had_parts and _has_parts(self.task)
+
+
+@final
 @dataclass(eq=False)
 class _Worker:
     """One actor; its node, once it has started; the task it is at and the one it has beside that."""
@@ -87,17 +104,17 @@ class _Worker:
     device: str
     started: Any
     node: str | None = None
-    tasks: deque[tuple[ShardTask, Any]] = field(default_factory=deque)
+    tasks: deque[_Given] = field(default_factory=deque)
 
     @property
     def awaited(self) -> Any:
         """The reference to what it answers next, or None if it has nothing to do."""
         if self.node is None:
             return self.started
-        return self.tasks[0][1] if self.tasks else None
+        return self.tasks[0].answer if self.tasks else None
 
     def take(self, task: ShardTask) -> None:
-        self.tasks.append((task, self.actor.run.remote(task)))
+        self.tasks.append(_Given(task, self.actor.run.remote(task), _has_parts(task)))
 
 
 @final
@@ -111,8 +128,8 @@ class _Crew:
     on_report: Callable[[TaskReport], None]
     on_idle: Callable[[], None]
     say: Callable[[str], None]
+    deaths: Deaths
     workers: list[_Worker] = field(default_factory=list)
-    deaths: dict[tuple[int, str], int] = field(default_factory=dict)
     n_failed_starts: int = 0
     seen_at: float = field(default_factory=time.monotonic)  # when a worker was last there
     error: Exception | None = None
@@ -200,8 +217,19 @@ class _Crew:
                     "store must be on a file system that every node has at the same path"
                 )
             )
-        else:
+        elif not answer.task.is_trial:
             self.on_report(answer)
+        elif self.error is None:
+            self._go_on(lambda: self.deaths.tried(answer))
+
+    def _go_on(self, next_task: Callable[[], ShardTask]) -> bool:
+        """Put what deaths or trials call for before the other tasks, unless it is the end."""
+        try:
+            self.waiting.appendleft(next_task())
+        except WorkerError as error:
+            self._stop(error)
+            return False
+        return True
 
     def _stop(self, error: Exception) -> None:
         """Hand out no more tasks, and end with the first error when those under way are finished."""
@@ -216,7 +244,7 @@ class _Crew:
         self._dismiss(worker)
         if self.error is not None:
             return
-        tasks = [task for task, _ in worker.tasks]
+        tasks = [given.task for given in worker.tasks]
         if _is_innocent(worker, error):
             self.say(
                 f"a worker was lost with its node; {counted(len(tasks), 'shard')} of it "
@@ -224,24 +252,14 @@ class _Crew:
             )
         elif worker.node is None:
             return self._failed_start(worker, error)
-        elif tasks and not all(part.exists() for part in tasks[0].parts.values()):
-            try:
-                tasks[0] = self._died(tasks[0], error)
-            except WorkerError as conviction:
-                return self._stop(conviction)
+        elif tasks and not worker.tasks[0].is_done:
+            at = tasks.pop(0)
+            self.waiting.extendleft(reversed(tasks))
+            if self._go_on(lambda: self.deaths.died(at, _cause(error), ADVICE)):
+                self._hire(worker.device)
+            return
         self.waiting.extendleft(reversed(tasks))
         self._hire(worker.device)
-
-    def _died(self, task: ShardTask, error: Exception) -> ShardTask:
-        """Return what to run in place of a task whose worker died, or raise `WorkerError`."""
-        key = (task.pass_index, task.shard_id)
-        self.deaths[key] = self.deaths.get(key, 0) + 1
-        if self.deaths[key] < 2:
-            return task
-        raise WorkerError(
-            f"{self.deaths[key]} workers died on shard {task.shard_id} ({_cause(error)}); finished "
-            "shards are kept; check memory, lower --max-workers, and run the same command again"
-        )
 
     def _failed_start(self, worker: _Worker, error: Exception) -> None:
         import ray
@@ -268,6 +286,10 @@ class _Crew:
         elif now - self.seen_at >= PATIENCE_S:
             self.seen_at = now
             self.say(waiting_for(self.cluster, PATIENCE_S / 60))
+
+
+def _has_parts(task: ShardTask) -> bool:
+    return all(part.exists() for part in task.parts.values())
 
 
 def _is_innocent(worker: _Worker, error: Exception) -> bool:

@@ -9,7 +9,7 @@ import site
 import socket
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -147,7 +147,8 @@ def modules_of(passes: Sequence[PassSpec]) -> list[str]:
     found.dump(tuple(passes))
     named = {*found.modules, *(name for each in passes for name in each.imports)}
     tops = {name.partition(".")[0] for name in named}
-    plugins = {e.module.partition(".")[0] for e in entry_points() if e.group.startswith("curate.")}
+    points = entry_points(group="curate.scorers")
+    plugins = {point.module.partition(".")[0] for point in points}
     own = sorted(tops - {*_OWN, *sys.stdlib_module_names, "__main__"})
     paths = {top: path for top in (*_OWN, *own) if (path := _path_of(top)) is not None}
     return [
@@ -166,7 +167,7 @@ class _Referenced(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         """Note where a value comes from, and pickle it as ever."""
-        if isinstance(value, type | Callable):  # type: ignore[arg-type]
+        if callable(value):
             self.modules.add(getattr(value, "__module__", None) or "builtins")
         return NotImplemented
 

@@ -19,7 +19,7 @@ from curate.errors import ScoreError, WorkerError
 from curate.scoring.executors import ray_actors
 from curate.scoring.executors.ray_actors import run_tasks
 from curate.scoring.executors.ray_cluster import Cluster
-from curate.scoring.executors.worker import ShardTask, TaskReport
+from curate.scoring.executors.worker import WHOLE, Portion, ShardTask, TaskReport
 from tests.copied import copied
 
 ray = pytest.importorskip("ray")
@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarn
 
 STORE_BYTES = 80 * 2**20
 N_SHARDS = 6
+KILLED = "killed or crashed, often by the system's out-of-memory killer"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,10 @@ def nodes() -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Spec:
-    """A pass that does what its behaviour says with shard s2, and notes which processes loaded it."""
+    """A pass that does what its behaviour says with shard s2, and notes which processes loaded it.
+
+    Each shard has two examples; of s2 the second one may be poison.
+    """
 
     behaviour: str
     folder: Path
@@ -56,11 +60,20 @@ class Spec:
         (self.folder / f"loaded-{os.getpid()}").touch()
         return self
 
-    def run(self, shard: Path, inputs: object = None) -> dict[str, Any]:
+    def ids(self, shard: Path) -> list[str]:
+        if self.behaviour == "die-loading" and shard.name == "s2":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [f"{shard.name}-a", f"{shard.name}-b"]
+
+    def run(self, shard: Path, inputs: object = None, portion: Portion = WHOLE) -> dict[str, Any]:
+        ids = [i for i in self.ids(shard) if portion.only is None or i in portion.only]
+        run = [i for i in ids if i not in portion.omitted]
         marker = self.folder / "died"
         if shard.name == "s2":
-            if self.behaviour == "die-always" or (
-                self.behaviour == "die-once" and not marker.exists()
+            if (
+                self.behaviour == "die-loading"
+                or (self.behaviour == "poison" and "s2-b" in run)
+                or (self.behaviour == "die-once" and not marker.exists())
             ):
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -69,7 +82,8 @@ class Spec:
             if self.behaviour == "fail":
                 raise ZeroDivisionError("by nothing")
         time.sleep(0.3 if self.behaviour == "slow" else 0.02)
-        table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
+        failures = [None if i in run else "kills_worker" for i in ids]
+        table = pa.table({"id": ids, "failure": pa.array(failures, pa.string())})
         return {"set": (table, {"tokens": "3"})}
 
 
@@ -80,7 +94,7 @@ class Job:
         folder.mkdir(exist_ok=True)
         self.folder, self.spec = folder, Spec(behaviour, folder)
         self.tasks = [
-            ShardTask(0, f"s{n}", folder / f"s{n}", 1, {"set": folder / f"s{n}.parquet"})
+            ShardTask(0, f"s{n}", folder / f"s{n}", 2, {"set": folder / f"s{n}.parquet"})
             for n in range(n_shards)
         ]
         self.reports: list[TaskReport] = []
@@ -136,13 +150,28 @@ def test_a_killed_actor_is_replaced_and_its_shard_run_again(nodes: Any, tmp_path
     assert Job(tmp_path, "die-once").run().reported == names()
 
 
-def test_a_shard_that_kills_two_actors_ends_the_job_by_name(nodes: Any, tmp_path: Path) -> None:
-    job = Job(tmp_path, "die-always")
-    with pytest.raises(WorkerError, match="2 workers died on shard s2") as raised:
+def test_the_example_that_kills_actors_is_found_and_the_others_scored(
+    nodes: Any, tmp_path: Path
+) -> None:
+    job = Job(tmp_path, "poison").run()
+    assert job.reported == names()
+    assert [report.n_failed for report in job.reports if report.task.shard_id == "s2"] == [1]
+    assert "\n".join(job.said) == (
+        f"shard s2 killed 2 workers ({KILLED}); parts of it are tried, to find the example that does\n"
+        f"shard s2: example s2-b kills its worker ({KILLED}); recorded as failed (kills_worker), and "
+        "the shard is run again without it"
+    )
+
+
+def test_a_shard_that_kills_actors_whatever_is_in_it_ends_the_job_by_name(
+    nodes: Any, tmp_path: Path
+) -> None:
+    job = Job(tmp_path, "die-loading")
+    with pytest.raises(WorkerError) as raised:
         job.run()
     assert str(raised.value) == (
-        "2 workers died on shard s2 (killed or crashed, often by the system's out-of-memory killer); "
-        "finished shards are kept; check memory, lower --max-workers, and run the same command again"
+        f"2 workers died on shard s2 ({KILLED}); finished shards are kept; check memory, lower "
+        "--max-workers, and run the same command again"
     )
     assert {"s0", "s1"} <= job.parts <= {"s0", "s1", "s3", "s4", "s5"}
     assert sorted(job.parts) == job.reported
@@ -200,15 +229,16 @@ def test_it_is_said_when_no_worker_finds_room(
 
     with pytest.raises(TimeoutError):
         job.run(1, give_up, gpus_per_worker=1.0)
-    assert job.said == [
+    [line] = job.said
+    assert line == (
         "no worker of Ray has started for 0.025 minutes: each needs 1 CPU and 1 GPU, and the cluster has "
         "2 CPU (2 free), 0 GPU (0 free); waiting until there is room, or the cluster has grown"
-    ]
+    )
 
 
 def test_work_begins_with_the_workers_that_find_room(nodes: Any, tmp_path: Path) -> None:
-    assert Job(tmp_path).run(5).reported == names()
-    assert len(Job(tmp_path).run(5, max_workers=None).pids) <= 2
+    assert Job(tmp_path / "more").run(5).reported == names()
+    assert len(Job(tmp_path / "as-many").run(5, max_workers=None).pids) <= 2
 
 
 def test_one_pool_has_the_same_scores_here_and_on_ray(
@@ -256,13 +286,13 @@ class Slowly(RowScorer):
     version: ClassVar[int] = 1
     role: ClassVar = None
     outputs: ClassVar[Mapping[str, Column]] = {"length": Column("float", "characters")}
+    folder: str = ""
 
     def load(self, context):
-        Path(os.environ["SLOWLY"], f"loaded-{os.getpid()}").touch()
-
         def score(examples):
+            Path(self.folder, f"loaded-{os.getpid()}").touch()
             time.sleep(0.3)
-            return {"length": np.array([float(len(e.id)) + len(examples) for e in examples])}
+            return {"length": np.array([float(e.id[0] == "a") for e in examples])}
 
         return score
 """
@@ -272,8 +302,10 @@ import sys
 import curate as cu
 import slow_scorer  # beside this script, and nowhere else
 
-pool = cu.open(sys.argv[1])
-[made] = pool.score("slowly", executor="ray", ray_address=sys.argv[2], max_workers=2).as_dict()["score_sets"]
+store, address, folder = sys.argv[1:]
+made = cu.open(store).score(
+    "slowly", executor="ray", ray_address=address, max_workers=2, settings={"folder": folder}
+).as_dict()["score_sets"][0]
 print(made["content_hash"], made["n_reused"] > 0)
 """
 
@@ -288,19 +320,21 @@ def test_a_killed_driver_takes_its_actors_along_and_the_same_command_goes_on(
     for n in range(10):
         pool.ingest([{"prompt": f"Say {n}.", "response": f"{n}"}], source=f"s{n}")
     on_ray = copied(tmp_path / "made", tmp_path / "ray")
-    monkeypatch.setenv("SLOWLY", str(tmp_path))
-    command = [sys.executable, tmp_path / "driver.py", on_ray.store.path, nodes.address]
+    job = Job(tmp_path / "pids")
+    command = [
+        sys.executable, tmp_path / "driver.py", on_ray.store.path, nodes.address, job.folder,
+    ]  # fmt: skip
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(on_ray.store.parts.rglob("*/*.parquet")):
+    while len(job.pids) < 2 or not list(on_ray.store.parts.glob("scores/*/*.parquet")):
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.05)
     driver.kill()
     driver.communicate()
-    job = Job(tmp_path)
-    assert job.pids
     assert job.all_ended(), "an actor outlived its driver"
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     monkeypatch.syspath_prepend(tmp_path)
     __import__("slow_scorer")
-    [here] = pool.score("slowly", workers=1).as_dict()["score_sets"]
+    [here] = pool.score("slowly", workers=1, settings={"folder": str(tmp_path)}).as_dict()[
+        "score_sets"
+    ]
     assert again.stdout.split() == [here["content_hash"], "True"], again.stderr
