@@ -26,6 +26,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "curate score --scorer likelihood,ifd --model MODEL",
         "curate score --scorer contamination --set contamination.files=test.jsonl",
         "curate score --scorer likelihood --model MODEL --slice 3/8",
+        "curate score --scorer likelihood --model MODEL --executor ray --max-workers 2",
         "curate score --scorer likelihood --model MODEL --profile traces",
     ),
     "commit": ("curate commit",),

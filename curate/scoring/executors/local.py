@@ -102,6 +102,11 @@ def was_cut_off(task: ShardTask) -> bool:
     return _mark(task).exists()
 
 
+def forget_cut_off(task: ShardTask) -> None:
+    """Note that a task is finished that an earlier run ended in the middle of."""
+    _mark(task).unlink(missing_ok=True)
+
+
 def _mark(task: ShardTask) -> Path:
     return next(iter(task.parts.values())).with_suffix(".started")
 
@@ -209,7 +214,7 @@ class _Team:
 
     def _keep(self, report: TaskReport) -> None:
         if not report.task.is_trial:
-            _mark(report.task).unlink(missing_ok=True)
+            forget_cut_off(report.task)
             self.on_report(report)
         elif self.error is None:
             self._go_on(lambda: self.deaths.tried(report))

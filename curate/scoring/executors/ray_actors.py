@@ -11,6 +11,7 @@ from curate.contracts.display import counted
 from curate.errors import WorkerError
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.interrupts import terminate_as_interrupt
+from curate.scoring.executors.local import forget_cut_off
 from curate.scoring.executors.ray_cluster import Cluster, connected, is_lost, room, waiting_for
 from curate.scoring.executors.worker import (
     PassSpec,
@@ -218,6 +219,7 @@ class _Crew:
                 )
             )
         elif not answer.task.is_trial:
+            forget_cut_off(answer.task)
             self.on_report(answer)
         elif self.error is None:
             self._go_on(lambda: self.deaths.tried(answer))
