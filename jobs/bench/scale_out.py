@@ -16,8 +16,8 @@ from jobs.bench.stored import POOL
 
 WORKERS: Final = 2
 SCORERS: Final = ("mtld", "text_stats")  # they compute in Python: each worker has a core to itself
-LOCAL: Final = {"workers": WORKERS}
-RAY: Final = {"executor": "ray", "max_workers": WORKERS}
+LOCAL: Final[dict[str, Any]] = {"workers": WORKERS}
+RAY: Final[dict[str, Any]] = {"executor": "ray", "max_workers": WORKERS}
 
 
 def ray_workers(bench: Bench) -> Figure:
