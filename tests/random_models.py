@@ -3,10 +3,16 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from curate.contracts import Stat
 from curate.models.load import LoadedModel, ResolvedModel, take_apart
+from curate.models.passes.forward import PassRequest
 from curate.models.text.render import Rendered
+from curate.scorers.donod import DONOD
+from curate.scorers.embedding import Embedding
+from curate.scorers.likelihood import Likelihood
 
 COMMON = {
     "vocab_size": 512, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
@@ -31,11 +37,55 @@ CONFIGS = {
     "bloom": {"vocab_size": 512, "hidden_size": 64, "n_layer": 2, "n_head": 4},
     "mamba": {"vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 2, "state_size": 8},
 }  # fmt: skip
+EXPERTS = COMMON | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+LOCAL = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+MORE = {
+    "mixtral": COMMON | {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None},
+    "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 32},
+    "qwen3_moe": EXPERTS | {"head_dim": 16},
+    "deepseek_v3": NO_GROUPS | {
+        "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8,
+        "v_head_dim": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1,
+        "topk_group": 1, "moe_intermediate_size": 32,
+    },
+    "gemma3_text": COMMON | LOCAL | {"head_dim": 32},
+    "cohere2": COMMON | LOCAL,
+    "exaone4": COMMON | LOCAL,
+    "starcoder2": COMMON | {"sliding_window": 16},
+    "smollm3": COMMON | {"pad_token_id": 0, "no_rope_layers": [1, 0]},
+    "opt": {"vocab_size": 512, "hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "max_position_embeddings": 128, "word_embed_proj_dim": 64},
+    "glm": COMMON | {"head_dim": 16, "pad_token_id": 0},
+    **dict.fromkeys(("nemotron", "helium"), COMMON | {"head_dim": 16}),
+    **dict.fromkeys(("granite", "stablelm", "olmo", "ernie4_5"), COMMON),
+    "gpt_oss": COMMON | {"head_dim": 16, "num_local_experts": 4, "sliding_window": 16},
+    "qwen3_next": EXPERTS | {
+        "head_dim": 16, "layer_types": ["linear_attention", "full_attention"],
+        "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16, "shared_expert_intermediate_size": 32,
+    },
+    "gpt_neo": {"vocab_size": 512, "hidden_size": 64, "num_layers": 2, "num_heads": 4,
+                "attention_types": [[["global", "local"], 1]], "window_size": 16,
+                "max_position_embeddings": 128},
+    "gptj": {"vocab_size": 512, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128,
+             "rotary_dim": 8},
+    "mpt": {"vocab_size": 512, "d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 128},
+}  # fmt: skip
+MORE_REFUSED = ("gpt_oss", "qwen3_next", "gpt_neo", "gptj", "mpt")  # sinks, or their own attention
+CONFIGS |= MORE
 EXACT = (
     "llama", "qwen2", "qwen3", "mistral", "gemma", "phi", "phi3", "olmo2", "cohere", "gpt_neox",
     "gpt2",
 )  # fmt: skip
 REFUSED = ("gemma2", "falcon", "bloom", "mamba")  # soft-capped, biased or recurrent attention
+EVERYTHING = PassRequest.of(
+    [
+        Likelihood(),
+        DONOD(),
+        DONOD(score_end=False),
+        *(Embedding(pooling=p) for p in ("mean", "weighted_mean", "last")),
+    ]
+)
 
 
 def random_causal(name: str) -> Any:
@@ -73,3 +123,34 @@ def random_rows(n: int = 9, longest: int = 60, vocabulary: int = 512) -> list[Re
             Rendered(ids[:length], positions, ids[positions + 1], is_end, False, len(positions))
         )
     return rows
+
+
+def random_groups(n: int = 3, answers: int = 4, vocabulary: int = 512) -> list[Rendered]:
+    """Return examples of random ids: answers to a few prompts, one prompt an answer of another."""
+    rng = np.random.default_rng(5)
+    rows = []
+    asked = rng.integers(1, vocabulary, 25)
+    for _ in range(n):
+        for length in [1, *rng.integers(2, 30, answers - 1)]:
+            ids = np.append(asked, rng.integers(1, vocabulary, length + 1)).astype(np.int32)
+            positions = np.arange(len(asked) - 1, len(ids) - 1, dtype=np.int32)
+            is_end = np.zeros(len(positions), dtype=bool)
+            is_end[-1] = len(positions) > 1
+            targets = ids[positions + 1]
+            rows.append(Rendered(ids[:-1], positions, targets, is_end, False, len(positions)))
+        asked = np.append(asked[:12], rng.integers(1, vocabulary, 20)) if n % 2 else ids
+    return rows
+
+
+def assert_close(wanted: Any, found: Any, *, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """Assert that two runs over the same rows measured `EVERYTHING` alike."""
+    assert len(wanted) == len(found)
+    for a, b in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(b.nll, a.nll, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(b.entropy, a.entropy, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(b.inner, a.inner, rtol=rtol, atol=10 * atol)
+        assert b.sq_norm.keys() == a.sq_norm.keys()
+        for with_end, norm in a.sq_norm.items():
+            assert b.sq_norm[with_end] == pytest.approx(norm, rel=10 * rtol, abs=atol)
+        for stat in (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN):
+            np.testing.assert_allclose(b.pooled[stat], a.pooled[stat], rtol=rtol, atol=10 * atol)

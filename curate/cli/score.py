@@ -42,6 +42,11 @@ def _pass_line(d: dict[str, Any]) -> str:
         f"{d['rows_per_example']:g} {'row' if d['rows_per_example'] == 1 else 'rows'} an example",
         f"{d['padding']:.1%} padding",
     ]
+    if d["shared"]:
+        share = d["shared"] / d["tokens"]
+        facts.append(f"{d['shared']:,} tokens ({share:.0%}) need not run, as rows begin alike")
+    if d["unshared_because"]:
+        facts.append(f"what rows begin with runs in each: {d['unshared_because']}")
     if d["requests"]:
         facts.append(f"{counted(d['requests'], 'request')} to a server")
     if d["truncated"]:

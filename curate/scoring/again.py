@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from curate.models.text.masks import TRL
 from curate.registry import build, get_scorer
 from curate.scoring.job import score
 from curate.scoring.options import ScoringOptions
-from curate.scoring.requests import ScoreRequest, make_request, request_for
+from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, make_request, request_for
 from curate.store.parts import atomic_path
 from curate.store.records import IMPORTED_INPUT
 
@@ -80,7 +81,8 @@ def score_again(
             f"cannot compute score {alias!r} again: what is stored of it names no model; score and "
             f"select again with one: curate score --scorer {key['scorer']} --model MODEL"
         )
-    return _one_set(store, wanted, options, progress)
+    shared = run.get(PREFIXES) == SHARED
+    return _one_set(store, replace(wanted, share_prefixes=shared), options, progress)
 
 
 def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """What a pass would run over a shard: tokens, padding, requests, and what cannot be scored."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
-from curate.contracts import RowScorer
+from curate.contracts import Rendering, RowScorer
 from curate.errors import ExampleFailure
 from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_tokenizer
-from curate.models.text.render import Renderer
+from curate.models.passes.prefixes import plan_shared
+from curate.models.text.render import Rendered, Renderer
 from curate.scoring.plan import Pass
 from curate.scoring.windows import read_examples
 
@@ -22,11 +23,13 @@ from curate.scoring.windows import read_examples
 class Counts:
     """Sums over shards; ``failed`` counts examples that cannot be scored, by reason.
 
-    ``rows`` is how many contexts the ``rendered`` renderings need.
+    ``rows`` is how many contexts the ``rendered`` renderings need; ``shared`` of the ``tokens`` need not
+    run where the model can share what rows begin with.
     """
 
     tokens: int = 0
     padded: int = 0
+    shared: int = 0
     truncated: int = 0
     rows: int = 0
     rendered: int = 0
@@ -35,7 +38,7 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Add what was counted in another shard."""
-        for name in ("tokens", "padded", "truncated", "rows", "rendered", "requests"):
+        for name in ("tokens", "padded", "shared", "truncated", "rows", "rendered", "requests"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.failed += other.failed
 
@@ -69,24 +72,36 @@ def counter_of(pass_: Pass) -> Callable[[Path], Counts] | None:
 
 
 def _count_rendered(pass_: Pass, renderer: Renderer, path: Path) -> Counts:
-    lengths: dict[int, list[int]] = {number: [] for number in range(len(pass_.renderings))}
     ids: list[str] = []
-    failed: dict[int, str] = {}
-    counts = Counts()
+    rendered: dict[Rendering, list[Rendered | str]] = {r: [] for r in pass_.renderings}
     for examples in read_examples(path):
-        for number, rendering in enumerate(pass_.renderings):
-            for place, row in enumerate(renderer.render(examples, rendering)):
-                if isinstance(row, str):
-                    lengths[number].append(0)
-                    failed.setdefault(len(ids) + place, row)
-                    continue
-                lengths[number].append(len(row.ids))
-                counts.rows, counts.rendered = counts.rows + len(row.starts), counts.rendered + 1
-                counts.truncated += row.truncated and number == 0
         ids += [example.id for example in examples]
-    for row_lengths in lengths.values():
-        array = np.array(row_lengths)
-        counts.tokens += int(array.sum())
-        counts.padded += padded_tokens(array, plan_batches(array, ids, pass_.batch_tokens))
+        for rendering, rows in rendered.items():
+            rows += renderer.render(examples, rendering)
+    counts = Counts()
+    failed: dict[int, str] = {}
+    for number, rows in enumerate(rendered.values()):
+        for place, row in enumerate(rows):
+            if isinstance(row, str):
+                failed.setdefault(place, row)
+                continue
+            counts.rows, counts.rendered = counts.rows + len(row.starts), counts.rendered + 1
+            counts.truncated += row.truncated and number == 0
+        _count_batches(counts, pass_, rows, ids)
     counts.failed = Counter(failed.values())
     return counts
+
+
+def _count_batches(
+    counts: Counts, pass_: Pass, rows: Sequence[Rendered | str], ids: Sequence[str]
+) -> None:
+    """Add the tokens of one rendering, in the batches a model on a CPU runs if it can share prefixes."""
+    lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
+    counts.tokens += int(lengths.sum())
+    if pass_.share_prefixes:
+        shared = plan_shared(rows, ids, pass_.batch_tokens)
+        if shared.pays:
+            counts.padded += shared.tokens
+            counts.shared += shared.saved
+            return
+    counts.padded += padded_tokens(lengths, plan_batches(lengths, ids, pass_.batch_tokens))

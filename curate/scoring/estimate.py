@@ -4,7 +4,7 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -18,8 +18,9 @@ from curate.contracts.progress import Progress
 from curate.scoring.chat_check import check_chat
 from curate.scoring.counting import Counts, counter_of
 from curate.scoring.executors.local import devices_for
+from curate.scoring.executors.shard_run import PASS_TOKENS
 from curate.scoring.options import ScoringOptions
-from curate.scoring.passes import WorkerPass
+from curate.scoring.passes import ForwardPass, WorkerPass
 from curate.scoring.plan import Pass, plan_passes, unify
 from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
 from curate.scoring.workload import n_workers
@@ -43,6 +44,8 @@ class PassPlan:
     scaled up from a sample of the shards. ``rows_per_example`` is above 1 where a chat template
     rewrites history, so that turns run in contexts of their own. ``truncated`` and ``unscorable``
     count examples, ``reasons`` the unscorable ones by why they are. ``requests`` go to a server.
+    ``shared`` of the tokens need not run, because other rows begin with them; ``unshared_because`` says
+    why the model cannot do that, which is known once it was loaded to time a sample.
     """
 
     name: str
@@ -60,6 +63,8 @@ class PassPlan:
     rows_per_example: float = 1.0
     reasons: Mapping[str, int] = field(default_factory=dict)
     requests: int = 0
+    shared: int = 0
+    unshared_because: str = ""
 
 
 @final
@@ -79,6 +84,7 @@ class PlanReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the document that `score --dry-run --json` prints."""
         tokens = sum(pass_plan.tokens for pass_plan in self.passes)
+        shared = sum(pass_plan.shared for pass_plan in self.passes)
         sample = self.sample or {}
         speed = sample.get("tokens_per_s")
         return {
@@ -94,6 +100,7 @@ class PlanReport:
                 "n_passes": len(self.passes),
                 "pool_scorers": list(self.pool_scorers),
                 "tokens": tokens,
+                "shared": shared,
                 "n_reused": self.n_reused,
                 "disk_mib": round(self.disk_bytes / 2**20, 3),
                 "weights_mib": self.weights_mib,
@@ -101,7 +108,7 @@ class PlanReport:
                 "unified": self.unified,
                 "measured_on": sample.get("n_examples"),
                 "tokens_per_s": speed,
-                "seconds": tokens / speed / self.workers if speed else None,
+                "seconds": (tokens - shared) / speed / self.workers if speed else None,
             }
         }
 
@@ -136,7 +143,12 @@ def plan(
     if limit is not None and passes:
         progress.note(f"timing {counted(len(passes), 'pass', 'passes')} on {limit} examples")
         inputs = {r.key.set_id: r.key.inputs for r in requests if r.inputs}
-        sample = _measure(passes, missing, inputs, limit, devices_for(device, 1)[0])
+        sample, refused = _measure(passes, missing, inputs, limit, devices_for(device, 1)[0])
+        plans = tuple(
+            _unshared(plan, pass_, _of_pass(pass_, missing), refused[number])
+            if plan.shared and refused.get(number) else plan
+            for number, (plan, pass_) in enumerate(zip(plans, passes, strict=True))
+        )  # fmt: skip
     return PlanReport(
         passes=plans,
         pool_scorers=tuple(r.alias for r in requests if isinstance(r.scorer, PoolScorer)),
@@ -220,7 +232,14 @@ def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
         rows_per_example=round(counts.rows / counts.rendered, 2) if counts.rendered else 1.0,
         reasons={reason: round(n * scale) for reason, n in counts.failed.most_common()},
         requests=round(counts.requests * scale),
+        shared=round(counts.shared * scale),
     )
+
+
+def _unshared(plan: PassPlan, pass_: Pass, shards: Sequence["Shard"], why: str) -> PassPlan:
+    """Plan a pass again, of a model that cannot share what rows begin with."""
+    alone = _plan_pass(plan.name, replace(pass_, share_prefixes=False), shards)
+    return replace(alone, unshared_because=why)
 
 
 def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:
@@ -259,8 +278,10 @@ def _measure(
     inputs: Mapping[str, Mapping[str, str]],
     limit: int,
     device: str,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[int, str]]:
     """Run every pass on an evenly spaced sample; return tokens per second of one worker.
+
+    With it, by pass, why a model cannot share what rows begin with, empty if it can.
 
     ``inputs`` names, by score set, the sets a derived scorer reads; it is timed on the results of
     earlier passes over the same sample, and left out if they had nothing to do.
@@ -268,8 +289,9 @@ def _measure(
     tokens = n_examples = 0
     seconds = 0.0
     made: dict[tuple[str, ...], Path] = {}
+    refused: dict[int, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for pass_ in passes:
+        for number, pass_ in enumerate(passes):
             shards = _of_pass(pass_, missing)
             ids = [shard.shard_id for shard in shards]
             path = Path(folder) / "sample.parquet"
@@ -282,12 +304,16 @@ def _measure(
             began = time.perf_counter()
             parts = runner.run(path, {a: part for a, part in read.items() if part is not None})
             seconds += time.perf_counter() - began
-            count = counter_of(pass_)
-            tokens += 0 if count is None else count(path).tokens
+            if isinstance(runner, ForwardPass):
+                tokens += int(next(facts for _, facts in parts.values())[PASS_TOKENS])
+                refused[number] = runner.batching.unshared_because
+            elif (count := counter_of(pass_)) is not None:
+                tokens += count(path).tokens
             for set_id, (table, _) in parts.items():
                 made[set_id, *ids] = Path(folder) / f"{set_id}.parquet"
                 pq.write_table(table, made[set_id, *ids])
-    return {"n_examples": n_examples, "tokens_per_s": tokens / seconds if seconds else 0.0}
+    speed = tokens / seconds if seconds else 0.0
+    return {"n_examples": n_examples, "tokens_per_s": speed}, refused
 
 
 def _write_sample(

@@ -14,7 +14,7 @@ from curate.scoring.executors import executor_for
 from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
-from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
+from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost, tell_once
 from curate.scoring.plan import plan_passes
 from curate.scoring.recorded.record import record
 from curate.scoring.requests import (
@@ -269,6 +269,7 @@ class _Job:
             )
         progress.start(SCORING, n_examples, "examples")
         log = ShardLog(self.store.parts, passes)
+        told: set[str] = set()
 
         def finished(report: TaskReport) -> None:
             if report.is_gone:
@@ -279,6 +280,7 @@ class _Job:
                 self.n_written += len(report.task.parts) - report.n_late
                 self.n_late += report.n_late
             log.write(report)
+            tell_once(report.note, told, progress)
             progress.advance(SCORING, report.task.n_examples)
 
         def idle() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import ForwardScorer
 from curate.contracts.display import card
+from curate.contracts.progress import Progress
 from curate.contracts.settings import settings_of
 from curate.errors import UNDEFINED, UNMARKED, StoreError, TooManyFailuresError
 from curate.registry import build, get_scorer, names
@@ -195,6 +196,13 @@ def _outputs(scorer: str) -> Mapping[str, Any]:
 def _listed(failures: Mapping[str, int]) -> str:
     shown = [f"{n} {reason}" for reason, n in list(failures.items())[:MAX_REASONS]]
     return ", ".join(shown) + (", ..." if len(failures) > MAX_REASONS else "")
+
+
+def tell_once(note: str, told: set[str], progress: Progress) -> None:
+    """Show a note, if there is one, that was not told yet."""
+    if note and note not in told:
+        told.add(note)
+        progress.note(note)
 
 
 def refuse_lost(store: "Store", shard_id: str, path: Path) -> None:

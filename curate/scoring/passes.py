@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-import numpy as np
-
 from curate.contracts import (
     KILLS_WORKER,
     OUT_OF_MEMORY,
@@ -17,9 +15,9 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure
 from curate.models.architectures import modelling_module
-from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_model
 from curate.models.text.render import Renderer
+from curate.scoring.batching import SHARED_FACT, Batching
 from curate.scoring.executors.shard_run import PADDING_TOKENS, PASS_TOKENS
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.inputs import ids_of
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
 _FORWARD_IMPORTS: Final = (
     "torch", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
-    "curate.models.passes.forward", "curate.scoring.passes", "curate.store.parts",
+    "curate.models.passes.forward", "curate.models.passes.sharing", "curate.scoring.passes", "curate.store.parts",
 )  # fmt: skip
 
 
@@ -56,9 +54,6 @@ class ForwardPass:
     """
 
     def __init__(self, spec: Pass, device: str, model: "LoadedModel | None" = None) -> None:
-        from curate.models.passes.forward import Forward
-        from curate.models.passes.packing import FLASH_DTYPES, packing_flaw
-
         if model is None:
             assert spec.model is not None
             with one_thread(device):
@@ -67,14 +62,8 @@ class ForwardPass:
         self.spec = spec
         self.only = None if spec.within is None else ids_in(spec.within)
         self.renderer = Renderer(model.tokenizer, model.resolved.max_length, model.resolved.chat)
-        self.padded_because = "rows are padded on a CPU"
-        if device.startswith("cuda"):
-            no_kernel = (
-                None if model.head.weight.dtype in FLASH_DTYPES else f"{model.dtype} has none"
-            )
-            self.padded_because = no_kernel or packing_flaw(model) or ""
-        self._forward = Forward(model, packed=not self.padded_because)
-        self.window = WINDOW if self._forward.is_queued else None
+        self.batching = Batching(model, spec.batch_tokens, share=spec.share_prefixes)
+        self.window = WINDOW if self.batching.forward.is_queued else None
         self._ran = [0, 0]  # tokens of the shard, and padding
 
     def ids(self, shard: Path) -> list[str]:
@@ -104,7 +93,7 @@ class ForwardPass:
                     self._run_rendering(rendering, window, collected)
         for rider in collected:
             refuse_lack_of_memory(shard.stem, ids, rider.failures, self.model.device)
-        facts = {**self._facts(), PASS_TOKENS: self._ran[0], PADDING_TOKENS: self._ran[1]}
+        facts = {**self.batching.facts(), PASS_TOKENS: self._ran[0], PADDING_TOKENS: self._ran[1]}
         share = reading_s / len(collected)
         return {rider.ride.set_id: rider.part(ids, facts, share) for rider in collected}
 
@@ -114,13 +103,6 @@ class ForwardPass:
             self.renderer, self.spec.renderings, shard, only, size=self.window, portion=portion
         )
         return ahead(stream) if self.window is not None else stream
-
-    def _facts(self) -> dict[str, Any]:
-        device = self.model.device
-        if not self._forward.is_queued:
-            return {"device": device}
-        packing = f"padded: {self.padded_because}" if self.padded_because else "packed"
-        return {"device": device, "rows": packing}
 
     def _run_rendering(
         self, rendering: Rendering, window: Window, collected: Sequence["_Collected"]
@@ -132,17 +114,15 @@ class ForwardPass:
         omitted = {n for n, example_id in enumerate(ids) if example_id in window.omitted}
         riders = [rider for rider in collected if rendering in rider.segment_names]
         wants = PassRequest.of([rider.scorer for rider in riders])
-        lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
         for number, row in enumerate(rows):
             reason = KILLS_WORKER if number in omitted else row
             if isinstance(reason, str):
                 for rider in riders:
                     rider.fail(first + number, reason)
-        split_before = self._forward.n_split
-        packed = self._forward.packed
-        plan = plan_batches(lengths, ids, self.spec.batch_tokens, packed=packed)
-        batches = [batch.tolist() for batch in plan if not omitted.issuperset(batch)]
-        results = self._forward.run_all(
+        split_before = self.batching.n_split
+        planned = self.batching.plan(rows, ids)
+        batches = [batch for batch in planned.rows if not omitted.issuperset(batch)]
+        results = planned.forward.run_all(
             ([row for n in batch if not isinstance(row := rows[n], str)] for batch in batches),
             wants,
         )
@@ -155,12 +135,12 @@ class ForwardPass:
                 needs_norm = bool(rider.scorer.score_end in wants.head.grams)
                 stats = measured.stats(rider.scorer, norm if needs_norm else None)
                 rider.add(first + batches[number][place], rendering, stats)
-        n_run = int(lengths.sum())
-        self._ran[0] += n_run
-        self._ran[1] += 0 if packed else padded_tokens(lengths, plan) - n_run
+        self._ran[0] += planned.tokens - planned.n_shared
+        self._ran[1] += planned.padding
         for rider in riders:
-            rider.tokens += n_run
-            rider.n_split += self._forward.n_split - split_before
+            rider.tokens += planned.tokens
+            rider.n_shared += planned.n_shared
+            rider.n_split += self.batching.n_split - split_before
             rider.wall_s += (time.perf_counter() - began) / len(riders)
 
 
@@ -175,6 +155,7 @@ class _Collected:
     failures: dict[int, str] = field(default_factory=dict)
     waiting: dict[int, dict[str, SegmentStats]] = field(default_factory=dict)
     tokens: int = 0
+    n_shared: int = 0
     n_split: int = 0
     wall_s: float = 0.0
 
@@ -228,7 +209,8 @@ class _Collected:
             "wall_s": self.wall_s + extra_s,
             "n_oom_split": self.n_split,
         }
-        return table, {**facts, **spent}
+        shared = {SHARED_FACT: self.n_shared} if self.n_shared else {}
+        return table, {**facts, **spent, **shared}
 
 
 @final

@@ -10,7 +10,7 @@ from curate.errors import ConfigError
 from curate.models.load import ResolvedModel
 from curate.models.text.chat_options import ChatOptions
 from curate.scoring.keys import NOTHING_CHOSEN
-from curate.scoring.requests import ScoreRequest, with_template
+from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, with_template
 
 
 @final
@@ -47,6 +47,8 @@ class Pass:
         Parquet file with the ids of the only examples it scores, or None for all.
     served_chat
         How conversations are shown to a model on a server.
+    share_prefixes
+        Whether rows that begin alike compute that once: part of how rows are cut into batches.
     """
 
     rides: tuple[PassMember, ...]
@@ -55,6 +57,7 @@ class Pass:
     batch_tokens: int
     within: Path | None = None
     served_chat: ChatOptions = NOTHING_CHOSEN
+    share_prefixes: bool = False
 
     @property
     def set_ids(self) -> tuple[str, ...]:
@@ -118,7 +121,7 @@ def plan_passes(
 ) -> list[Pass]:
     """Group requests into passes, in order of their first request.
 
-    Forward scorers of one model, adapter, dtype, template family and token budget of a batch share
+    Forward scorers of one model, adapter, dtype, template family and way of cutting batches share
     a pass; each row scorer is a pass of its own. Pool scorers read no shards and are refused with
     `ConfigError`.
 
@@ -137,7 +140,8 @@ def plan_passes(
         if isinstance(request.scorer, ForwardScorer):
             template = request.scorer.segments()[0].rendering.template
             group: tuple[Any, ...] = (
-                request.model, request.dtype, _batch_tokens(request, runs), template, _within(request)
+                request.model, request.dtype, _batch_tokens(request, runs), template, _within(request),
+                _share_prefixes(request, runs),
             )  # fmt: skip
         else:
             group = (request.key.set_id,)
@@ -155,6 +159,7 @@ def plan_passes(
             batch_tokens=_batch_tokens(group[0], runs),
             within=_within(group[0]),
             served_chat=group[0].served_chat,
+            share_prefixes=_share_prefixes(group[0], runs),
         )
         for group in groups.values()
     ]
@@ -172,6 +177,11 @@ def unify(requests: Sequence[ScoreRequest], template: str) -> list[ScoreRequest]
 def _batch_tokens(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> int:
     stored = (runs or {}).get(request.key.set_id, {})
     return int(stored.get("batch_tokens", request.batch_tokens))
+
+
+def _share_prefixes(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> bool:
+    stored = (runs or {}).get(request.key.set_id, request.run_parameters())
+    return stored.get(PREFIXES) == SHARED  # a set that was begun without it goes on without it
 
 
 def _within(request: ScoreRequest) -> Path | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import (
     DerivedScorer,
+    ForwardScorer,
     Need,
     PoolScorer,
     Role,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from curate.scoring.scope import Scope
     from curate.store import ScoreSetStatus, Store
 
+PREFIXES: Final = "prefixes"  # run parameter: whether what rows begin with runs once
+SHARED: Final = "shared"
 ENCODER_SCORERS: Final[Mapping[str, str]] = {"embedding": "sentence-embedding"}
 
 
@@ -47,7 +50,8 @@ class ScoreRequest:
     that ``--template`` replaced it, so the scores are not the published ones. A derived or pool scorer
     has ``inputs``, what it reads and may still have to be computed, and a derived one
     ``input_specs``, by alias. With a ``scope`` only its examples are scored. ``served_chat`` is what was
-    chosen for a model on a server. ``targets`` has the folder of parts of each target set the scorer
+    chosen for a model on a server. With ``share_prefixes`` rows that begin alike compute that once, in a
+    pass of a language model. ``targets`` has the folder of parts of each target set the scorer
     reads, by name.
     """
 
@@ -63,6 +67,7 @@ class ScoreRequest:
     scope: "Scope | None" = None
     served_chat: ChatOptions = NOTHING_CHOSEN
     targets: Mapping[str, Path] = field(default_factory=dict)
+    share_prefixes: bool = True
 
     @property
     def chat(self) -> ChatOptions:
@@ -80,10 +85,13 @@ class ScoreRequest:
         inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
         scope = {"within": self.scope.selection} if self.scope else {}
         chat = {} if self.chat == NOTHING_CHOSEN else {"chat": self.chat.identity}
+        shares = self.share_prefixes and isinstance(self.scorer, ForwardScorer)
+        prefixes = {PREFIXES: SHARED} if shares else {}
         return {
             **inputs,
             **scope,
             **chat,
+            **prefixes,
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,

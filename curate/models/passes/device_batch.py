@@ -13,7 +13,8 @@ from curate.contracts import Stat
 from curate.models.passes import head_kernel
 from curate.models.passes.head import Head, HeadWants, head_stats
 from curate.models.passes.head_gram import gram_norms
-from curate.models.passes.packing import Boundaries, packed_hidden
+from curate.models.passes.packing import Boundaries, Keys, packed_hidden
+from curate.models.passes.prefixes import PrefixTree
 from curate.models.text.render import Rendered
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ class HostBatch:
     Parts: ``ids``; ``tokens``, the places of the rows' own tokens in ``ids``; ``positions`` of the
     tokens in their rows; ``starts`` of the rows among the tokens and the end of the last; ``scored``,
     which tokens predict a scored one; ``targets``; ``ends``, whether a target ends a turn; ``owners``,
-    the example each target is of.
+    the example each target is of. Rows that begin alike lie in ``ids`` as a `PrefixTree`, whose
+    ``places``, ``runs``, ``keys`` and ``key_starts`` are parts too.
 
     ``lengths`` are of the rows, of which an example may have several; ``counts`` are the scored tokens
-    of each example, and ``last`` is its last row.
+    of each example, and ``last`` is its last row. ``runs`` are the tokens of each run of the tree, and
+    those it attends to.
     """
 
     values: Int[np.ndarray, " n"]
@@ -43,10 +46,11 @@ class HostBatch:
     counts: tuple[int, ...]
     last: tuple[int, ...]
     width: int  # of the padded rows, 0 for rows end to end
+    runs: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[Rendered], *, packed: bool) -> "HostBatch":
-        """Lay out some rendered rows: end to end, or padded on the right to the longest."""
+    def of(cls, rows: Sequence[Rendered], *, packed: bool, shared: bool = False) -> "HostBatch":
+        """Lay out some rendered rows: end to end, with what they begin with once, or padded on the right."""
         lengths = np.array([b - a for row in rows for a, b in row.edges], dtype=np.int64)
         of_example = np.cumsum([0, *(len(row.ids) for row in rows[:-1])])
         last = np.cumsum([len(row.starts) for row in rows]) - 1
@@ -61,9 +65,10 @@ class HostBatch:
             padded = np.zeros(len(lengths) * width, dtype=np.int64)
             padded[tokens] = ids
             ids = padded
+        tree = PrefixTree.of(rows) if shared else None
         parts = {
-            "ids": ids,
-            "tokens": tokens,
+            "ids": ids if tree is None else tree.ids,
+            "tokens": tokens if tree is None else tree.tokens,
             "positions": numbers - np.repeat(starts[:-1], lengths),
             "starts": starts,
             "lengths": lengths,
@@ -74,6 +79,9 @@ class HostBatch:
             "targets": np.concatenate([row.targets for row in rows]),
             "ends": np.concatenate([row.is_end for row in rows]),
         }
+        if tree is not None:
+            parts |= {"places": tree.positions, "runs": tree.starts}
+            parts |= {"keys": tree.keys, "key_starts": tree.key_starts}
         places, reached = {}, 0
         for name, part in parts.items():
             places[name] = slice(reached, reached + len(part))
@@ -86,6 +94,7 @@ class HostBatch:
             tuple(counts.tolist()),
             tuple(last.tolist()),
             width,
+            None if tree is None else (_steps(tree.starts), _steps(tree.key_starts)),
         )
 
     def to(self, device: str) -> dict[str, Tensor]:
@@ -94,6 +103,10 @@ class HostBatch:
         if device.startswith("cuda"):
             values = values.pin_memory().to(device, non_blocking=True)
         return {name: values[place] for name, place in self.places.items()}
+
+
+def _steps(starts: Int[np.ndarray, " n"]) -> tuple[int, ...]:
+    return tuple(np.diff(starts).tolist())
 
 
 @final
@@ -155,18 +168,22 @@ def launch(
     wants: BatchWants,
     *,
     packed: bool,
+    shared: bool = False,
 ) -> DeviceResults:
     """Queue everything a batch takes on the device and return at once.
 
     Columns of the results: ``nll``, ``entropy`` and ``inner`` over the scored tokens of all rows,
     ``norm True`` and ``norm False`` per example, and the value of each pooled `Stat`, (rows, dim).
     """
-    batch = HostBatch.of(rows, packed=packed)
+    batch = HostBatch.of(rows, packed=packed, shared=shared)
     at = batch.to(model.device)
     hidden = _hidden(model, batch, at, packed=packed)
     results = DeviceResults(batch)
     if wants.nll:
-        _add_head(results, model.head, hidden.index_select(0, at["scored"]), at, wants)
+        scored = at["tokens"].index_select(0, at["scored"]) if shared else at["scored"]
+        _add_head(results, model.head, hidden.index_select(0, scored), at, wants)
+    if wants.pooled and shared:
+        hidden = hidden.index_select(0, at["tokens"])
     for stat in wants.pooled:
         results.add(str(stat), pool_rows(hidden, at, batch.lengths, stat))
     results.send()
@@ -176,7 +193,9 @@ def launch(
 def _hidden(
     model: "LoadedModel", batch: HostBatch, at: dict[str, Tensor], *, packed: bool
 ) -> Tensor:
-    """Return the final hidden states of the rows' own tokens, (tokens, dim)."""
+    """Return the final hidden states of the rows' own tokens, or of their tree's, (tokens, dim)."""
+    if batch.runs is not None:
+        return tree_hidden(model, batch, at)
     if packed:
         starts = Boundaries(at["starts"].to(torch.int32), batch.lengths)
         return packed_hidden(model.backbone, at["ids"], at["positions"], starts)
@@ -185,11 +204,20 @@ def _hidden(
     return hidden if len(at["tokens"]) == len(hidden) else hidden.index_select(0, at["tokens"])
 
 
+def tree_hidden(model: "LoadedModel", batch: HostBatch, at: dict[str, Tensor]) -> Tensor:
+    """Return the final hidden states of a batch's `PrefixTree`, (tokens, dim)."""
+    assert batch.runs is not None
+    lengths, n_keys = batch.runs
+    keys = Keys(at["keys"], at["key_starts"].to(torch.int32), n_keys)
+    runs = Boundaries(at["runs"].to(torch.int32), lengths, keys)
+    return packed_hidden(model.backbone, at["ids"], at["places"], runs)
+
+
 def _add_head(
     results: DeviceResults, head: Head, scored: Tensor, at: dict[str, Tensor], wants: BatchWants
 ) -> None:
     targets = at["targets"]
-    if not wants.head.grams:
+    if not wants.head.grams and scored.is_cuda:
         nll, entropy = _likelihood(head, scored, targets, wants)
         results.add("nll", nll)
         if entropy is not None:
@@ -209,13 +237,14 @@ def _add_head(
         return
     ends = torch.split(at["ends"].bool(), list(results.batch.counts))
     per_example = head_stats(head, scored, targets, ends, wants.head)
-    results.add("nll", torch.cat([stats.nll for stats in per_example]))
-    results.add(
-        "entropy", torch.cat([stats.entropy for stats in per_example if stats.entropy is not None])
-    )
-    results.add(
-        "inner", torch.cat([stats.inner for stats in per_example if stats.inner is not None])
-    )
+    columns = {
+        "nll": [stats.nll for stats in per_example],
+        "entropy": [stats.entropy for stats in per_example if stats.entropy is not None],
+        "inner": [stats.inner for stats in per_example if stats.inner is not None],
+    }
+    for name, values in columns.items():
+        if values:
+            results.add(name, torch.cat(values))
     for with_end in sorted(wants.head.grams):
         results.add(
             f"norm {with_end}", torch.stack([stats.sq_norm[with_end] for stats in per_example])

@@ -101,6 +101,9 @@ class Forward:
         As loaded.
     packed
         Run rows end to end, without padding; the model must have passed `packing_flaw`.
+    shared
+        Compute what rows begin with once; the model must have passed `sharing_flaw`. Such rows lie
+        end to end.
     fused
         On a GPU, read each logit once in a kernel of our own where there is one.
     """
@@ -108,12 +111,13 @@ class Forward:
     model: "LoadedModel"
     packed: bool = False
     fused: bool = True
+    shared: bool = False
     n_split: int = field(default=0, init=False)
 
     @property
     def is_queued(self) -> bool:
         """Whether batches are queued on the device and fetched later."""
-        return self.packed or self.model.device.startswith("cuda")
+        return self.packed or self.shared or self.model.device.startswith("cuda")
 
     def run_all(
         self, batches: Iterable[Sequence[Rendered]], wants: PassRequest
@@ -142,7 +146,8 @@ class Forward:
 
         def queue(part: Sequence[Rendered]) -> DeviceResults:
             with torch.inference_mode():
-                return launch(self.model, part, asked, packed=self.packed)
+                packed = self.packed or self.shared
+                return launch(self.model, part, asked, packed=packed, shared=self.shared)
 
         count = partial(self._count, rows)
         pieces = pieces_that_fit(rows, queue, self.model.device, count)

@@ -1,9 +1,9 @@
 """Rows end to end without padding: attention with explicit boundaries, and the check that it is exact."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
 
 import torch
@@ -25,6 +25,26 @@ _UNKNOWN: Final = ("softcap", "s_aux", "position_bias", "sinks")  # what would c
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class Keys:
+    """What rows attend to that go on from others: the tokens those begin with, and their own.
+
+    Parameters
+    ----------
+    places
+        Where the tokens lie, row after row, (k,), on the device.
+    starts
+        First of each row's and the end of the last's, (rows + 1,), int32, on the device.
+    lengths
+        Tokens each row attends to, at least its own, on the host.
+    """
+
+    places: Tensor
+    starts: Tensor
+    lengths: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class Boundaries:
     """Where rows that lie end to end begin and stop.
 
@@ -34,15 +54,35 @@ class Boundaries:
         First token of each row and the end of the last, (rows + 1,), int32, on the device.
     lengths
         Tokens of each row, on the host.
+    keys
+        What rows attend to beside themselves, if they are the runs of a `PrefixTree`.
     """
 
     starts: Tensor
     lengths: tuple[int, ...]
+    keys: Keys | None = None
+    masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict)
 
     @property
     def longest(self) -> int:
         """Tokens of the longest row."""
         return max(self.lengths)
+
+    def mask(self, n: int, n_keys: int, window: int | None, like: Tensor) -> Tensor | None:
+        """Return what is added to the scores of a row's last ``n`` tokens, (n, n_keys); None if nothing.
+
+        Made once for all layers. A row that attends to itself alone is causal without it.
+        """
+        limit = window if window is not None and n_keys > window else None
+        if limit is None and n in (1, n_keys):
+            return None
+        if (n, n_keys, limit) not in self.masks:
+            keys = torch.arange(n_keys, device=like.device)
+            apart = keys[n_keys - n :, None] - keys[None]
+            seen = apart >= 0 if limit is None else (apart >= 0) & (apart < limit)
+            nothing = torch.zeros((), dtype=like.dtype, device=like.device)
+            self.masks[n, n_keys, limit] = torch.where(seen, nothing, float("-inf"))
+        return self.masks[n, n_keys, limit]
 
 
 _ROWS: ContextVar[Boundaries | None] = ContextVar("packed rows", default=None)
@@ -113,7 +153,8 @@ def _attention(
     if query.is_cuda and torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         query, key, value = (tensor.to(dtype) for tensor in (query, key, value))
-    run = _flash if query.is_cuda and query.dtype in FLASH_DTYPES else _row_by_row
+    by_row = _row_by_row if rows.keys is None else _run_by_run
+    run = _flash if query.is_cuda and query.dtype in FLASH_DTYPES else by_row
     return run(query, key, value, rows, dropout, scaling, sliding_window), None
 
 
@@ -128,8 +169,12 @@ def _flash(
 ) -> Tensor:
     """Run the flash kernel torch brings, all rows in one launch; it reads grouped keys as they are."""
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    starts, longest = rows.starts, rows.longest
+    if rows.keys is not None:  # causal from the end: the last token of a row sees all of its keys
+        k, v = k.index_select(0, rows.keys.places), v.index_select(0, rows.keys.places)
+        starts, longest = rows.keys.starts, max(rows.keys.lengths)
     output: Tensor = torch.ops.aten._flash_attention_forward(
-        q, k, v, rows.starts, rows.starts, rows.longest, rows.longest, dropout, True, False,
+        q, k, v, rows.starts, starts, rows.longest, longest, dropout, True, False,
         scale=scaling, window_size_left=None if window is None else window - 1,
         window_size_right=None if window is None else 0,
     )[0]  # fmt: skip
@@ -168,6 +213,35 @@ def _row_by_row(
     return torch.cat(done, dim=2).transpose(1, 2)
 
 
+def _run_by_run(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rows: Boundaries,
+    dropout: float,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """Attend as `_row_by_row` does, each row to its keys; no more of them are copied at a time."""
+    assert rows.keys is not None
+    group = query.shape[1] // key.shape[1]
+    if group > 1:
+        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    queries = torch.split(query, list(rows.lengths), dim=2)
+    places = torch.split(rows.keys.places, list(rows.keys.lengths))
+    done = []
+    for q, at in zip(queries, places, strict=True):
+        k, v = key.index_select(2, at), value.index_select(2, at)
+        mask = rows.mask(q.shape[2], len(at), window, q)
+        done.append(
+            nn.functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling,
+                is_causal=mask is None and q.shape[2] > 1,
+            )
+        )  # fmt: skip
+    return torch.cat(done, dim=2).transpose(1, 2)
+
+
 # The check ---------------------------------------------------------------------------------------
 
 
@@ -177,9 +251,17 @@ def packing_flaw(model: "LoadedModel") -> str | None:
     Runs a few short made-up rows: packed they must be what they are padded, and no row may change
     with the row before it or with its own later tokens. Costs four small forward passes.
     """
+    return first_flaw(lambda: _compare(model))
+
+
+def first_flaw(check: Callable[[], str | None]) -> str | None:
+    """Return what a check finds, or the error that a model cannot run it with.
+
+    A device that fails, or has no memory left, says nothing about the model: that error is raised.
+    """
     try:
         with torch.inference_mode():
-            return _compare(model)
+            return check()
     except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         if is_device_error(error) or is_out_of_memory(error):
             raise

@@ -51,6 +51,8 @@ class Rendered:
     starts
         Where in ``ids`` each row starts; no row sees another. One unless a chat template rewrites
         history, see `curate.models.text.chat.ChatTemplate`.
+    blank_of
+        Of a blank, the token ids it stands for, which decide the rows it runs with; None of any other.
     """
 
     ids: Int[np.ndarray, " n"]
@@ -60,6 +62,12 @@ class Rendered:
     truncated: bool
     n_scored: int
     starts: tuple[int, ...] = (0,)
+    blank_of: Int[np.ndarray, " n"] | None = None
+
+    @property
+    def planned_ids(self) -> Int[np.ndarray, " n"]:
+        """Token ids that decide which rows it runs with."""
+        return self.ids if self.blank_of is None else self.blank_of
 
     @property
     def edges(self) -> list[tuple[int, int]]:
@@ -68,7 +76,10 @@ class Rendered:
 
     def blank(self) -> "Rendered":
         """Return rows of the same shape that say nothing: what runs beside them gets the same bits."""
-        return replace(self, ids=np.zeros_like(self.ids), targets=np.zeros_like(self.targets))
+        nothing = np.zeros_like(self.ids)
+        return replace(
+            self, ids=nothing, targets=np.zeros_like(self.targets), blank_of=self.planned_ids
+        )
 
 
 @final

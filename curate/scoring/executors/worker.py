@@ -40,6 +40,7 @@ class Portion:
 
 
 WHOLE: Final = Portion()
+PREFIXES: Final = "prefixes"  # in the facts of a part: why what rows begin with was not shared
 
 
 class Runner(Protocol):
@@ -99,7 +100,8 @@ class TaskReport:
 
     ``n_late`` parts had been written by another process meanwhile. ``is_gone``: the shard's file was
     not there, so nothing was written. ``ids``: the examples of the shard, in its order, after a trial
-    of none of them. ``run`` is what its worker measured; None where it wrote nothing.
+    of none of them. ``run`` is what its worker measured; None where it wrote nothing. ``note`` is for the user,
+    the same of every shard.
     """
 
     task: ShardTask
@@ -110,6 +112,7 @@ class TaskReport:
     is_gone: bool = False
     ids: Sequence[str] = ()
     run: ShardRun | None = None
+    note: str = ""
 
 
 @final
@@ -167,7 +170,8 @@ class TaskRunner:
             n_late += not write_part_once(path, table, {**metadata, RUN: run.as_dict()})
             n_failed += table.num_rows - table.column("failure").null_count
             tokens += int(metadata.get("tokens", 0))
-        return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run)
+        note = str(facts.get(PREFIXES, ""))
+        return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run, note=note)
 
 
 def attempt(runner: TaskRunner, task: ShardTask) -> TaskReport | TaskError:

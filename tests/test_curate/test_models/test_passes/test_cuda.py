@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from packed_training import gradient, trained
-from random_models import EXACT, REFUSED, loaded, random_causal, random_rows
+from random_models import EXACT, REFUSED, loaded, random_causal, random_groups, random_rows
 
 from curate.contracts import Stat
 from curate.models.passes import head_kernel
@@ -15,6 +15,7 @@ from curate.models.passes.head import Head
 from curate.models.passes.head_gram import gram_norms
 from curate.models.passes.layers import Layers
 from curate.models.passes.packing import packing_flaw
+from curate.models.passes.sharing import sharing_flaw
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.likelihood import Likelihood
@@ -77,6 +78,15 @@ def test_rows_end_to_end_are_exact_in_float32(name):
     assert packing_flaw(model) is None
     rows = random_rows()
     assert_close(measured(model, rows), measured(model, rows, packed=True))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_rows_that_share_what_they_begin_with_are_exact_in_float32(name):
+    model = loaded(name, "cuda")
+    assert sharing_flaw(model) is None
+    assert sharing_flaw(loaded(name, "cuda", "bfloat16")) is None
+    rows = random_groups()
+    assert_close(measured(model, rows), measured(model, rows, shared=True))
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -143,12 +153,13 @@ def test_gradient_norms_of_the_head_in_bfloat16_are_those_of_the_same_states_in_
         torch.testing.assert_close(norms[with_end], exact, rtol=5e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["each row", "shared"])
 @pytest.mark.parametrize("wants", [LIKELIHOOD, EVERYTHING], ids=["likelihood", "everything"])
-def test_nothing_waits_for_the_gpu_between_batches(wants):
+def test_nothing_waits_for_the_gpu_between_batches(wants, shared):
     model = loaded("qwen2", "cuda", "bfloat16")
-    rows = random_rows(12)
+    rows = random_groups()
     batches = [rows[:6], rows[6:], rows[3:9]]
-    forward = Forward(model, packed=True)
+    forward = Forward(model, packed=True, shared=shared)
     before = list(forward.run_all(batches, wants))  # compiles kernels and fills pools of memory
     with no_waiting():
         found = list(forward.run_all(batches, wants))

@@ -1,38 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from random_models import EXACT, REFUSED, loaded, random_rows
+from random_models import EVERYTHING, EXACT, REFUSED, assert_close, loaded, random_rows
 
-from curate.contracts import Stat
 from curate.models.batch import plan_batches
 from curate.models.passes.device_batch import HostBatch
-from curate.models.passes.forward import Forward, PassRequest
+from curate.models.passes.forward import Forward
 from curate.models.passes.packing import packing_flaw
-from curate.scorers.donod import DONOD
-from curate.scorers.embedding import Embedding
-from curate.scorers.likelihood import Likelihood
-
-EVERYTHING = PassRequest.of(
-    [
-        Likelihood(),
-        DONOD(),
-        DONOD(score_end=False),
-        *(Embedding(pooling=p) for p in ("mean", "weighted_mean", "last")),
-    ]
-)
-
-
-def assert_close(wanted, found, *, rtol=1e-4, atol=1e-5):
-    assert len(wanted) == len(found)
-    for a, b in zip(wanted, found, strict=True):
-        np.testing.assert_allclose(b.nll, a.nll, rtol=rtol, atol=atol)
-        np.testing.assert_allclose(b.entropy, a.entropy, rtol=rtol, atol=atol)
-        np.testing.assert_allclose(b.inner, a.inner, rtol=rtol, atol=10 * atol)
-        assert b.sq_norm.keys() == a.sq_norm.keys()
-        for with_end, norm in a.sq_norm.items():
-            assert b.sq_norm[with_end] == pytest.approx(norm, rel=10 * rtol, abs=atol)
-        for stat in (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN):
-            np.testing.assert_allclose(b.pooled[stat], a.pooled[stat], rtol=rtol, atol=10 * atol)
 
 
 @pytest.mark.parametrize("name", EXACT)
