@@ -230,5 +230,6 @@ def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget after the test which methods it registered."""
     from curate import registry
 
+    registry.names("scorer")  # finds all there are, which happens once
     for kind, known in registry._classes.items():
         monkeypatch.setitem(registry._classes, kind, dict(known))

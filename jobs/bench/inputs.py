@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
@@ -41,16 +41,19 @@ class Inputs:
         table = pq.read_table(self.parquet(name), columns=["prompt", "response"])
         rng = np.random.default_rng(SEED)
         chosen = np.sort(rng.permutation(table.num_rows)[:n])
-        return [
-            Example(
-                f"{number:032x}",
-                (
-                    {"role": "user", "content": row["prompt"]},
-                    {"role": "assistant", "content": row["response"]},
-                ),
-            )
-            for number, row in enumerate(table.take(chosen).to_pylist())
-        ]
+        return _examples(table.take(chosen).to_pylist())
+
+    def answers(self, name: str, n: int) -> list[Example]:
+        """Return n rows of a real dataset: all answers to prompts that are drawn uniformly."""
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        of_prompt: dict[str, list[dict[str, str]]] = {}
+        for row in pq.read_table(self.parquet(name), columns=["prompt", "response"]).to_pylist():
+            of_prompt.setdefault(row["prompt"], []).append(row)
+        groups = [rows for rows in of_prompt.values() if len(rows) > 1]
+        order = np.random.default_rng(SEED).permutation(len(groups)).tolist()
+        return _examples([row for number in order for row in groups[number]][:n])
 
     def parquet(self, name: str) -> Path:
         """Return the Parquet file of a real dataset, or of the generated pool."""
@@ -156,6 +159,19 @@ def random_model(folder: Path, tokenizer: Path, shape: dict[str, Any], vocabular
     for path in tokenizer.glob("*token*"):
         shutil.copy(path, folder / path.name)
     return folder
+
+
+def _examples(rows: Iterable[Mapping[str, str]]) -> list[Example]:
+    return [
+        Example(
+            f"{number:032x}",
+            (
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": row["response"]},
+            ),
+        )
+        for number, row in enumerate(rows)
+    ]
 
 
 def _sums(n: int) -> Iterator[dict[str, str]]:

@@ -207,7 +207,7 @@ class Loops:
 def largest_difference(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> float:
     """Return by how much any score of two computations differs at most."""
     return max(
-        float(np.abs(np.asarray(mine[name]) - np.asarray(value)).max())
+        float(np.abs(np.asarray(mine[name], float) - np.asarray(value, float)).max())
         for mine, other in zip(ours, theirs, strict=True)
         for name, value in other.items()
     )

@@ -28,7 +28,7 @@ def test_every_line_runs_on_a_cpu_without_the_packages_a_gpu_machine_lacks(tmp_p
     assert done.returncode == 0 and not failed, f"{failed}\n{done.stderr[-2000:]}"
     lines = {one["line"].split()[0] for one in document["measurements"]}
     assert lines == {
-        "peak", "pass", "donod", "profile", "head", "agreement", "choices", "rendering", "training",
+        "peak", "pass", "donod", "prefixes", "profile", "head", "agreement", "choices", "rendering", "training",
     }  # fmt: skip
     agreement = [one for one in document["measurements"] if one["line"] == "agreement"]
     float32 = [one["values"] for one in agreement if one["variant"].startswith("float32")]

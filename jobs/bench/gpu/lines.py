@@ -12,6 +12,7 @@ from curate.models.passes.packing import packing_flaw
 from curate.models.text.render import Rendered
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.pieces import agreement, head_alone, overlap, profile
+from jobs.bench.gpu.prefixes import shared_prefixes
 from jobs.bench.gpu.shapes import Shape, random_rows
 from jobs.bench.gpu.training import training
 from jobs.bench.gpu.ways import (
@@ -187,6 +188,7 @@ LINES: Final[Mapping[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "peak": peak,
     "pass-1.5b": _one_and_a_half,
     "donod": _donod,
+    "prefixes": shared_prefixes,
     "profile": profile,
     "agreement": agreement,
     "pass-0.5b": _half_billion,
@@ -199,6 +201,7 @@ LINES: Final[Mapping[str, Callable[[Bench], Iterator[Measurement]]]] = {
 LIMITS: Final[Mapping[str, float]] = {
     "peak": 30, "agreement": 30, "pass-1.5b": 75, "choices": 60, "head": 30, "profile": 25,
     "pass-7b": 75, "pass-0.5b": 60, "overlap": 45, "donod": 30, "training": 45,
+    "prefixes": 30,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from curate.contracts import ForwardScorer, Stat
 from curate.models.batch import plan_batches
 from curate.models.load import LoadedModel
 from curate.models.passes.forward import Forward, PassRequest
+from curate.models.passes.prefixes import plan_shared
 from curate.models.text.render import Rendered
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
@@ -23,11 +24,17 @@ WITH_EMBEDDING = (*LIKELIHOOD, Embedding(template="plain"))
 WITH_DONOD = (*WITH_EMBEDDING, DONOD(template="plain"))
 
 
-def planned(rows: Sequence[Rendered], batch_tokens: int, *, packed: bool) -> list[list[Rendered]]:
+def planned(
+    rows: Sequence[Rendered], batch_tokens: int, *, packed: bool, shared: bool = False
+) -> list[list[Rendered]]:
     """Return rows in the batches a worker would run."""
     lengths = np.array([len(row.ids) for row in rows])
     ids = [f"{number:08x}" for number in range(len(rows))]
-    plan = plan_batches(lengths, ids, batch_tokens, packed=packed)
+    plan = (
+        plan_shared(rows, ids, batch_tokens).batches
+        if shared
+        else plan_batches(lengths, ids, batch_tokens, packed=packed)
+    )
     return [[rows[n] for n in batch.tolist()] for batch in plan]
 
 
@@ -39,10 +46,11 @@ def our_pass(
     *,
     packed: bool,
     fused: bool = True,
+    shared: bool = False,
 ) -> Callable[[], list[dict[str, Any]]]:
     """Return the pass of some scorers with their reductions, as a worker runs it."""
-    forward = Forward(model, packed, fused)
-    batches = planned(rows, batch_tokens, packed=packed)
+    forward = Forward(model, packed, fused, shared)
+    batches = planned(rows, batch_tokens, packed=packed, shared=shared)
     wants = PassRequest.of(scorers)
     needs_norm = any(Stat.HEAD_GRAM in scorer.emits for scorer in scorers)
     norm = model.head_weight_sq_norm if needs_norm else None
