@@ -57,7 +57,9 @@ class Forked:
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired("forked", timeout or 0)
-        out, err = (path.read_text(encoding="utf-8") for path in self._files)
+        out, err = (  # it may have been killed before there was a file
+            path.read_text(encoding="utf-8") if path.exists() else "" for path in self._files
+        )
         return out, err
 
 

@@ -9,6 +9,7 @@ from curate.scoring.slices import Slice, SliceRecord
 
 if TYPE_CHECKING:
     from curate.store import Shard, Store
+    from curate.store.sealed import DamagedPart
 
 NAMED: Final = 12  # slices that one line names
 
@@ -41,29 +42,31 @@ class CommitReport:
 def commit_arrived(store: "Store") -> CommitReport:
     """Commit every finished part that is not in the database yet; safe to repeat at any time.
 
-    Records of slices are removed once their score sets are complete and they have ended.
-    Raises `StoreError` for a part that is damaged.
+    Records of slices are removed once their score sets are complete and they have ended. Damaged parts
+    are removed, and named in the notes.
     """
     shards = store.shards()
     records = SliceRecord.all_in(store.parts)
     awaited = {set_id for record in records for set_id in record.sets}
     arrived: list[ArrivedSet] = []
+    damaged: list[str] = []
     missing: dict[str, set[str]] = {}
     for status in store.score_sets():
         made = store.find_score_set(status.set_id)
         assert made is not None
         without, finished = store.pending_shards(made, shards)
+        found: list[DamagedPart] = []
         if finished:
-            store.commit_parts(made, [shard.shard_id for shard in finished])
+            store.commit_parts(made, [shard.shard_id for shard in finished], found)
+            damaged += [f"{status.alias}: {part}; score its shard again" for part in found]
             store.finish(made)
             without = store.pending_shards(made, shards)[0]  # some were of before a forgetting
         missing[made.set_id] = {shard.shard_id for shard in without}
         if finished or made.set_id in awaited:
             n_done = len(shards) - len(without)
-            arrived.append(
-                ArrivedSet(made.set_id, status.alias, len(finished), n_done, len(shards))
-            )
-    return CommitReport(tuple(arrived), tuple(_notes(records, shards, missing)))
+            n_new = len(finished) - len(found)
+            arrived.append(ArrivedSet(made.set_id, status.alias, n_new, n_done, len(shards)))
+    return CommitReport(tuple(arrived), (*damaged, *_notes(records, shards, missing)))
 
 
 def _notes(

@@ -13,6 +13,7 @@ from curate.scoring.chat_check import check_chat
 from curate.scoring.executors import executor_for
 from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
+from curate.scoring.ledger import Ledger
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost, tell_once
 from curate.scoring.plan import plan_passes
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 COMMIT_INTERVAL_S: Final = 2.0
 HELD_INTERVAL_S: Final = 15.0  # between tries while another process holds the store's file
 SHORT_WAIT_S: Final = 0.2  # for that process, with workers waiting for their next shard
+ROUNDS: Final = 2  # of each wave: the second scores what turns out to be damaged
 LONG_WAIT_S: Final = 3600.0  # where nothing can go on without the file
 
 
@@ -114,6 +116,7 @@ def score(
     try:
         with store.held():
             job.commit()
+            job.ledger.refuse_damage(job.ledger.sets)
             sets = tuple(job.outcome(request) for request in requests)
     except StoreError as error:
         if not error.is_held:
@@ -152,7 +155,7 @@ def score_slice(
     job = _run(store, requests, options, progress, began, slice_)
     assert job.record is not None
     job.record.end(job.n_written, job.n_late)
-    n_found = len(job.sets) * len(job.scope) - job.n_written - job.n_late
+    n_found = len(job.ledger.sets) * len(job.scope) - job.n_written - job.n_late
     return SliceReport(
         slice_, len(job.scope), n_found, job.n_written, job.n_late, time.perf_counter() - began
     )
@@ -181,7 +184,7 @@ def _run(
 @final
 @dataclass
 class _Job:
-    """The state of one scoring run: what is missing, and what is finished but not yet committed.
+    """The state of one scoring run; ``ledger`` has what is missing and what is not yet committed.
 
     ``scope`` is what it may score: all shards, or those of a slice, which commits nothing.
     """
@@ -189,11 +192,7 @@ class _Job:
     store: "Store"
     options: ScoringOptions
     requests: Sequence[ScoreRequest]
-    shards: Sequence["Shard"]
-    sets: dict[str, "ScoreSet"]
-    reused: dict[str, int]
-    uncommitted: dict[str, list[str]]
-    missing: dict[str, list["Shard"]]
+    ledger: Ledger
     scope: Sequence["Shard"]
     record: SliceRecord | None = None
     n_written: int = 0
@@ -213,24 +212,21 @@ class _Job:
         if not shards:
             raise ConfigError("the pool is empty; ingest some examples first: curate ingest DATA")
         scope = shards if slice_ is None else slice_.shards(shards)
-        job = cls(store, options, requests, shards, {}, {}, {}, {}, scope)
+        job = cls(store, options, requests, Ledger(store, shards), scope)
         for request in requests:
             made = store.score_set(request.key, request.alias, request.run_parameters())
-            missing, finished = store.pending_shards(made, scope)
-            job.sets[made.set_id] = made
-            job.missing[made.set_id] = missing
-            job.uncommitted[made.set_id] = [shard.shard_id for shard in finished]
-            job.reused[made.set_id] = _n(request, scope) - _n(request, missing)
+            job.ledger.add(made, scope)
         if slice_ is not None:
-            sets = {set_id: made.alias for set_id, made in job.sets.items()}
+            sets = {set_id: made.alias for set_id, made in job.ledger.sets.items()}
             job.record = SliceRecord.begin(store.parts, slice_, sets, scope)
         return job
 
     def run(self, progress: Progress, began: float) -> None:
         self.commit_if_free(progress)
         for wave in in_waves([r for r in self.requests if not isinstance(r.scorer, PoolScorer)]):
-            self._run_shards(wave, progress, began)
-            self.commit_if_free(progress)  # what the next wave reads has no forgotten examples then
+            for _ in range(ROUNDS):
+                self._run_shards(wave, progress, began)
+                self.commit_if_free(progress)  # the next wave reads no forgotten examples then
         for request in self.requests:
             if isinstance(request.scorer, PoolScorer):
                 self._run_pool_scorer(request, progress)
@@ -238,15 +234,15 @@ class _Job:
     def _run_shards(self, rows: Sequence[ScoreRequest], progress: Progress, began: float) -> None:
         from curate.scoring.passes import WorkerPass
 
-        runs = {set_id: made.run for set_id, made in self.sets.items()}
-        passes = plan_passes([r for r in rows if self.missing[r.key.set_id]], runs)
+        runs = {set_id: made.run for set_id, made in self.ledger.sets.items()}
+        passes = plan_passes([r for r in rows if self.ledger.left[r.key.set_id]], runs)
         tasks = [
             task for index, pass_ in enumerate(passes) for task in self._tasks(index, pass_.set_ids)
         ]
         if not tasks:
             return
         tasks = with_retries(tasks, passes, self.options.profile)
-        paths = {shard.shard_id: shard.path for shard in self.shards}
+        paths = {shard.shard_id: shard.path for shard in self.ledger.shards}
         check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
         n_examples = sum(task.n_examples for task in tasks)
         runs_weights = any(pass_.runs_weights for pass_ in passes)
@@ -274,8 +270,9 @@ class _Job:
         def finished(report: TaskReport) -> None:
             if report.is_gone:
                 refuse_lost(self.store, report.task.shard_id, report.task.shard)
-            for set_id in () if report.is_gone else report.task.parts:
-                self.uncommitted[set_id].append(report.task.shard_id)
+            note = self.ledger.lost if report.is_gone else self.ledger.wrote
+            for set_id in report.task.parts:
+                note(set_id, report.task.shard_id)
             if not report.is_gone:
                 self.n_written += len(report.task.parts) - report.n_late
                 self.n_late += report.n_late
@@ -297,15 +294,15 @@ class _Job:
         progress.finish(SCORING)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
-        missing = {set_id: {s.shard_id for s in self.missing[set_id]} for set_id in set_ids}
+        left = self.ledger.left
         read = self._inputs(set_ids)
         request = next(r for r in self.requests if r.key.set_id == set_ids[0])
         tasks = []
-        for shard in self.shards:
+        for shard in self.ledger.shards:
             parts = {
-                set_id: self.sets[set_id].part(shard.shard_id)
+                set_id: self.ledger.sets[set_id].part(shard.shard_id)
                 for set_id in set_ids
-                if shard.shard_id in missing[set_id]
+                if shard.shard_id in left[set_id]
             }
             if parts:
                 inputs = {alias: made.part(shard.shard_id) for alias, made in read.items()}
@@ -315,33 +312,32 @@ class _Job:
 
     def _inputs(self, set_ids: Sequence[str]) -> dict[str, "ScoreSet"]:
         """Return the score sets that derived scorers of a pass read, by alias."""
-        read = {a: i for s in set_ids for a, i in self.sets[s].key.inputs.items()}
+        read = {a: i for s in set_ids for a, i in self.ledger.sets[s].key.inputs.items()}
         stored = {alias: self.store.find_score_set(set_id) for alias, set_id in read.items()}
         return {alias: made for alias, made in stored.items() if made is not None}
 
     def _run_pool_scorer(self, request: ScoreRequest, progress: Progress) -> None:
         from curate.scoring.pooled import run_pool_scorer
 
-        made = self.sets[request.key.set_id]
-        missing = self.missing[made.set_id]
+        made = self.ledger.sets[request.key.set_id]
+        missing = self.ledger.to_score(made.set_id)
         if not missing:
             return
         assert isinstance(request.scorer, PoolScorer)
         if request.inputs:
             self.commit()  # what it reads, which was just computed
+            self.ledger.refuse_damage(request.key.inputs.values())
         progress.note(f"{request.alias}: one run over the whole pool")
         inputs = {a: i for a, i in request.key.inputs.items() if a in request.scorer.requires()}
         run_pool_scorer(self.store, request.scorer, inputs, made, missing, self.options.device)
-        self.uncommitted[made.set_id] += [shard.shard_id for shard in missing]
+        for shard in missing:
+            self.ledger.wrote(made.set_id, shard.shard_id)
 
     def commit(self) -> None:
         """Commit every finished part, but those of a slice; safe to repeat."""
         if self.record is not None:
             return
-        for set_id, shard_ids in self.uncommitted.items():
-            if shard_ids:
-                self.store.commit_parts(self.sets[set_id], list(shard_ids))
-                shard_ids.clear()
+        self.ledger.commit()
         self.next_commit = time.perf_counter() + COMMIT_INTERVAL_S
 
     def commit_if_free(self, progress: Progress) -> None:
@@ -349,6 +345,8 @@ class _Job:
         try:
             with self.store.waiting(SHORT_WAIT_S):
                 self.commit()
+            for text in self.ledger.said():
+                progress.note(text)
         except StoreError as error:
             if not error.is_held:
                 raise
@@ -372,17 +370,18 @@ class _Job:
 
     def saved(self, why: str) -> str:
         """Say what is saved and how to resume."""
-        total = len(self.sets) * len(self.scope)
-        left = sum(len(self.store.pending_shards(m, self.scope)[0]) for m in self.sets.values())
+        sets = self.ledger.sets.values()
+        total = len(sets) * len(self.scope)
+        left = sum(len(self.store.pending_shards(made, self.scope)[0]) for made in sets)
         whose = "" if self.record is None else f" of slice {self.record.slice}"
         return f"{why}: {total - left} of {total} shards{whose} are saved; rerun the same command to resume"
 
     def outcome(self, request: ScoreRequest) -> ScoredSet:
         """Finish one score set and report its cost."""
-        made = self.sets[request.key.set_id]
-        n_scored = _n(request, self.missing[made.set_id])
+        made = self.ledger.sets[request.key.set_id]
+        n_scored = _n(request, self.ledger.missing[made.set_id])
         status = self.store.finish(made)
-        n_reused = self.reused[made.set_id]
+        n_reused = _n(request, self.scope) - n_scored
         return ScoredSet(request.alias, status, n_scored, n_reused, *inspect(self.store, status))
 
 

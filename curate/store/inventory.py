@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from curate.store.parts import CHECKED
+from curate.store.parts import how_to_mend
 from curate.store.records import Finding
+from curate.store.sealed import PartDamageError, open_sealed
 
 BLOCK_BYTES = 1 << 20
 _TABLE = """create table if not exists internal.files (
@@ -59,9 +58,11 @@ def findings(con: duckdb.DuckDBPyConnection, parts: Path, *, deep: bool) -> Iter
         below = path.relative_to(parts)
         if below.as_posix() not in known and below.parts[0] not in ("cache", "jobs", "runs"):
             try:
-                pq.ParquetFile(path, **CHECKED).read()
-            except (OSError, pa.ArrowException) as error:
-                yield _damaged(path, f"cannot be read ({error})")
+                open_sealed(path)
+            except PartDamageError as damage:
+                action = "the same curate score command, which scores its shard again"
+                how = how_to_mend(path) if below.parts[0] != "scores" else action
+                yield Finding("error", "damaged", f"{path} cannot be read ({damage.why})", how)
 
 
 def file_hash(path: Path) -> str:
@@ -86,4 +87,4 @@ def _known(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
 
 
 def _damaged(path: Path, how: str) -> Finding:
-    return Finding("error", "damaged", f"{path} {how}", "restore it from a backup of the store")
+    return Finding("error", "damaged", f"{path} {how}", how_to_mend(path))

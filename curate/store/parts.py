@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import CurateError, StoreError
 from curate.store import locks
+from curate.store.sealed import unsealed, write_sealed
 
 METADATA_KEY: Final = b"curate"
 RUN: Final = "run"  # in a part's metadata: how its shard went through the pass
@@ -52,6 +53,31 @@ def part_schema(outputs: Mapping[str, str]) -> pa.Schema:
     return pa.schema([pa.field("id", pa.string()), *fields, pa.field("failure", pa.string())])
 
 
+def column_dtypes(part: pa.Schema) -> dict[str, str]:
+    """Return the scorer dtype of each output column of a part.
+
+    A part written with `curate.store.parts.part_schema` says so itself; elsewhere a list of
+    32-bit floats named ``vector`` is a vector, and any other is a list of floats.
+    """
+    return {column.name: _dtype(column) for column in part if column.name not in ("id", "failure")}
+
+
+def _dtype(column: pa.Field) -> str:
+    declared = (column.metadata or {}).get(DTYPE_KEY)
+    if declared is not None:
+        return str(declared.decode())
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+        if pa.types.is_integer(kind.value_type):
+            return "ints"
+        return "vector" if column.name == "vector" else "floats"
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_integer(kind):
+        return "int"
+    return "bool" if pa.types.is_boolean(kind) else "text"
+
+
 @contextmanager
 def full_disk_as_error(path: Path) -> Iterator[None]:
     """Turn "no space left" and "read-only" into one clear `StoreError` that names the folder.
@@ -85,7 +111,8 @@ def write_part(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None
     metadata
         Facts of the run: tokens, wall_s, device, n_oom_split.
     """
-    write_parquet(path, _with_metadata(table, metadata))
+    with atomic_path(path) as temporary:
+        write_sealed(temporary, _with_metadata(table, metadata), WRITTEN)
 
 
 def write_part_once(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> bool:
@@ -96,7 +123,7 @@ def write_part_once(path: Path, table: pa.Table, metadata: Mapping[str, Any]) ->
     """
     try:
         with atomic_path(path, once=True) as temporary:
-            pq.write_table(_with_metadata(table, metadata), temporary, **WRITTEN)
+            write_sealed(temporary, _with_metadata(table, metadata), WRITTEN)
     except FileExistsError:
         if not path.exists():
             raise
@@ -125,7 +152,7 @@ def part_metadata(schema: pa.Schema) -> dict[str, Any]:
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet (zstd), atomically and durably."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, **WRITTEN)
+        pq.write_table(unsealed(table), temporary, **WRITTEN)
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -145,16 +172,24 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except FileNotFoundError as error:
         raise StoreError(
-            f"{path} is missing; restore it from a backup of the store; what else is missing: "
-            "curate doctor"
+            f"{path} is missing; {how_to_mend(path)}; what else is missing: curate doctor"
         ) from error
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's: a full disk, no permission
         raise StoreError(
-            f"{path} is damaged ({error}); restore it from a backup of the store; what else is "
-            "damaged: curate doctor --deep"
+            f"{path} is damaged ({error}); {how_to_mend(path)}; what else is damaged: curate doctor --deep"
         ) from error
+
+
+def how_to_mend(path: Path) -> str:
+    """Return what to do about a file of the store that is missing or damaged: scores come again."""
+    if "scores" not in (path.parent.name, path.parent.parent.name):
+        return "restore it from a backup of the store"
+    return (
+        "restore it from a backup of the store, or have it computed again: curate doctor --rebuild, then "
+        "the same curate score command"
+    )
 
 
 def present(file: pq.ParquetFile, names: Sequence[str]) -> list[str]:

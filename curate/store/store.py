@@ -17,6 +17,7 @@ from curate.store.query import percentiles, projection, reading, snapshot, viewi
 from curate.store.records import Dataset, Finding, ScoreKey, ScoreSet, ScoreSetStatus, Shard
 from curate.store.results import marks, revisions, selection_names, selections, trials
 from curate.store.scores import sets, vectors
+from curate.store.sealed import DamagedPart
 from curate.store.targets import TargetSet, TargetWriter, all_of, path_of, recorded, remove
 from curate.store.upkeep import forget, maintenance, opening, rebuild
 
@@ -187,18 +188,18 @@ class Store:
         """Return the shards not committed yet: (without a part file, with one)."""
         return sets.pending_shards(self._handle, score_set, shards)
 
-    def commit_parts(self, score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
-        """Commit finished parts to the database, in one transaction.
+    def commit_parts(
+        self,
+        score_set: ScoreSet,
+        shard_ids: Sequence[str],
+        damaged: list[DamagedPart] | None = None,
+    ) -> None:
+        """Commit finished parts in one transaction; those committed before are left alone.
 
-        Parts committed before are left alone. Vectors stay in Parquet.
-
-        Raises
-        ------
-        ScoreError
-            A part does not hold exactly its shard's examples, or holds a value that is not
-            finite; nothing was written.
+        What is missing, or damaged and therefore removed, goes to ``damaged``, or is a `StoreError`.
+        Raises `ScoreError` for a part with other examples than its shard, or a value that is not finite.
         """
-        sets.commit_parts(self._handle, score_set, shard_ids)
+        sets.commit_parts(self._handle, score_set, shard_ids, damaged)
 
     def finish(self, score_set: ScoreSet) -> ScoreSetStatus:
         """Recompute the counts and the content hash of a score set from what is committed."""

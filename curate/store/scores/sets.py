@@ -8,15 +8,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate.errors import ScoreError, StoreError
 from curate.store import inventory, schema
 from curate.store.connection import identifier
 from curate.store.handle import StoreHandle
 from curate.store.parts import (
-    CHECKED,
-    DTYPE_KEY,
+    column_dtypes,
     part_metadata,
     read_json,
     remove_stale_temporaries,
@@ -33,6 +31,7 @@ from curate.store.records import (
     utc_now,
 )
 from curate.store.scores import hashing, names, outdated, shard_runs
+from curate.store.sealed import DamagedPart, PartDamageError, open_sealed
 
 SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
 
@@ -128,25 +127,37 @@ def pending_shards(
     return without, [s for s in missing if s.shard_id in written]
 
 
-def commit_parts(store: StoreHandle, score_set: ScoreSet, shard_ids: Sequence[str]) -> None:
-    """Commit finished parts to the database, in one transaction."""
+def commit_parts(
+    store: StoreHandle,
+    score_set: ScoreSet,
+    shard_ids: Sequence[str],
+    damaged: list[DamagedPart] | None = None,
+) -> None:
+    """Commit finished parts in one transaction; remove those that are damaged."""
     if not shard_ids:
         return
     with store.write() as con:
-        commit_in(con, store.parts, score_set, shard_ids)
+        found = commit_in(con, store.parts, score_set, shard_ids)
+    for part in found:
+        part.path.unlink(missing_ok=True)
+        if damaged is None:
+            raise StoreError(f"{part}; run the same command again")
+        damaged.append(part)
 
 
 def commit_in(
     con: duckdb.DuckDBPyConnection, parts: Path, score_set: ScoreSet, shard_ids: Sequence[str]
-) -> None:
-    """Commit parts inside the caller's transaction."""
+) -> list[DamagedPart]:
+    """Commit parts inside the caller's transaction; return those that are damaged or missing."""
     done = _committed(con, score_set.set_id)
     new = [shard_id for shard_id in dict.fromkeys(shard_ids) if shard_id not in done]
     new = outdated.current(con, score_set.folder, new)
+    damaged: list[DamagedPart] = []
     for start in range(0, len(new), SHARDS_AT_ONCE):
-        _commit_batch(con, score_set, new[start : start + SHARDS_AT_ONCE])
-    if new and (not done or _is_complete(con, score_set.set_id)):
+        damaged += _commit_batch(con, score_set, new[start : start + SHARDS_AT_ONCE])
+    if len(new) > len(damaged) and (not done or _is_complete(con, score_set.set_id)):
         schema.refresh_score_views(con, parts)
+    return damaged
 
 
 def finish(store: StoreHandle, score_set: ScoreSet) -> ScoreSetStatus:
@@ -177,45 +188,29 @@ def _record_totals(store: StoreHandle, set_id: str, content_hash: str) -> None:
         )
 
 
-def column_dtypes(part: pa.Schema) -> dict[str, str]:
-    """Return the scorer dtype of each output column of a part.
-
-    A part written with `curate.store.parts.part_schema` says so itself; elsewhere a list of
-    32-bit floats named ``vector`` is a vector, and any other is a list of floats.
-    """
-    return {column.name: _dtype(column) for column in part if column.name not in ("id", "failure")}
-
-
-def _dtype(column: pa.Field) -> str:
-    declared = (column.metadata or {}).get(DTYPE_KEY)
-    if declared is not None:
-        return str(declared.decode())
-    kind = column.type
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
-        if pa.types.is_integer(kind.value_type):
-            return "ints"
-        return "vector" if column.name == "vector" else "floats"
-    if pa.types.is_floating(kind):
-        return "float"
-    if pa.types.is_integer(kind):
-        return "int"
-    return "bool" if pa.types.is_boolean(kind) else "text"
-
-
 def _commit_batch(
-    con: duckdb.DuckDBPyConnection, score_set: ScoreSet, shard_ids: Sequence[str]
-) -> None:
+    con: duckdb.DuckDBPyConnection, score_set: ScoreSet, asked_for: Sequence[str]
+) -> list[DamagedPart]:
+    shard_ids: list[str] = []
     tables, facts = [], []
+    damaged: list[DamagedPart] = []
     dtypes: dict[str, str] = {}
-    for number, shard_id in enumerate(shard_ids):
-        with _open_part(score_set, shard_id) as file:
-            dtypes = column_dtypes(file.schema_arrow)
-            names = [name for name, dtype in dtypes.items() if dtype != "vector"]
-            table = file.read(columns=["id", *names, "failure"]).replace_schema_metadata()
-            facts.append(part_metadata(file.schema_arrow))
+    for shard_id in asked_for:
+        try:
+            file = open_sealed(score_set.part(shard_id))
+        except PartDamageError as damage:
+            damaged.append(DamagedPart(shard_id, score_set.part(shard_id), damage.why))
+            continue
+        dtypes = column_dtypes(file.schema_arrow)
+        names = [name for name, dtype in dtypes.items() if dtype != "vector"]
+        table = file.read(columns=["id", *names, "failure"]).replace_schema_metadata()
         _check_finite(table, score_set, shard_id, dtypes)
-        numbers = pa.repeat(pa.scalar(number, pa.int32()), table.num_rows)
+        numbers = pa.repeat(pa.scalar(len(shard_ids), pa.int32()), table.num_rows)
+        shard_ids.append(shard_id)
+        facts.append(part_metadata(file.schema_arrow))
         tables.append(table.append_column("part_number", numbers))
+    if not shard_ids:
+        return damaged
     con.register("part", pa.concat_tables(tables, promote_options="permissive"))
     asked = pa.array(list(shard_ids), pa.string())
     con.register("asked", pa.table({"shard": asked, "part_number": range(len(shard_ids))}))
@@ -239,21 +234,7 @@ def _commit_batch(
             for i, table, f in parts
         ],
     )
-
-
-def _open_part(score_set: ScoreSet, shard_id: str) -> pq.ParquetFile:
-    path = score_set.part(shard_id)
-    try:
-        return pq.ParquetFile(path, **CHECKED)
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"shard {shard_id} of score set {score_set.set_id} has no part at {path}; "
-            "run the same scoring command again"
-        ) from error
-    except pa.ArrowInvalid as error:
-        raise StoreError(
-            f"part {path} is damaged ({error}); delete it and run the same scoring command again"
-        ) from error
+    return damaged
 
 
 def _insert(con: duckdb.DuckDBPyConnection, score_set: ScoreSet, dtypes: Mapping[str, str]) -> None:

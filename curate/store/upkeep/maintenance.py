@@ -11,7 +11,7 @@ import duckdb
 from curate.store import inventory, targets
 from curate.store.connection import STORAGE_VERSION
 from curate.store.handle import StoreHandle
-from curate.store.parts import TMP_MARK, owner_is_dead
+from curate.store.parts import TMP_MARK, how_to_mend, owner_is_dead
 from curate.store.pool import examples
 from curate.store.records import Finding
 from curate.store.results import selection_names
@@ -149,9 +149,7 @@ def _missing_parts(store: StoreHandle) -> Iterator[Finding]:
     ]
     for path in wanted:
         if not path.exists():
-            yield Finding(
-                "error", "missing", f"{path} is missing", "restore it from a backup of the store"
-            )
+            yield Finding("error", "missing", f"{path} is missing", how_to_mend(path))
 
 
 def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Path]:

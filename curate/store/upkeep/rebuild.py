@@ -1,6 +1,7 @@
 """Rebuilds the DuckDB file from the folder of parts alone."""
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,9 +26,10 @@ _OF_SCORE_SET: Final = ("set_id", "aliases", "key", "run", "created_at")
 def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
     """Replace a store's DuckDB file with one built from its parts, and return what was found.
 
-    The file may be missing or corrupt. Content hashes do not change. Atomic: the new file
+    The file may be missing or corrupt; it is kept as ``.old``. Content hashes do not change. Atomic: the new file
     replaces the old one once it is complete. A dataset, score set, selection, trial or target set
-    whose record cannot be read is left out, and its file is named under ``left_out``.
+    whose record cannot be read is left out, and its file is named under ``left_out``; so is a damaged
+    part of a score set, whose shard the next scoring run scores again.
 
     Raises
     ------
@@ -59,6 +61,7 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
             schema.refresh_views(con, parts)
             inventory.record(con, parts, _files(parts))
         sync(temporary)
+        _keep_old(target)
         target.with_name(target.name + ".wal").unlink(missing_ok=True)
         os.replace(temporary, target)
         sync(target.parent)
@@ -88,6 +91,18 @@ def _records(
             yield path, record
         else:
             left_out.append(str(path))
+
+
+def _keep_old(target: Path) -> None:
+    """Keep the present file, if there is one, as ``.old`` beside it; what was kept before goes."""
+    if not target.exists():
+        return
+    old = target.with_name(target.name + ".old")
+    old.unlink(missing_ok=True)
+    try:
+        os.link(target, old)
+    except OSError:  # a file system without links
+        shutil.copyfile(target, old)
 
 
 def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:
@@ -166,7 +181,7 @@ def _add_score_sets(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[
             key.set_id, aliases[0], key, record["run"], folder, record["created_at"], aliases
         )
         written = sorted(p.stem for p in folder.glob("*.parquet") if p.stem in known)
-        sets.commit_in(con, parts, score_set, written)
+        left_out += [str(part.path) for part in sets.commit_in(con, parts, score_set, written)]
     return [record["set_id"] for record in records]
 
 

@@ -154,10 +154,12 @@ def test_a_nan_without_a_failure_is_refused(store: Store, pools: Any) -> None:
 def test_a_missing_or_damaged_part_is_said(store: Store, pools: Any) -> None:
     pools.ingest(store, "p", range(30))
     score_set = store.score_set(pools.key("a"), "a", {})
-    with pytest.raises(StoreError, match="has no part at .*run the same scoring command again"):
+    with pytest.raises(
+        StoreError, match="part .*p-00000.parquet is missing; run the same command again"
+    ):
         store.commit_parts(score_set, ["p-00000"])
     score_set.part("p-00000").write_bytes(b"PAR1 nothing")
-    with pytest.raises(StoreError, match="is damaged .*delete it and run"):
+    with pytest.raises(StoreError, match="is damaged .* and was removed; run the same command"):
         store.commit_parts(score_set, ["p-00000"])
 
 

@@ -1,7 +1,6 @@
 """What is said of a store that is damaged, full or out of memory, and what a rebuild saves of it."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,8 @@ def test_a_rebuild_keeps_the_order_of_the_score_sets(tmp_path: Path, monkeypatch
         monkeypatch.setattr("curate.store.scores.sets.utc_now", lambda clock=clock: clock)
         pool.score("mtld", settings={"mtld.part": part})
     before = [one.set_id for one in pool.store.score_sets()]
-    os.unlink(pool.store.path)
+    pool.store.path.write_bytes(b"junk")
     Store(tmp_path / "t.duckdb")  # another store does not matter
     pool.store.rebuild()
     assert [one.set_id for one in pool.store.score_sets()] == before
+    assert (tmp_path / "s.duckdb.old").read_bytes() == b"junk"
