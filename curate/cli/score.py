@@ -66,7 +66,7 @@ def _plan_text(d: dict[str, Any]) -> str:
         table(columns, rows, "passes"),
         *map(_pass_line, plan["passes"]),
         (
-            f"{plan['tokens']:,} tokens to run{sampled}; {plan['disk_mib']:.1f} MiB of parts; "
+            f"{plan['tokens'] - plan['shared']:,} tokens to run{sampled}; {plan['disk_mib']:.1f} MiB of parts; "
             f"{plan['n_reused']:,} scores are already stored"
         ),
     ]

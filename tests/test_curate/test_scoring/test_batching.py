@@ -173,7 +173,8 @@ def test_a_dry_run_says_what_need_not_run_and_a_timed_one_whether_the_model_can(
     assert one["padding"] == 0 and one["unshared_because"] == ""
     share = one["shared"] / one["tokens"]
     said = f"{one['shared']:,} tokens ({share:.0%}) need not run, as rows begin alike"
-    assert said in _plan_text(document)
+    text = _plan_text(document)
+    assert said in text and f"{one['tokens'] - one['shared']:,} tokens to run; " in text
     monkeypatch.setattr("curate.models.passes.sharing.sharing_flaw", lambda _: "it is recurrent")
     document = pool.score("likelihood", **asked, limit=8).as_dict()
     assert document["plan"]["shared"] == 0
