@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import PoolScorer, Role, RunScorer
-from curate.contracts.display import counted
-from curate.contracts.progress import SCORING, Progress
+from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
 from curate.scoring.chat_check import check_chat
-from curate.scoring.executors import executor_for
-from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.ledger import Ledger
 from curate.scoring.options import ScoringOptions
-from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost, tell_once
+from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
 from curate.scoring.plan import plan_passes
 from curate.scoring.recorded.record import record
 from curate.scoring.requests import (
@@ -26,10 +23,9 @@ from curate.scoring.requests import (
     run_scorer,
     with_inputs,
 )
+from curate.scoring.run_shards import run_shards
 from curate.scoring.scope import needs_the_pool, only_within
-from curate.scoring.shard_log import ShardLog, recorded, with_retries
 from curate.scoring.slices import Slice, SliceRecord, SliceReport
-from curate.scoring.workload import n_workers
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -232,8 +228,6 @@ class _Job:
                 self._run_pool_scorer(request, progress)
 
     def _run_shards(self, rows: Sequence[ScoreRequest], progress: Progress, began: float) -> None:
-        from curate.scoring.passes import WorkerPass
-
         runs = {set_id: made.run for set_id, made in self.ledger.sets.items()}
         passes = plan_passes([r for r in rows if self.ledger.left[r.key.set_id]], runs)
         tasks = [
@@ -241,31 +235,8 @@ class _Job:
         ]
         if not tasks:
             return
-        tasks = with_retries(tasks, passes, self.options.profile)
         paths = {shard.shard_id: shard.path for shard in self.ledger.shards}
         check_chat(passes, [paths[i] for i in sorted({t.shard_id for t in tasks})], progress)
-        n_examples = sum(task.n_examples for task in tasks)
-        runs_weights = any(pass_.runs_weights for pass_ in passes)
-        device = self.options.worker_device(runs_weights=runs_weights)
-        work = [
-            (pass_, [task.shard for task in tasks if task.pass_index == index])
-            for index, pass_ in enumerate(passes)
-        ]
-        devices = devices_for(device, n_workers(work, device, self.options.asked_workers))
-        progress.note(
-            f"{counted(len(passes), 'pass', 'passes')} over "
-            f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
-            f"{counted(len(devices), 'worker')} on {devices[0]}: "
-            + "; ".join(pass_.describe() for pass_ in passes)
-        )
-        for task in (task for task in tasks if task.n_retries):
-            progress.note(
-                f"an earlier run was killed while it scored shard {task.shard_id}, often for want of "
-                "memory; it is run again in a process of its own"
-            )
-        progress.start(SCORING, n_examples, "examples")
-        log = ShardLog(self.store.parts, passes)
-        told: set[str] = set()
 
         def finished(report: TaskReport) -> None:
             if report.is_gone:
@@ -276,9 +247,6 @@ class _Job:
             if not report.is_gone:
                 self.n_written += len(report.task.parts) - report.n_late
                 self.n_late += report.n_late
-            log.write(report)
-            tell_once(report.note, told, progress)
-            progress.advance(SCORING, report.task.n_examples)
 
         def idle() -> None:
             if time.perf_counter() > self.next_commit:
@@ -287,11 +255,7 @@ class _Job:
             if hours is not None and time.perf_counter() - began > hours * 3600:
                 raise TimeoutError
 
-        run = executor_for(self.options.executor, self.options.cluster)
-        work_passes = tuple(WorkerPass(pass_) for pass_ in passes)
-        with recorded(self.store.parts, tasks, len(devices)):
-            run(work_passes, tasks, devices, finished, idle, progress.note)
-        progress.finish(SCORING)
+        run_shards(passes, tasks, self.options, progress, self.store.parts, finished, idle)
 
     def _tasks(self, index: int, set_ids: Sequence[str]) -> list[ShardTask]:
         left = self.ledger.left

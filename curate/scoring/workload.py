@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +20,26 @@ RENDERING_S: Final = 1e-3  # per example
 UNKNOWN_S: Final = 0.05  # per example of a scorer that says nothing of its work
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class ShardSize:
+    """What a shard's footer says of it: examples, and bytes of their conversations uncompressed."""
+
+    n_examples: int
+    text_bytes: int
+
+    @classmethod
+    def of(cls, shard: Path) -> "ShardSize":
+        """Read the footer of a shard; nothing of one that is gone or damaged, which a worker reports."""
+        try:
+            footer = pq.read_metadata(shard)
+        except (OSError, pa.ArrowInvalid):
+            return cls(0, 0)
+        return cls(footer.num_rows, _text_bytes(footer))
+
+
 def n_workers(
-    work: Sequence[tuple[Pass, Sequence[Path]]], device: str, asked: int | None = None
+    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None = None
 ) -> int:
     """Return how many workers to start for the shards of each pass, never more than shards.
 
@@ -40,18 +59,15 @@ def n_workers(
     return max(1, math.floor(seconds / WORTH_A_WORKER_S))
 
 
-def seconds_of(pass_: Pass, shard: Path, device: str) -> float:
+def seconds_of(pass_: Pass, shard: Path | ShardSize, device: str) -> float:
     """Return about how many seconds one worker takes for a shard, without loading the model."""
-    try:
-        footer = pq.read_metadata(shard)
-    except (OSError, pa.ArrowInvalid):  # gone or damaged, which the worker reports
-        return 0.0
-    n_rows: int = footer.num_rows
+    size = ShardSize.of(shard) if isinstance(shard, Path) else shard
+    n_rows = size.n_examples
     if pass_.model is None or not any(ride.scorer.reads_weights for ride in pass_.rides):
         return n_rows * RENDERING_S
     if not pass_.is_forward or pass_.model.n_parameters is None:
         return n_rows * UNKNOWN_S
-    flops = 2.0 * pass_.model.n_parameters * _text_bytes(footer) / BYTES_PER_TOKEN
+    flops = 2.0 * pass_.model.n_parameters * size.text_bytes / BYTES_PER_TOKEN
     once = n_rows * RENDERING_S + flops / FLOPS_PER_S[device.partition(":")[0]]
     return once * len(pass_.renderings)
 
