@@ -35,6 +35,7 @@ from curate.data.message_column import with_message_lists
 from curate.errors import StoreError
 from curate.scorers.verifiers.verdict import VerifierName
 from curate.select.explain import explain
+from curate.store.objects import refuse_url_of_store
 from curate.views.notebook.cards import pool_card
 from curate.views.notebook.near import nearest
 from curate.views.notebook.plots import PoolPlots
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from curate.scoring.gather_options import Gathered
     from curate.scoring.imported import ImportedScores
     from curate.scoring.outcome import ScoreReport
+    from curate.scoring.remote.publish import Published
     from curate.scoring.slices import SliceReport
     from curate.train.record import TrainRecord
 
@@ -64,8 +66,10 @@ def open(path: str | Path = "curate.duckdb", *, create: bool = False) -> "Pool":
 
     Nothing is held open between calls: other processes can use the same store.
 
-    Raises `StoreError` if there is no store at this path, unless ``create`` is given.
+    Raises `StoreError` if there is no store at this path, unless ``create`` is given, and
+    `ConfigError` for a URL.
     """
+    refuse_url_of_store(str(path))
     file = Path(path).expanduser()
     if not (create or file.exists() or file.with_suffix(".parts").exists()):
         raise StoreError(
@@ -141,22 +145,27 @@ class Pool:
         workers: int | None = None, max_failures: str | int = "1%", max_hours: float | None = None,
         batch_tokens: int | None = None, executor: str = "local", ray_address: str | None = None,
         num_gpus_per_worker: float | None = None, max_workers: int | None = None,
-        slice: str | None = None, profile: str | None = None,
-    ) -> "ScoreReport | PlanReport | SliceReport":  # fmt: skip
+        slice: str | None = None, profile: str | None = None, parts: str | None = None,
+        plan_only: bool = False,
+    ) -> "ScoreReport | PlanReport | SliceReport | Published":  # fmt: skip
         """Score every example that has no score yet; forward scorers share passes.
 
         ``within`` is a selection: only its examples are scored, into partial score sets, which are
         read only by their id. ``dry_run`` and ``limit`` plan and time instead, and store
-        nothing. ``slice="3/8"`` scores every eighth shard, for `commit` to take in. ``profile`` is a
-        folder for a trace of the first shard of each pass.
+        nothing. ``slice="3/8"`` scores every eighth shard, for `commit` to take in. ``parts`` is a URL
+        by which machines without the store take part: ``plan_only`` publishes for their slices.
+        ``profile`` is a folder for a trace of the first shard of each pass.
         """
         return made(ScoreCommand, locals()).run(self)
 
-    def commit(self) -> "CommitReport":
-        """Take in the parts that slices and stopped runs have left; say which slices are missing."""
+    def commit(self, parts: str | None = None) -> "CommitReport":
+        """Take in the parts that slices and stopped runs have left; say which slices are missing.
+
+        ``parts`` is the URL below which slices on other machines have left theirs.
+        """
         from curate.scoring.arrivals import commit_arrived
 
-        return commit_arrived(self.store)
+        return commit_arrived(self.store, parts)
 
     def add_scores(
         self, scores: Any, *, name: str, by: str | None = None, columns: Sequence[str] = (),

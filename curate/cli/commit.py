@@ -12,8 +12,7 @@ from curate.cli.options import from_options
 @from_options(CommitCommand)
 def command(options: CommitCommand, shell: Shell) -> None:
     """Commit what has arrived; print each score set, and what is said of slices."""
-    del options
-    document = Pool(shell.store, create=False).commit().as_dict()
+    document = Pool(shell.store, create=False).commit(options.parts).as_dict()
     emit(document, shell.as_json, "" if shell.quiet and not shell.as_json else _text(document))
 
 

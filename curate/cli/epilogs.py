@@ -28,8 +28,10 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "curate score --scorer likelihood --model MODEL --slice 3/8",
         "curate score --scorer likelihood --model MODEL --executor ray --max-workers 2",
         "curate score --scorer likelihood --model MODEL --profile traces",
+        "curate score --scorer ifd --model MODEL --parts s3://bucket/pool --plan-only",
+        "curate score --scorer ifd --model MODEL --parts s3://bucket/pool --slice 3/8",
     ),
-    "commit": ("curate commit",),
+    "commit": ("curate commit", "curate commit --parts s3://bucket/pool"),
     "import-scores": (
         "curate import-scores ratings.csv --as human",
         "curate import-scores ratings.csv --as human --by position",

@@ -14,7 +14,10 @@ from curate.contracts.display import counted
 def command(options: ScoreCommand, shell: Shell) -> None:
     """Score what is missing, or plan it; print each score set."""
     with progress(shell.quiet) as shown:
-        report = options.run(Pool(shell.store, create=False, progress=shown))
+        if options.is_from_plan:  # on a machine that need not have a store
+            report: Any = options.run_published(shown)
+        else:
+            report = options.run(Pool(shell.store, create=False, progress=shown))
     document = report.as_dict()
     text = _shown(report, document)
     emit(document, shell.as_json, "" if shell.quiet and not shell.as_json else text)

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.display import counted
-from curate.scoring.slices import Slice, SliceRecord
+from curate.scoring.slices import FolderRecords, Slice, SliceRecord
 
 if TYPE_CHECKING:
-    from curate.store import Shard, Store
+    from curate.store import ScoreSet, Shard, Store
     from curate.store.sealed import DamagedPart
 
 NAMED: Final = 12  # slices that one line names
@@ -39,34 +39,55 @@ class CommitReport:
         return {"score_sets": [asdict(made) for made in self.sets], "notes": list(self.notes)}
 
 
-def commit_arrived(store: "Store") -> CommitReport:
+def commit_arrived(store: "Store", parts: str | None = None) -> CommitReport:
     """Commit every finished part that is not in the database yet; safe to repeat at any time.
 
+    ``parts`` is the URL below which slices have left theirs: those that are whole are copied first.
     Records of slices are removed once their score sets are complete and they have ended. Damaged parts
     are removed, and named in the notes.
     """
-    shards = store.shards()
-    records = SliceRecord.all_in(store.parts)
+    records = SliceRecord.all_in(FolderRecords(store.parts))
+    ignored: tuple[str, ...] = ()
+    if parts is not None:
+        from curate.scoring.remote.collect import collect
+        from curate.scoring.remote.work import ObjectRecords
+        from curate.store.objects import Objects
+
+        objects = Objects.at(parts)
+        ignored = collect(store, objects)
+        records += SliceRecord.all_in(ObjectRecords(objects))
     awaited = {set_id for record in records for set_id in record.sets}
     arrived: list[ArrivedSet] = []
     damaged: list[str] = []
     missing: dict[str, set[str]] = {}
-    for status in store.score_sets():
-        made = store.find_score_set(status.set_id)
-        assert made is not None
-        without, finished = store.pending_shards(made, shards)
+    with store.held():
+        shards = store.shards()
+        seen = list(_seen(store, shards))
+    for made, without, finished in seen:
         found: list[DamagedPart] = []
         if finished:
-            store.commit_parts(made, [shard.shard_id for shard in finished], found)
-            damaged += [f"{status.alias}: {part}; score its shard again" for part in found]
-            store.finish(made)
-            without = store.pending_shards(made, shards)[0]  # some were of before a forgetting
+            with store.held():
+                store.commit_parts(made, [shard.shard_id for shard in finished], found)
+                store.finish(made)
+                without = store.pending_shards(made, shards)[0]  # some were of before a forgetting
+            damaged += [f"{made.alias}: {part}; score its shard again" for part in found]
         missing[made.set_id] = {shard.shard_id for shard in without}
         if finished or made.set_id in awaited:
             n_done = len(shards) - len(without)
             n_new = len(finished) - len(found)
-            arrived.append(ArrivedSet(made.set_id, status.alias, n_new, n_done, len(shards)))
-    return CommitReport(tuple(arrived), (*damaged, *_notes(records, shards, missing)))
+            arrived.append(ArrivedSet(made.set_id, made.alias, n_new, n_done, len(shards)))
+    notes = (*ignored, *damaged, *_notes(records, shards, missing))
+    return CommitReport(tuple(arrived), notes)
+
+
+def _seen(
+    store: "Store", shards: Sequence["Shard"]
+) -> Iterator[tuple["ScoreSet", list["Shard"], list["Shard"]]]:
+    """Yield every score set with the shards that lack a part and those whose part is not committed."""
+    for status in store.score_sets():
+        made = store.find_score_set(status.set_id)
+        assert made is not None
+        yield made, *store.pending_shards(made, shards)
 
 
 def _notes(
@@ -81,7 +102,7 @@ def _notes(
         if not lacking:
             for record in runs:
                 if record.ended_at is not None:
-                    record.path.unlink(missing_ok=True)
+                    record.remove()
 
 
 def _of_job(

@@ -25,7 +25,7 @@ from curate.scoring.requests import (
 )
 from curate.scoring.run_shards import run_shards
 from curate.scoring.scope import needs_the_pool, only_within
-from curate.scoring.slices import Slice, SliceRecord, SliceReport
+from curate.scoring.slices import FolderRecords, Slice, SliceRecord, SliceReport
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -214,7 +214,9 @@ class _Job:
             job.ledger.add(made, scope)
         if slice_ is not None:
             sets = {set_id: made.alias for set_id, made in job.ledger.sets.items()}
-            job.record = SliceRecord.begin(store.parts, slice_, sets, scope)
+            job.record = SliceRecord.begin(
+                FolderRecords(store.parts), slice_, sets, [shard.shard_id for shard in scope]
+            )
         return job
 
     def run(self, progress: Progress, began: float) -> None:

@@ -266,27 +266,37 @@ def request_for(
     dtype = "float32"
     if model is not None:
         dtype = options.worker_dtype()
-        if scorer.role == "encoder":
-            resolved, dtype = resolve_encoder(model, revision=options.revision), "float32"
-        elif scorer.role == "nli":
-            resolved = resolve_nli(model, revision=options.revision)
-        else:
-            chat = options.chat
-            if getattr(scorer, "template", None) != CHAT:  # TRL need not know this model's template
-                chat = replace(chat, from_trl=False)
-            resolved = resolve_model(
-                model, revision=options.revision, adapter=options.adapter, chat=chat
-            )
-    files = {f"{FILE_INPUT}{name}": digest for name, digest in scorer.read_files().items()}
+        dtype = "float32" if scorer.role == "encoder" else dtype
+        resolved = resolve_for(
+            scorer, model, options.chat, revision=options.revision, adapter=options.adapter
+        )
     drops = is_served(scorer) and options.chat.reasoning == "drop"
     chat = ChatOptions(reasoning="drop") if drops else NOTHING_CHOSEN
-    key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files}, chat)
+    key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files_of(scorer)}, chat)
     runs_weights = resolved is not None and scorer.reads_weights
     device = options.worker_device(runs_weights=runs_weights)
     tokens = options.batch_tokens or default_batch_tokens(device)
     return ScoreRequest(
         alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat
     )
+
+
+def resolve_for(
+    scorer: Scorer, model: str, chat: ChatOptions, *, revision: str | None, adapter: str | None
+) -> ResolvedModel:
+    """Find the model of a scorer and hash it, as the kind of model that its role is."""
+    if scorer.role == "encoder":
+        return resolve_encoder(model, revision=revision)
+    if scorer.role == "nli":
+        return resolve_nli(model, revision=revision)
+    if getattr(scorer, "template", None) != CHAT:  # TRL need not know this model's template
+        chat = replace(chat, from_trl=False)
+    return resolve_model(model, revision=revision, adapter=adapter, chat=chat)
+
+
+def files_of(scorer: Scorer) -> dict[str, str]:
+    """Return what the files that a scorer reads add to its key: the hash of each, by name."""
+    return {f"{FILE_INPUT}{name}": digest for name, digest in scorer.read_files().items()}
 
 
 def is_served(scorer: Scorer) -> bool:

@@ -9,17 +9,16 @@ import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, Protocol, TypeVar, final
 
 from curate.contracts.display import counted
 from curate.errors import ConfigError
 from curate.store.parts import owner, read_json, write_json
 from curate.store.records import utc_now
 
-if TYPE_CHECKING:
-    from curate.store import Shard
+S = TypeVar("S")
 
 FOLDER: Final = "slices"
 SLURM: Final = "slurm"
@@ -81,9 +80,42 @@ class Slice:
             )
         return cls(index + 1, int(found["COUNT"]))
 
-    def shards(self, shards: Sequence["Shard"]) -> list["Shard"]:
+    def shards(self, shards: Sequence[S]) -> list[S]:
         """Return the shards of this slice, of all shards of the pool in order."""
         return list(shards[self.index - 1 :: self.of])
+
+
+class Records(Protocol):
+    """Where the records of slices lie, by name."""
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write one, in place of an earlier one of that name."""
+
+    def all(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return all of them."""
+
+    def remove(self, name: str) -> None:
+        """Remove one; it may be gone."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FolderRecords:
+    """Records in the folder of parts."""
+
+    parts: Path
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write one, atomically."""
+        write_json(self.parts / FOLDER / name, value)
+
+    def all(self) -> dict[str, Mapping[str, Any]]:
+        """Read all."""
+        return {path.name: read_json(path) for path in (self.parts / FOLDER).glob("*.json")}
+
+    def remove(self, name: str) -> None:
+        """Delete one."""
+        (self.parts / FOLDER / name).unlink(missing_ok=True)
 
 
 @final
@@ -103,7 +135,8 @@ class SliceRecord:
     ended_at: str | None = None
     n_written: int = 0
     n_late: int = 0
-    path: Path = field(default=Path(), compare=False)
+    name: str = field(default="", compare=False)
+    records: Records | None = field(default=None, compare=False)
 
     @property
     def of(self) -> int:
@@ -112,13 +145,13 @@ class SliceRecord:
 
     @classmethod
     def begin(
-        cls, parts: Path, slice_: Slice, sets: Mapping[str, str], shards: Sequence["Shard"]
+        cls, records: Records, slice_: Slice, sets: Mapping[str, str], shards: Sequence[str]
     ) -> "SliceRecord":
-        """Leave the record of a slice that begins."""
+        """Leave the record of a slice that begins; ``shards`` are the ids of its shards."""
         name = f"{slice_.index:05}-of-{slice_.of:05}-{owner()}-{time.time_ns()}.json"
         record = cls(
-            str(slice_), dict(sets), [shard.shard_id for shard in shards], platform.node(),
-            utc_now(), path=parts / FOLDER / name,
+            str(slice_), dict(sets), list(shards), platform.node(), utc_now(), name=name,
+            records=records,
         )  # fmt: skip
         record._write()
         return record
@@ -129,17 +162,24 @@ class SliceRecord:
         ended._write()
         return ended
 
+    def remove(self) -> None:
+        """Remove the record."""
+        assert self.records is not None
+        self.records.remove(self.name)
+
     @classmethod
-    def all_in(cls, parts: Path) -> list["SliceRecord"]:
-        """Return the records among the parts, by slice and in order of their beginning."""
+    def all_in(cls, records: Records) -> list["SliceRecord"]:
+        """Return the records, by slice and in order of their beginning."""
         found = [
-            cls(**read_json(path), path=path) for path in sorted((parts / FOLDER).glob("*.json"))
+            cls(**value, name=name, records=records)
+            for name, value in sorted(records.all().items())
         ]
         return sorted(found, key=lambda record: (record.of, _index(record), record.began_at))
 
     def _write(self) -> None:
-        fields = {name: value for name, value in asdict(self).items() if name != "path"}
-        write_json(self.path, fields)
+        assert self.records is not None
+        stored = (item.name for item in fields(self) if item.name not in ("name", "records"))
+        self.records.write(self.name, {name: getattr(self, name) for name in stored})
 
 
 @final
@@ -153,19 +193,21 @@ class SliceReport:
     n_written: int
     n_late: int
     wall_s: float
+    parts: str | None = None
 
     def __str__(self) -> str:
         late = (
             f", {self.n_late} of them there already when they were finished" if self.n_late else ""
         )
+        commit = "curate commit" if self.parts is None else f"curate commit --parts {self.parts}"
         return (
             f"slice {self.slice}: {counted(self.n_shards, 'shard')}, {counted(self.n_written + self.n_late, 'part')} "
-            f"computed{late}, {self.n_found} found; when all slices have run: curate commit"
+            f"computed{late}, {self.n_found} found; when all slices have run: {commit}"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document that `score --slice --json` prints."""
-        counts = {name: value for name, value in asdict(self).items() if name != "slice"}
+        counts = {name: v for name, v in asdict(self).items() if name not in ("slice", "parts")}
         return {"slice": str(self.slice), **counts}
 
     def raise_for_failures(self) -> None:

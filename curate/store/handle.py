@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 
 from curate.store import connection, gate, holds, schema
 from curate.store.cache import cache_folder
+from curate.store.objects import refuse_url_of_store
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,9 +24,12 @@ class StoreHandle:
         The DuckDB file. The folder of parts has its name with the ending ``.parts``.
     wait_s
         Seconds to wait while another process holds the file.
+
+    Raises `ConfigError` for a path that is a URL.
     """
 
     def __init__(self, path: str | Path, wait_s: float) -> None:
+        refuse_url_of_store(str(path))
         self.path = Path(path).absolute()
         self.parts = self.path.with_name(self.path.stem + ".parts")
         self.wait_s = wait_s

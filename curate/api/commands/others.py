@@ -54,6 +54,8 @@ class CommitCommand:
 
     command: ClassVar[str] = "commit"
 
+    parts: str | None = option(None, "The URL below which slices on other machines have left theirs.", metavar="URL")  # fmt: skip
+
 
 @final
 @dataclass(frozen=True, kw_only=True)

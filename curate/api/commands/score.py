@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
 from curate.api.commands.groups import NO_SETTINGS, ScoringPass, scoring_options
 from curate.api.commands.option import option
-from curate.contracts.settings import refuse_unused
+from curate.contracts.progress import Progress
+from curate.contracts.settings import refuse_unused, spell_value
 from curate.errors import ConfigError
+from curate.scoring.options import ScoringOptions
 from curate.scoring.recorded.record import check_from_checkpoints
+from curate.store.records import digest
 from curate.store.scores.names import check_alias
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
     from curate.scoring.estimate import PlanReport
     from curate.scoring.outcome import ScoreReport
+    from curate.scoring.remote.publish import Published
+    from curate.scoring.requests import ScoreRequest
     from curate.scoring.slices import SliceReport
 
 
@@ -33,14 +38,18 @@ class ScoreCommand(ScoringPass):
     from_checkpoints: str | None = option(None, "Measure a trajectory at the checkpoints in this folder instead of training.")  # fmt: skip
     slice: str | None = option(None, "Score every N-th shard, as one of N processes; slurm: as an array's variables say. Then: curate commit.", metavar="I/N", places=("flag", "python"))  # fmt: skip
     profile: str | None = option(None, "Write a Chrome trace of the first shard of each pass into this folder. That shard takes up to twice as long, and on a CPU some 400 MB more of memory and 40 MB of disk for 1,000 examples.", metavar="FOLDER", places=("flag", "python"))  # fmt: skip
+    parts: str | None = option(None, "Exchange shards and parts with other machines below this URL, such as s3://bucket/prefix.", metavar="URL", places=("flag", "python"))  # fmt: skip
+    plan_only: bool = option(False, "Publish the plan and the shards below --parts for slices on other machines; score nothing.", places=("flag", "python"))  # fmt: skip
     limit: int | None = option(None, "Time N examples and estimate the whole run; stores nothing.", places=("flag", "python"))  # fmt: skip
     dry_run: bool = option(False, "Print the plan and its cost; change nothing.", places=("flag", "python"))  # fmt: skip
 
-    def run(self, pool: "Pool") -> "ScoreReport | PlanReport | SliceReport":
+    def run(self, pool: "Pool") -> "ScoreReport | PlanReport | SliceReport | Published":
         """Score every example that has no score yet; with ``limit`` or ``dry_run`` only plan."""
         from curate.scoring import estimate, job, requests, scope, slices
         from curate.select.bind import scorer_settings
 
+        if self.is_from_plan:
+            return self.run_published(pool.progress)
         self.check()
         chosen = scoring_options(self, self.model)
         check_from_checkpoints([name.strip() for name in self.scorers], chosen)
@@ -68,17 +77,74 @@ class ScoreCommand(ScoringPass):
             for name, recorded in runs.items():
                 pool.progress.note(estimate.run_plan(name, recorded, chosen))
             return estimate.plan(pool.store, asked, chosen, self.limit, pool.progress)
-        if self.slice is not None:
+        if self.slice is not None or self.plan_only:
             for name in runs:
                 raise ConfigError(
                     f"scorer {name!r} is measured while its model is trained, which no slice does; run it "
-                    "without --slice"
+                    f"without {'--slice' if self.slice is not None else '--plan-only'}"
                 )
+        if self.slice is not None:
             own_slice = slices.Slice.parse(self.slice)
             return job.score_slice(pool.store, asked, chosen, pool.progress, own_slice)
+        if self.parts is not None:
+            published = self._exchange(pool, asked, chosen)
+            if published is not None:
+                return published
         report = job.score(pool.store, asked, chosen, pool.progress)
         report = job.with_recorded(pool.store, report, runs, chosen, pool.progress)
         return replace(report, store=pool.store)
+
+    def _exchange(
+        self, pool: "Pool", asked: "list[ScoreRequest]", chosen: ScoringOptions
+    ) -> "Published | None":
+        """Publish below ``parts`` and return what; or score by way of it, which leaves the commit."""
+        from curate.scoring.remote.exchange import exchange
+        from curate.scoring.remote.publish import publish
+        from curate.store.objects import Objects
+
+        assert self.parts is not None
+        objects, typed = Objects.at(self.parts), self.asked(chosen)
+        if self.plan_only:
+            return publish(pool.store, asked, chosen, typed, objects, pool.progress)
+        exchange(pool.store, asked, chosen, typed, objects, pool.progress)
+        return None
+
+    @property
+    def is_from_plan(self) -> bool:
+        """Whether it runs a slice of what is published below a URL, without the store."""
+        return self.parts is not None and self.slice is not None
+
+    def run_published(self, progress: Progress) -> "SliceReport":
+        """Run a slice of the plan below ``parts``; no store is opened."""
+        from curate.scoring.remote.work import score_published
+        from curate.scoring.slices import Slice
+        from curate.store.objects import Objects
+
+        self.check()
+        assert self.parts is not None and self.slice is not None
+        chosen = scoring_options(self, self.model)
+        own_slice = Slice.parse(self.slice)
+        return score_published(
+            Objects.at(self.parts), self.asked(chosen), own_slice, chosen, progress
+        )
+
+    def asked(self, chosen: ScoringOptions) -> dict[str, Any]:
+        """Return what is given that decides the numbers, to compare commands on several machines."""
+        template = chosen.chat.template
+        return {
+            "scorers": [name.strip() for name in self.scorers],
+            "alias": self.alias,
+            "settings": {name: spell_value(value) for name, value in self.settings.items()},
+            "within": self.within,
+            "template": self.template,
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "batch_tokens": self.batch_tokens,
+            "reasoning": self.reasoning,
+            "template_args": self.template_args,
+            "chat_template": None if template is None else digest(template),
+            "mask": self.mask,
+        }
 
     def check(self) -> None:
         """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
@@ -98,6 +164,15 @@ class ScoreCommand(ScoringPass):
             flag = "--dry-run" if self.dry_run else "--limit"
             raise ConfigError(
                 f"--profile traces the first shard of a run, and {flag} runs none; leave one out"
+            )
+        if self.plan_only and (self.parts is None or self.slice is not None):
+            raise ConfigError(
+                "--plan-only publishes for slices on other machines and scores nothing; "
+                + (
+                    "say where with --parts s3://bucket/prefix"
+                    if self.parts is None
+                    else f"leave it or --slice {self.slice} out"
+                )
             )
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"--limit must be at least 1, got {self.limit}")

@@ -66,6 +66,16 @@ class PassSpec(Protocol):
         """Load the models of this pass onto a device."""
 
 
+class Carrier(Protocol):
+    """Stands between a task and a place that is not on this machine; small and picklable."""
+
+    def bring(self, task: "ShardTask") -> None:
+        """Copy the shard and the inputs of a task to their paths."""
+
+    def deliver(self, task: "ShardTask") -> int:
+        """Take its parts there and remove the copies; return how many others had written before."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class ShardTask:
@@ -74,7 +84,7 @@ class ShardTask:
     ``inputs`` are the parts of this shard that a derived scorer reads, by alias. A task whose
     ``portion`` has some examples alone is a trial, which writes nothing. ``n_retries`` counts the runs
     of it that ended with their worker; whoever hands it out again raises it. ``trace`` is the file for
-    a trace of the run.
+    a trace of the run. Without a ``carrier`` all paths are those of the store.
     """
 
     pass_index: int
@@ -86,6 +96,7 @@ class ShardTask:
     portion: Portion = WHOLE
     n_retries: int = 0
     trace: Path | None = None
+    carrier: Carrier | None = None
 
     @property
     def is_trial(self) -> bool:
@@ -149,6 +160,8 @@ class TaskRunner:
             self._loaded = None  # release the previous model before loading the next
             self._loaded = (task.pass_index, self.passes[task.pass_index].load(self.device))
             limit_threads()
+        if task.carrier is not None:
+            task.carrier.bring(task)
         began = time.perf_counter()
         try:
             if task.portion.only == frozenset():  # whether loading the pass is what kills
@@ -170,6 +183,8 @@ class TaskRunner:
             n_late += not write_part_once(path, table, {**metadata, RUN: run.as_dict()})
             n_failed += table.num_rows - table.column("failure").null_count
             tokens += int(metadata.get("tokens", 0))
+        if task.carrier is not None:
+            n_late = task.carrier.deliver(task)
         note = str(facts.get(PREFIXES, ""))
         return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run, note=note)
 

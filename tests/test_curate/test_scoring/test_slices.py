@@ -6,7 +6,7 @@ import pytest
 
 import curate as cu
 from curate.errors import ConfigError, InterruptedRunError
-from curate.scoring.slices import Slice, SliceRecord
+from curate.scoring.slices import FolderRecords, Slice, SliceRecord
 from curate.store.parts import part_schema, write_part_once
 from tests.copied import copied
 
@@ -204,7 +204,7 @@ def test_what_sees_the_whole_pool_is_refused_in_a_slice(pool):
         pool.score("near_duplicate", slice="1/2")
     with pytest.raises(ConfigError, match="--dry-run plans the whole job, of which --slice 1/2"):
         pool.score("text_stats", slice="1/2", dry_run=True)
-    assert SliceRecord.all_in(pool.store.parts) == []
+    assert SliceRecord.all_in(FolderRecords(pool.store.parts)) == []
 
 
 def test_a_lost_folder_of_records_loses_no_score(pool):

@@ -31,6 +31,8 @@ NOT_IN_RECIPES = {
     "limit": {"score"},
     "slice": {"score"},
     "profile": {"score"},
+    "parts": {"score"},
+    "plan_only": {"score"},
 }
 
 
