@@ -66,8 +66,7 @@ def open(path: str | Path = "curate.duckdb", *, create: bool = False) -> "Pool":
 
     Nothing is held open between calls: other processes can use the same store.
 
-    Raises `StoreError` if there is no store at this path, unless ``create`` is given, and
-    `ConfigError` for a URL.
+    Raises `StoreError` if there is no store at this path, unless ``create`` is given.
     """
     refuse_url_of_store(str(path))
     file = Path(path).expanduser()
@@ -153,16 +152,12 @@ class Pool:
         ``within`` is a selection: only its examples are scored, into partial score sets, which are
         read only by their id. ``dry_run`` and ``limit`` plan and time instead, and store
         nothing. ``slice="3/8"`` scores every eighth shard, for `commit` to take in. ``parts`` is a URL
-        by which machines without the store take part: ``plan_only`` publishes for their slices.
-        ``profile`` is a folder for a trace of the first shard of each pass.
+        that machines without the store share, ``profile`` a folder for traces.
         """
         return made(ScoreCommand, locals()).run(self)
 
     def commit(self, parts: str | None = None) -> "CommitReport":
-        """Take in the parts that slices and stopped runs have left; say which slices are missing.
-
-        ``parts`` is the URL below which slices on other machines have left theirs.
-        """
+        """Take in what slices and stopped runs left, here or below a URL; say which are missing."""
         from curate.scoring.arrivals import commit_arrived
 
         return commit_arrived(self.store, parts)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.display import counted
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord
+from curate.store.objects import Objects
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -51,7 +52,6 @@ def commit_arrived(store: "Store", parts: str | None = None) -> CommitReport:
     if parts is not None:
         from curate.scoring.remote.collect import collect
         from curate.scoring.remote.work import ObjectRecords
-        from curate.store.objects import Objects
 
         objects = Objects.at(parts)
         ignored = collect(store, objects)

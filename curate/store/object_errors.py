@@ -71,7 +71,7 @@ def _protocols(files: Any) -> tuple[str, ...]:
 
 
 def _secrets() -> set[str]:
-    from fsspec.config import conf
+    from fsspec.config import conf  # lazy: only what goes by way of a URL needs it
 
     found = {value for name, value in os.environ.items() if _SECRET.search(name)}
     pending: list[Any] = [conf]

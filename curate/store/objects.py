@@ -193,8 +193,8 @@ class Objects:
 
     def _open(self) -> tuple[Any, str]:
         """Return fsspec's file system, which it keeps for each process, and the path in it."""
-        import fsspec
-        from fsspec.registry import known_implementations
+        import fsspec  # lazy: only what goes by way of a URL needs it
+        from fsspec.registry import known_implementations  # lazy: the same
 
         scheme = urlsplit(self.url).scheme
         options = {"auto_mkdir": True} if scheme in _LOCAL else {}

@@ -12,6 +12,7 @@ from curate.contracts.settings import refuse_unused, spell_value
 from curate.errors import ConfigError
 from curate.scoring.options import ScoringOptions
 from curate.scoring.recorded.record import check_from_checkpoints
+from curate.store.objects import Objects
 from curate.store.records import digest
 from curate.store.scores.names import check_alias
 
@@ -100,7 +101,6 @@ class ScoreCommand(ScoringPass):
         """Publish below ``parts`` and return what; or score by way of it, which leaves the commit."""
         from curate.scoring.remote.exchange import exchange
         from curate.scoring.remote.publish import publish
-        from curate.store.objects import Objects
 
         assert self.parts is not None
         objects, typed = Objects.at(self.parts), self.asked(chosen)
@@ -118,7 +118,6 @@ class ScoreCommand(ScoringPass):
         """Run a slice of the plan below ``parts``; no store is opened."""
         from curate.scoring.remote.work import score_published
         from curate.scoring.slices import Slice
-        from curate.store.objects import Objects
 
         self.check()
         assert self.parts is not None and self.slice is not None
