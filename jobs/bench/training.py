@@ -39,12 +39,13 @@ def loop(bench: Bench) -> Figure:
     ours, bare, waste = [], [], 0.0
     with fixed_threads():
         batches = _sorted_batches(folder, rows)
+        step = min(BATCH_TOKENS, sum(len(row.ids) for batch in batches for row in batch))
         for number in range(bench.sizes.runs):
             first = number % 2 == 0
             if first:
                 bare.append(_bare_rate(folder, batches))
             with bench.profiled():
-                rate, waste = _our_rate(folder, rows, bench.inputs.work)
+                rate, waste = _our_rate(folder, rows, step, bench.inputs.work)
             ours.append(rate)
             if not first:
                 bare.append(_bare_rate(folder, batches))
@@ -52,7 +53,7 @@ def loop(bench: Bench) -> Figure:
     fits = waste < 0.05
     detail = (
         f"{listed(ratios, 3)}; {statistics.median(ours):,.0f} against {statistics.median(bare):,.0f} "
-        f"tokens/s; {len(rows)} rows, steps of {BATCH_TOKENS:,} tokens, AdamW, {DTYPE}, {THREADS} "
+        f"tokens/s; {len(rows)} rows, steps of {step:,} tokens, AdamW, {DTYPE}, {THREADS} "
         f"thread; {waste:.1%} of our tokens were padding (goal < 5%{')' if fits else ', FELL SHORT)'}"
     )
     reference = (
@@ -175,24 +176,26 @@ def _rows(bench: Bench, n: int) -> "list[TrainRow]":
     return [TrainRow(one.id, one) for one in bench.inputs.examples(POOL, n)]
 
 
-def _config(folder: Path) -> "TrainConfig":
+def _config(folder: Path, batch_tokens: int = BATCH_TOKENS) -> "TrainConfig":
     from curate.train.recipes import build_config
 
     return build_config(
         str(folder),
         {
-            "data.batch_tokens": BATCH_TOKENS, "data.template": TEMPLATE, "optimiser.lr": LR,
+            "data.batch_tokens": batch_tokens, "data.template": TEMPLATE, "optimiser.lr": LR,
             "compute.threads": THREADS, "compute.device": "cpu", "length.epochs": 1,
         },
     )  # fmt: skip
 
 
-def _our_rate(folder: Path, rows: "Sequence[TrainRow]", work: Path) -> tuple[float, float]:
-    """Train for one epoch; return tokens per second of the loop, and the share of padding."""
+def _our_rate(
+    folder: Path, rows: "Sequence[TrainRow]", step: int, work: Path
+) -> tuple[float, float]:
+    """Train for one epoch in steps of so many tokens; return tokens per second, and the share of padding."""
     from curate.train.api import train
 
     with tempfile.TemporaryDirectory(dir=work) as output:
-        record = train(_config(folder), rows, Path(output, "run"))
+        record = train(_config(folder, step), rows, Path(output, "run"))
     cost = record.cost
     return cost.tokens / cost.seconds, cost.padding
 
