@@ -92,6 +92,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return pool
 
 
+@pytest.mark.slow
 def test_columns_of_every_scorer_are_read_by_expressions_plots_and_the_page(
     everything: Any,
 ) -> None:
