@@ -16,7 +16,7 @@ PACKAGES = {"curate": ROOT / "curate", "curate_selectors": ROOT / "selectors" / 
 GROUPS = {"scorers", "selectors", "procedures", "objectives", "policies", "mixtures"}
 FILES = {"duckdb", "parts", "store", "yaml", "md"}  # curate.duckdb, curate.parts, ...
 MADE_UP = {"shortest", "surprise", "largest_first", "my_trainer", "sources", "NAME"}
-NOT_THERE = {"curate.Budgets", "curate/scoring/executors/ray"}  # a misspelling; not written yet
+NOT_THERE = {"curate.Budgets", "curate/scoring/executors/ray"}  # a misspelling; how two files begin
 MADE_UP |= {"label_smoothing", "drop_shortest", "equal_shares"}
 
 
