@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from curate.store.records import utc_now
+
 PASS_TOKENS: Final = "pass_tokens"  # what a pass says it ran, for all its score sets together
 PADDING_TOKENS: Final = "padding_tokens"
 _STATUS: Final = Path("/proc/self/status")
@@ -55,10 +57,7 @@ class ShardRun:
         cls, facts: Mapping[str, Any], seconds: float, n_retries: int, device: str
     ) -> "ShardRun":
         """Return what there is to say in the worker, at the end of a run; ``facts`` are the pass's."""
-        from curate.store.parts import (
-            owner,  # not with the options of the command line: it is heavy
-        )
-        from curate.store.records import utc_now
+        from curate.store.parts import owner
 
         tokens = int(facts.get(PASS_TOKENS, facts.get("tokens", 0)))
         padding = facts.get(PADDING_TOKENS)
