@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SEAL: Final = b"curate.checksum"  # entry of the footer
+SEAL: Final = b"curate:checksum"  # entry of the footer
 UNSEALED: Final = b"unsealed" * 4  # its value while the file is hashed
 CHANGED: Final = "it does not hold what was written"
 
