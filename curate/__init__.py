@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from curate.algorithms.facility_location import NeighbourGraph as NeighbourGraph
     from curate.algorithms.facility_location import facility_location as facility_location
     from curate.algorithms.farthest_first import farthest_first as farthest_first
+    from curate.algorithms.groups import first_in_order as first_in_order
     from curate.algorithms.groups import places_in_group as places_in_group
+    from curate.algorithms.groups import sort_within as sort_within
     from curate.algorithms.information_gain import Information as Information
     from curate.algorithms.information_gain import greedy_information as greedy_information
     from curate.algorithms.kmeans import Clusters as Clusters
@@ -144,7 +146,7 @@ _NAMES: Final[dict[str, str]] = {
     ),
     "curate.algorithms.facility_location": "NeighbourGraph facility_location",
     "curate.algorithms.farthest_first": "farthest_first",
-    "curate.algorithms.groups": "places_in_group",
+    "curate.algorithms.groups": "first_in_order places_in_group sort_within",
     "curate.contracts.budget": "read_share value_text",
     "curate.algorithms.information_gain": "Information greedy_information",
     "curate.algorithms.kmeans": "Clusters kmeans",

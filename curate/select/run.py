@@ -176,10 +176,9 @@ def selection_table(view: View, chosen: Selection) -> "pa.Table":
     import pyarrow as pa
 
     n = len(chosen)
-    ids = view.ids[chosen.indices].astype("U32")
     return pa.table(
         {
-            "id": pa.array(ids, pa.string()),
+            "id": pa.array(view.ids[chosen.indices]).cast(pa.string()),
             "rank": pa.array(np.arange(1, n + 1), pa.int64()),
             "gain": pa.array(
                 chosen.gains if chosen.gains is not None else [None] * n, pa.float64()

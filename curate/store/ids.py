@@ -26,7 +26,7 @@ def id_bytes(ids: pa.Array | pa.ChunkedArray) -> Ids:
 def order(ids: Ids) -> Rows:
     """Return the rows of ``ids`` in ascending order of id."""
     high, low = _halves(ids)
-    by_high = np.argsort(high, kind="stable")
+    by_high = np.argsort(high)  # which need not be stable: nothing is equal, or it is sorted again
     if _has_repeats(high[by_high]):
         return np.lexsort((low, high))
     return by_high

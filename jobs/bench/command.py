@@ -17,6 +17,7 @@ from jobs.bench import (
     growth,
     indicators,
     kernel,
+    large,
     literal,
     memory,
     nearest,
@@ -24,6 +25,7 @@ from jobs.bench import (
     rendering,
     report,
     scale_out,
+    shards,
     startup,
     stored,
     towards,
@@ -74,7 +76,14 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "memory": memory.scoring_memory,
     "help": startup.help_time,
     "import": startup.import_time,
+    "top-k-10m": large.top_k,
+    "group-top-k-10m": large.group_top_k,
+    "memory-10m": large.methods,
+    "ingest-memory": large.ingest_memory,
+    "shards-growth": shards.growth,
 }
+LARGE: Final = ("top-k-10m", "group-top-k-10m", "memory-10m", "ingest-memory", "shards-growth")
+"""Figures that take 10 GB of disk and half an hour: at full size only those that ``--only`` names."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -98,7 +107,8 @@ def main(words: Sequence[str] | None = None) -> int:
             console.print(f"wrote {path}", highlight=False)
             return 0
         bench = Bench(sizes, inputs)
-        names = options.only or list(FIGURES)
+        unasked = () if options.quick else LARGE
+        names = options.only or [name for name in FIGURES if name not in unasked]
         figures = []
         for name in names:
             console.print(f"measuring {name}", highlight=False)
@@ -156,7 +166,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python jobs/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one run: a try-out")
     parser.add_argument(
-        "--only", action="append", choices=FIGURES, metavar="NAME", help="this figure; repeatable"
+        "--only",
+        action="append",
+        choices=FIGURES,
+        metavar="NAME",
+        help=f"this figure; repeatable; {', '.join(LARGE)} take 10 GB of disk and are measured only so",
     )
     parser.add_argument(
         "--keep", action="store_true", help="keep the other figures of the report in that folder"

@@ -1,6 +1,7 @@
 """Figures of a store that is larger than memory should hold: ten million examples, selected from."""
 
 import statistics
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from jobs.bench.children import MIB, Finished, Spent, in_child, stopwatch
 from jobs.bench.figure import Bench, Figure, Goal, judged
-from jobs.bench.stored import RANK, write_pool
+from jobs.bench.stored import RANK, ingest_file, write_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +82,26 @@ def methods(bench: Bench) -> Figure:
     goal = Goal("<", MEMORY_GOAL // MIB, "MiB")
     what = "highest peak memory of a selection: condition, quotas, TOPSIS, water-filling, k-means"
     return judged("memory-10m", max(peaks), goal, what, detail)
+
+
+def ingest_memory(bench: Bench) -> Figure:
+    """Measure by how much the peak of an ingest grows from a tenth of the rows to all of them."""
+    n = bench.sizes.large // 2
+    peaks, rates = [], []
+    for rows in (n // 10, n):
+        data = bench.inputs.short_rows(rows)
+        with tempfile.TemporaryDirectory(dir=bench.inputs.work) as folder:
+            store = Path(folder, "curate.duckdb")
+            done = in_child(ingest_file, store, str(data), profiler=bench.profiler)
+        data.unlink()
+        peaks.append(done.peak_bytes / MIB)
+        rates.append(rows / done.value[1].cpu_s)
+    detail = (
+        f"{peaks[0]:,.0f} MiB over {n // 10:,} rows, {peaks[1]:,.0f} MiB over {n:,} rows; "
+        f"{rates[0]:,.0f} and {rates[1]:,.0f} rows a second of processor time"
+    )
+    what = f"peak memory of an ingest of {n:,} rows, less that of {n // 10:,}"
+    return judged("ingest-memory", peaks[1] - peaks[0], Goal("<=", 200, "MiB"), what, detail)
 
 
 def _timed(bench: Bench, name: str, asked: Asked, goal: Goal, *, of_cpu: bool) -> Figure:

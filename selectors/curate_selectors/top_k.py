@@ -16,9 +16,11 @@ from curate import (
     Selection,
     Selector,
     View,
+    first_in_order,
     keep_within,
     places_in_group,
     register,
+    sort_within,
 )
 
 
@@ -80,18 +82,21 @@ class TopK(Selector):
         values = view.scores("rank")
         finite = np.flatnonzero(np.isfinite(values))
         keys = values[finite] if self.ascending else -values[finite]
-        ranking, places = rank_rows(keys, view.group_codes()[finite], self.per_group)
-        ranking = finite[ranking]
-        excluded = {
-            "rank is null or not finite": len(view) - len(finite),
-            f"beyond the first {self.per_group} of its group": len(finite) - len(ranking),
-        }
+        excluded = {"rank is null or not finite": len(view) - len(finite)}
+        places = None
+        if self.per_group is None:
+            ranking = finite[first_in_order(keys, self._n_wanted(finite, budget, view))]
+        else:
+            ranking, places = rank_rows(keys, view.group_codes()[finite], self.per_group)
+            ranking = finite[ranking]
+            beyond = f"beyond the first {self.per_group} of its group"
+            excluded[beyond] = len(finite) - len(ranking)
         excluded = {reason: count for reason, count in excluded.items() if count}
         considered = replace(view, excluded={**view.excluded, **excluded})
         indices = keep_within(ranking, budget, considered)
         gains = values[indices]
         reasons = [f"{self.rank} = {value:.6g}" for value in gains.tolist()]
-        if self.per_group is not None:
+        if places is not None:
             reasons = [
                 f"{reason}, place {place} of its group"
                 for reason, place in zip(reasons, places[: len(indices)].tolist(), strict=True)
@@ -99,6 +104,12 @@ class TopK(Selector):
         return Selection(
             indices, gains, None, reasons, excluded, self._ties(values[finite], indices)
         )
+
+    def _n_wanted(self, rows: Int[np.ndarray, " m"], budget: Budget | None, view: View) -> int:
+        """Return how many of the rows a budget can take; all where it counts tokens."""
+        if budget is None or budget.counts_tokens:
+            return len(rows)
+        return min(budget.limit(view), len(rows))  # one that asks for more is refused later
 
     def _ties(
         self, values: Float[np.ndarray, " n"], kept: Int[np.ndarray, " m"]
@@ -113,11 +124,9 @@ class TopK(Selector):
 
 
 def rank_rows(
-    keys: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], per_group: int | None
+    keys: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], per_group: int
 ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """Order rows by ascending key, or round by round over groups; also return their places."""
-    if per_group is None:
-        return np.argsort(keys, kind="stable"), np.ones(len(keys), dtype=np.int64)
+    """Order rows by ascending key round by round over groups; also return their places."""
     _, places, _ = places_in_group(keys, groups)
-    ranking = np.lexsort((keys, places))[: int((places <= per_group).sum())]
+    ranking = sort_within(keys, places)[: int((places <= per_group).sum())]
     return ranking, places[ranking]

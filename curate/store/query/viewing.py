@@ -14,9 +14,10 @@ from curate.errors import ExpressionError, MissingColumnError
 from curate.store.connection import identifier, literal
 from curate.store.expressions import Column, Kind, Parsed, parse
 from curate.store.handle import StoreHandle
-from curate.store.ids import Ids, Lookup, Rows, id_bytes, order
+from curate.store.ids import Ids, Lookup, Rows
 from curate.store.pool import examples
 from curate.store.query import input_columns, mark_columns
+from curate.store.query.pool_order import PoolOrder, pool_order
 from curate.store.results import selection_names
 from curate.store.schema import SetShape, pool_files, scalar, set_shapes, text_source
 from curate.store.scores import names, vectors
@@ -80,11 +81,20 @@ def view(store: StoreHandle, request: Request) -> View:
         ).to_arrow_table()
         n_pool = scalar(con, "select count(*) from result")
         pool_tokens = scalar(con, f"select sum({_TOKENS}) from result")
-    rows = order(id_bytes(table["id"]))[: request.max_examples]
+        pool = pool_order(store, con)
+    places, rows = _in_order(pool, table["row"].to_numpy(), request.max_examples)
     if len(rows) < table.num_rows:
         excluded["over max_examples"] = table.num_rows - len(rows)
-    arrays = _Arrays(store, table.combine_chunks(), rows)
+    arrays = _Arrays(store, table.combine_chunks(), rows, pool, places)
     return arrays.view(request, query.bound, parsed, n_pool, pool_tokens, excluded)
+
+
+def _in_order(pool: PoolOrder, numbers: Rows, limit: int | None) -> tuple[Rows, Rows]:
+    """Return the places of some row numbers in the pool, ascending, and where each number stands."""
+    stands = np.full(len(pool), -1, dtype=np.int64)
+    stands[pool.places[numbers]] = np.arange(len(numbers))
+    places = np.flatnonzero(stands >= 0)[:limit]
+    return places, stands[places]
 
 
 @final
@@ -118,6 +128,7 @@ class _Query:
         self._with_text = bool(used & set(TEXT_COLUMNS))
         required = [*self.bound.values(), *([self._length] if self._length else [])]
         self._required = list({shape.set_id: shape for shape in required}.values())
+        self._with_failures = [shape for shape in self._required if self._n_failures(shape.set_id)]
         for shape in self._required:
             self._joined.setdefault(shape.set_id, f"b{len(self._joined)}")
         for alias in sorted({name.rpartition(".")[0] for name in used if "." in name}):
@@ -139,7 +150,7 @@ class _Query:
         self, parsed: Mapping[str, Parsed], where: Parsed | None, within: str | None
     ) -> None:
         """Create the temporary table ``result``: every example, its columns, why it is excluded."""
-        columns = ["e.id", "e.group_id", "e.source"]
+        columns = ["e.row"]
         reasons = [f"when f{i}.reason is not null then f{i}.reason" for i in self._failure_names()]
         later = []
         for alias, shape in self.bound.items():
@@ -185,7 +196,10 @@ class _Query:
         return f"{name}.prompt_tokens + {name}.response_tokens"
 
     def _failure_names(self) -> range:
-        return range(len(self._required))
+        return range(len(self._with_failures))
+
+    def _n_failures(self, set_id: str) -> int:
+        return scalar(self._con, "select count(*) from failures where set_id = ?", [set_id])
 
     def _from(self) -> str:
         joins = [
@@ -195,7 +209,7 @@ class _Query:
         joins += [
             f" left join (select id, reason from failures where set_id = {literal(shape.set_id)}) "
             f"f{i} on f{i}.id = e.id"
-            for i, shape in enumerate(self._required)
+            for i, shape in enumerate(self._with_failures)
         ]
         if self._input:
             joins.append(" left join input_columns i on i.id = e.id")
@@ -276,11 +290,16 @@ class _Query:
 @final
 @dataclass(frozen=True, slots=True)
 class _Arrays:
-    """Turns the result of a query into a view; ``rows`` orders ``table`` by id."""
+    """Turns the result of a query into a view.
+
+    ``rows`` orders ``table`` by id, and ``places`` are those of its examples in the pool.
+    """
 
     store: StoreHandle
     table: pa.Table
     rows: Rows
+    pool: PoolOrder
+    places: Rows
 
     def view(
         self,
@@ -291,7 +310,7 @@ class _Arrays:
         pool_tokens: int,
         excluded: Mapping[str, int],
     ) -> View:
-        ids = id_bytes(self.table["id"])[self.rows]
+        ids = self._of_pool(self.pool.ids)
         columns: dict[str, Any] = {}
         by_vector: dict[str, Vectors] = {}
         for alias, shape in bound.items():
@@ -304,15 +323,15 @@ class _Arrays:
                 else:
                     columns[name] = self._array(name)
         columns |= {alias: self._array(alias) for alias in parsed}
-        sources, source_names = self._codes("source")
-        groups, _ = self._codes("group_id")
+        sources, present = _dense(self._of_pool(self.pool.sources))
+        groups, _ = _dense(self._of_pool(self.pool.groups))
         has_tokens = request.tokens_set is not None
         return View(
             ids=ids,
             columns=columns,
             groups=groups,
             sources=sources,
-            source_names=source_names.to_pylist(),
+            source_names=[self.pool.source_names[code] for code in present.tolist()],
             tokens=self._array(_TOKENS) if has_tokens else None,
             vectors_by_column=by_vector,
             n_pool=n_pool,
@@ -327,16 +346,8 @@ class _Arrays:
     def _array(self, name: str) -> np.ndarray[Any, Any]:
         return np.asarray(self._column(name).to_numpy(zero_copy_only=False)[self.rows])
 
-    def _codes(self, name: str) -> tuple[Rows, pa.Array]:
-        """Return dense codes in the order of the values, and the values."""
-        cut = len(self.rows) < len(self.table)  # codes are dense over the rows that are kept
-        column = self._column(name)
-        encoded = (column.take(pa.array(self.rows)) if cut else column).dictionary_encode()
-        by_value = pc.sort_indices(encoded.dictionary).to_numpy()
-        rank = np.empty(len(by_value), dtype=np.int64)
-        rank[by_value] = np.arange(len(by_value))
-        codes = rank[encoded.indices.to_numpy()]
-        return codes if cut else codes[self.rows], encoded.dictionary.take(pa.array(by_value))
+    def _of_pool(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return values if len(self.places) == len(values) else values[self.places]
 
     def _add_lists(self, columns: dict[str, Any], by_vector: dict[str, Vectors], name: str) -> None:
         """Add lists of one length as a matrix, lists of different lengths as an array of arrays."""
@@ -353,6 +364,15 @@ class _Arrays:
         if len(stored.ids) == len(ids):
             return Vectors(stored.array)
         return Vectors(stored.array, Lookup(stored.ids)(ids))
+
+
+def _dense(codes: Rows) -> tuple[Rows, Rows]:
+    """Return codes without gaps in the same order, and the code that each of them was."""
+    present = np.bincount(codes) > 0 if len(codes) else np.empty(0, dtype=bool)
+    known = np.flatnonzero(present)
+    if len(known) == len(present):
+        return codes, known
+    return (np.cumsum(present) - 1)[codes], known
 
 
 def condition_sql(where: Parsed, available: Mapping[str, Column]) -> str:
@@ -372,6 +392,7 @@ def matching(store: StoreHandle, con: duckdb.DuckDBPyConnection, where: str) -> 
     request = Request({}, {}, where, None, None, (), (), None, None)
     _Query(store, con, request, [parsed]).materialise({}, parsed, None)
     ids: pa.Table = con.sql(
-        "select id from result where excluded is null order by id"
+        "select e.id from result r join internal.examples e on e.row = r.row "
+        "where excluded is null order by e.id"
     ).to_arrow_table()
     return ids
