@@ -2,7 +2,7 @@
 
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from curate.store import ScoreSet, Store
+    from curate.store import ScoreSet, Shard, Store
 
 MEMORY_GOAL: Final = 8 * 1024 * MIB
 WORDS: Final = 4  # of each generated text: what is measured reads no text
@@ -162,8 +162,10 @@ def set_of(store: "Store", scorer: str) -> "ScoreSet":
     return store.score_set(ScoreKey(scorer, 1, {"generated": True}), scorer, {})
 
 
-def write_random_parts(store: "Store", score_set: "ScoreSet", seed: int) -> None:
-    """Write every part of a score set with random values in the columns of its scorer."""
+def write_random_parts(
+    store: "Store", score_set: "ScoreSet", seed: int, shards: "Sequence[Shard] | None" = None
+) -> None:
+    """Write the parts of some shards, or all, with random values in the columns of the scorer."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -174,7 +176,7 @@ def write_random_parts(store: "Store", score_set: "ScoreSet", seed: int) -> None
     outputs = get_scorer(score_set.key.scorer).outputs
     schema = part_schema({name: one.dtype for name, one in outputs.items()})
     rng = np.random.default_rng(seed)
-    for shard in store.shards():
+    for shard in store.shards() if shards is None else shards:
         ids = pq.read_table(shard.path, columns=["id"])["id"]
         values = [_values(outputs[f.name].dtype, len(ids), rng) for f in list(schema)[1:-1]]
         table = pa.Table.from_arrays([ids, *values, pa.nulls(len(ids), pa.string())], schema=schema)

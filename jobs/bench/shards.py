@@ -1,19 +1,27 @@
 """Figures of shards: what many of them cost, and what one costs beside the work in it."""
 
+import os
+import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from jobs.bench.children import in_child
-from jobs.bench.figure import Bench, Figure, judged
+from jobs.bench.children import Spent, in_child, stopwatch
+from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.growth import LINEAR, exponent
 from jobs.bench.large import TOP_K as ASKED
 from jobs.bench.large import select_large, set_of, write_random_parts
-from jobs.bench.stored import write_pool
+from jobs.bench.paired import listed
+from jobs.bench.stored import POOL, write_pool
 
 PER_SHARD: Final = 100  # examples: few, so that there are many shards
+COMMITTERS: Final = 16  # simulated workers
+CALM: Final = (
+    0.5  # load of the machine, by core, above which two workers cannot be compared with one
+)
 
 
 def growth(bench: Bench) -> Figure:
@@ -38,7 +46,149 @@ def growth(bench: Bench) -> Figure:
     return judged("shards-growth", max(steepest.values()), LINEAR, what, detail)
 
 
+def two_workers(bench: Bench) -> Figure:
+    """Compare two local workers with one, for a model too small to use two cores."""
+    n = bench.sizes.short_runs[1] // 4
+    data, model = str(bench.inputs.short_rows(n)), bench.inputs.model()
+    ratios, runs = [], []
+    for _ in range(bench.sizes.repeats):
+        with tempfile.TemporaryDirectory(dir=bench.inputs.work) as folder:
+            one, two = (
+                in_child(score_with, Path(folder, f"{k}.duckdb"), data, model, k).value
+                for k in (1, 2)
+            )
+        runs.append((one.wall_s, two.wall_s))
+        ratios.append(one.wall_s / two.wall_s)
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    doubt = "; OTHERS USED THE MACHINE: it says little" if busy > 2 + CALM else ""
+    detail = (
+        f"{n:,} short rows: {', '.join(f'{a:.1f} against {b:.1f}' for a, b in runs)} s, model loaded and "
+        f"committed; the single runs: {listed(ratios)}{doubt}"
+    )
+    what = "time of scoring with one local worker, by that with two, on two cores"
+    value = statistics.median(ratios)
+    return judged("two-workers", value, Goal(">=", 1.7, "x"), what, detail)
+
+
+def overhead(bench: Bench) -> Figure:
+    """Measure what a shard costs beside its pass: reports, parts, log and commit.
+
+    A small pool has the smallest shards by default, and so the largest share of it.
+    """
+    n = bench.sizes.growth[0] // 5
+    data, model = str(bench.inputs.parquet_of(POOL, n)), bench.inputs.model()
+    with tempfile.TemporaryDirectory(dir=bench.inputs.work) as folder:
+        path = Path(folder, "curate.duckdb")
+        whole, inside, n_shards = in_child(score_and_split, path, data, model).value
+    beside = whole - inside
+    detail = (
+        f"{n_shards} shards of {n // n_shards:,} real examples: {whole:.1f} s of processor time, "
+        f"{inside:.1f} of them in the pass and {beside / n_shards * 1000:,.0f} ms a shard beside it"
+    )
+    what = "processor time beside the pass, model and imports aside, by all of it"
+    return judged("shard-overhead", 100 * beside / whole, Goal("<", 2, "%"), what, detail)
+
+
+def commit_of_many(bench: Bench) -> Figure:
+    """Commit while sixteen simulated workers do nothing but write parts."""
+    n = bench.sizes.stored
+    with tempfile.TemporaryDirectory(dir=bench.inputs.work) as folder:
+        path = Path(folder, "curate.duckdb")
+        in_child(write_pool, path, n, 4)
+        writing, committing, behind = in_child(write_and_commit, path).value
+    detail = (
+        f"{n:,} rows of 5 values by {COMMITTERS} writers: the last part was written after "
+        f"{writing:.1f} s, everything committed {behind:.1f} s later; {committing:.1f} s in commits"
+    )
+    what = f"seconds until all is committed, by those until {COMMITTERS} workers that do nothing else wrote it"
+    value = (writing + behind) / writing
+    return judged("commit-of-16", value, Goal("<=", 1.5, "x"), what, detail)
+
+
 # What the children run ---------------------------------------------------------------------------
+
+
+def score_with(path: Path, data: str, model: Path, workers: int) -> Spent:
+    """Ingest and score; return what scoring took after the imports."""
+    import torch  # noqa: F401
+    import transformers.models.auto.modeling_auto  # noqa: F401
+
+    import curate
+    import curate.scoring.passes  # what a worker would import is not what is measured
+
+    pool = curate.open(path, create=True)
+    pool.ingest(data)
+    with stopwatch() as spent:
+        pool.score("likelihood", model=str(model), template="plain", workers=workers)
+    return spent
+
+
+def score_and_split(path: Path, data: str, model: Path) -> tuple[float, float, int]:
+    """Score in this process; return the processor seconds of it, those in the pass, and the shards."""
+    import curate
+    from curate.scoring.passes import ForwardPass, WorkerPass
+
+    inside = loading = 0.0
+    run, load = ForwardPass.run, WorkerPass.load
+
+    def timed_run(*given: Any, **named: Any) -> Any:
+        nonlocal inside
+        began = time.process_time()
+        try:
+            return run(*given, **named)
+        finally:
+            inside += time.process_time() - began
+
+    def timed_load(*given: Any, **named: Any) -> Any:
+        nonlocal loading
+        began = time.process_time()
+        try:
+            return load(*given, **named)
+        finally:
+            loading += time.process_time() - began
+
+    pool = curate.open(path, create=True)
+    pool.ingest(data)
+    pool.score("likelihood", model=str(model), template="plain", workers=1, limit=8)  # imports
+    ForwardPass.run, WorkerPass.load = timed_run, timed_load  # type: ignore[method-assign]
+    with stopwatch() as spent:
+        pool.score("likelihood", model=str(model), template="plain", workers=1)
+    return spent.cpu_s - loading, inside, len(pool.store.shards())
+
+
+def write_and_commit(path: Path) -> tuple[float, float, float]:
+    """Write parts from many threads and commit them meanwhile.
+
+    Returns the seconds until the last part was written, those spent in commits, and those from the
+    last part until everything was committed.
+    """
+    from curate.store import Store
+
+    store = Store(path)
+    score_set = set_of(store, "likelihood")
+    shards = store.shards()
+    writers = [
+        threading.Thread(
+            target=write_random_parts, args=(store, score_set, k, shards[k::COMMITTERS])
+        )
+        for k in range(COMMITTERS)
+    ]
+    began = time.perf_counter()
+    committing = 0.0
+    for writer in writers:
+        writer.start()
+    written = None
+    while True:
+        alive = any(writer.is_alive() for writer in writers)
+        if not alive and written is None:
+            written = time.perf_counter()
+        without, there = store.pending_shards(score_set, shards)
+        started = time.perf_counter()
+        store.commit_parts(score_set, [shard.shard_id for shard in there])
+        committing += time.perf_counter() - started
+        if written is not None and not without:
+            return written - began, committing, time.perf_counter() - written
+        time.sleep(0.01)
 
 
 def use_many_shards(path: Path, n: int) -> dict[str, float]:
