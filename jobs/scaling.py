@@ -127,8 +127,8 @@ def page(constants: list[Constant]) -> str:
     by_name = {constant.name: constant.value for constant in constants}
     about = (
         "Written by `jobs/scaling.py`. Nothing here was run at this size: each line is a measured constant times a "
-        "number of rows, where growth was measured to be linear (`reports/bench.md`, shards-growth). **The GPUs are "
-        "not measured**: their line is a formula with an assumption."
+        "number of rows, as if everything went on to grow linearly; at most ten million rows were measured. **The GPUs "
+        "are not measured**: their line is a formula with an assumption, and leaves attention out."
     )
     rows = [f"| {c.name} | {c.value:,.4g} {c.unit} | {c.source} |" for c in constants]
     return "\n".join(
