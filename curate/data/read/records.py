@@ -1,10 +1,12 @@
 """What every reader yields: a bounded run of rows, raw and parsed, with their places."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, final
 
 import pyarrow as pa
+
+from curate.store.pool.values import python_values
 
 MAX_ROWS: Final = 8192
 MAX_BYTES: Final = 16 << 20  # of raw records: a chunk ends at whichever comes first
@@ -24,14 +26,32 @@ def too_long(n_bytes: int) -> str:
     )
 
 
+def repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there a second time, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """One record that cannot be used: its 0-based position, where it is for a human, and why."""
+    """One record that cannot be used: its 0-based position, where it is for a human, and why.
+
+    Both texts can be stored: half a character that they quote from the record is spelt out.
+    """
 
     position: int
     place: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for name in ("place", "reason"):
+            text = getattr(self, name).encode("utf-8", "backslashreplace").decode()
+            object.__setattr__(self, name, text)
 
 
 @final
@@ -92,15 +112,16 @@ class Chunk:
         """Return one column as Python values; None where a record lacks it.
 
         Null fields of Arrow structs are dropped: nested columns hold every key of every row, null
-        where a row did not have it. Maps become dictionaries.
+        where a row did not have it. Maps become dictionaries; see `python_values` for what Python
+        has no room for.
         """
         if self.rows is not None:
             return [row.get(name) for row in self.rows]
         column = self.raw.column(name)
+        values = python_values(column)
         if not pa.types.is_nested(column.type):
-            values: list[Any] = column.to_pylist()
             return values
-        return [without_nulls(value) for value in column.to_pylist(maps_as_pydicts="strict")]
+        return [without_nulls(value) for value in values]
 
     def head(self, n: int) -> "Chunk":
         """Keep the records among the first ``n`` read."""

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.contracts.display import counted
+from curate.data.read.containers.text_readers import read_jsonl
+from curate.data.read.records import repeated
+from curate.data.read.sources import compression_of
 from curate.data.read.spooled import batches_of
 from curate.errors import DataError, did_you_mean
 
@@ -34,7 +37,8 @@ def read_score_table(given: Any, keys: Sequence[str]) -> "pa.Table":
         There is no such file, it cannot be read, or it is nothing that holds a table.
     """
     if isinstance(given, str | Path):
-        return _read_file(Path(given).expanduser(), keys)
+        path = Path(given).expanduser()
+        return _checked(_read_file(path, keys), path)
     import pyarrow as pa
 
     table = batches_of(given)
@@ -54,7 +58,6 @@ def _read_file(path: Path, keys: Sequence[str]) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.feather
-    import pyarrow.json
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -77,12 +80,48 @@ def _read_file(path: Path, keys: Sequence[str]) -> "pa.Table":
             )
             return pa.csv.read_csv(path, parse_options=parsing, convert_options=as_text)
         if ending in (".jsonl", ".ndjson"):
-            return pa.json.read_json(path)
+            return _of_records(path)
         if ending in (".arrow", ".feather"):
             return pa.feather.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot read {str(path)!r} as {ending[1:]}: {error}") from error
     raise DataError(f"cannot tell what {str(path)!r} is; scores are read from {_ENDINGS}")
+
+
+def _of_records(path: Path) -> "pa.Table":
+    """Return JSON Lines as a table; Arrow's own reader of them crashes on a line that is ``null``."""
+    import pyarrow as pa
+
+    tables = []
+    for chunk in read_jsonl(path, compression_of(path), 0):
+        if chunk.bad:
+            raise DataError(f"{chunk.bad[0].place}: {chunk.bad[0].reason}; correct it")
+        columns = {}
+        for name in chunk.names():
+            try:
+                columns[name] = pa.array(chunk.values(name))
+            except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
+                raise DataError(
+                    f"cannot read {str(path)!r} as {path.suffix[1:]}: column {name!r}: "
+                    f"{str(error).splitlines()[0]}; give it values of one type"
+                ) from error
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _checked(table: "pa.Table", path: Path) -> "pa.Table":
+    """Return a table that was read; raise `DataError` where it is damaged or has a column twice."""
+    import pyarrow as pa
+
+    try:
+        names = table.column_names
+        table.validate(full=True)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged or not UTF-8: {error}; write it again") from error
+    twice = repeated(names)
+    if twice is not None:
+        raise DataError(f"{path}: the file has column {twice!r} twice; rename one")
+    return table
 
 
 def score_columns(
@@ -114,9 +153,10 @@ def score_columns(
     dtypes: dict[str, str] = {}
     values: dict[str, pa.Array] = {}
     left_out: dict[str, str] = {}
+    known: dict[str, str] = {}
     for name in wanted or names:
-        problem = _name_problem(name, dtypes)
-        dtype, column = ("", None) if problem else _typed(table[name].combine_chunks())
+        problem = _name_problem(name, known)
+        dtype, column = ("", None) if problem else _read_as_score(name, table[name])
         if column is None:
             left_out[name] = (
                 problem
@@ -125,6 +165,7 @@ def score_columns(
         else:
             _check_finite(name, column)
             dtypes[name], values[name] = dtype, column
+            known[name.lower()] = name
     if left_out and (wanted or not dtypes):
         name, why = next(iter(left_out.items()))
         raise DataError(
@@ -136,12 +177,25 @@ def score_columns(
 
 
 def _name_problem(name: str, known: dict[str, str]) -> str:
+    """Return why a column's name is not one of a score; ``known`` are others by their lower case."""
     if name.lower() in _TAKEN:
         return f"the name {name!r} has a meaning of its own"
     if not _NAME.fullmatch(name):
         return "expressions read names of letters, digits and _, at most 64, the first one a letter"
-    same = next((other for other in known if other.lower() == name.lower()), None)
+    same = known.get(name.lower())
     return f"SQL cannot tell it from {same!r}" if same else ""
+
+
+def _read_as_score(name: str, column: Any) -> tuple[str, Any]:
+    import pyarrow as pa
+
+    try:
+        return _typed(column.combine_chunks())
+    except pa.ArrowException as error:
+        raise DataError(
+            f"column {name!r} has a value that no score can hold: {error}; correct it, or leave the column out "
+            "with --columns"
+        ) from error
 
 
 def _typed(column: Any) -> tuple[str, Any]:
@@ -160,7 +214,7 @@ def _typed(column: Any) -> tuple[str, Any]:
     if kinds.is_integer(kind) and kind != pa.uint64():
         return "int", column.cast(pa.int64())
     if kinds.is_floating(kind) or kinds.is_decimal(kind) or kind == pa.uint64():
-        floats = column.cast(pa.float64())
+        floats = column.cast(pa.float64(), safe=False)  # of large whole numbers the nearest
         return "float", pc.if_else(pc.is_nan(floats), pa.scalar(None, pa.float64()), floats)
     if kinds.is_string(kind) or kinds.is_large_string(kind) or kind == pa.string_view():
         return "text", column.cast(pa.string())

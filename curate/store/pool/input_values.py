@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from curate.store.parts import open_parquet, read_json, read_parquet
 from curate.store.pool.raw import records_at
+from curate.store.pool.values import python_values
 from curate.store.records import Dataset
 
 ROW: Final = "row"  # column of a shard that is no part of a store: the values, as JSON
@@ -65,7 +66,9 @@ def _rows(records: pa.Table, dataset: Dataset) -> list[Mapping[str, Any]]:
     if dataset.container in ("jsonl", "json"):
         return [json.loads(record) for record in records[_RECORD].to_pylist()]
     if dataset.container != "csv":
-        return list(records.to_pylist())
+        columns = [python_values(column) for column in records.columns]
+        names = records.column_names
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     delimiter = dataset.extra["csv"]["delimiter"]
     header = _fields(dataset.extra["csv"]["header"], delimiter)
     texts = [record.decode() for record in records[_RECORD].to_pylist()]

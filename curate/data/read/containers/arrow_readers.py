@@ -7,21 +7,28 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.data.read.containers.not_utf8 import not_utf8_rows
+from curate.data.read.containers.plain_types import without_views
 from curate.data.read.containers.text_readers import open_bytes
 from curate.data.read.records import MAX_BYTES, MAX_ROWS, BadRecord, Chunk
 from curate.errors import DataError
 
 
+_UNREADABLE: Final = (pa.ArrowException, UnicodeDecodeError, OSError)
+_TOO_LARGE: Final = (
+    "{} holds a {} larger than the memory here, or is damaged; write it again in smaller {}"
+)
+
+
 def parquet_schema(path: Path, compression: str) -> pa.Schema:
     """Return the Arrow schema of a Parquet file, metadata included."""
     with _parquet(path, compression) as file:
-        return file.schema_arrow
+        return without_views(file.schema_arrow)
 
 
 def read_parquet(path: Path, compression: str, position: int, schema: pa.Schema) -> Iterator[Chunk]:
@@ -38,7 +45,7 @@ def read_parquet(path: Path, compression: str, position: int, schema: pa.Schema)
 def arrow_schema(path: Path, compression: str) -> pa.Schema:
     """Return the schema of an Arrow IPC file or stream, metadata included."""
     with _arrow(path, compression) as (schema, _):
-        return schema
+        return without_views(schema)
 
 
 def read_arrow(path: Path, compression: str, position: int, schema: pa.Schema) -> Iterator[Chunk]:
@@ -84,14 +91,23 @@ def schema_of(text: str) -> pa.Schema:
 
 def check_storable(schema: pa.Schema, path: object) -> None:
     """Raise `DataError` for a column whose type Parquet, which keeps the raw rows, cannot hold."""
+    if _unstorable(schema) is None:
+        return
     for field in schema:
-        try:
-            pq.ParquetWriter(io.BytesIO(), pa.schema([field])).close()
-        except pa.ArrowException as error:
+        error = _unstorable(pa.schema([field]))
+        if error is not None:
             raise DataError(
                 f"{path}: column {field.name!r} of type {field.type} cannot be kept ({error}); "
                 "cast or drop the column"
             ) from None
+
+
+def _unstorable(schema: pa.Schema) -> pa.ArrowException | None:
+    try:
+        pq.ParquetWriter(io.BytesIO(), schema).close()
+    except pa.ArrowException as error:
+        return error
+    return None
 
 
 def _chunks(
@@ -172,8 +188,10 @@ def _parquet(path: Path, compression: str) -> Iterator[pq.ParquetFile]:
         try:
             with pq.ParquetFile(file) as parquet:
                 yield parquet
-        except pa.ArrowException as error:
+        except _UNREADABLE as error:
             raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+        except MemoryError:
+            raise DataError(_TOO_LARGE.format(path, "row group", "row groups")) from None
 
 
 @contextmanager
@@ -190,13 +208,10 @@ def _arrow(path: Path, compression: str) -> Iterator[tuple[pa.Schema, Iterator[p
                 stream = pa.ipc.open_stream(file)
                 _check_names(stream.schema)
                 yield stream.schema, iter(stream)
-        except (pa.ArrowException, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise DataError(f"{path} is not a readable Arrow file: {error}") from None
         except MemoryError:
-            raise DataError(
-                f"{path} holds a batch larger than the memory here, or is damaged; write it again in "
-                "smaller batches"
-            ) from None
+            raise DataError(_TOO_LARGE.format(path, "batch", "batches")) from None
 
 
 def _check_names(schema: pa.Schema) -> None:

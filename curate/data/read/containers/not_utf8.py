@@ -4,6 +4,8 @@ from typing import Final
 
 import pyarrow as pa
 
+from curate.data.read.containers.plain_types import replaced
+
 _BINARY: Final = {
     pa.string(): pa.binary(),
     pa.large_string(): pa.large_binary(),
@@ -55,23 +57,4 @@ def _check_structure(column: pa.Array) -> None:
         return
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    column.view(_as_bytes(column.type)).validate(full=True)
-
-
-def _as_bytes(type_: pa.DataType) -> pa.DataType:
-    """Return a type of the same layout whose texts are plain bytes, at any depth."""
-    if type_ in _BINARY:
-        return _BINARY[type_]
-    if pa.types.is_struct(type_):
-        return pa.struct([field.with_type(_as_bytes(field.type)) for field in type_])
-    if pa.types.is_map(type_):
-        return pa.map_(_as_bytes(type_.key_type), _as_bytes(type_.item_type))
-    if pa.types.is_fixed_size_list(type_):
-        return pa.list_(_inner(type_), type_.list_size)
-    if pa.types.is_large_list(type_):
-        return pa.large_list(_inner(type_))
-    return pa.list_(_inner(type_)) if pa.types.is_list(type_) else type_
-
-
-def _inner(type_: pa.DataType) -> pa.Field:
-    return type_.value_field.with_type(_as_bytes(type_.value_type))
+    column.view(replaced(column.type, _BINARY)).validate(full=True)

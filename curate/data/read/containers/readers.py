@@ -16,8 +16,9 @@ from curate.data.read.containers.arrow_readers import (
     read_parquet,
     schema_text,
 )
+from curate.data.read.containers.plain_types import without_views
 from curate.data.read.containers.text_readers import csv_header, read_csv, read_json, read_jsonl
-from curate.data.read.records import TEXT_SCHEMA, Chunk
+from curate.data.read.records import TEXT_SCHEMA, Chunk, repeated
 from curate.data.read.sources import Source, compression_of
 from curate.errors import DataError
 
@@ -76,7 +77,7 @@ def open_reader(source: Source) -> Reader:
     columns differ, and for column types that cannot be kept.
     """
     if source.loaded is not None:
-        schema = source.loaded.with_format("arrow").data.schema
+        schema = without_views(source.loaded.with_format("arrow").data.schema)
         check_storable(schema, source.name)
         return Reader(source, schema, {"schema": schema_text(schema)})
     if source.container == "csv":
@@ -91,7 +92,7 @@ def open_reader(source: Source) -> Reader:
 
 def _refuse_twice(schema: pa.Schema, path: object) -> None:
     """Raise `DataError` for two columns of one name, which nobody could tell apart."""
-    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    twice = repeated(schema.names)
     if twice is not None:
         raise DataError(f"{path}: the file has column {twice!r} twice; rename one")
 

@@ -16,7 +16,14 @@ import pyarrow as pa
 
 from curate.data.read import records
 from curate.data.read.containers.json_elements import elements
-from curate.data.read.records import MAX_BYTES, MAX_ROWS, TEXT_SCHEMA, BadRecord, Chunk
+from curate.data.read.records import (
+    MAX_BYTES,
+    MAX_ROWS,
+    TEXT_SCHEMA,
+    BadRecord,
+    Chunk,
+    repeated,
+)
 from curate.errors import DataError
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -237,8 +244,7 @@ class _Lines:
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = lines_of(stream)
-        self._current: list[bytes] = []
-        self._n_bytes = 0
+        self._current = bytearray()  # short lines, kept one by one, take ten times their bytes
         self._ending = b""
         self.number = 0
 
@@ -250,19 +256,16 @@ class _Lines:
         self.number += 1
         if self.number == 1:
             line = line.removeprefix(BOM)
-        self._n_bytes += len(line)
-        if problem := records.too_long(self._n_bytes):  # the reader begins again with the next line
-            self._current = [line[:_SHOWN]]
-            self._n_bytes = 0
+        if problem := records.too_long(len(self._current) + len(line)):
+            self._current[:] = line[:_SHOWN]  # the reader begins again with the next line
             raise _TooLongError(problem)
-        self._current.append(line)
+        self._current += line
         return line.decode("utf-8", "surrogateescape")
 
     def take(self) -> bytes:
         """Return the exact bytes of the record just read, without its last line feed."""
-        raw = b"".join(self._current)
-        self._current = []
-        self._n_bytes = 0
+        raw = bytes(self._current)
+        self._current.clear()
         if raw.endswith(b"\n"):
             raw = raw[:-1]
             self._ending = raw[-1:]
@@ -319,8 +322,8 @@ def read_csv(path: Path, compression: str, position: int) -> Iterator[Chunk]:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         names = next(reader, [])
         lines.take()
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        twice = repeated(names)
+        if twice is not None:
             raise DataError(f"{path} line 1: the header has column {twice!r} twice; rename one")
         collector = _Collector(path, position)
         while True:
