@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -24,6 +25,7 @@ from curate.errors import ConfigError, CurateError, did_you_mean
 
 _POOL: Final = "pool"  # what the section of `ingest` has always been called
 _SECTIONS: Final = {_POOL: "ingest", **{name: name for name in STEPS}}
+_MAX_VALUES: Final = 1_000_000
 _AROUND: Final = ("store", "demo", "models", "targets")
 
 
@@ -191,8 +193,13 @@ def _section(section: str, document: Mapping[str, Any]) -> list[Entry]:
 
 def _parsed(text: str, what: str) -> Any:
     """Return YAML as values; raise `ConfigError` in one line."""
+    loader = None
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        problem = "" if node is None else _too_large(node)
+        if not problem:
+            return None if node is None else loader.construct_document(node)
     except RecursionError as error:
         raise ConfigError(f"{what} is nested too deeply to be read") from error
     except yaml.YAMLError as error:
@@ -200,6 +207,32 @@ def _parsed(text: str, what: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
         raise ConfigError(f"{what} is not valid YAML: {problem}{where}") from error
+    except (ValueError, OverflowError) as error:  # the 13th month, or a number of 5,000 digits
+        raise ConfigError(f"{what} has a value that cannot be read: {error}; quote it") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+    raise ConfigError(f"{what} {problem}; write out what is meant")
+
+
+def _too_large(root: yaml.Node) -> str:
+    """Return in words that aliases (``*a``) hold themselves, or multiply without measure, or ""."""
+    sizes: dict[int, int] = {}  # of each list or mapping with what it names; 0 while it is counted
+
+    def size(node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = chain.from_iterable(node.value) if pairs else node.value
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)] or _MAX_VALUES + 1
+
+    n = size(root)
+    if n <= _MAX_VALUES:
+        return ""
+    return f"has more than {_MAX_VALUES:,} values once its aliases are followed, or one that holds itself"
 
 
 def _override(document: dict[str, Any], path: list[str], value: Any) -> None:

@@ -67,7 +67,7 @@ def main() -> int:
     options = _options()
     names = options.families or list(FAMILIES)
     print(
-        f"seed {options.seed}; a finding is a crash, a traceback, more than {LIMIT_S:g} s, or more than "
+        f"seed {options.seed}; a finding is a crash, a traceback, more than {LIMIT_S:g} s of a processor, or more than "
         f"{MEMORY_MIB} MiB over what the process held",
         flush=True,
     )

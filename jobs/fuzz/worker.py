@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -17,7 +18,8 @@ from typing import Any, Final, final
 from curate.errors import CurateError
 from jobs.fuzz.family import REFUSED, Family, random_of
 
-LIMIT_S: Final = 30.0  # one input; the slowest that is right, a bomb read to its end, takes 5 s
+LIMIT_S: Final = 30.0  # of processor time for one input; the slowest that is right takes 8 s
+_WAIT_S: Final = 20 * LIMIT_S  # where other work has the processors, or nothing happens
 MEMORY_MIB: Final = 768  # one input may add to what the process holds
 _ADDRESSES: Final = 4 << 30  # where an allocation fails, so that a finding leaves the machine alone
 _OWN: Final = str(Path(__file__).resolve().parents[2])
@@ -59,10 +61,15 @@ class Worker:
         assert self._pipe is not None
         started = time.monotonic()
         self._pipe.send(number)
-        if not self._pipe.poll(LIMIT_S):
-            found = Outcome("hang", _kind(self._said(), "hang"), self._said(), LIMIT_S)
-            self.close()
-            return found
+        used = _processor_s(self._process.pid)
+        while not self._pipe.poll(1.0):
+            waited = time.monotonic() - started
+            if waited > _WAIT_S or _processor_s(self._process.pid) - used > LIMIT_S:
+                os.kill(self._process.pid, signal.SIGUSR1)  # it writes down where it is
+                self._process.join(1.0)
+                found = Outcome("hang", _kind(self._said(), "hang"), self._said(), waited)
+                self.close()
+                return found
         try:
             outcome: Outcome = self._pipe.recv()
         except EOFError:
@@ -104,6 +111,7 @@ def _serve(family: Family, seed: int, folder: Path, log: Path, pipe: Connection)
     addresses = _status("VmSize") * 1024 + _ADDRESSES
     resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
     place = folder / "input"
     while True:
         try:
@@ -112,9 +120,7 @@ def _serve(family: Family, seed: int, folder: Path, log: Path, pipe: Connection)
             return
         os.ftruncate(out, 0)
         os.lseek(out, 0, os.SEEK_SET)
-        faulthandler.dump_traceback_later(LIMIT_S - 1, repeat=False)
         pipe.send(observed(family, seed, number, place))
-        faulthandler.cancel_dump_traceback_later()
 
 
 def observed(family: Family, seed: int, number: int, place: Path) -> Outcome:
@@ -151,6 +157,15 @@ def _kind(said: str, what: str) -> str:
     """Return what ended a process with the first line of ours in the stack that it left."""
     own = next((line.strip() for line in said.splitlines() if "/curate/" in line), "")
     return f"{what} at {own.rpartition('/')[2]}" if own else what
+
+
+def _processor_s(pid: int) -> float:
+    """Return the processor seconds that a process has used; 0 once it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _status(name: str) -> int:

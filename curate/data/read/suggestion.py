@@ -15,6 +15,7 @@ _RESPONSES: Final = (
     "response", "completion", "output", "answer", "solution", "reply", "assistant", "target",
     "gold", "gpt", "a",
 )  # fmt: skip
+_LOOKED_AT: Final = 1_000  # columns; a file may have a hundred thousand
 _LEAST_CHARS: Final = 8  # of a column's texts on average; labels and numbers are shorter
 _LEAST_DISTINCT: Final = 0.5  # of its texts; categories repeat
 
@@ -25,7 +26,8 @@ def suggested(names: Sequence[str], sample: Sample) -> str:
     Columns are told by the words in their names; failing that, the two with the longest texts
     that differ from row to row are taken for prompt and response, in their order.
     """
-    columns = {name: [value for value in sample(name) if value is not None] for name in names}
+    looked_at = names[:_LOOKED_AT]
+    columns = {name: [value for value in sample(name) if value is not None] for name in looked_at}
     for name, values in columns.items():
         if values and all(map(_is_turns, values)):
             return f"if {name!r} holds conversations, add {_flag('messages', name)}"

@@ -3,14 +3,15 @@
 import datetime
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, partial, reduce
+from functools import lru_cache
 from typing import Any, Final, final
 
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.errors import ConfigError, ExampleFailure, ModelError, did_you_mean
+from curate.models.text import template_limits
 from curate.models.text.beginnings.trace import Beginnings, Trace
 
 TEMPLATE_ERROR: Final = "template_error"
@@ -20,10 +21,6 @@ FIXED_DATE: Final = datetime.datetime(2026, 1, 1)  # what a template that asks f
 LIMIT_S: Final = 5.0  # for one rendering; a real template takes well under a millisecond
 _REASON_CHARS: Final = 160
 _TICK: Final = "curate_tick"
-_SUM: Final = "curate_sum"
-_LIMITED: Final = frozenset({"**", "*", "+"})
-_POWER_BITS: Final = 30
-MAX_SIZE: Final = 10_000_000  # bits of a number, or items, that an operator may give
 _GIVEN: Final = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 _CLOCK: Final = "strftime_now"
 
@@ -170,6 +167,16 @@ def compile_template(source: str) -> TemplateCode:
 
     Raises `ModelError` with the line for a template that is not valid Jinja.
     """
+    try:
+        return _compile(source)
+    except (RecursionError, MemoryError, SyntaxError) as error:  # of what it is compiled to
+        raise ModelError(
+            "the chat template is nested too deeply to be compiled; correct it, or pass another with "
+            "--chat-template FILE"
+        ) from error
+
+
+def _compile(source: str) -> TemplateCode:
     from jinja2 import TemplateSyntaxError, meta, nodes, pass_context
     from transformers.utils import chat_template_utils
 
@@ -179,8 +186,8 @@ def compile_template(source: str) -> TemplateCode:
     digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass")).hexdigest()
     # an environment of its own: that of the source itself would compute its constants first
     environment = compile_as_transformers(f"{{# {digest} #}}").environment
-    environment.intercepted_binops = _LIMITED
-    environment.call_binop = _limited(environment)
+    clock = _Clock()
+    template_limits.limit(environment, clock.tick)
     try:
         tree = environment.parse(source)
         environment.compile(environment.parse(source))
@@ -189,12 +196,10 @@ def compile_template(source: str) -> TemplateCode:
             f"the chat template is not valid Jinja: line {error.lineno}: {error.message}; "
             "correct it, or pass another with --chat-template FILE"
         ) from error
-    clock = _Clock()
     variables = frozenset(meta.find_undeclared_variables(tree))
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
     environment.globals[_CLOCK] = _fixed_date
-    environment.filters[_SUM] = _summed(environment)
     environment.filters[_TICK] = pass_context(lambda _context, _value: clock.tick())
     ahead = environment.parse(source)
     trace = Trace()
@@ -209,7 +214,7 @@ def _compiled(environment: Any, tree: Any) -> Any:
     """Compile a tree whose loops and macros look at the time."""
     from jinja2 import nodes
 
-    tree = _joining_sums(tree)
+    tree = template_limits.bounded(tree)
     for node in tree.find_all((nodes.For, nodes.Macro)):
         # a filter: it passes the sandbox by, and no template can set its name to something else
         tick = nodes.Filter(nodes.Const(None), _TICK, [], [], None, None)
@@ -240,63 +245,6 @@ def _given(
         "add_generation_prompt": prompt,
     }
     return {**arguments, **own, **given}
-
-
-def _limited(environment: Any) -> Callable[[Any, str, Any, Any], Any]:
-    """Return how operators are carried out whose results may need any time or memory."""
-    compute = environment.binop_table
-
-    def call(_context: Any, operator: str, left: Any, right: Any) -> Any:
-        if _size(operator, left, right) > MAX_SIZE:
-            raise OverflowError(f"the result of {operator} is too large")
-        return compute[operator](left, right)
-
-    return call
-
-
-def _joining_sums(tree: Any) -> Any:
-    """Compute each chain of additions, which are what templates mostly do, in one call."""
-    from jinja2 import nodes
-    from jinja2.visitor import NodeTransformer
-
-    class Joining(NodeTransformer):
-        def visit_Add(self, node: nodes.Add) -> nodes.Node:
-            parts: list[nodes.Expr] = []
-            left: nodes.Expr = node
-            while isinstance(left, nodes.Add):
-                parts.insert(0, self.visit(left.right))
-                left = left.left
-            return nodes.Filter(self.visit(left), _SUM, parts, [], None, None)
-
-    return Joining().visit(tree)
-
-
-def _summed(environment: Any) -> Callable[..., Any]:
-    """Return how parts are added one after the other; texts are put together at once."""
-    call = environment.call_binop
-
-    def summed(*parts: Any) -> Any:
-        if all(type(part) is str for part in parts) and sum(map(len, parts)) <= MAX_SIZE:
-            return "".join(parts)
-        return reduce(partial(call, None, "+"), parts)
-
-    return summed
-
-
-def _size(operator: str, left: Any, right: Any) -> int:
-    """Return about how many bits or items a result has; 0 where it is small for certain."""
-    if isinstance(left, int) and isinstance(right, int):
-        n, m = left.bit_length(), right.bit_length()
-        if operator == "**":
-            return n * right if m < _POWER_BITS else n << _POWER_BITS
-        return n + m if operator == "*" else 0
-    if operator == "+":
-        both = isinstance(left, Sized) and isinstance(right, Sized)
-        return len(left) + len(right) if both else 0
-    for many, times in ((left, right), (right, left)):
-        if operator == "*" and isinstance(many, Sized) and isinstance(times, int):
-            return len(many) * times
-    return 0
 
 
 def _fixed_date(format: str) -> str:

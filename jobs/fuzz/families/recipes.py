@@ -53,6 +53,8 @@ def _laughing(rng: Random) -> bytes:
                         "select: {rank: n_rows, quota: {source: *a9}, budget: 5}", "store: *a9\nselect: {rank: n_rows}",
                         "steps: *a9", "steps: [select: {rank: n_rows, include: *a9}]"))  # fmt: skip
     known = "\n".join(lines).replace("a0:", "demo: &top\n  a0:", 1).replace("\na", "\n  a")
+    if rng.random() < 0.2:
+        known = known.replace("*a0, *a0", "{<<: [*a0, *a0]}, *a0")
     return f"{known}\n{inner}\n".encode()
 
 

@@ -217,3 +217,4 @@ def _arrow(path: Path, compression: str) -> Iterator[tuple[pa.Schema, Iterator[p
 def _check_names(schema: pa.Schema) -> None:
     """Raise `UnicodeDecodeError` for a name that is not text, at any depth."""
     schema.to_string(show_field_metadata=False, show_schema_metadata=False)
+    _ = schema.names
