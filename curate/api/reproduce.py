@@ -15,6 +15,7 @@ from curate.contracts.settings import settings_of
 from curate.data.write.export import ExportSpec, write_output
 from curate.data.write.manifest import exported_path, library_versions, read_manifest
 from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
+from curate.data.write.portable import portable_record
 from curate.errors import CurateError, DataError, StoreError
 from curate.scoring.again import score_again
 from curate.scoring.options import ScoringOptions
@@ -51,6 +52,7 @@ def reproduce(
     document = read_manifest(manifest)
     opened = Store(store or manifest.resolve().parent / document["store"], create=False)
     _check_inputs(opened, document)
+    document = _with_own_paths(opened, document, manifest.resolve().parent)
     if output is not None:
         refuse_overwriting(output, input_files(opened), has_manifest, overwrite=overwrite)
     flipped: dict[str, list[str]] = {}
@@ -79,6 +81,21 @@ def reproduce(
         "sha256": written["sha256"],
         "expected_sha256": document["output"]["sha256"],
     }
+
+
+def _with_own_paths(
+    store: "Store", document: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Return a manifest with the paths that the store knows, which manifests do not tell.
+
+    What else a manifest says stays as it is, whatever the store says.
+    """
+    known = store.read("select selection_id from selections")[0].to_pylist()
+    if document["selection_id"] not in known:
+        return document
+    record = store.selection(document["selection_id"])
+    told = portable_record(record, folder, store.path.parent)
+    return {key: record[key] if told.get(key) == held else held for key, held in document.items()}
 
 
 def _forgotten(store: "Store", selection_id: str) -> list[str]:

@@ -95,6 +95,7 @@ def connect_to_read(
                 connection.execute("set python_enable_replacements = false")
                 connection.execute(f"set allowed_directories = [{inside}]")
                 connection.execute("set enable_external_access = false")
+                connection.execute("set lock_configuration = true")
                 connection.execute("begin transaction read only")
                 yield connection
         finally:
@@ -104,7 +105,7 @@ def connect_to_read(
 @contextmanager
 def connect_to_memory(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Connect to an empty database in memory, with the settings of the store's own."""
-    with engine.attached(None, spill, MEMORY_LIMIT) as connection:
+    with engine.attached(None, spill, MEMORY_LIMIT) as connection, duckdb_errors(spill):
         yield connection
 
 

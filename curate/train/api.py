@@ -265,6 +265,7 @@ def _write(record: "TrainRecord") -> None:
     """Write the arrays of a record, then the record itself."""
     from safetensors.numpy import save_file
 
+    from curate.data.write.portable import Portable
     from curate.store.parts import atomic_path, write_json
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -276,7 +277,8 @@ def _write(record: "TrainRecord") -> None:
     with atomic_path(record.output / EVALUATIONS) as temporary:
         save_file(arrays, temporary)
     ids = {evaluation.name: list(evaluation.ids) for evaluation in record.evaluations}
-    write_json(record.output / RECORD, {**record.as_dict(), "ids": ids})
+    values = Portable(record.output).value(record.as_dict())
+    write_json(record.output / RECORD, {**values, "ids": ids})
 
 
 def _with_new_sets(

@@ -108,8 +108,6 @@ def _serve(family: Family, seed: int, folder: Path, log: Path, pipe: Connection)
     for descriptor in (1, 2):
         os.dup2(out, descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    addresses = _status("VmSize") * 1024 + _ADDRESSES
-    resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=False)
     place = folder / "input"
@@ -120,6 +118,8 @@ def _serve(family: Family, seed: int, folder: Path, log: Path, pipe: Connection)
             return
         os.ftruncate(out, 0)
         os.lseek(out, 0, os.SEEK_SET)
+        addresses = _status("VmSize") * 1024 + _ADDRESSES
+        resource.setrlimit(resource.RLIMIT_AS, (addresses, resource.RLIM_INFINITY))
         pipe.send(observed(family, seed, number, place))
 
 

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
 
-from curate.data.write.card import CardFacts, card
+from curate.data.write.card import CardFacts, card, shown_name
 from curate.data.write.commands import commands_of
 from curate.data.write.hub import check_repo, upload, upload_plan
 from curate.data.write.manifest import manifest_path, write_manifest
 from curate.data.write.overwriting import has_manifest, input_files, refuse_overwriting
+from curate.data.write.portable import portable_record
 from curate.data.write.revisions_file import REVISIONS, revisions_path, write_revisions
 from curate.data.write.row_formats import tally_lines
 from curate.data.write.splits import validation_ids
@@ -215,7 +216,7 @@ class _Folder:
         """Write registration, card and manifest into a folder that is not yet visible."""
         exported = Exported(
             name=re.sub(r"[^A-Za-z0-9_-]+", "_", self.output.resolve().name),
-            folder=str(self.output), to=self.how.to, splits=written.splits,
+            folder=self._shown_folder(), to=self.how.to, splits=written.splits,
             columns=written.columns, repo=self.repo,
         )  # fmt: skip
         files = {} if self.trainer is None else dict(self.trainer.files(exported))
@@ -236,6 +237,10 @@ class _Folder:
         )
         write_manifest(self.output, self.document(written, revisions))
 
+    def _shown_folder(self) -> str:
+        """Return the folder of the export as it was typed, or its name, which all lies beside."""
+        return self.output.name if self.output.is_absolute() else str(self.output)
+
     @property
     def n_revised(self) -> int:
         """Responses of the selection that replace those of the input."""
@@ -250,8 +255,11 @@ class _Folder:
         """
         output = self.output.resolve()
         beside = output if written.container == "folder" else output.parent
+        record = portable_record(self.record, beside, self.store.path.parent)
+        names = [{**dataset, "name": shown_name(dataset)} for dataset in record["inputs"]]
         return {
-            **self.record,
+            **record,
+            "inputs": names,
             "store": os.path.relpath(self.store.path.resolve(), beside),
             "output": {
                 "name": self.output.name, "sha256": written.sha256, "n_rows": written.n_rows,

@@ -1,5 +1,6 @@
 """SQL: what somebody typed reads the store and nothing else; what the product asks is trusted."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import duckdb
@@ -27,12 +28,11 @@ def run(store: StoreHandle, sql: str) -> pa.Table:
         Anything but a single SELECT (or DESCRIBE, SHOW, EXPLAIN); a statement that would change
         something or read another file; one that DuckDB cannot run.
     """
+    if any("\ud800" <= character <= "\udfff" for character in sql):
+        raise ConfigError(f"cannot run {sql!r}: it has half a character; write text in UTF-8")
     with store.connect_to_read() as con:
         try:
-            statements = con.extract_statements(sql)
-            explains = any(s.type == duckdb.StatementType.EXPLAIN for s in statements)
-            runs = explains and "analyze" in sql.lower()
-            if len(statements) != 1 or statements[0].type not in _KINDS or runs:
+            if not _only_reads(con.extract_statements(sql), sql):
                 raise ConfigError(
                     f"only one read-only statement is allowed, got {sql!r}; write a SELECT"
                 )
@@ -44,7 +44,7 @@ def run(store: StoreHandle, sql: str) -> pa.Table:
             ) from error
         except duckdb.TransactionException as error:
             if "read-only mode" not in str(error):
-                raise
+                raise ConfigError(f"cannot run {sql!r}: {error}") from error
             raise ConfigError(
                 f"{sql!r} would change the store, and a query may only read; write a SELECT over "
                 f"{_RELATIONS}; to remove examples: curate forget --where EXPR"
@@ -63,6 +63,15 @@ def read(store: StoreHandle, sql: str) -> pa.Table:
     with store.connect() as con:
         table: pa.Table = con.sql(sql).to_arrow_table()
     return table
+
+
+def _only_reads(statements: Sequence[duckdb.Statement], sql: str) -> bool:
+    """Return whether it is one statement, of a kind that only reads; ``explain analyze`` runs another."""
+    try:
+        [kind] = [statement.type for statement in statements]
+    except ValueError:  # several, or of a kind that this library has no name for
+        return False
+    return kind in _KINDS and (kind != duckdb.StatementType.EXPLAIN or "analyze" not in sql.lower())
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from curate.data.write.card import shown_name
+from curate.data.write.portable import Portable
 from curate.views.charts import svg
 from curate.views.charts.numbers import (
     Values,
@@ -248,7 +250,7 @@ def _shown(pool: PoolFacts, texts: Texts, row: int) -> str:
 def _datasets(datasets: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
-            str(dataset["name"]), str(dataset["format"]), dataset["content_hash"][:16],
+            shown_name(dataset), str(dataset["format"]), dataset["content_hash"][:16],
             f"{dataset['n_rows']:,}", f"{dataset['n_added']:,}",
         )
         for dataset in datasets
@@ -331,4 +333,4 @@ def _column_row(pool: PoolFacts, column: ScoreColumn) -> list[str]:
 
 
 def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return json.dumps(Portable().value(value), indent=2, ensure_ascii=False, default=str)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from curate.algorithms.overlap import jaccard_matrix
+from curate.data.write.portable import Portable
 from curate.views.charts import svg
 from curate.views.charts.numbers import percent, short
 from curate.views.charts.text import one_line
@@ -68,7 +69,7 @@ def selection_section(
         blocks += _by_cluster(pool, scored, chosen)
         columns = _columns(scored, chosen)
         blocks += [*_by_score(chosen, columns), *example_blocks(store, pool, chosen, columns)]
-    blocks.append(Code("Manifest", json.dumps(_trimmed(record), indent=2, ensure_ascii=False)))
+    blocks.append(Code("Manifest", json.dumps(Portable().value(_trimmed(record)), indent=2, ensure_ascii=False)))
     return Section(f"Selection: {name}", blocks)
 
 

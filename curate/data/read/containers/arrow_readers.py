@@ -102,10 +102,10 @@ def check_storable(schema: pa.Schema, path: object) -> None:
             ) from None
 
 
-def _unstorable(schema: pa.Schema) -> pa.ArrowException | None:
+def _unstorable(schema: pa.Schema) -> Exception | None:
     try:
         pq.ParquetWriter(io.BytesIO(), schema).close()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError: a name that Thrift does not take
         return error
     return None
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from curate.data.write.portable import Portable
 from curate.errors import ConfigError
 from curate.prove.conclusions import conclusions
 from curate.store.parts import atomic_path
@@ -26,6 +27,7 @@ def check_proof_path(path: Path) -> None:
 def write_proof(document: Mapping[str, Any], path: Path) -> tuple[Path, Path]:
     """Write the page, and the document beside it as JSON; return both paths."""
     beside = path.with_suffix(".json")
+    document = Portable(path.parent).value(dict(document))
     for where, text in (
         (path, proof_markdown(document)),
         (beside, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"),
