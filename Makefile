@@ -8,6 +8,8 @@ RUN := $(VENV)/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 TESTS := $(RUN) -m pytest -n auto --dist worksteal
 COMPAT := .venv-compat
+FUZZ_MINUTES ?= 10
+FUZZ_FAMILIES ?=
 
 # A thread that waits gives its core away; by default it spins, which on a busy machine takes longer
 # than the work itself.
@@ -18,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types cpu unit gpu bench bench-gpu docs notebooks golden compat clean
+.PHONY: help demo test lint types cpu unit gpu bench bench-gpu docs notebooks golden compat fuzz clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -89,6 +91,9 @@ $(COMPAT)/.stamp: constraints.txt
 
 compat: $(VENV)/.stamp $(COMPAT)/.stamp  ## a store goes from DuckDB 2 to 1.4 and back
 	$(RUN) jobs/compat.py $(COMPAT)/bin/python
+
+fuzz: $(VENV)/.stamp  ## hostile input for every reader: FUZZ_MINUTES=10 FUZZ_FAMILIES="json csv"
+	$(RUN) jobs/fuzz $(FUZZ_FAMILIES) --minutes $(FUZZ_MINUTES)
 
 clean:  ## remove the environments and every cache
 	rm -rf $(VENV) $(COMPAT) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

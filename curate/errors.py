@@ -1,8 +1,11 @@
 """Every error a user can cause: one root, one class per kind of mistake, one exit code each."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar, Final
+
+_LOGIN: Final = re.compile(r"://[^/\s@'\"]+@")
 
 
 class CurateError(Exception):
@@ -11,7 +14,8 @@ class CurateError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+        """Return the message; who logs in where, in an address, is left out of it."""
+        return _LOGIN.sub("://***@", str(self.args[0])) if self.args else ""
 
 
 class ConfigError(CurateError, ValueError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers.utils import chat_template_utils
 
 import curate as cu
 from curate.api.reproduce import reproduce
@@ -309,6 +310,14 @@ def test_an_address_that_is_none_is_one_clear_error(url: str) -> None:
         "{{ 10 ** (10 ** 10) }}",
         "{{ 'a' * 10 ** 10 }}",
         "{{ [1] * 10 ** 10 }}",
+        "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}",
+        "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}",
+        "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = (n.s ~ '').replace('', n.s) %}{% endfor %}",
+        "{% set n = namespace(s=1) %}{% for i in range(60) %}{% set n.s = dict(a=n.s, b=n.s) %}{% endfor %}{{ n.s | tojson }}",
+        "{{ lipsum(n=10 ** 7) }}", "{{ 'a' | center(10 ** 9) }}", "{{ 'a'.ljust(10 ** 9) }}", "{{ '%999999999d' % 1 }}",
+        "{{ '%*d' % (10 ** 9, 1) }}", "{{ '{:999999999}'.format(1) }}", "{{ 1.5 | round(10 ** 9) }}",
+        "{{ messages | tojson(indent=10 ** 9) }}", "{{ 'a' | indent(10 ** 9) }}", "{{ '\t'.expandtabs(10 ** 9) }}",
+        "{{ ('a' * 10 ** 6) | join('b' * 10 ** 6) }}", "{{ 'a' | batch(10 ** 9, 'b') | list }}", "{{ 'a'.zfill(10 ** 9) }}",
     ],
 )
 def test_a_template_that_does_not_end_fails_its_example(
@@ -326,6 +335,27 @@ def _reason(code: template_code.TemplateCode) -> str:
     with pytest.raises(ExampleFailure) as caught:
         code.render([{"role": "user", "content": "a"}], None, {}, prompt=False)
     return caught.value.reason
+
+
+def test_what_templates_do_comes_out_as_before() -> None:
+    source = (
+        "{% for m in messages %}{{ m.role ~ ': ' ~ m['content'] | trim }}{{ '%5.1f|%s' % (1.25, 'a') }}"
+        "{{ '{:>4}'.format(m.role | length) }}{{ [m.role, 1] | join('-') }}{{ (m.role, 2) }}"
+        "{{ 'abc'.replace('b', 'xx') | center(9) }}{{ {'a': m.role} | tojson }}{{ 7.456 | round(1) }}{% endfor %}"
+    )
+    messages = [{"role": "user", "content": " hi "}]
+    code = template_code.compile_template(source)
+    plain = chat_template_utils._cached_compile_jinja_template(source)
+    assert code.render(messages, None, {}, prompt=False) == plain.render(messages=messages)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ " + "(" * 5_000, "{{ " + "-" * 5_000 + "1 }}", "{{ a" + ".b" * 5_000 + " }}",
+                 "{% if 1 %}" * 3_000 + "{% endif %}" * 3_000, "{% for a in 'a' %}" * 40 + "{% endfor %}" * 40]
+)  # fmt: skip
+def test_a_template_nested_without_end_is_one_clear_error(template: str) -> None:
+    with pytest.raises(ModelError, match="is nested too deeply to be compiled|is not valid Jinja"):
+        template_code.compile_template(template)
 
 
 # Terminals ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from curate.api.commands.gather import GatherCommand
 from curate.api.commands.groups import OnError
 from curate.api.commands.import_scores import ImportScoresCommand
 from curate.api.commands.ingest import IngestCommand
+from curate.api.commands.option import check_path
 from curate.api.commands.prove import ProveCommand
 from curate.api.commands.report import ReportCommand
 from curate.api.commands.score import ScoreCommand
@@ -70,6 +71,7 @@ def open(path: str | Path = "curate.duckdb", *, create: bool = False) -> "Pool":
     """
     refuse_url_of_store(str(path))
     file = Path(path).expanduser()
+    check_path("store", file)
     if not (create or file.exists() or file.with_suffix(".parts").exists()):
         raise StoreError(
             f"there is no store at {file.resolve()}; correct the path, or create an empty one: "

@@ -9,6 +9,7 @@ from curate.api.commands.catalogue import COMMANDS
 from curate.api.commands.option import Option, Product, by_word, options_of, put, settle
 from curate.contracts import ROLES
 from curate.contracts.settings import spell_value
+from curate.data.read.given import InMemory
 from curate.errors import ConfigError, did_you_mean
 
 PREVIOUS: Final = "previous"
@@ -225,6 +226,8 @@ def filled(step: RecipeStep, named: bool = False) -> dict[str, Any]:
 def _as_yaml(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _as_yaml(inner) for key, inner in value.items()}
+    if isinstance(value, InMemory):
+        return value.rows
     if isinstance(value, tuple):
         return [_as_yaml(inner) for inner in value]
     return str(value) if isinstance(value, Path) else value

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "targets"
 FILE: Final = "target.duckdb"
 _FACTS: Final = "target.json"
+_LONGEST: Final = 100  # characters of a name, which is that of a folder too
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 TABLE: Final = """create table if not exists targets (
     name varchar primary key, n_rows bigint, n_examples bigint, n_in_pool bigint, n_pool bigint,
@@ -208,6 +209,11 @@ class TargetWriter:
             raise ConfigError(
                 f"target set {name!r} cannot name a folder; use letters, digits, dot, dash and "
                 "underscore"
+            )
+        if len(name) > _LONGEST:
+            raise ConfigError(
+                f"the name of a target set has {len(name):,} characters, and at most {_LONGEST} are "
+                "possible; give a shorter one"
             )
         with store.connect() as con:
             _check_case(name, listed(con))

@@ -72,7 +72,7 @@ class Worker:
                 return found
         try:
             outcome: Outcome = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._process.join()
             code, said = self._process.exitcode, self._said()
             self.close()
@@ -137,7 +137,7 @@ def observed(family: Family, seed: int, number: int, place: Path) -> Outcome:
         outcome = family.read(path, place)
     except CurateError as error:
         problem = "" if str(error).strip() else f"{type(error).__name__} without words"
-    except BaseException as error:  # whatever else a reader raises is what we look for
+    except BaseException as error:  # noqa: BLE001 - whatever else a reader raises is what we look for
         outcome, problem, detail = "traceback", _raised(error), traceback.format_exc()[-6_000:]
     took, mib = time.monotonic() - started, (_status("VmHWM") - before) / 1024
     if not problem and mib > MEMORY_MIB:

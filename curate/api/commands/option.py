@@ -164,7 +164,7 @@ class Option:
             if self.name == "seed":
                 _check_seed(called, read)
             if isinstance(read, Path):
-                _check_path(called, read)
+                check_path(called, read)
             return read.expanduser() if isinstance(read, Path) else read
         except MismatchError as mismatch:
             raise ConfigError(f"{called}={given!r} {mismatch}") from None
@@ -178,8 +178,18 @@ def _check_seed(called: str, seed: int) -> None:
         )
 
 
-def _check_path(called: str, path: Path) -> None:
+def check_path(called: str, path: Path) -> None:
     """Raise `ConfigError` for a path that no file system takes."""
+    try:
+        os.fsencode(path)
+        is_text = "\0" not in str(path)
+    except UnicodeEncodeError:
+        is_text = False
+    if not is_text:
+        raise ConfigError(
+            f"{called}={str(path)!r} is no path: it has a character that no name of a file can have; "
+            "take it out"
+        )
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if longest > MAX_NAME or len(os.fsencode(path)) > MAX_PATH:
         raise ConfigError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from curate.contracts.display import counted
+from curate.data.read.containers.arrow_readers import arrow_schema, read_arrow
 from curate.data.read.containers.text_readers import read_jsonl
 from curate.data.read.records import repeated
 from curate.data.read.sources import compression_of
@@ -57,7 +58,6 @@ def read_score_table(given: Any, keys: Sequence[str]) -> "pa.Table":
 def _read_file(path: Path, keys: Sequence[str]) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.csv
-    import pyarrow.feather
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -82,10 +82,23 @@ def _read_file(path: Path, keys: Sequence[str]) -> "pa.Table":
         if ending in (".jsonl", ".ndjson"):
             return _of_records(path)
         if ending in (".arrow", ".feather"):
-            return pa.feather.read_table(path)
+            return _of_batches(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot read {str(path)!r} as {ending[1:]}: {error}") from error
     raise DataError(f"cannot tell what {str(path)!r} is; scores are read from {_ENDINGS}")
+
+
+def _of_batches(path: Path) -> "pa.Table":
+    """Return an Arrow file as a table, each batch checked before it is looked into."""
+    import pyarrow as pa
+
+    compression = compression_of(path)
+    schema = arrow_schema(path, compression)
+    chunks = list(read_arrow(path, compression, 0, schema))
+    for chunk in chunks:
+        if chunk.bad:
+            raise DataError(f"{chunk.bad[0].place}: {chunk.bad[0].reason}; correct it")
+    return pa.Table.from_batches([chunk.raw for chunk in chunks], schema)
 
 
 def _of_records(path: Path) -> "pa.Table":

@@ -51,16 +51,14 @@ def bounded(tree: Any) -> Any:
             first, *others = [self.visit(part) for part in node.nodes]
             return nodes.Filter(first, JOINED, others, [], None, None)
 
-        def visit_List(self, node: nodes.List | nodes.Dict) -> nodes.Node:
+        def visit_List(self, node: nodes.List | nodes.Dict | nodes.Tuple) -> nodes.Node:
             self.generic_visit(node)
             if all(isinstance(item, nodes.Const) for item in node.items):
                 return node
             return nodes.Filter(node, MADE, [], [], None, None)
 
         def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
-            if node.ctx == "load":
-                return self.visit_List(node)
-            return self.generic_visit(node)
+            return self.visit_List(node) if node.ctx == "load" else self.generic_visit(node)
 
         visit_Dict = visit_List
 
@@ -203,12 +201,12 @@ def _check_lorem(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -
 
 
 def _padded(text: Any, width: int = 80, *_: Any) -> int:
-    return max(size(text), width)
+    return max(size(text), int(width))
 
 
 def _replaced(text: Any, old: Any, new: Any, *_: Any, **__: Any) -> int:
-    text, old, new = str(text), str(old), str(new)
-    return len(text) + text.count(old) * len(new)
+    held = str(text)
+    return len(held) + held.count(str(old)) * len(str(new))
 
 
 def _joined_size(items: Iterable[Any], between: Any = "", *_: Any, **__: Any) -> int:
@@ -224,23 +222,23 @@ def _indented(text: Any, width: Any = 4, *_: Any, **__: Any) -> int:
 def _wrapped(
     text: Any, width: int = 79, _: Any = True, wrapstring: Any = None, *__: Any, **___: Any
 ) -> int:
-    text = str(text)
-    return len(text) + (len(text) // max(width, 1) + text.count("\n") + 1) * size(wrapstring or "")
+    held = str(text)
+    return len(held) + (len(held) // max(width, 1) + held.count("\n") + 1) * size(wrapstring or "")
 
 
-def _expanded(text: Any, tabsize: int = 8) -> int:
-    return len(text) + int(text.count("\t")) * tabsize
+def _expanded(text: str, tabsize: int = 8) -> int:
+    return len(text) + text.count("\t") * tabsize
 
 
 def _formatted(text: Any, *given: Any, **named: Any) -> int:
     """Return the most that a format can give: each field as wide as is asked, or as its longest value."""
-    text = str(text)
+    held = str(text)
     values = [*given, *named.values()]
-    widths = [int(digits[:12]) for digits in _NUMBER.findall(text)]
-    if "*" in text or re.search(r"\{[^}]*\{", text):  # a width that is a value
+    widths = [int(digits[:12]) for digits in _NUMBER.findall(held)]
+    if "*" in held or re.search(r"\{[^}]*\{", held):  # a width that is a value
         widths += [abs(value) for value in values if isinstance(value, int)]
     longest = max([0, *widths, *map(size, values)])
-    return len(text) + (text.count("%") + text.count("{")) * longest
+    return len(held) + (held.count("%") + held.count("{")) * longest
 
 
 def _json_size(value: Any, _: Any = False, indent: Any = None, *__: Any, **___: Any) -> int:

@@ -3,7 +3,7 @@
 import csv
 import io
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
 from jobs.fuzz.families.datasets import read_dataset
 from jobs.fuzz.family import Attack, Family
@@ -30,7 +30,7 @@ def _make(rng: Random) -> Attack:
     out = io.StringIO(newline="")
     delimiter = rng.choice((",", ",", "\t", ";", "|"))
     end = rng.choice(_ENDS)
-    quoting = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE))
+    quoting: Literal[0, 1, 3] = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE))
     writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=quoting, escapechar="\\")
     for row in rows:
         writer.writerow(row if row != [""] else ["a"])  # which csv writes with quotes alone

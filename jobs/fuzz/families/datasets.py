@@ -4,13 +4,16 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from curate.api.selection import ExportFormat
 from curate.data.read.ingest import IngestOptions
 from curate.errors import DataError
 from jobs.fuzz.family import READ
 from jobs.fuzz.nowhere import read_nowhere
 
 _WHOLE: Final = 32  # of as many, one goes through a store
-_FORMS: Final = (None, "messages", "sharegpt", "alpaca", "prompt-completion")
+_FORMS: Final[tuple[ExportFormat, ...]] = (
+    "input", "messages", "sharegpt", "alpaca", "prompt-completion",
+)  # fmt: skip
 
 
 def read_dataset(path: Path, folder: Path) -> str:
@@ -24,7 +27,7 @@ def read_dataset(path: Path, folder: Path) -> str:
     return READ
 
 
-def _through_a_store(path: Path, folder: Path, form: str | None) -> None:
+def _through_a_store(path: Path, folder: Path, form: ExportFormat) -> None:
     import curate as cu
 
     pool = cu.open(folder / "curate.duckdb", create=True)
@@ -34,8 +37,7 @@ def _through_a_store(path: Path, folder: Path, form: str | None) -> None:
         pool.explain(row)
     try:
         chosen.export(folder / f"out{path.suffix}")
-        if form is not None:
-            chosen.export(folder / "other.jsonl", to=form)
+        chosen.export(folder / "other.jsonl", to=form)
     except DataError as error:  # as for a form that cannot hold a conversation
         if not str(error).strip():
             raise

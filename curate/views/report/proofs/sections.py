@@ -56,7 +56,7 @@ def read_proof(path: Path) -> dict[str, Any]:
             f"cannot read proof {str(path)!r}: {error.strerror}; give the NAME.json that "
             "curate prove -o NAME.md writes"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"proof {str(path)!r} is not valid JSON: {error}; give the NAME.json that "
             "curate prove -o NAME.md writes"
@@ -67,6 +67,15 @@ def read_proof(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is not a proof: it lacks {missing[0]!r}; give the NAME.json that "
             "curate prove -o NAME.md writes"
         )
+    try:
+        for _ in proof_sections(document):
+            pass
+        f"{document['plan']['n_trials']:,} of {document['model']!s}"
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"proof {str(path)!r} is damaged or was edited: {type(error).__name__}: {error}; give the NAME.json as "
+            "curate prove -o NAME.md wrote it"
+        ) from error
     return dict(document)
 
 
