@@ -99,9 +99,7 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
     assert "has more than 1,000,000 values once its aliases are followed" in recipe(
         tmp_path, first + "".join(lists) + "select: {where: *a9}\n"
     )
-    merged = [
-        f"  a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 10)
-    ]
+    merged = [f"  a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 10)]
     assert "has more than 1,000,000 values" in recipe(
         tmp_path, "demo:\n  a0: &a0 {k: 1}\n" + "".join(merged)
     )
@@ -263,9 +261,9 @@ def page(pool: Any) -> Any:
     from curate.views.explore.server import application
     from curate.views.explore.session import Session
 
-    made = application(Session(pool.store), "token")
-    headers = {"authorization": "Bearer token", "host": "127.0.0.1"}
-    return TestClient(made, headers=headers, raise_server_exceptions=True)
+    made = application(Session(pool.store, "ada"), "token")
+    headers = {"authorization": "Bearer token"}
+    return TestClient(made, base_url="http://127.0.0.1:8000", headers=headers)
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,7 @@ def reproduce(
     }
 
 
-def _with_own_paths(
-    store: "Store", document: dict[str, Any], folder: Path
-) -> dict[str, Any]:
+def _with_own_paths(store: "Store", document: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a manifest with the paths that the store knows, which manifests do not tell.
 
     What else a manifest says stays as it is, whatever the store says.

@@ -124,14 +124,20 @@ def _report(
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python jobs/fuzz", description="Give every reader hostile input, and save what breaks it."
+        prog="python jobs/fuzz",
+        description="Give every reader hostile input, and save what breaks it.",
     )
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of: {', '.join(FAMILIES)}")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each family (default 10)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the inputs")
+    parser.add_argument(
+        "--seed", type=int, default=time.time_ns() % 1_000_000, help="of the inputs"
+    )
     parser.add_argument("--only", type=int, metavar="N", help="the one input of this number")
     parser.add_argument(
-        "--output", type=Path, default=Path("build/fuzz"), help="folder for inputs that are findings"
+        "--output",
+        type=Path,
+        default=Path("build/fuzz"),
+        help="folder for inputs that are findings",
     )
     options = parser.parse_args()
     for name in options.families:

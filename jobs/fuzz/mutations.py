@@ -75,7 +75,9 @@ def changed(rng: Random, held: Any, chance: float = 0.1) -> Any:
 
 def json_bytes(rng: Random, held: Any) -> bytes:
     """Write a value as JSON in one of the ways there are; half characters as the bytes they have."""
-    text = json.dumps(held, ensure_ascii=rng.random() < 0.5, indent=rng.choice((None, None, None, 1)))
+    text = json.dumps(
+        held, ensure_ascii=rng.random() < 0.5, indent=rng.choice((None, None, None, 1))
+    )
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from curate.errors import DataError
 from jobs.fuzz.command import FAMILIES, run_family
 from jobs.fuzz.family import READ, Attack, Family
 from jobs.fuzz.worker import Worker, observed
-
-from curate.errors import DataError
 
 N_INPUTS = 60
 

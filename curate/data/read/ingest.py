@@ -245,7 +245,9 @@ class _Ingest:
             binder.check()
             writer.bind(layout.columns)
             counts = writer.commit()
-        except pa.ArrowInvalid as error:  # as of a second in the year 36 billion, kept in milliseconds
+        except (
+            pa.ArrowInvalid
+        ) as error:  # as of a second in the year 36 billion, kept in milliseconds
             writer.abort()
             raise DataError(
                 f"{self._source.name} has a value that cannot be kept ({error}); cast or drop its column"

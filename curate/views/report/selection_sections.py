@@ -69,7 +69,11 @@ def selection_section(
         blocks += _by_cluster(pool, scored, chosen)
         columns = _columns(scored, chosen)
         blocks += [*_by_score(chosen, columns), *example_blocks(store, pool, chosen, columns)]
-    blocks.append(Code("Manifest", json.dumps(Portable().value(_trimmed(record)), indent=2, ensure_ascii=False)))
+    blocks.append(
+        Code(
+            "Manifest", json.dumps(Portable().value(_trimmed(record)), indent=2, ensure_ascii=False)
+        )
+    )
     return Section(f"Selection: {name}", blocks)
 
 

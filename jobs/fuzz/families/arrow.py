@@ -13,7 +13,13 @@ from jobs.fuzz.families.tables import table
 from jobs.fuzz.family import Attack, Family
 from jobs.fuzz.mutations import damaged
 
-_EDGES: Final = (b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x00", b"\x08\x00\x00\x00")
+_EDGES: Final = (
+    b"\xff\xff\xff\xff",
+    b"\x00\x00\x00\x80",
+    b"\xff\xff\xff\x7f",
+    b"\x00\x00\x00\x00",
+    b"\x08\x00\x00\x00",
+)
 
 
 def _make(rng: Random) -> Attack:

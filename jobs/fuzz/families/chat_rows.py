@@ -10,7 +10,10 @@ from jobs.fuzz.mutations import changed, json_bytes
 
 _CALL: Final = {"type": "function", "id": "c1", "function": {"name": "add", "arguments": {"a": 1}}}
 _TOOLS: Final = [
-    {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    {
+        "type": "function",
+        "function": {"name": "add", "parameters": {"type": "object", "properties": {}}},
+    }
 ]
 _USER: Final = {"role": "user", "content": "Add 1 and 1."}
 _SAID: Final = {"role": "assistant", "content": "2"}
@@ -44,7 +47,9 @@ def _make(rng: Random) -> Attack:
     rows = []
     for _ in range(rng.randrange(1, 7)):
         row = changed(rng, base, rng.choice((0.0, 0.03, 0.1, 0.3)))
-        if isinstance(row, dict) and rng.random() < 0.2:  # nested values as JSON text, as CSV has them
+        if (
+            isinstance(row, dict) and rng.random() < 0.2
+        ):  # nested values as JSON text, as CSV has them
             row = {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()}
         if isinstance(row, dict) and rng.random() < 0.1:
             row.update(rng.choice(_DIALECTS))

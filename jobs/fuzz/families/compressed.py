@@ -28,7 +28,9 @@ def _make(rng: Random) -> Attack:
     if rng.random() < 0.2:
         content += rng.choice((content, b"\0" * 100, b"junk", compressed(b"", ending)))
     if ending == ".zst" and rng.random() < 0.2:  # a frame to skip, as long as it says
-        content = b"\x50\x2a\x4d\x18" + rng.choice((b"\x04\0\0\0abcd", b"\xff\xff\xff\xff")) + content
+        content = (
+            b"\x50\x2a\x4d\x18" + rng.choice((b"\x04\0\0\0abcd", b"\xff\xff\xff\xff")) + content
+        )
     if rng.random() < 0.6:
         content = damaged(rng, content)
     name = inner.name + (ending if rng.random() < 0.9 else rng.choice((".gz", ".zst", ".gz.zst")))
@@ -51,7 +53,9 @@ def _bomb(rng: Random, ending: str) -> Attack:
     unit = rng.choice((b"a", b"[", b'"', b"\0", b"\n", b'{"prompt":"a","response":"b"}\n'))
     size = _LINES if unit.endswith(b"\n") else _ENDLESS
     packed = compressed(unit * (size // len(unit)), ending)
-    return Attack(packed, rng.choice(("a.jsonl", "a.json", "a.csv", "a.parquet", "a.arrow")) + ending)
+    return Attack(
+        packed, rng.choice(("a.jsonl", "a.json", "a.csv", "a.parquet", "a.arrow")) + ending
+    )
 
 
 FAMILY: Final = Family("compressed", _make, read_dataset)

@@ -26,12 +26,16 @@ def _make(rng: Random) -> Attack:
     rows = [header]
     for _ in range(rng.randrange(6)):
         n = len(header) if rng.random() < 0.9 else rng.randrange(len(header) + 3)
-        rows.append([rng.choice(TEXTS) if rng.random() < 0.4 else f"Say {rng.random()}." for _ in range(n)])
+        rows.append(
+            [rng.choice(TEXTS) if rng.random() < 0.4 else f"Say {rng.random()}." for _ in range(n)]
+        )
     out = io.StringIO(newline="")
     delimiter = rng.choice((",", ",", "\t", ";", "|"))
     end = rng.choice(_ENDS)
     quoting: Literal[0, 1, 3] = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE))
-    writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=quoting, escapechar="\\")
+    writer = csv.writer(
+        out, delimiter=delimiter, lineterminator=end, quoting=quoting, escapechar="\\"
+    )
     for row in rows:
         writer.writerow(row if row != [""] else ["a"])  # which csv writes with quotes alone
     content = out.getvalue().encode("utf-8", "surrogatepass")

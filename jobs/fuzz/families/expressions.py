@@ -20,9 +20,7 @@ _WORDS: Final = (
     "'", ";", "--", "/*", "select", "drop table t", "from", "::int", "||", "$1", "?", "read_text('/etc/passwd')",
     "getenv('HOME')", "a@0f.x", "a-b.c", "x.y.z", "[1]", "{'a': 1}", "\\", "\0", "\u00e9", "case when",
 )  # fmt: skip
-_ROWS: Final = (
-    "(values (1.5, null, 'a', true), (-1e308, 0.0, 'it''s', false), (null, 'nan'::double, null, null)) t(x, y, s, b)"
-)
+_ROWS: Final = "(values (1.5, null, 'a', true), (-1e308, 0.0, 'it''s', false), (null, 'nan'::double, null, null)) t(x, y, s, b)"
 
 
 def _number(rng: Random, depth: int) -> str:

@@ -46,7 +46,9 @@ def _make(rng: Random) -> Attack:
         place = rng.choice((document, document["output"], document["inputs"][0]))
         place[rng.choice(list(place))] = rng.choice(TEXTS)
     content = json_bytes(rng, changed(rng, document, rng.choice((0.0, 0.01, 0.05))))
-    return Attack(damaged(rng, content) if rng.random() < 0.2 else content, "subset.jsonl.manifest.json")
+    return Attack(
+        damaged(rng, content) if rng.random() < 0.2 else content, "subset.jsonl.manifest.json"
+    )
 
 
 def _read(path: Path, folder: Path) -> str:

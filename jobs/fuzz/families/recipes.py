@@ -38,7 +38,12 @@ def _make(rng: Random) -> Attack:
     if kind < 0.5:
         document = changed(rng, _STEPS, rng.choice((0.02, 0.1)))
         if rng.random() < 0.2:
-            document = {"store": "a.duckdb", "select": value(rng), "pool": value(rng), "score": value(rng)}
+            document = {
+                "store": "a.duckdb",
+                "select": value(rng),
+                "pool": value(rng),
+                "score": value(rng),
+            }
         return Attack(json_bytes(rng, document), "recipe.yaml")  # JSON is YAML
     paths = sorted(_RECIPES.glob("*.yaml"))
     return Attack(damaged(rng, rng.choice(paths).read_bytes()), "recipe.yaml")

@@ -23,9 +23,15 @@ def _make(rng: Random) -> Attack:
     ids = [rng.choice(("0" * 32, "a", 7, None, "007")) for _ in range(rng.randrange(5))]
     if rng.random() < 0.5:
         rows = [{"id": i, "x": rng.choice(NUMBERS), "y": value(rng, 1)} for i in ids]
-        content, name = b"\n".join(json_bytes(rng, row).replace(b"\n", b"") for row in rows), "s.jsonl"
+        content, name = (
+            b"\n".join(json_bytes(rng, row).replace(b"\n", b"") for row in rows),
+            "s.jsonl",
+        )
     else:
-        lines = ["id,x,y", *(f"{i},{rng.choice(NUMBERS)},{rng.choice(('a', '1', ''))}" for i in ids)]
+        lines = [
+            "id,x,y",
+            *(f"{i},{rng.choice(NUMBERS)},{rng.choice(('a', '1', ''))}" for i in ids),
+        ]
         content, name = "\n".join(lines).encode(), "s.csv"
     if rng.random() < 0.5:
         content = damaged(rng, content)

@@ -20,7 +20,8 @@ def _text(rng: Random) -> str:
 
 def _turns(rng: Random) -> Any:
     return [
-        {"role": rng.choice(("user", "assistant")), "content": _text(rng)} for _ in range(rng.randrange(4))
+        {"role": rng.choice(("user", "assistant")), "content": _text(rng)}
+        for _ in range(rng.randrange(4))
     ]
 
 

@@ -18,7 +18,6 @@ from curate.data.read.containers.text_readers import open_bytes
 from curate.data.read.records import MAX_BYTES, MAX_ROWS, BadRecord, Chunk
 from curate.errors import DataError
 
-
 _UNREADABLE: Final = (pa.ArrowException, UnicodeDecodeError, OSError)
 _TOO_LARGE: Final = (
     "{} holds a {} larger than the memory here, or is damaged; write it again in smaller {}"

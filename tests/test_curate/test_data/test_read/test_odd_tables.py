@@ -55,7 +55,9 @@ def test_values_that_python_has_no_room_for_become_text() -> None:
     assert python_values(zone) == ["5"]
     twice = pa.array([[("a", 1), ("a", 2)], [("b", 3)]], pa.map_(pa.string(), pa.int64()))
     assert python_values(twice) == [[["a", 1], ["a", 2]], {"b": 3}]
-    inside = pa.array([{"d": FAR, "e": [FAR]}], pa.struct({"d": pa.date32(), "e": pa.list_(pa.date32())}))
+    inside = pa.array(
+        [{"d": FAR, "e": [FAR]}], pa.struct({"d": pa.date32(), "e": pa.list_(pa.date32())})
+    )
     assert python_values(inside)[0]["e"] == [f"<value out of range: {FAR}>"]
 
 
