@@ -269,15 +269,17 @@ def page(pool: Any) -> Any:
 @pytest.mark.parametrize(
     "path",
     ["/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/assets/app.js", "/%2e%2e/curate.duckdb", "/app.js%00",
-     "//etc/passwd", "/app.js/..", "/api/../app.py", "/api/" + "a" * 5_000, "/.env"],
+     "//etc/passwd", "/api/../app.py", "/api/" + "a" * 5_000, "/.env"],
 )  # fmt: skip
 def test_paths_lead_to_nothing_but_the_files_of_the_page(page: Any, path: str) -> None:
     assert page.get(path).status_code in (400, 404)
 
 
 def test_bodies_and_questions_of_any_size_are_refused_in_words(page: Any) -> None:
-    assert page.post("/api/mark", content=b"[" * 1_000_000).status_code in (400, 413)
-    assert page.post("/api/mark", content=b"[" * 90_000).status_code == 400
+    assert page.post("/api/mark", content=b"[" * 90_000).status_code == 415
+    kind = {"content-type": "application/json"}
+    assert page.post("/api/mark", content=b"[" * 1_000_000, headers=kind).status_code in (400, 413)
+    assert page.post("/api/mark", content=b"[" * 90_000, headers=kind).status_code == 400
     for where in ("(" * 20_000, "a" * 30_000, "'\ud800'", "1 = 1; drop table x", "\0"):
         answer = page.get("/api/points", params={"where": where.encode("utf-8", "replace")})
         assert answer.status_code in (400, 404), (where[:10], answer.status_code)

@@ -108,8 +108,8 @@ def _serve(family: Family, seed: int, folder: Path, log: Path, pipe: Connection)
     for descriptor in (1, 2):
         os.dup2(out, descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=False)
+    faulthandler.enable(out)
+    faulthandler.register(signal.SIGUSR1, out, all_threads=False)
     place = folder / "input"
     while True:
         try:

@@ -11,11 +11,11 @@ from jobs.fuzz.mutations import TEXTS, damaged
 
 _WHOLE: Final = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}",
-    "{{ bos_token }}{% for m in messages %}{% if loop.first and m.role == 'system' %}{{ m.content | trim }}{% elif"
+    ("{{ bos_token }}{% for m in messages %}{% if loop.first and m.role == 'system' %}{{ m.content | trim }}{% elif"
     " m.role == 'user' %}[INST] {{ m['content'] }} [/INST]{% else %}{% generation %}{{ m.content }}{% endgeneration %}"
-    "{% endif %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}",
-    "{%- set ns = namespace(last=-1) -%}{% for m in messages[::-1] %}{% set ns.last = loop.index0 %}{% endfor %}"
-    "{% macro show(x) %}{{ x | tojson }}{% endmacro %}{% for m in messages %}{{ show(m) }}{% endfor %}",
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"),
+    ("{%- set ns = namespace(last=-1) -%}{% for m in messages[::-1] %}{% set ns.last = loop.index0 %}{% endfor %}"
+    "{% macro show(x) %}{{ x | tojson }}{% endmacro %}{% for m in messages %}{{ show(m) }}{% endfor %}"),
 )  # fmt: skip
 _VALUES: Final = (
     "'ab'", "''", "10**6", "10**9", "-1", "messages", "messages[0]", "range(99999)", "'a' * 10**6", "none", "ns",
