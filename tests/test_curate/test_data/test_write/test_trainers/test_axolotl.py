@@ -61,7 +61,7 @@ def test_conversations_with_tools(made, kit, tmp_path: Path) -> None:
     assert found == {
         "datasets": [
             {
-                "path": str(folder), "split": "train", "type": "chat_template",
+                "path": folder.name, "split": "train", "type": "chat_template",
                 "field_messages": "messages",
                 "message_property_mappings": {"role": "role", "content": "content"},
                 "roles_to_train": ["assistant"], "train_on_eos": "turn", "field_tools": "tools",
