@@ -93,7 +93,17 @@ def _with_own_paths(store: "Store", document: dict[str, Any], folder: Path) -> d
         return document
     record = store.selection(document["selection_id"])
     told = portable_record(record, folder, store.path.parent)
-    return {key: record[key] if told.get(key) == held else held for key, held in document.items()}
+    restored: dict[str, Any] = _restored(document, told, record)
+    return restored
+
+
+def _restored(held: Any, told: Any, own: Any) -> Any:
+    """Return what is held with the store's ``own`` values where it is what they are told as."""
+    if held == told:
+        return own
+    if isinstance(held, dict) and isinstance(told, dict):
+        return {k: _restored(v, told[k], own[k]) if k in told else v for k, v in held.items()}
+    return held
 
 
 def _forgotten(store: "Store", selection_id: str) -> list[str]:
