@@ -392,9 +392,7 @@ class Pool:
         """Answer a read-only SQL query over the documented relations, as a polars frame."""
         import polars as pl
 
-        frame = pl.from_arrow(self.store.query(query))
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+        return pl.DataFrame(pl.from_arrow(self.store.query(query)))
 
     def status(self) -> dict[str, Any]:
         """Return what the store holds."""
