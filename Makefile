@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types cpu unit gpu bench bench-gpu docs notebooks golden compat fuzz clean
+.PHONY: help demo test lint types cpu unit gpu bench bench-gpu docs notebooks golden compat fuzz soak clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -62,6 +62,9 @@ types: $(VENV)/.stamp  ## mypy --strict
 
 unit: $(VENV)/.stamp  ## the tests alone, without the slow ones
 	$(TESTS) -m "not gpu and not slow"
+
+soak: $(VENV)/.stamp  ## kill commands at random moments for SOAK_MINUTES (30), count where it landed
+	$(RUN) tests/soak.py
 
 gpu: $(VENV)/.stamp  ## the tests that need a CUDA device
 	$(RUN) -m pytest -m gpu
