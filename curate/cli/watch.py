@@ -64,15 +64,12 @@ def _text(document: Mapping[str, Any]) -> str:
         return printable(f"{head}; every score set is complete, and nothing runs")
     rows = [
         [
-            row["alias"], row["state"], _share(row), row["examples_per_s"], row["tokens_per_s"],
-            _percent(row["padding"]), row["n_retries"], _duration(row["seconds_left"]), row["n_workers"],
+            row["alias"], row["state"], _share(row), _rate(row["examples_per_s"]),
+            _duration(row["seconds_left"]), row["n_workers"],
         ]
         for row in sets
     ]  # fmt: skip
-    headings = [
-        "alias", "state", "scored", "examples/s", "tokens/s of a worker", "padding", "retries", "left",
-        "workers",
-    ]  # fmt: skip
+    headings = ["alias", "state", "scored", "examples/s", "left", "workers"]
     drawn = [table(headings, rows)]
     if document["workers"]:
         drawn.append(workers_table(document["workers"]))
@@ -84,8 +81,8 @@ def workers_table(workers: Sequence[Mapping[str, Any]]) -> str:
     shown = list(reversed(workers))[:12]
     rows = [
         [
-            row["worker"], row["device"], row["n_shards"], row["tokens"], row["tokens_per_s"],
-            _percent(row["padding"]), row["n_retries"], row["peak_mib"],
+            row["worker"], row["device"], row["n_shards"], row["tokens"], _rate(row["tokens_per_s"]),
+            _percent(row["padding"]), row["n_retries"], round(row["peak_mib"]),
         ]
         for row in shown
     ]  # fmt: skip
@@ -99,6 +96,11 @@ def workers_table(workers: Sequence[Mapping[str, Any]]) -> str:
 def _share(row: Mapping[str, Any]) -> str:
     whole = row["n_done"] + row["n_left"]
     return f"{100 * row['n_done'] // max(whole, 1)}%, {row['n_done']:,} of {whole:,}"
+
+
+def _rate(per_s: float | None) -> float | None:
+    """Leave out the digits after the point where there are hundreds."""
+    return per_s if per_s is None or per_s < 100 else round(per_s)
 
 
 def _percent(share: float | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from curate.contracts.progress import Progress, SilentProgress
+from curate.data.write.portable import Portable
 from curate.errors import ConfigError, DataError
 from curate.models.load import load_tokenizer, resolve_model
 from curate.models.text.render import Renderer
@@ -265,7 +266,6 @@ def _write(record: "TrainRecord") -> None:
     """Write the arrays of a record, then the record itself."""
     from safetensors.numpy import save_file
 
-    from curate.data.write.portable import Portable
     from curate.store.parts import atomic_path, write_json
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}

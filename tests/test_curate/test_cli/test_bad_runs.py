@@ -206,7 +206,7 @@ class TestFullDisk:
         assert (status["n_examples"], len(status["datasets"])) == (26, 1)
 
     def test_while_scoring(self, curate, pool: Path, tiny_model: Path, monkeypatch) -> None:
-        from curate.store import parts
+        from curate.store import sealed
 
         def full(*_arguments: object, **_options: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -214,7 +214,7 @@ class TestFullDisk:
         arguments = ("score", "--scorer", "likelihood", "-m", tiny_model, "--json", "--store",
                      pool / "curate.duckdb")  # fmt: skip
         with monkeypatch.context() as patch:
-            patch.setattr(parts.pq, "write_table", full)
+            patch.setattr(sealed.pq, "ParquetWriter", full)
             ran = curate(*arguments)
         assert (ran.code, ran.result) == (1, "")
         assert last_line(ran.err).startswith(f"StoreError: no space left on the disk of {pool}")

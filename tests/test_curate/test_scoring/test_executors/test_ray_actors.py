@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -132,6 +132,13 @@ def names(n_shards: int = N_SHARDS) -> list[str]:
     return sorted(f"s{n}" for n in range(n_shards))
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+
+
 def test_every_task_is_reported_once_and_the_actors_end(nodes: Any, tmp_path: Path) -> None:
     job = Job(tmp_path).run()
     assert (job.reported, sum(report.tokens for report in job.reports)) == (names(), 18)
@@ -189,6 +196,7 @@ def test_a_lost_node_costs_no_shard_and_blames_none(nodes: Any, tmp_path: Path) 
     assert job.reported == names(30), "nothing lost, nothing twice"
     assert job.parts == set(names(30))
     assert [line.partition(";")[0] for line in job.said] == ["a worker was lost with its node"] * 2
+    wait_until(lambda: ray.cluster_resources()["CPU"] == 2)
 
 
 def test_a_preempted_node_is_no_fault_of_the_shard(nodes: Any) -> None:
