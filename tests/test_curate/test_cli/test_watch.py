@@ -57,7 +57,8 @@ def test_what_was_interrupted_is_shown_with_its_workers(
     part.unlink()
     out = curate("status", "--watch").out
     row = next(line for line in out.splitlines() if line.startswith(" mtld"))
-    assert row.split() == ["mtld", "interrupted", "0%,", "0", "of", "26", "-", "-", "0"]
+    assert " ".join(row.split()).startswith("mtld interrupted 0%, 0 of 26 ")
+    assert "workers" in out
     assert "peak MiB" in out
     assert "peak MiB" in curate("status", "--verbose").out
     assert "peak MiB" not in curate("status").out
