@@ -131,6 +131,7 @@ class _Crew:
     say: Callable[[str], None]
     deaths: Deaths
     workers: list[_Worker] = field(default_factory=list)
+    suspects: set[tuple[int, str]] = field(default_factory=set)
     n_failed_starts: int = 0
     seen_at: float = field(default_factory=time.monotonic)  # when a worker was last there
     error: Exception | None = None
@@ -178,11 +179,20 @@ class _Crew:
             if self.waiting and not worker.tasks:
                 worker.take(self.waiting.popleft())
         for worker in started:
-            if len(worker.tasks) == 1 and len(self.waiting) > len(started):
+            if (
+                len(worker.tasks) == 1
+                and len(self.waiting) > len(started)
+                and not self._runs_alone(worker.tasks[0].task)
+                and not self._runs_alone(self.waiting[0])
+            ):
                 worker.take(self.waiting.popleft())
         if not self.waiting:
             for worker in [worker for worker in self.workers if not worker.tasks]:
                 self._dismiss(worker)
+
+    def _runs_alone(self, task: ShardTask) -> bool:
+        """Whether a death with it must be its own: a trial, or what an actor with two tasks died of."""
+        return task.is_trial or _key(task) in self.suspects
 
     def _listen(self) -> None:
         import ray
@@ -254,9 +264,10 @@ class _Crew:
             )
         elif worker.node is None:
             return self._failed_start(worker, error)
+        elif len(tasks) > 1:  # the report of the first may be lost while the second killed it
+            self.suspects.update(map(_key, tasks))
         elif tasks and not worker.tasks[0].is_done:
-            at = tasks.pop(0)
-            self.waiting.extendleft(reversed(tasks))
+            [at] = tasks
             if self._go_on(lambda: self.deaths.died(at, _cause(error), ADVICE)):
                 self._hire(worker.device)
             return
@@ -288,6 +299,10 @@ class _Crew:
         elif now - self.seen_at >= PATIENCE_S:
             self.seen_at = now
             self.say(waiting_for(self.cluster, PATIENCE_S / 60))
+
+
+def _key(task: ShardTask) -> tuple[int, str]:
+    return task.pass_index, task.shard_id
 
 
 def _has_parts(task: ShardTask) -> bool:
