@@ -237,11 +237,11 @@ def test_manifests_of_earlier_versions_with_absolute_paths_are_read(
 
 
 def test_a_path_is_relative_where_both_are_at_home_and_a_bare_name_elsewhere() -> None:
-    portable = Portable(Path("/home/ada/work/out"), [Path("/home/ada/work")])
-    assert portable.value({"a": ["/home/ada/work/m", "/srv/models/q"], "b": 1}) == {
+    portable = Portable(Path("/home/ada/pools/out"), [Path("/home/ada/pools")])
+    assert portable.value({"a": ["/home/ada/pools/m", "/srv/models/q"], "b": 1}) == {
         "a": ["../m", "q"], "b": 1,
     }  # fmt: skip
-    assert portable.text("read /home/ada/work/pool.jsonl again") == "read pool.jsonl again"
+    assert portable.text("read /home/ada/pools/pool.jsonl again") == "read pool.jsonl again"
     assert portable.text("a / b") == "a / b" and portable.text("/") == "/"
 
 

@@ -191,9 +191,7 @@ def _row_by_row(
     window: int | None,
 ) -> Tensor:
     """Attend row by row: for float32, for the CPU, and as the reference of the kernel."""
-    group = query.shape[1] // key.shape[1]
-    if group > 1:
-        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    key, value = (_each_head(tensor, query) for tensor in (key, value))
     lengths = list(rows.lengths)
     pieces = zip(
         *(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True
@@ -213,6 +211,12 @@ def _row_by_row(
     return torch.cat(done, dim=2).transpose(1, 2)
 
 
+def _each_head(tensor: Tensor, query: Tensor) -> Tensor:
+    """Repeat grouped keys or values, (1, groups, n, width), for each head of the queries."""
+    group = query.shape[1] // tensor.shape[1]
+    return tensor.repeat_interleave(group, dim=1) if group > 1 else tensor
+
+
 def _run_by_run(
     query: Tensor,
     key: Tensor,
@@ -224,9 +228,7 @@ def _run_by_run(
 ) -> Tensor:
     """Attend as `_row_by_row` does, each row to its keys; no more of them are copied at a time."""
     assert rows.keys is not None
-    group = query.shape[1] // key.shape[1]
-    if group > 1:
-        key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    key, value = (_each_head(tensor, query) for tensor in (key, value))
     queries = torch.split(query, list(rows.lengths), dim=2)
     places = torch.split(rows.keys.places, list(rows.keys.lengths))
     done = []
