@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from curate.contracts.display import counted
-from curate.scoring.executors.local import was_cut_off
+from curate.scoring.executors.cut_off import was_cut_off
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.plan import Pass
 from curate.store import locks

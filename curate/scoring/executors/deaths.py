@@ -5,7 +5,7 @@ Engines hand over each death and each report, and run what they are given; nothi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from curate.contracts import KILLS_WORKER
 from curate.contracts.display import counted
@@ -15,8 +15,6 @@ from curate.scoring.executors.worker import Portion, ShardTask, TaskReport
 MAX_DEATHS: Final = 2  # of workers on the same examples: one may be an accident
 MAX_FOUND: Final = 32  # examples of a shard; where more of them kill, it is not the examples
 NAMED: Final = 3  # of them in one line
-
-_Key: TypeAlias = tuple[int, str]  # of a pass and a shard
 
 
 @final
@@ -114,7 +112,7 @@ class Deaths:
     """
 
     say: Callable[[str], None]
-    _cases: dict[_Key, _Case] = field(default_factory=dict)
+    _cases: dict[tuple[int, str], _Case] = field(default_factory=dict)
 
     def died(self, task: ShardTask, cause: str, advice: str) -> ShardTask:
         """Return what to run in place of a task whose worker died, before all others.
@@ -134,7 +132,7 @@ class Deaths:
         WorkerError
             A shard of which no example kills by itself, or too many do.
         """
-        case = self._cases.setdefault(_key(task), _Case(task))
+        case = self._cases.setdefault(task.key, _Case(task))
         if case.search is not None and task.is_trial:
             if not task.portion.only:
                 raise _error(case)  # loading the pass is enough
@@ -162,7 +160,7 @@ class Deaths:
 
         Raises `WorkerError` as `died` does.
         """
-        case = self._cases[_key(report.task)]
+        case = self._cases[report.task.key]
         assert case.search is not None, "a death comes first"
         if report.is_gone:
             return case.task
@@ -189,10 +187,6 @@ class Deaths:
         )
         n_retries, case.n_deaths = case.task.n_retries + case.n_deaths, 0
         return replace(case.task, portion=Portion(omitted=frozenset(found)), n_retries=n_retries)
-
-
-def _key(task: ShardTask) -> _Key:
-    return task.pass_index, task.shard_id
 
 
 def _named(found: Sequence[str]) -> str:

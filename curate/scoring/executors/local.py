@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Final, final
 
-from curate.errors import WorkerError
+from curate.scoring.executors.cut_off import under_way, was_cut_off
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.forking import environment_for, worker_context
 from curate.scoring.executors.interrupts import (
@@ -21,6 +20,7 @@ from curate.scoring.executors.interrupts import (
     terminate_as_interrupt,
     without_main,
 )
+from curate.scoring.executors.task_queue import TaskQueue
 from curate.scoring.executors.worker import (
     PassSpec,
     ShardTask,
@@ -78,7 +78,8 @@ def run_tasks(
         if len(devices) == 1 and not any(map(was_cut_off, tasks)):
             _run_here(passes, tasks, devices[0], on_report, on_idle)
         elif tasks:
-            _Team(passes, deque(tasks), on_report, on_idle, Deaths(say)).run(devices)
+            queue = TaskQueue(deque(tasks), on_report, Deaths(say))
+            _Team(passes, queue, on_idle).run(devices)
 
 
 def _run_here(
@@ -91,36 +92,10 @@ def _run_here(
     with _threads_restored():
         runner = TaskRunner(passes, device)
         for task in tasks:
-            with _marked(task):
+            with under_way(task):
                 report = runner.run(task)
             on_report(report)
             on_idle()
-
-
-def was_cut_off(task: ShardTask) -> bool:
-    """Whether an earlier run ended in the middle of this task, without an error and unasked."""
-    return _mark(task).exists()
-
-
-def forget_cut_off(task: ShardTask) -> None:
-    """Note that a task is finished that an earlier run ended in the middle of."""
-    _mark(task).unlink(missing_ok=True)
-
-
-def _mark(task: ShardTask) -> Path:
-    return next(iter(task.parts.values())).with_suffix(".started")
-
-
-@contextmanager
-def _marked(task: ShardTask) -> Iterator[None]:
-    """Leave a file beside the task's part while it runs; it stays only where the process was killed."""
-    mark = _mark(task)
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    try:
-        yield
-    finally:
-        mark.unlink(missing_ok=True)
 
 
 @final
@@ -137,16 +112,13 @@ class _Worker:
 @final
 @dataclass
 class _Team:
-    """The workers of one job and the tasks not yet taken."""
+    """The workers of one job."""
 
     passes: tuple[PassSpec, ...]
-    waiting: deque[ShardTask]
-    on_report: Callable[[TaskReport], None]
+    queue: TaskQueue
     on_idle: Callable[[], None]
-    deaths: Deaths
     workers: list[_Worker] = field(default_factory=list)
     needs_main: bool = False
-    error: Exception | None = None
 
     def __post_init__(self) -> None:
         self.needs_main = _MAIN_BY_NAME in pickle.dumps(self.passes, 4)
@@ -158,8 +130,8 @@ class _Team:
             while self.workers:
                 self._listen()
                 self.on_idle()
-            if self.error is not None:
-                raise self.error
+            if self.queue.error is not None:
+                raise self.queue.error
         finally:
             for worker in self.workers:
                 worker.process.kill()
@@ -183,7 +155,7 @@ class _Team:
         self._assign(worker)
 
     def _assign(self, worker: _Worker) -> None:
-        worker.task = self.waiting.popleft() if self.waiting else None
+        worker.task = self.queue.waiting.popleft() if self.queue.waiting else None
         try:
             worker.connection.send(worker.task)
         except (BrokenPipeError, ConnectionResetError):
@@ -207,40 +179,19 @@ class _Team:
                 self._reap(worker)
                 continue
             if isinstance(message, TaskError):
-                self._stop(message.as_exception())
+                self.queue.stop(message.as_exception())
             else:
-                self._keep(message)
+                self.queue.keep(message)
             self._assign(worker)
-
-    def _keep(self, report: TaskReport) -> None:
-        if not report.task.is_trial:
-            forget_cut_off(report.task)
-            self.on_report(report)
-        elif self.error is None:
-            self._go_on(lambda: self.deaths.tried(report))
-
-    def _go_on(self, next_task: Callable[[], ShardTask]) -> bool:
-        """Put what deaths or trials call for before the other tasks, unless it is the end."""
-        try:
-            self.waiting.appendleft(next_task())
-        except WorkerError as error:
-            self._stop(error)
-            return False
-        return True
-
-    def _stop(self, error: Exception) -> None:
-        """Hand out no more tasks, and end with the first error when those under way are finished."""
-        self.waiting.clear()
-        self.error = self.error or error
 
     def _reap(self, worker: _Worker) -> None:
         worker.process.join()
         self._dismiss(worker)
         task = worker.task
-        if task is None or self.error is not None:
+        if task is None or self.queue.error is not None:
             return
         code = worker.process.exitcode
-        if self._go_on(lambda: self.deaths.died(task, _cause(code), self._advice(code))):
+        if self.queue.died(task, _cause(code), self._advice(code)):
             self._spawn(worker.device)
 
     def _advice(self, exitcode: int | None) -> str:

@@ -11,8 +11,8 @@ from curate.contracts.display import counted
 from curate.errors import WorkerError
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.interrupts import terminate_as_interrupt
-from curate.scoring.executors.local import forget_cut_off
 from curate.scoring.executors.ray_cluster import Cluster, connected, is_lost, room, waiting_for
+from curate.scoring.executors.task_queue import TaskQueue
 from curate.scoring.executors.worker import (
     PassSpec,
     ShardTask,
@@ -56,7 +56,8 @@ def run_tasks(
         return
     with terminate_as_interrupt(), connected(cluster, passes), terminate_as_interrupt():
         n_hired = len(devices) if cluster.max_workers else min(len(devices), room(cluster))
-        crew = _Crew(passes, cluster, deque(tasks), on_report, on_idle, say, Deaths(say))
+        queue = TaskQueue(deque(tasks), on_report, Deaths(say))
+        crew = _Crew(passes, cluster, queue, on_idle, say)
         crew.run(list(devices)[:n_hired])
 
 
@@ -84,16 +85,10 @@ class ShardActor:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _Given:
-    """A task that an actor has; ``had_parts``: they were there before, from an earlier run."""
+    """A task that an actor has, and the reference to its report."""
 
     task: ShardTask
     answer: Any
-    had_parts: bool
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its parts were written, though its report may be lost with the actor."""
-        return not self.had_parts and _has_parts(self.task)
 
 
 @final
@@ -115,26 +110,23 @@ class _Worker:
         return self.tasks[0].answer if self.tasks else None
 
     def take(self, task: ShardTask) -> None:
-        self.tasks.append(_Given(task, self.actor.run.remote(task), _has_parts(task)))
+        self.tasks.append(_Given(task, self.actor.run.remote(task)))
 
 
 @final
 @dataclass
 class _Crew:
-    """The actors of one job and the tasks not yet taken."""
+    """The actors of one job; ``suspects``: shards that an actor with two tasks died at, by their keys."""
 
     passes: tuple[PassSpec, ...]
     cluster: Cluster
-    waiting: deque[ShardTask]
-    on_report: Callable[[TaskReport], None]
+    queue: TaskQueue
     on_idle: Callable[[], None]
     say: Callable[[str], None]
-    deaths: Deaths
     workers: list[_Worker] = field(default_factory=list)
     suspects: set[tuple[int, str]] = field(default_factory=set)
     n_failed_starts: int = 0
     seen_at: float = field(default_factory=time.monotonic)  # when a worker was last there
-    error: Exception | None = None
 
     def run(self, devices: Sequence[str]) -> None:
         import ray
@@ -147,8 +139,8 @@ class _Crew:
                 self._listen()
                 self._speak_up()
                 self.on_idle()
-            if self.error is not None:
-                raise self.error
+            if self.queue.error is not None:
+                raise self.queue.error
         finally:
             for worker in self.workers:
                 ray.kill(worker.actor)
@@ -174,25 +166,26 @@ class _Crew:
 
     def _hand_out(self) -> None:
         """Give each idle worker a task, and a second one while there are more than workers."""
+        waiting = self.queue.waiting
         started = [worker for worker in self.workers if worker.node is not None]
         for worker in started:
-            if self.waiting and not worker.tasks:
-                worker.take(self.waiting.popleft())
+            if waiting and not worker.tasks:
+                worker.take(waiting.popleft())
         for worker in started:
             if (
                 len(worker.tasks) == 1
-                and len(self.waiting) > len(started)
+                and len(waiting) > len(started)
                 and not self._runs_alone(worker.tasks[0].task)
-                and not self._runs_alone(self.waiting[0])
+                and not self._runs_alone(waiting[0])
             ):
-                worker.take(self.waiting.popleft())
-        if not self.waiting:
+                worker.take(waiting.popleft())
+        if not waiting:
             for worker in [worker for worker in self.workers if not worker.tasks]:
                 self._dismiss(worker)
 
     def _runs_alone(self, task: ShardTask) -> bool:
         """Whether a death with it must be its own: a trial, or what an actor with two tasks died of."""
-        return task.is_trial or _key(task) in self.suspects
+        return task.is_trial or task.key in self.suspects
 
     def _listen(self) -> None:
         import ray
@@ -228,25 +221,12 @@ class _Crew:
                     "store must be on a file system that every node has at the same path"
                 )
             )
-        elif not answer.task.is_trial:
-            forget_cut_off(answer.task)
-            self.on_report(answer)
-        elif self.error is None:
-            self._go_on(lambda: self.deaths.tried(answer))
-
-    def _go_on(self, next_task: Callable[[], ShardTask]) -> bool:
-        """Put what deaths or trials call for before the other tasks, unless it is the end."""
-        try:
-            self.waiting.appendleft(next_task())
-        except WorkerError as error:
-            self._stop(error)
-            return False
-        return True
+        else:
+            self.queue.keep(answer)
 
     def _stop(self, error: Exception) -> None:
         """Hand out no more tasks, and end with the first error when those under way are finished."""
-        self.waiting.clear()
-        self.error = self.error or error
+        self.queue.stop(error)
         for worker in self.workers:
             while len(worker.tasks) > 1:
                 worker.tasks.pop()
@@ -254,7 +234,7 @@ class _Crew:
     def _bury(self, worker: _Worker, error: Exception) -> None:
         """Put the tasks of a dead worker before the others, and hire another in its place."""
         self._dismiss(worker)
-        if self.error is not None:
+        if self.queue.error is not None:
             return
         tasks = [given.task for given in worker.tasks]
         if _is_innocent(worker, error):
@@ -265,13 +245,12 @@ class _Crew:
         elif worker.node is None:
             return self._failed_start(worker, error)
         elif len(tasks) > 1:  # the report of the first may be lost while the second killed it
-            self.suspects.update(map(_key, tasks))
-        elif tasks and not worker.tasks[0].is_done:
-            [at] = tasks
-            if self._go_on(lambda: self.deaths.died(at, _cause(error), ADVICE)):
+            self.suspects.update(task.key for task in tasks)
+        elif tasks:
+            if self.queue.died(tasks[0], _cause(error), ADVICE):
                 self._hire(worker.device)
             return
-        self.waiting.extendleft(reversed(tasks))
+        self.queue.again(tasks)
         self._hire(worker.device)
 
     def _failed_start(self, worker: _Worker, error: Exception) -> None:
@@ -294,19 +273,11 @@ class _Crew:
     def _speak_up(self) -> None:
         """Say when no worker has started for long."""
         now = time.monotonic()
-        if self.error is not None or any(worker.node is not None for worker in self.workers):
+        if self.queue.error is not None or any(worker.node is not None for worker in self.workers):
             self.seen_at = now
         elif now - self.seen_at >= PATIENCE_S:
             self.seen_at = now
             self.say(waiting_for(self.cluster, PATIENCE_S / 60))
-
-
-def _key(task: ShardTask) -> tuple[int, str]:
-    return task.pass_index, task.shard_id
-
-
-def _has_parts(task: ShardTask) -> bool:
-    return all(part.exists() for part in task.parts.values())
 
 
 def _is_innocent(worker: _Worker, error: Exception) -> bool:

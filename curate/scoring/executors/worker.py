@@ -99,6 +99,11 @@ class ShardTask:
     carrier: Carrier | None = None
 
     @property
+    def key(self) -> tuple[int, str]:
+        """Its pass and its shard, which together no other task has."""
+        return self.pass_index, self.shard_id
+
+    @property
     def is_trial(self) -> bool:
         """Whether it only shows if some examples kill their worker."""
         return self.portion.only is not None

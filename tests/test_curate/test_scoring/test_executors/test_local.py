@@ -18,8 +18,8 @@ import curate as cu
 from curate.scoring.executors import forking
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.forking import environment_for, worker_context
-from curate.scoring.executors.local import _Team, devices_for, n_devices, run_tasks, was_cut_off
-from curate.scoring.executors.worker import ShardTask
+from curate.scoring.executors.local import _Team, devices_for, n_devices
+from curate.scoring.executors.task_queue import TaskQueue
 from curate.store.parts import read_part
 
 SCRIPT = """
@@ -161,26 +161,6 @@ def test_what_kills_the_only_process_is_found_by_the_next_run(tmp_path: Path) ->
     assert output.splitlines()[-1] == "['s0', 's1', 's2', 's3', 's4', 's5'] 15"
     assert not list(tmp_path.glob("*.started"))
     assert finished_parts(tmp_path) == [f"s{i}" for i in range(6)]
-
-
-def test_a_shard_is_marked_only_while_it_runs(tmp_path: Path) -> None:
-    task = ShardTask(0, "s1", tmp_path / "s1", 1, {"set": tmp_path / "set" / "s1.parquet"})
-    seen = []
-
-    class Spec:
-        imports: tuple[str, ...] = ()
-
-        def load(self, device: str) -> "Spec":
-            return self
-
-        def run(self, shard: Path, *_: object) -> dict[str, object]:
-            seen.append(was_cut_off(task))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_tasks((Spec(),), [task], ["cpu"], seen.append, lambda: None, print)
-    assert seen == [True]
-    assert not was_cut_off(task)
 
 
 @pytest.mark.slow
@@ -391,10 +371,11 @@ def test_scorers_of_the_script_itself_are_told_apart() -> None:
 
     Main.__module__, Main.__qualname__ = "__main__", "Main"
     main = sys.modules["__main__"]
+    queue = TaskQueue(deque(), print, Deaths(print))
     vars(main)["Main"] = Main
     try:
-        assert _Team((Main(),), deque(), print, print, Deaths(print)).needs_main  # type: ignore[arg-type]
+        assert _Team((Main(),), queue, print).needs_main  # type: ignore[arg-type]
         text = "/home/__main__/x"
-        assert not _Team((text,), deque(), print, print, Deaths(print)).needs_main  # type: ignore[arg-type]
+        assert not _Team((text,), queue, print).needs_main  # type: ignore[arg-type]
     finally:
         del vars(main)["Main"]

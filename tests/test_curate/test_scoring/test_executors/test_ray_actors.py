@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ import pytest
 import curate as cu
 from curate.errors import ScoreError, WorkerError
 from curate.scoring.executors import ray_actors
+from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.ray_actors import run_tasks
 from curate.scoring.executors.ray_cluster import Cluster, room
+from curate.scoring.executors.task_queue import TaskQueue
 from curate.scoring.executors.worker import WHOLE, Portion, ShardTask, TaskReport
 from tests.copied import copied
 
@@ -197,6 +200,24 @@ def test_a_lost_node_costs_no_shard_and_blames_none(nodes: Any, tmp_path: Path) 
     assert job.parts == set(names(30))
     assert [line.partition(";")[0] for line in job.said] == ["a worker was lost with its node"] * 2
     wait_until(lambda: ray.cluster_resources()["CPU"] == 2)
+
+
+def test_a_death_with_two_tasks_convicts_neither(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_hire", "_dismiss"):
+        monkeypatch.setattr(ray_actors._Crew, name, lambda *_: None)
+    said: list[str] = []
+    queue = TaskQueue(deque(), print, Deaths(said.append))
+    crew = ray_actors._Crew((), Cluster(), queue, print, said.append)
+    both = Job(tmp_path).tasks[:2]
+    node = ray.nodes()[0]["NodeID"]
+    for _ in range(3):
+        given = deque(ray_actors._Given(task, None) for task in both)
+        queue.waiting.clear()
+        crew._bury(ray_actors._Worker(None, "cpu", None, node, given), ray.exceptions.RayError())
+    assert said == [] and crew.suspects == {task.key for task in both}
+    assert [(task.key, task.n_retries) for task in queue.waiting] == [(t.key, 1) for t in both]
 
 
 def test_a_preempted_node_is_no_fault_of_the_shard(nodes: Any) -> None:

@@ -1,0 +1,33 @@
+"""Files that say which tasks a process was at: they stay only where it was killed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from curate.scoring.executors.worker import ShardTask
+
+
+def was_cut_off(task: ShardTask) -> bool:
+    """Whether an earlier run ended in the middle of this task, without an error and unasked."""
+    return _mark(task).exists()
+
+
+def forget_cut_off(task: ShardTask) -> None:
+    """Note that a task is finished that an earlier run ended in the middle of."""
+    _mark(task).unlink(missing_ok=True)
+
+
+@contextmanager
+def under_way(task: ShardTask) -> Iterator[None]:
+    """Leave a file beside the task's part while it runs."""
+    mark = _mark(task)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _mark(task: ShardTask) -> Path:
+    return next(iter(task.parts.values())).with_suffix(".started")
