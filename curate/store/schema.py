@@ -149,11 +149,6 @@ def refresh_score_views(connection: duckdb.DuckDBPyConnection, parts: Path) -> N
         connection.execute(statement)
 
 
-def newest_shapes(connection: duckdb.DuckDBPyConnection) -> dict[str, SetShape]:
-    """Return what ``scores`` shows: the newest score set of each alias complete for the pool."""
-    return _newest(set_shapes(connection))
-
-
 def set_shapes(connection: duckdb.DuckDBPyConnection) -> tuple[SetShape, ...]:
     """Return every score set that has committed parts, oldest first."""
     covers_all = coverage(connection)

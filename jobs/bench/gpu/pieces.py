@@ -1,6 +1,5 @@
 """Lines about one piece: does the GPU agree with the CPU, the head, rendering, the profile."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,10 +166,3 @@ def overlap(bench: Bench) -> Iterator[Measurement]:
                 "rendering alone, seconds": read_s,
             }  # fmt: skip
             yield Measurement("rendering 0.5B", words, values, f"{rows} rows of text, one shard")
-
-
-def dumped(measurements: list[Measurement]) -> str:
-    """Return measurements as JSON."""
-    from dataclasses import asdict
-
-    return json.dumps([asdict(one) for one in measurements], indent=2, ensure_ascii=False)
