@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from curate.errors import ModelError
 
-BLOCK_BYTES: Final = 8_388_608
-
 _TOKENIZER_FILES: Final = (
     "tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "merges.txt",
     "special_tokens_map.json", "added_tokens.json",
@@ -193,8 +191,10 @@ def _hash_of(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _hash_file(path: str, size: int, mtime_ns: int) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_hash(Path(path))
+
+
+def file_hash(path: Path) -> str:
+    """Return the BLAKE2b-128 hash of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

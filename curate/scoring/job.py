@@ -253,9 +253,7 @@ class _Job:
         def idle() -> None:
             if time.perf_counter() > self.next_commit:
                 self.commit_if_free(progress)
-            hours = self.options.max_hours
-            if hours is not None and time.perf_counter() - began > hours * 3600:
-                raise TimeoutError
+            self.options.stop_in_time(began)
 
         run_shards(passes, tasks, self.options, progress, self.store.parts, finished, idle)
 

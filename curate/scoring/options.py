@@ -1,6 +1,7 @@
 """How to score: the options of every command that may compute scores."""
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +125,11 @@ class ScoringOptions:
             )
         self.tolerated(100)
         _ = self.chat  # refuses what it cannot use
+
+    def stop_in_time(self, began: float) -> None:
+        """Raise `TimeoutError` where ``max_hours`` are over since a value of ``time.perf_counter``."""
+        if self.max_hours is not None and time.perf_counter() - began > self.max_hours * 3600:
+            raise TimeoutError
 
     def _check_ray(self) -> None:
         if self.executor != RAY:

@@ -1,16 +1,15 @@
 """Size and hash of every finished file of the parts, kept where the catalogue is, to find damage."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import duckdb
 
+from curate.models.files import file_hash
 from curate.store.parts import how_to_mend
 from curate.store.records import Finding
 from curate.store.sealed import PartDamageError, open_sealed
 
-BLOCK_BYTES = 1 << 20
 _TABLE = """create table if not exists internal.files (
     path varchar primary key, n_bytes bigint, hash varchar)"""
 
@@ -63,15 +62,6 @@ def findings(con: duckdb.DuckDBPyConnection, parts: Path, *, deep: bool) -> Iter
                 action = "the same curate score command, which scores its shard again"
                 how = how_to_mend(path) if below.parts[0] != "scores" else action
                 yield Finding("error", "damaged", f"{path} cannot be read ({damage.why})", how)
-
-
-def file_hash(path: Path) -> str:
-    """Return the BLAKE2b-128 hash of a file in hex."""
-    hasher = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            hasher.update(block)
-    return hasher.hexdigest()
 
 
 def _known(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:

@@ -4,7 +4,6 @@ An object appears whole or not at all, but no name can be taken first and none c
 that writes under a name of its own and says so in a second, small object.
 """
 
-import hashlib
 import random
 import re
 import time
@@ -22,7 +21,6 @@ T = TypeVar("T")
 
 TRY_S: Final = 180.0  # no new try begins later than this after the first
 PAUSES_S: Final = (0.2, 15.0)  # before the second try, and at most
-BLOCK_BYTES: Final = 8_388_608
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/:]")
 _LOCAL: Final = ("file", "local")
 
@@ -46,15 +44,6 @@ def refuse_url_of_store(path: str) -> None:
             f"the store cannot lie at a URL ({scheme}:), because its file changes in place; give a local "
             "path with --store, and put shards and parts at the URL with --parts"
         )
-
-
-def checksum_of(path: Path) -> str:
-    """Return the BLAKE2b-128 of a file in hex."""
-    hasher = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            hasher.update(block)
-    return hasher.hexdigest()
 
 
 @final

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, cast, final
 
 from curate.data.read.containers.arrow_readers import disk_files
 from curate.errors import DataError
+from curate.models.files import file_hash
 
 Container = Literal["jsonl", "json", "csv", "parquet", "arrow", "disk", "hub"]
 
@@ -186,18 +187,15 @@ def hash_files(files: Sequence[Path]) -> str:
     """Return 32 hex digits over the bytes of files, in order; `DataError` for an unreadable one."""
     total = blake2b(digest_size=16)
     for file in files:
-        digest = blake2b(digest_size=16)
         try:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            digest = file_hash(file)
         except FileNotFoundError:
             raise DataError(f"no file {str(file)!r}; check the path") from None
         except OSError as error:
             raise DataError(
                 f"cannot read {file}: {error.strerror or error}; check its permissions"
             ) from None
-        total.update(digest.digest())
+        total.update(bytes.fromhex(digest))
     return total.hexdigest()
 
 

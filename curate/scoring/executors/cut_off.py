@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from curate.scoring.executors.worker import ShardTask
+
+STARTED: Final = ".started"
 
 
 def was_cut_off(task: ShardTask) -> bool:
@@ -30,4 +33,4 @@ def under_way(task: ShardTask) -> Iterator[None]:
 
 
 def _mark(task: ShardTask) -> Path:
-    return next(iter(task.parts.values())).with_suffix(".started")
+    return next(iter(task.parts.values())).with_suffix(STARTED)

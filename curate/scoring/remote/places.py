@@ -26,7 +26,8 @@ from typing import Final, final
 
 import curate
 from curate.errors import StoreError
-from curate.store.objects import Objects, checksum_of
+from curate.models.files import file_hash
+from curate.store.objects import Objects
 from curate.store.parts import atomic_path, read_parquet
 from curate.store.records import digest, utc_now
 
@@ -120,7 +121,7 @@ def deliver(objects: Objects, folder: str, part: Path, set_id: str, shard: str, 
     attempt = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(6)}"
     data = f"{folder}/{attempt}{DATA}"
     record = CompletionRecord(
-        data, part.stat().st_size, checksum_of(part), set_id, shard, attempt, plan,
+        data, part.stat().st_size, file_hash(part), set_id, shard, attempt, plan,
         platform.node(), curate.__version__, utc_now(),
     )  # fmt: skip
     objects.put(data, part)
@@ -140,7 +141,7 @@ def fetch(objects: Objects, key: str, target: Path, checksum: str) -> str:
             with atomic_path(target, once=True) as temporary:
                 if not objects.get(key, temporary):
                     return "it is not there"
-                found = checksum_of(temporary)
+                found = file_hash(temporary)
                 if found != checksum:
                     raise _OtherBytesError
         except FileExistsError:

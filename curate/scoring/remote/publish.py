@@ -12,6 +12,7 @@ from curate.contracts import PoolScorer
 from curate.contracts.display import counted
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
+from curate.models.files import file_hash
 from curate.scoring.chat_check import check_chat
 from curate.scoring.options import ScoringOptions
 from curate.scoring.plan import plan_passes
@@ -33,7 +34,7 @@ from curate.scoring.remote.places import (
 )
 from curate.scoring.requests import ScoreRequest, with_inputs
 from curate.scoring.workload import ShardSize
-from curate.store.objects import Objects, checksum_of
+from curate.store.objects import Objects
 from curate.store.parts import read_parquet, write_parquet
 from curate.store.pool.input_values import with_rows
 
@@ -167,7 +168,7 @@ def _copied(
 
     def copy(shard: "Shard") -> tuple[PlannedShard, bool]:
         with _to_publish(shard, columns) as file:
-            checksum = checksum_of(file)
+            checksum = file_hash(file)
             size = ShardSize.of(file)
             key = f"{SHARDS}/{checksum}{DATA}"
             is_new = there.get(key) != file.stat().st_size
@@ -246,7 +247,7 @@ def _scopes(objects: Objects, requests: Sequence[ScoreRequest]) -> dict[str, Pla
         scope = request.scope
         if scope is not None and scope.digest not in scopes:
             objects.put(f"{SCOPES}/{scope.digest}{DATA}", scope.path)
-            checksum = checksum_of(scope.path)
+            checksum = file_hash(scope.path)
             scopes[scope.digest] = PlannedScope(scope.selection, checksum, dict(scope.counts))
     return scopes
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, StoreError
+from curate.scoring.executors.cut_off import STARTED
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.plan import plan_passes
@@ -27,8 +28,6 @@ from curate.store.cache import cache_folder
 from curate.store.objects import Objects
 from curate.store.parts import LOCK, TMP_MARK, owner, owner_is_dead
 from curate.store.records import digest
-
-STARTED: Final = ".started"  # the mark of a shard that a killed run was at
 
 
 @final
@@ -197,9 +196,7 @@ class _Work:
             self.n_late += report.n_late
 
         def idle() -> None:
-            hours = self.options.max_hours
-            if hours is not None and time.perf_counter() - began > hours * 3600:
-                raise TimeoutError
+            self.options.stop_in_time(began)
 
         sizes = {s.shard_id: ShardSize(s.n_examples, s.text_bytes) for s in self.scope}
         run_shards(passes, tasks, self.options, progress, self.folder, finished, idle, sizes)
