@@ -9,7 +9,10 @@ _PLAIN: Final = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large
 
 
 def replaced(type_: pa.DataType, leaves: Mapping[pa.DataType, pa.DataType]) -> pa.DataType:
-    """Return a type with each of its leaves replaced; views of lists become lists."""
+    """Return a type with each of its leaves replaced; views of lists become lists.
+
+    Raises `pyarrow.ArrowInvalid` for lists of a size that none can have, which damaged files name.
+    """
     if type_ in leaves:
         return leaves[type_]
     if pa.types.is_struct(type_):
@@ -18,6 +21,8 @@ def replaced(type_: pa.DataType, leaves: Mapping[pa.DataType, pa.DataType]) -> p
         inner = replaced(type_.key_type, leaves), replaced(type_.item_type, leaves)
         return pa.map_(*inner, keys_sorted=type_.keys_sorted)
     if pa.types.is_fixed_size_list(type_):
+        if type_.list_size < 0:
+            raise pa.ArrowInvalid(f"a column of lists of the fixed size {type_.list_size}")
         return pa.list_(_of_field(type_.value_field, leaves), type_.list_size)
     if pa.types.is_large_list(type_) or pa.types.is_large_list_view(type_):
         return pa.large_list(_of_field(type_.value_field, leaves))

@@ -179,3 +179,20 @@ def test_a_damaged_arrow_table_of_scores_is_one_error(tmp_path: Path) -> None:
         except DataError:
             n_refused += 1
     assert n_refused > 10
+
+
+@pytest.mark.parametrize("size", [-1, -5])
+def test_lists_of_a_size_that_none_can_have_are_one_error(tmp_path: Path, size: int) -> None:
+    odd = 7_919  # found again among the bytes
+    table = pa.table(
+        {"prompt": ["Hi?"], "response": ["Hi."], "x": pa.nulls(1, pa.list_(pa.int8(), odd))}
+    )
+    whole = io.BytesIO()
+    with pa.ipc.new_stream(whole, table.schema) as writer:
+        writer.write_table(table)
+    wanted = odd.to_bytes(4, "little"), size.to_bytes(4, "little", signed=True)
+    (tmp_path / "odd.arrow").write_bytes(whole.getvalue().replace(*wanted, 1))
+    with pytest.raises(
+        DataError, match=f"odd.arrow is not a readable Arrow file: .*fixed size {size}"
+    ):
+        cu.open(tmp_path / "pool.duckdb", create=True).ingest(tmp_path / "odd.arrow")
