@@ -15,6 +15,7 @@ from curate.data.read.stored_layout import layout_of
 from curate.data.revisions import Revisions, revised_messages
 from curate.data.write.row_formats import N_NAMED, REJECTED, RowFormat, Tally
 from curate.errors import DataError, StoreError
+from curate.store.pool.values import NO_ROOM
 
 if TYPE_CHECKING:
     from curate.store import Dataset
@@ -71,7 +72,7 @@ def column_texts(dataset: "Dataset", positions: Sequence[int], raw: pa.Table) ->
 def _python_values(dataset: "Dataset", name: str, column: pa.ChunkedArray) -> list[Any]:
     try:
         values: list[Any] = column.to_pylist()
-    except (ValueError, pa.ArrowException) as error:
+    except NO_ROOM as error:
         raise DataError(
             f"{dataset.name}: column {name!r} of type {column.type} cannot be written as JSON "
             f"({error}); write .parquet or .arrow"

@@ -1,8 +1,11 @@
 """Values of Arrow columns in Python, also those that Python's types have no room for."""
 
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
+
+NO_ROOM: Final = (OverflowError, ValueError, LookupError, pa.ArrowException)
+"""What taking a value into Python may raise: a date beyond its calendar, an unknown time zone."""
 
 
 def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
@@ -14,14 +17,14 @@ def python_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     """
     try:
         return list(column.to_pylist(maps_as_pydicts="strict"))
-    except (OverflowError, ValueError, LookupError, pa.ArrowException):
+    except NO_ROOM:
         return [_value(scalar) for scalar in column]
 
 
 def _value(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py(maps_as_pydicts="strict")
-    except (OverflowError, ValueError, LookupError, pa.ArrowException):
+    except NO_ROOM:
         return _without_type(scalar)
 
 

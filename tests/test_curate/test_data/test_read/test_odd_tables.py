@@ -70,6 +70,12 @@ def test_a_row_with_such_a_date_beside_its_text_is_an_example(tmp_path: Path) ->
     assert report.n_added == 1
     example = pool.sql("select id from examples").item()
     assert pool.explain(example)["id"] == example
+    chosen = pool.select("random", budget=1)
+    with pytest.raises(
+        DataError,
+        match=r"column 'id' of type date32\[day\] cannot be written as JSON \(.*\); write",
+    ):
+        chosen.export(tmp_path / "out.jsonl")
 
 
 def test_a_time_that_parquet_cannot_hold_is_one_error(tmp_path: Path) -> None:
