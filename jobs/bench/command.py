@@ -122,10 +122,8 @@ def main(words: Sequence[str] | None = None) -> int:
             else:
                 made = earlier.with_later(figures, machine, notes)
             report.write(made, out)  # a run that is stopped keeps its figures
-    report.show(figures, console)
-    lines = (*notes, report.summary(figures), f"wrote {out / 'bench.md'} and {report.JSON}")
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
+    report.show(figures, notes, console)
+    console.print(f"wrote {out / 'bench.md'} and {report.JSON}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -70,8 +70,8 @@ class Report:
         return found
 
 
-def show(figures: Sequence[Figure], console: Console) -> None:
-    """Print the figures; one that fell short is red."""
+def show(figures: Sequence[Figure], notes: Sequence[str], console: Console) -> None:
+    """Print the figures, one that fell short in red, and what is to be said of them."""
     table = Table("figure", "measured", "goal", "", "what", title="Speed and memory")
     for figure in figures:
         table.add_row(
@@ -83,8 +83,9 @@ def show(figures: Sequence[Figure], console: Console) -> None:
             style=None if figure.passed else "bold red",
         )
     console.print(table)
-    for figure in figures:
-        console.print(f"{figure.name}: {figure.detail}", highlight=False, markup=False)
+    details = (f"{figure.name}: {figure.detail}" for figure in figures)
+    for line in (*details, *notes, summary(figures)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def write(report: Report, folder: Path) -> None:

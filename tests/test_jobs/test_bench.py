@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from jobs.bench import growth
 from jobs.bench.children import Finished, in_child, peak_bytes
@@ -17,7 +18,7 @@ from jobs.bench.command import FIGURES, main
 from jobs.bench.figure import QUICK, Bench, Figure, Goal, judged
 from jobs.bench.nearest import THRESHOLD, one_by_one, planted_copies
 from jobs.bench.paired import Paired
-from jobs.bench.report import Report, summary, write
+from jobs.bench.report import Report, show, summary, write
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"cpu", "cores", "memory", "commit", "date", "python", "torch", "duckdb"}
@@ -95,6 +96,15 @@ def test_figure_that_falls_short_stays_in_the_report(tmp_path):
     assert "| slow | 0.500 x | >= 1 x | **FELL SHORT** | what |" in page
     assert "| fast | 1.500 x | >= 1 x | met | what |" in page
     assert summary([slow, fast]) == "1 of 2 figures fell short: slow"
+
+
+def test_lines_below_the_table_are_not_broken_at_the_width(capsys):
+    slow = [Figure(f"slow-{n}", 0.5, "x", ">= 1 x", False, "what", "how " * 50) for n in range(40)]
+    show(slow, ["a note " * 30], Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == summary(slow)
+    assert lines[-2] == "a note " * 30
+    assert lines[-3] == f"slow-39: {slow[-1].detail}"
 
 
 MACHINE = {"cpu": "abacus", "cores": "2", "memory": "1 GiB", "system": "wood", "python": "3"}
