@@ -45,6 +45,8 @@ def _pass_line(d: dict[str, Any]) -> str:
         f"{d['rows_per_example']:g} {'row' if d['rows_per_example'] == 1 else 'rows'} an example",
         f"{d['padding']:.1%} padding",
     ]
+    if d["batch_origin"]:
+        facts.append(f"batches of {d['batch_tokens']:,} tokens, {d['batch_origin']}")
     if d["shared"]:
         share = d["shared"] / d["tokens"]
         facts.append(f"{d['shared']:,} tokens ({share:.0%}) need not run, as rows begin alike")

@@ -1,10 +1,42 @@
 """Batches that do not fit in memory, run in halves until they do, and errors of the device."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, final
 
 Row = TypeVar("Row")
 T = TypeVar("T")
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Limit:
+    """The smallest batch that did not fit: others as large are halved without a try.
+
+    Parameters
+    ----------
+    size
+        Of some rows, at least 1.
+    too_many
+        Size that is known not to fit; None if everything did so far.
+    on_change
+        Called with each smaller size that turns out not to fit.
+    """
+
+    size: Callable[[Sequence[Any]], int]
+    too_many: int | None = None
+    on_change: Callable[[int], None] = lambda size: None
+
+    def refuses(self, rows: Sequence[Any]) -> bool:
+        """Return whether rows, more than one, are known not to fit."""
+        return self.too_many is not None and len(rows) > 1 and self.size(rows) >= self.too_many
+
+    def failed(self, rows: Sequence[Any]) -> None:
+        """Remember that some rows did not fit."""
+        size = self.size(rows)
+        if self.too_many is None or size < self.too_many:
+            self.too_many = size
+            self.on_change(size)
 
 
 def run_in_halves(
@@ -30,6 +62,7 @@ def pieces_that_fit(
     run: Callable[[Sequence[Row]], T],
     device: str,
     on_split: Callable[[], None] = lambda: None,
+    limit: Limit | None = None,
 ) -> Iterator[tuple[int, Sequence[Row], T | None]]:
     """Yield (place of the first row, rows, what ``run`` returned) of the largest pieces that fit.
 
@@ -42,12 +75,18 @@ def pieces_that_fit(
         Where it runs; on CUDA the cache of freed blocks is emptied before the next try.
     on_split
         Called once if the whole did not fit and has more than one row.
+    limit
+        What is known not to fit, which is not tried; it learns what does not.
     """
     pending = [(0, len(rows))]
     while pending:
         start, stop = pending.pop()
         piece = rows[start:stop]
-        result = _attempt(piece, run, device)
+        result = None
+        if limit is None or not limit.refuses(piece):
+            result = _attempt(piece, run, device)
+            if result is None and limit is not None:
+                limit.failed(piece)
         if result is None and stop - start > 1:
             if stop - start == len(rows):
                 on_split()

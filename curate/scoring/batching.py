@@ -1,18 +1,20 @@
 """How the rows of a shard run on a loaded model: in which batches, padded, end to end, or sharing prefixes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from curate.models.batch import padded_tokens, plan_batches
 from curate.models.passes.prefixes import plan_shared
+from curate.scoring.batch_sizes import BatchSizes
 from curate.scoring.executors.worker import PREFIXES
 
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
+    from curate.models.memory import Limit
     from curate.models.passes.forward import Forward
     from curate.models.text.render import Rendered
 
@@ -63,9 +65,23 @@ class Batching:
                 None if model.head.weight.dtype in FLASH_DTYPES else f"{model.dtype} has none"
             )
             self.padded_because = no_kernel or packing_flaw(model) or ""
-        self.forward = Forward(model, packed=not self.padded_because)
-        self._sharing = Forward(model, shared=True)
+        packed = not self.padded_because
+        self.forward = Forward(
+            model, packed=packed, limit=self._limit(_tokens if packed else _padded)
+        )
+        self._sharing = Forward(model, shared=True, limit=self._limit(_tokens, "_shared"))
         self._refused = False
+
+    def _limit(self, size: "Callable[[Sequence[Rendered]], int]", kind: str = "") -> "Limit | None":
+        """Return what is known on this machine not to fit on the model's card; it remembers more."""
+        from curate.models.memory import Limit
+
+        if not self.is_cuda:
+            return None
+        known = BatchSizes.of(self.model.resolved, self.model.dtype, self.model.device)
+        if known is None:
+            return Limit(size)
+        return Limit(size, known.too_many(kind), partial(known.failed, kind))
 
     @property
     def is_cuda(self) -> bool:
@@ -118,6 +134,15 @@ class Batching:
                 f"{self.refused}"
             )
         return facts
+
+
+def _tokens(rows: "Sequence[Rendered]") -> int:
+    return sum(len(row.ids) for row in rows)
+
+
+def _padded(rows: "Sequence[Rendered]") -> int:
+    lengths = [b - a for row in rows for a, b in row.edges]
+    return len(lengths) * max(lengths)
 
 
 def _lists(batches: Sequence[np.ndarray]) -> list[list[int]]:

@@ -23,6 +23,7 @@ from curate.scoring.options import ScoringOptions
 from curate.scoring.passes import ForwardPass, WorkerPass
 from curate.scoring.plan import Pass, plan_passes, unify
 from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
+from curate.scoring.sizing import origin_of, with_batch_sizes
 from curate.scoring.workload import n_workers
 from curate.store.pool.input_values import with_rows
 
@@ -46,6 +47,8 @@ class PassPlan:
     count examples, ``reasons`` the unscorable ones by why they are. ``requests`` go to a server.
     ``shared`` of the tokens need not run, because other rows begin with them; ``unshared_because`` says
     why the model cannot do that, which is known once it was loaded to time a sample.
+    ``batch_tokens`` run at once in a pass of a language model; ``batch_origin`` says where the number comes from,
+    unless it is a constant or was given.
     """
 
     name: str
@@ -65,6 +68,8 @@ class PassPlan:
     requests: int = 0
     shared: int = 0
     unshared_because: str = ""
+    batch_tokens: int | None = None
+    batch_origin: str = ""
 
 
 @final
@@ -127,12 +132,15 @@ def plan(
 
     Tokenises everything up to 20,000 examples, and a sample of shards beyond. Nothing is stored.
     """
-    requests = with_inputs(requests)
+    requests = with_batch_sizes(
+        store, with_inputs(requests), options, progress, measure=limit is not None
+    )
+    origins = {request.key.set_id: origin_of(store, request, options) for request in requests}
     shards = store.shards()
     missing = _missing(store, requests, shards)
     passes = _passes(store, requests, missing)
     plans = tuple(
-        _plan_pass(f"{number}", pass_, _of_pass(pass_, missing))
+        _plan_pass(f"{number}", pass_, _of_pass(pass_, missing), origins[pass_.set_ids[0]])
         for number, pass_ in enumerate(passes, 1)
     )
     check_chat(passes, [shard.path for shard in shards], progress)
@@ -206,7 +214,9 @@ def _of_pass(pass_: Pass, missing: Mapping[str, Sequence["Shard"]]) -> list["Sha
     return [by_id[shard_id] for shard_id in sorted(by_id)]
 
 
-def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
+def _plan_pass(
+    name: str, pass_: Pass, shards: Sequence["Shard"], batch_origin: str = ""
+) -> PassPlan:
     n_examples = sum(shard.n_examples for shard in shards)
     sampled = _sample(shards, n_examples)
     n_sampled = sum(shard.n_examples for shard in sampled)
@@ -233,12 +243,14 @@ def _plan_pass(name: str, pass_: Pass, shards: Sequence["Shard"]) -> PassPlan:
         reasons={reason: round(n * scale) for reason, n in counts.failed.most_common()},
         requests=round(counts.requests * scale),
         shared=round(counts.shared * scale),
+        batch_tokens=pass_.batch_tokens if pass_.is_forward else None,
+        batch_origin=batch_origin,
     )
 
 
 def _unshared(plan: PassPlan, pass_: Pass, shards: Sequence["Shard"], why: str) -> PassPlan:
     """Plan a pass again, of a model that cannot share what rows begin with."""
-    alone = _plan_pass(plan.name, replace(pass_, share_prefixes=False), shards)
+    alone = _plan_pass(plan.name, replace(pass_, share_prefixes=False), shards, plan.batch_origin)
     return replace(alone, unshared_because=why)
 
 

@@ -25,6 +25,7 @@ from curate.scoring.requests import (
 )
 from curate.scoring.run_shards import run_shards
 from curate.scoring.scope import needs_the_pool, only_within
+from curate.scoring.sizing import with_batch_sizes
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord, SliceReport
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def score(
     Raises `InterruptedRunError` on Ctrl-C, SIGTERM or when ``max_hours`` is over.
     """
     began = time.perf_counter()
-    requests = with_inputs(requests)
+    requests = with_batch_sizes(store, with_inputs(requests), options, progress)
     job = _run(store, requests, options, progress, began)
     try:
         with store.held():
@@ -141,7 +142,7 @@ def score_slice(
     whole pool, and `InterruptedRunError` as `score` does.
     """
     began = time.perf_counter()
-    requests = with_inputs(requests)
+    requests = with_batch_sizes(store, with_inputs(requests), options, progress)
     for request in requests:
         if isinstance(request.scorer, PoolScorer):
             raise ConfigError(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from curate.contracts import ForwardScorer, SegmentStats, Stat
-from curate.models.memory import pieces_that_fit, run_in_halves
+from curate.models.memory import Limit, pieces_that_fit, run_in_halves
 from curate.models.passes.device_batch import BatchWants, DeviceResults, launch
 from curate.models.passes.head import HeadStats, HeadWants, head_stats
 from curate.models.passes.layout import Layout
@@ -92,7 +92,8 @@ class Measured:
 class Forward:
     """Runs batches of rendered rows through a model and its head.
 
-    A batch that does not fit in memory is halved until it does; ``n_split`` counts the rows this
+    A batch that does not fit in memory is halved until it does, and later ones as large are halved
+    without a try where there is a ``limit``; ``n_split`` counts the rows this
     happened to (their numbers may differ from an unsplit run in the last bits).
 
     Parameters
@@ -106,12 +107,15 @@ class Forward:
         end to end.
     fused
         On a GPU, read each logit once in a kernel of our own where there is one.
+    limit
+        On a GPU, what is known not to fit in its memory; None to find out anew for each batch.
     """
 
     model: "LoadedModel"
     packed: bool = False
     fused: bool = True
     shared: bool = False
+    limit: Limit | None = None
     n_split: int = field(default=0, init=False)
 
     @property
@@ -150,7 +154,7 @@ class Forward:
                 return launch(self.model, part, asked, packed=packed, shared=self.shared)
 
         count = partial(self._count, rows)
-        pieces = pieces_that_fit(rows, queue, self.model.device, count)
+        pieces = pieces_that_fit(rows, queue, self.model.device, count, self.limit)
         return [_Piece(start, part, results) for start, part, results in pieces]
 
     def run(

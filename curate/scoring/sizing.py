@@ -1,0 +1,104 @@
+"""Tokens of a batch by a card's memory: measured once for each model and card, before its first score set."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from curate.contracts import ForwardScorer
+from curate.contracts.progress import Progress
+from curate.models.fitting import fits_on_card, largest_that_fits
+from curate.models.load import load_model
+from curate.scoring.batch_sizes import BatchSizes, card_of
+from curate.scoring.batching import Batching
+from curate.scoring.executors import RAY
+from curate.scoring.executors.local import n_devices
+from curate.scoring.options import ScoringOptions
+from curate.scoring.requests import ScoreRequest
+
+if TYPE_CHECKING:
+    from curate.models.load import ResolvedModel
+    from curate.store import Store
+
+
+def with_batch_sizes(
+    store: "Store",
+    requests: Sequence[ScoreRequest],
+    options: ScoringOptions,
+    progress: Progress,
+    *,
+    measure: bool = True,
+) -> list[ScoreRequest]:
+    """Return the requests, those of new score sets on a GPU with the tokens a batch that fit there.
+
+    Passes of language models alone, where nobody gave ``--batch-tokens``; on a CPU, on Ray and for
+    score sets that exist nothing changes, so that a resumed run cuts the batches of its first.
+    What is not remembered is measured with ``measure``: the model is loaded once for it.
+    """
+    device = _device(options) if any(map(_is_forward, requests)) else None
+    if device is None:
+        return list(requests)
+    sized = []
+    for request in requests:
+        known = _sizes(request, device)
+        is_new = known is not None and store.find_score_set(request.key.set_id) is None
+        if known is not None and is_new:
+            if known.tokens is None and measure:
+                _measure(request, device, known, progress)
+            request = replace(request, batch_tokens=known.tokens or request.batch_tokens)
+        sized.append(request)
+    return sized
+
+
+def origin_of(store: "Store", request: ScoreRequest, options: ScoringOptions) -> str:
+    """Say where the tokens of a new set's batches come from; empty where they are a constant."""
+    device = _device(options) if _is_forward(request) else None
+    known = None if device is None else _sizes(request, device)
+    if device is None or known is None or store.find_score_set(request.key.set_id) is not None:
+        return ""
+    when = " before the first run" if known.tokens is None else ""
+    return f"measured on {card_of(device)}{when}"
+
+
+def _device(options: ScoringOptions) -> str | None:
+    """Return the CUDA device with the least memory that would be used; None where nothing is measured."""
+    if options.batch_tokens is not None or options.executor == RAY:
+        return None
+    device = options.worker_device(runs_weights=True)
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    if device != "cuda":
+        return device
+    cards = [f"cuda:{number}" for number in range(n_devices(device))]
+    return min(cards, key=lambda one: int(torch.cuda.get_device_properties(one).total_memory))
+
+
+def _is_forward(request: ScoreRequest) -> bool:
+    return request.model is not None and isinstance(request.scorer, ForwardScorer)
+
+
+def _sizes(request: ScoreRequest, device: str) -> BatchSizes | None:
+    if request.model is None or not _is_forward(request):
+        return None
+    return BatchSizes.of(request.model, request.dtype, device)
+
+
+def _measure(request: ScoreRequest, device: str, known: BatchSizes, progress: Progress) -> None:
+    import torch
+
+    assert request.model is not None
+    progress.note(f"measuring how many tokens of {request.model.name} fit on {card_of(device)}")
+    tokens = _most_tokens(request, request.model, device)
+    torch.cuda.empty_cache()
+    known.measured(tokens)
+    progress.note(f"batches have {tokens:,} tokens; this is remembered for the model on this card")
+
+
+def _most_tokens(request: ScoreRequest, resolved: "ResolvedModel", device: str) -> int:
+    """Load the model for this alone, and return the tokens of a batch that fit beside it."""
+    model = load_model(resolved, device, request.dtype)
+    batching = Batching(model, request.batch_tokens, share=request.share_prefixes)
+    packed = batching.forward.packed
+    shared = request.share_prefixes and not batching.unshared_because
+    return largest_that_fits(lambda size: fits_on_card(model, size, packed=packed, shared=shared))

@@ -1,0 +1,123 @@
+"""What runs on a GPU alone, run on the CPU: the same numbers, no wait, one copy back for each batch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from on_card import OnCard, WaitError, no_waiting, on_card
+from random_models import EVERYTHING, assert_close, loaded, random_groups
+
+from curate.models.passes import head_kernel, packing
+from curate.models.passes.forward import Forward, PassRequest
+from curate.models.passes.head import Head
+from curate.scorers.likelihood import Likelihood
+
+__all__ = ["on_card"]  # a fixture
+
+LIKELIHOOD = PassRequest.of([Likelihood()])
+WAYS = {"padded": {}, "end to end": {"packed": True}, "shared": {"shared": True}}
+
+
+def on_gpu(model):
+    return replace(model, device="cuda:0")
+
+
+def batches():
+    rows = random_groups()
+    return [rows[:6], rows[6:], rows[3:9]]
+
+
+def by_batch(found):
+    return [measured for _, _, measured in found]
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return loaded("llama")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "chunks"])
+def test_a_pass_waits_for_nothing_and_copies_back_once_a_batch(
+    on_card, monkeypatch, llama, way, kernel
+):
+    monkeypatch.setattr(head_kernel, "available", lambda: kernel)
+    wanted = by_batch(Forward(llama).run_all(batches(), EVERYTHING))
+    with no_waiting():
+        found = by_batch(Forward(on_gpu(llama), **WAYS[way]).run_all(batches(), EVERYTHING))
+    assert_close(wanted, found)
+    assert len(on_card.copies) == len(batches())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_likelihood_pass_does_not_wait_either(on_card, llama, way):
+    wanted = by_batch(Forward(llama).run_all(batches(), LIKELIHOOD))
+    with no_waiting():
+        found = by_batch(Forward(on_gpu(llama), **WAYS[way]).run_all(batches(), LIKELIHOOD))
+    for a, b in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(b.nll, a.nll, rtol=1e-4, atol=1e-5)
+    assert len(on_card.copies) == len(batches())
+
+
+def test_gradient_norms_of_long_examples_do_not_wait(on_card, monkeypatch, llama):
+    monkeypatch.setattr(Head, "chunk_rows", property(lambda self: 4))
+    monkeypatch.setattr(head_kernel, "available", lambda: False)
+    for model in (llama, replace(llama, head=replace(llama.head, softcap=9.0))):
+        wanted = by_batch(Forward(model).run_all(batches(), EVERYTHING))
+        with no_waiting():
+            found = by_batch(Forward(on_gpu(model), packed=True).run_all(batches(), EVERYTHING))
+        assert_close(wanted, found)
+
+
+def varlen(query, key, value, starts, key_starts, longest, longest_key, dropout, causal, debug, **options):  # fmt: skip
+    """Attend as torch's flash kernel does: rows end to end, causal from the end of each row's keys."""
+    assert causal and (longest, longest_key) == (max(starts.diff()), max(key_starts.diff()))
+    done = []
+    rows = zip(starts[:-1], starts[1:], key_starts[:-1], key_starts[1:], strict=True)
+    for a, b, c, d in (tuple(map(int, row)) for row in rows):
+        q, k, v = query[a:b], key[c:d], value[c:d]
+        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+        scores = torch.einsum("qhd,khd->hqk", q, k).float() * options["scale"]
+        apart = torch.arange(d - c)[-(b - a) :, None] - torch.arange(d - c)[None]
+        seen = apart >= 0
+        if options["window_size_left"] is not None:
+            seen &= apart <= options["window_size_left"]
+        weights = scores.masked_fill(~seen, float("-inf")).softmax(-1).to(q.dtype)
+        done.append(torch.einsum("hqk,khd->qhd", weights, v))
+    return (torch.cat(done),)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "mistral"])
+@pytest.mark.parametrize("shared", [False, True], ids=["end to end", "shared"])
+def test_the_flash_kernel_is_called_with_boundaries_that_give_the_same(
+    on_card, monkeypatch, name, shared
+):
+    called = []
+
+    def flash(*args, **options):
+        called.append(1)
+        plain = [a.as_subclass(torch.Tensor) if isinstance(a, torch.Tensor) else a for a in args]
+        return (varlen(*plain, **options)[0].as_subclass(OnCard),)
+
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", flash)
+    monkeypatch.setattr(packing, "FLASH_DTYPES", (torch.float32,))
+    model = loaded(name)
+    wanted = by_batch(Forward(model).run_all(batches(), EVERYTHING))
+    way = {"shared": True} if shared else {"packed": True}
+    assert_close(wanted, by_batch(Forward(on_gpu(model), **way).run_all(batches(), EVERYTHING)))
+    assert len(called) == 2 * len(batches())  # once a layer
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x.sum().item(), lambda x: x.tolist(), lambda x: x[x > 0], lambda x: x.cpu(),
+        lambda x: float(x.sum()), lambda x: bool(x.any()), lambda x: x.nonzero(),
+        lambda x: torch.unique(x), lambda x: x.masked_select(x > 0),
+        lambda x: x.repeat_interleave(x.long()),
+    ],
+)  # fmt: skip
+def test_the_tests_see_a_wait(on_card, wait):
+    with pytest.raises(WaitError), no_waiting():
+        wait(torch.ones(3).as_subclass(OnCard))

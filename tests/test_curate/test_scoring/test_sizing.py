@@ -1,0 +1,167 @@
+"""Batches sized by a card's memory: measured once, remembered, stored with the score set."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from mocked_card import MockedCard
+
+import curate as cu
+from curate.cli.score import _plan_text
+from curate.contracts.progress import SilentProgress
+from curate.models import fitting
+from curate.models.load import load_model, resolve_model
+from curate.scorers.length import Length
+from curate.scorers.likelihood import Likelihood
+from curate.scoring import batch_sizes, job, sizing
+from curate.scoring.batch_sizes import BatchSizes
+from curate.scoring.batching import Batching
+from curate.scoring.estimate import plan
+from curate.scoring.options import ScoringOptions
+from curate.scoring.requests import request_for
+from curate.scoring.sizing import with_batch_sizes
+
+Options = partial(ScoringOptions, device="cuda", dtype="float32")
+
+
+class Said(SilentProgress):
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def card(monkeypatch, tmp_path):
+    """Return a card with room for 100 tokens; a model on it is on the CPU."""
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fitting, "LADDER", (48, 64, 96, 128))
+    monkeypatch.setattr(
+        sizing, "load_model", lambda resolved, device, dtype: load_model(resolved, "cpu", dtype)
+    )
+    batch_sizes.card_of.cache_clear()
+    yield MockedCard(monkeypatch, 100, n=2)
+    batch_sizes.card_of.cache_clear()
+
+
+@pytest.fixture
+def store(tmp_path):
+    pool = cu.open(tmp_path / "s.duckdb", create=True)
+    data = tmp_path / "rows.jsonl"
+    data.write_text(
+        "\n".join(json.dumps({"prompt": f"two {n}", "response": f"four {n}"}) for n in range(6))
+    )
+    pool.ingest(data)
+    return pool.store
+
+
+def asked(model, *scorers, options):
+    return [request_for(scorer, scorer.name, str(model), options) for scorer in scorers]
+
+
+def test_it_is_measured_once_for_a_model_on_a_card(card, store, tiny_model):
+    said, options = Said(), Options()
+    requests = asked(tiny_model, Likelihood(), Length(), options=options)
+    sized = with_batch_sizes(store, requests, options, said)
+    assert [one.batch_tokens for one in sized] == [96, 65_536]
+    assert said.lines == [
+        f"measuring how many tokens of {tiny_model} fit on Mocked 1 (80.0 GiB)",
+        "batches have 96 tokens; this is remembered for the model on this card",
+    ]
+    assert 3 <= len(card.tried) <= 4
+    card.tried.clear()
+    again = with_batch_sizes(store, requests, options, said)
+    assert again == sized and not card.tried and len(said.lines) == 2
+    double = asked(tiny_model, Likelihood(), options=Options(dtype="float64"))
+    with_batch_sizes(store, double, options, said)
+    assert card.tried  # another dtype takes other memory
+
+
+def test_a_score_set_keeps_the_batches_of_its_first_run(card, store, tiny_model):
+    options = Options()
+    requests = asked(tiny_model, Likelihood(), options=options)
+    sized = with_batch_sizes(store, requests, options, SilentProgress())
+    made = store.score_set(sized[0].key, "likelihood", sized[0].run_parameters())
+    assert made.run["batch_tokens"] == 96
+    known = BatchSizes.of(requests[0].model, "float32", "cuda:0")
+    known.measured(48)
+    assert with_batch_sizes(store, requests, options, SilentProgress()) == requests
+    assert store.find_score_set(made.set_id).run["batch_tokens"] == 96
+
+
+def test_what_is_given_and_what_runs_on_a_cpu_stays(card, store, tiny_model):
+    for options in (Options(batch_tokens=77), Options(device="cpu")):
+        requests = asked(tiny_model, Likelihood(), options=options)
+        assert with_batch_sizes(store, requests, options, SilentProgress()) == requests
+    options = Options()
+    text = asked(tiny_model, Length(), options=options)
+    assert with_batch_sizes(store, text, options, SilentProgress()) == text
+    assert not card.tried
+
+
+def test_the_plan_says_where_the_tokens_of_a_batch_come_from(card, store, tiny_model):
+    options = Options()
+    requests = asked(tiny_model, Likelihood(), options=options)
+    first = plan(store, requests, options, None, SilentProgress())
+    assert not card.tried
+    assert first.passes[0].batch_origin == "measured on Mocked 1 (80.0 GiB) before the first run"
+    with_batch_sizes(store, requests, options, SilentProgress())
+    second = plan(store, requests, options, None, SilentProgress())
+    assert second.as_dict()["plan"]["passes"][0]["batch_tokens"] == 96
+    assert "batches of 96 tokens, measured on Mocked 1 (80.0 GiB)" in _plan_text(second.as_dict())
+    cpu = Options(device="cpu")
+    on_cpu = plan(store, asked(tiny_model, Likelihood(), options=cpu), cpu, None, SilentProgress())
+    assert (on_cpu.passes[0].batch_tokens, on_cpu.passes[0].batch_origin) == (2_048, "")
+
+
+def test_a_batch_that_did_not_fit_lowers_what_new_sets_take(card, tiny_model):
+    known = BatchSizes.of(resolve_model(str(tiny_model)), "float32", "cuda:0")
+    assert known.tokens is None and known.too_many("") is None
+    known.measured(128)
+    known.failed("", 100)
+    known.failed("", 120)  # more than is known not to fit
+    known.failed("_shared", 40)
+    assert (known.tokens, known.too_many(""), known.too_many("_shared")) == (96, 100, 40)
+    known.path.write_text("{")
+    assert known.tokens is None  # damaged: measured again
+
+
+def test_a_worker_begins_with_what_earlier_ones_could_not_fit(card, tiny_model):
+    resolved = resolve_model(str(tiny_model))
+    known = BatchSizes.of(resolved, "float32", "cuda:0")
+    known.failed("", 33)
+    model = load_model(resolved, "cpu", "float32")
+    on_card = type(model)(
+        resolved, model.backbone, model.head, model.tokenizer, "cuda:0", "float32"
+    )
+    limit = Batching(on_card, 64, share=False).forward.limit
+    assert limit.too_many == 33
+    limit.on_change(20)
+    assert known.too_many("") == 20
+    assert Batching(model, 64, share=False).forward.limit is None
+
+
+def test_the_card_with_the_least_memory_decides(card, monkeypatch):
+    sizes = {0: 80, 1: 24}
+
+    def properties(device):
+        index = torch.device(device).index
+        return type("P", (), {"name": f"Card {index}", "total_memory": sizes[index] * 2**30})
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    assert sizing._device(Options()) == "cuda:1"
+    assert sizing._device(Options(device="cuda:0")) == "cuda:0"
+
+
+def test_a_run_stores_what_fits_with_the_score_set(store, monkeypatch):
+    def sized(store, requests, options, progress):
+        return [replace(request, batch_tokens=77) for request in requests]
+
+    monkeypatch.setattr(job, "with_batch_sizes", sized)
+    options = Options(device="cpu")
+    request = request_for(Length(), "length", None, options)
+    report = job.score(store, [request], options, SilentProgress())
+    assert store.find_score_set(report.sets[0].status.set_id).run["batch_tokens"] == 77
