@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import masking_utils
 
 from curate.models.passes import head_kernel
 
@@ -41,6 +43,8 @@ class OnCard(torch.Tensor):
             return args[0]
         if name == "copy_" and not isinstance(args[0], OnCard):
             cls.copies.append(tuple(args[1].shape))
+            super().__torch_function__(func, types, args, kwargs or {})
+            return args[0]
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
@@ -62,10 +66,27 @@ class NoWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class NoAnswers(TorchFunctionMode):
+    """Refuse the same of any tensor where Python asks for it: in inference mode that is no operation."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function that does not wait."""
+        name = getattr(func, "__name__", "")
+        is_host = name == "numpy" and not isinstance(args[0], OnCard)  # what was copied back
+        if name in WAITS and not is_host:
+            raise WaitError(name)
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """Raise `WaitError` wherever Python would wait for the GPU; as `set_sync_debug_mode` does."""
-    with NoWaits():
+    """Raise `WaitError` wherever Python would wait for the GPU; as `set_sync_debug_mode` does.
+
+    Every tensor is taken for one on the card. transformers asks once a forward pass of padded rows
+    whether they are packed, and waits for that: the one wait that is let through.
+    """
+    with pytest.MonkeyPatch.context() as patch, NoWaits(), NoAnswers():
+        patch.setattr(masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
         yield
 
 
@@ -110,6 +131,8 @@ def on_card(monkeypatch: pytest.MonkeyPatch) -> type[OnCard]:
     )
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: None)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device=None: None)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device=None: None)
     monkeypatch.setattr(head_kernel, "available", lambda: True)
     monkeypatch.setattr(head_kernel, "row_statistics", row_statistics)
     monkeypatch.setattr(head_kernel, "to_residuals", to_residuals)

@@ -1,5 +1,6 @@
 """The gradient of one batch of a random model, with rows end to end or padded."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -26,13 +27,14 @@ def trained(name, device="cpu", dtype="float32", *, packed=False):
     return TrainedModel(resolved, model, backbone, head, None, dtype, torch.device(device), packed)
 
 
-def gradient(model, micro_tokens, n=12):
-    """Return what computing the gradient measured, and the gradient as one vector."""
+def gradient(model, micro_tokens, n=12, watched=nullcontext):
+    """Return what computing the gradient measured, ``watched``, and the gradient as one vector."""
     rows = random_rows(n)
     ids = [f"{number:032x}" for number in range(n)]
     examples = [TrainRow(one, Example(one, ()), 1 + k % 3) for k, one in enumerate(ids)]
     processes = Processes.join(model.device.type)
     maker = GradientMaker(model, Prepared(examples, rows), NextToken(), processes, micro_tokens, 0)
-    found = maker.gradient(np.arange(n), 0)
+    with watched():
+        found = maker.gradient(np.arange(n), 0)
     flat = [p.grad.double().reshape(-1).cpu() for _, p in model.named_parameters()]
     return found, torch.cat(flat)

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from curate.models.passes.device_batch import to_device
 from curate.models.passes.layers import padded_ids
 from curate.models.passes.projection import project
 from curate.models.text.render import Rendered
@@ -136,7 +137,7 @@ class AdapterGradients:
         rows, keeps = batch
         device = self.head.weight.device
         with torch.enable_grad(), _recording(self.modules) as calls:
-            states = self.hidden(padded_ids(rows).to(device))
+            states = self.hidden(to_device(padded_ids(rows), str(device)))
             leaf = states.detach().requires_grad_()
             for number, (row, keep) in enumerate(zip(rows, keeps, strict=True)):
                 self._mean_loss(leaf[number], row, keep).backward()  # type: ignore[no-untyped-call]
@@ -145,8 +146,8 @@ class AdapterGradients:
         return {name: made for name, made in calls.items() if made}
 
     def _mean_loss(self, states: Tensor, row: Rendered, keep: Bool[np.ndarray, " T"]) -> Tensor:
-        positions = torch.from_numpy(row.positions[keep].astype(np.int64)).to(states.device)
-        targets = torch.from_numpy(row.targets[keep].astype(np.int64)).to(states.device)
+        wanted = np.stack([row.positions[keep], row.targets[keep]]).astype(np.int64)
+        positions, targets = to_device(wanted, str(states.device))
         logits = self.head.finish(self.head.project(states[positions]))
         return cross_entropy(logits, targets)
 

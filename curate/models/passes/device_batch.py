@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import torch
@@ -99,10 +99,24 @@ class HostBatch:
 
     def to(self, device: str) -> dict[str, Tensor]:
         """Copy everything in one piece; on a GPU from page-locked memory, without waiting."""
-        values = torch.from_numpy(self.values)
-        if device.startswith("cuda"):
-            values = values.pin_memory().to(device, non_blocking=True)
+        values = to_device(self.values, device)
         return {name: values[place] for name, place in self.places.items()}
+
+
+def to_device(values: "np.ndarray[Any, Any]", device: str) -> Tensor:
+    """Copy an array to a device; to a GPU from page-locked memory, without waiting."""
+    tensor = torch.from_numpy(values)
+    return (
+        tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor
+    )
+
+
+def to_host(values: Tensor) -> "np.ndarray[Any, Any]":
+    """Copy a tensor to the host in one piece, and wait for it."""
+    if not values.is_cuda:
+        return np.asarray(values.numpy())
+    copied = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return np.asarray(copied.copy_(values).numpy())
 
 
 def _steps(starts: Int[np.ndarray, " n"]) -> tuple[int, ...]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from curate.errors import ModelError
 from curate.models.load import PROBE_LENGTH, PROBE_TOLERANCE
+from curate.models.passes.device_batch import to_device, to_host
 from curate.models.passes.head import HeadWants, head_stats
 from curate.models.text.render import Rendered
 
@@ -109,7 +110,7 @@ class Layers:
             Which scored positions of each count, at least one, (T,) each.
         """
         with torch.inference_mode(False), torch.enable_grad(), _recording(self, len(rows)) as calls:
-            hidden = self.model.hidden(padded_ids(rows).to(self.model.device))
+            hidden = self.model.hidden(to_device(padded_ids(rows), self.model.device))
             results, gradient = self._head(rows, keeps, hidden.detach())
             hidden.backward(gradient)  # type: ignore[no-untyped-call]
         by_module: dict[int, list[_Call]] = {}
@@ -117,24 +118,31 @@ class Layers:
             by_module.setdefault(id(call.module), []).append(call)
         for uses in by_module.values():
             self._measure(uses, results)
-        return [LayerStats(inner, sq_norm) for inner, sq_norm in results]
+        return [LayerStats(inner, sq_norm) for inner, sq_norm in to_host(results)]
 
     def _head(
         self, rows: Sequence[Rendered], keeps: Sequence[Bool[np.ndarray, " T"]], hidden: Tensor
-    ) -> tuple[Float[np.ndarray, "rows 2 weights"], Tensor]:
-        """Return results with the head's filled in, and the gradient of the hidden states."""
-        results = np.zeros((len(rows), 2, len(self.names)))
+    ) -> tuple[Tensor, Tensor]:
+        """Return results, (rows, 2, weights), with the head's filled in, and the gradient of the hidden states."""
+        results = hidden.new_zeros((len(rows), 2, len(self.names)), dtype=torch.float64)
         gradient = torch.zeros_like(hidden)
         wants = HeadWants(entropy=True, grams=frozenset({True}))
         head = self.model.head
-        for number, (row, keep) in enumerate(zip(rows, keeps, strict=True)):
-            positions = torch.from_numpy(row.positions[keep].astype(np.int64)).to(hidden.device)
-            targets = torch.from_numpy(row.targets[keep].astype(np.int64)).to(hidden.device)
+        kept = [
+            part[keep].astype(np.int64)
+            for row, keep in zip(rows, keeps, strict=True)
+            for part in (row.positions, row.targets)
+        ]
+        there = torch.split(
+            to_device(np.concatenate(kept), self.model.device), [len(part) for part in kept]
+        )
+        for number, (positions, targets) in enumerate(zip(there[::2], there[1::2], strict=True)):
             states, t = hidden[number, positions], len(positions)
             end = torch.zeros(t, dtype=torch.bool, device=hidden.device)
             (stats,) = head_stats(head, states, targets, [end], wants)
             assert stats.inner is not None
-            results[number, :, 0] = float(stats.inner.mean()), float(stats.sq_norm[True]) / t**2
+            results[number, 0, 0] = stats.inner.mean()
+            results[number, 1, 0] = stats.sq_norm[True] / t**2
             bias = torch.zeros(len(head.weight), dtype=torch.float64, device=hidden.device)
             for start in range(0, t, head.chunk_rows):
                 part = slice(start, start + head.chunk_rows)
@@ -142,15 +150,16 @@ class Layers:
                 gradient[number, positions[part]] = (residual.to(hidden.dtype)) @ head.weight
                 bias += residual.sum(dim=0, dtype=torch.float64)
             if head.bias is not None:
-                results[number, :, 1] = float((bias * head.bias).sum()), float(bias.square().sum())
+                results[number, :, 1] = torch.stack([(bias * head.bias).sum(), bias.square().sum()])
         return results, gradient
 
-    def _measure(self, uses: Sequence[_Call], results: Float[np.ndarray, "rows 2 weights"]) -> None:
+    def _measure(self, uses: Sequence[_Call], results: Tensor) -> None:
         """Fill in the results of one module's weights, all its uses together."""
         module = uses[0].module
         for number in range(len(results)):
             for name, (inner, sq_norm) in _MEASURES[_kind(module)](module, uses, number).items():
-                results[number, :, self.places[id(module)][name]] = inner, sq_norm
+                place = self.places[id(module)][name]
+                results[number, :, place] = torch.stack([inner.double(), sq_norm])
 
 
 # The pass ----------------------------------------------------------------------------------------
@@ -199,17 +208,17 @@ def _residual(head: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     return scaled
 
 
-def padded_ids(rows: Sequence[Rendered]) -> Tensor:
+def padded_ids(rows: Sequence[Rendered]) -> Int[np.ndarray, "rows width"]:
     """Return the token ids of rows as one matrix, 0 after the end of each."""
     ids = np.zeros((len(rows), max(len(row.ids) for row in rows)), dtype=np.int64)
     for number, row in enumerate(rows):
         ids[number, : len(row.ids)] = row.ids
-    return torch.from_numpy(ids)
+    return ids
 
 
 # What each kind of module contributes ------------------------------------------------------------
 
-Measured = dict[str, tuple[float, float]]  # parameter -> inner product, squared norm
+Measured = dict[str, tuple[Tensor, Tensor]]  # parameter -> inner product, squared norm, in float64
 
 
 def _linear(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
@@ -227,7 +236,7 @@ def _linear(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
         sq_norm = gram.sum()
     else:
         sq_norm = (gradient.T @ given).double().square().sum()
-    measured = {"weight": (float(inner), float(sq_norm))}
+    measured = {"weight": (inner, sq_norm)}
     if bias is not None:
         measured["bias"] = _formed(bias, gradient.sum(dim=0, dtype=torch.float64))
     return measured
@@ -236,13 +245,25 @@ def _linear(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
 def _embedding(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
     ids = torch.cat([call.given.expand(call.output.shape[:-1])[number].flatten() for call in uses])
     gradient = torch.cat([_rows_of(_gradient(call), number) for call in uses]).double()
-    gradient[ids == getattr(module, "padding_idx", None)] = 0  # torch never updates this row
+    padding = getattr(module, "padding_idx", None)
+    if padding is not None:  # torch never updates this row
+        gradient.masked_fill_((ids == padding)[:, None], 0)
     output = torch.cat([_rows_of(call.output, number) for call in uses])
-    inner = float((gradient * output).sum())
-    gradient *= float(getattr(module, "embed_scale", 1.0))
-    distinct, places = torch.unique(ids, return_inverse=True)
-    sums = gradient.new_zeros(len(distinct), gradient.shape[1]).index_add_(0, places, gradient)
-    return {"weight": (inner, float(sums.square().sum()))}
+    inner = (gradient * output).sum()
+    gradient *= _embed_scale(module)
+    if output.is_cuda:  # by the first place of each id: how many are distinct would be waited for
+        n, places = len(ids), (ids[:, None] == ids[None]).to(torch.uint8).argmax(dim=1)
+    else:
+        distinct, places = torch.unique(ids, return_inverse=True)
+        n = len(distinct)
+    sums = gradient.new_zeros(n, gradient.shape[1]).index_add_(0, places, gradient)
+    return {"weight": (inner, sums.square().sum())}
+
+
+def _embed_scale(module: nn.Module) -> float | Tensor:
+    """Return the factor some architectures apply to embeddings, wherever they keep it."""
+    scale: float | Tensor = getattr(module, "embed_scale", 1.0)
+    return scale.double() if isinstance(scale, Tensor) else float(scale)
 
 
 def _vectors(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
@@ -264,8 +285,8 @@ def _vectors(module: nn.Module, uses: Sequence[_Call], number: int) -> Measured:
     return {name: _formed(weights[name].detach(), total) for name, total in totals.items()}
 
 
-def _formed(weight: Tensor, gradient: Tensor) -> tuple[float, float]:
-    return float((weight.double() * gradient).sum()), float(gradient.square().sum())
+def _formed(weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    return (weight.double() * gradient).sum(), gradient.square().sum()
 
 
 _MEASURES: Final[dict[str, Callable[[nn.Module, Sequence[_Call], int], Measured]]] = {
@@ -342,7 +363,7 @@ def _by_autograd(layers: Layers, row: Rendered) -> Float[np.ndarray, " weights"]
         for weight in weights:
             weight.requires_grad_(True)
         try:
-            hidden = model.hidden(padded_ids([row]).to(model.device))
+            hidden = model.hidden(to_device(padded_ids([row]), model.device))
             _, gradient = layers._head([row], [np.ones(len(row.targets), bool)], hidden.detach())
             gradients = torch.autograd.grad(hidden, weights, gradient, allow_unused=True)
         finally:

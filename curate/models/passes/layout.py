@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from curate.models.passes.device_batch import to_device
 from curate.models.text.render import Rendered
 
 MAX_SHRINK: Final = 0.8  # a row shorter than this share of the longest starts another array
@@ -107,14 +108,14 @@ class Layout:
         states = [run(array.ids) for array in self.arrays]
         picked = [
             hidden.reshape(-1, hidden.shape[-1]).index_select(
-                0, torch.from_numpy(array.places).to(hidden.device)
+                0, to_device(array.places, str(hidden.device))
             )
             for hidden, array in zip(states, self.arrays, strict=True)
         ]
         if self.order is None:
             return picked[0], states
         together = torch.cat(picked)
-        return together.index_select(0, torch.from_numpy(self.order).to(together.device)), states
+        return together.index_select(0, to_device(self.order, str(together.device))), states
 
     def pooled(
         self, states: Sequence[Tensor], pool: Callable[[Tensor, Sequence[int]], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from curate.contracts import Labels, Objective
 from curate.models.batch import cut_evenly, padded_tokens
-from curate.models.passes.device_batch import HostBatch
+from curate.models.passes.device_batch import HostBatch, to_device, to_host
 from curate.models.passes.layout import Layout
 from curate.models.passes.packing import Boundaries, packed_hidden
 from curate.models.text.render import Rendered
@@ -47,6 +47,16 @@ class Gradient:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """What one forward pass measured, still on the device: its objective, and the NLL of each position."""
+
+    total: Tensor
+    nll: Tensor
+    sizes: Sequence[int]
+
+
+@final
 class GradientMaker:
     """Computes gradients of global batches; holds the model and the rows, no state of its own."""
 
@@ -63,6 +73,7 @@ class GradientMaker:
         self._prepared = prepared
         self._objective = objective
         self._processes = processes
+        self._device = str(processes.device)
         self._micro_tokens = micro_tokens
         self._seed = seed
         self._lengths = prepared.lengths
@@ -77,9 +88,12 @@ class GradientMaker:
         normaliser = float(self._weights[rows] @ self._n_targets[rows])
         measured = np.zeros(len(rows) + 1)
         passes = self._passes(rows)
-        for number in self._mine(passes, rows):
+        mine = self._mine(passes, rows)
+        pieces = []
+        for number in mine:
             with seeded(self._processes.device, self._seed, DROPOUT, step, number):
-                total, nll = self._backward(rows[passes[number]], normaliser)
+                pieces.append(self._backward(rows[passes[number]], normaliser))
+        for number, (total, nll) in zip(mine, self._fetched(pieces), strict=True):
             measured[-1] += total
             measured[passes[number]] = nll
         self._processes.add_gradients(self._parameters)
@@ -93,15 +107,20 @@ class GradientMaker:
         nll = np.zeros(len(rows))
         passes = self._passes(rows)
         self._model.whole.eval()
+        mine, pieces = self._mine(passes, rows), []
         with torch.no_grad():
-            for number in self._mine(passes, rows):
+            for number in mine:
                 hidden, labels, sizes = self._forward(rows[passes[number]])
                 parts = []
                 for start, stop in self._chunks(sizes):
                     part = Labels(labels.targets[start:stop], labels.owner[start:stop], labels.ids)
                     with self._model.autocast():
                         parts.append(token_nll(hidden[start:stop], self._model.head, part))
-                nll[passes[number]] = _sums(torch.cat(parts), sizes)
+                pieces.append(
+                    _Piece(torch.zeros((), device=hidden.device), torch.cat(parts), sizes)
+                )
+        for number, (_, summed) in zip(mine, self._fetched(pieces), strict=True):
+            nll[passes[number]] = summed
         self._model.whole.train()
         return self._processes.add(nll)
 
@@ -117,12 +136,13 @@ class GradientMaker:
     def _mine(self, passes: Sequence[Rows], rows: Rows) -> list[int]:
         return deal(self._lengths[rows], passes, self._processes.count)[self._processes.index]
 
-    def _backward(self, rows: Rows, normaliser: float) -> tuple[float, Float[np.ndarray, " n"]]:
+    def _backward(self, rows: Rows, normaliser: float) -> "_Piece":
         """Add one forward pass's share to the gradient; the logits of one chunk exist at a time."""
         hidden, labels, sizes = self._forward(rows)
-        weights = torch.from_numpy(np.repeat(self._weights[rows], sizes)).to(hidden.device)
+        weights = to_device(np.repeat(self._weights[rows], sizes), self._device)
         weights = weights.to(torch.float64 if hidden.dtype == torch.float64 else torch.float32)
-        total, nlls, gradients = 0.0, [], []
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        nlls, gradients = [], []
         for start, stop in self._chunks(sizes):
             chunk = hidden[start:stop].detach().requires_grad_()
             loss, nll = self._loss(chunk, labels, weights[start:stop], start, stop)
@@ -130,27 +150,40 @@ class GradientMaker:
             loss.backward()  # type: ignore[no-untyped-call]
             assert chunk.grad is not None
             gradients.append(chunk.grad)
-            total += float(loss.detach())
+            total = total + loss.detach().double()
             nlls.append(nll)
         hidden.backward(torch.cat(gradients))  # type: ignore[no-untyped-call]
-        return total, _sums(torch.cat(nlls), sizes)
+        return _Piece(total, torch.cat(nlls), sizes)
+
+    @staticmethod
+    def _fetched(pieces: Sequence["_Piece"]) -> list[tuple[float, Float[np.ndarray, " n"]]]:
+        """Return the objective and the summed NLL of each row of some passes, in one copy."""
+        if not pieces:
+            return []
+        flat = [part for one in pieces for part in (one.total.double()[None], one.nll.double())]
+        host = to_host(torch.cat(flat))
+        cuts = np.cumsum([len(part) for part in flat])[:-1]
+        found = np.split(host, cuts)
+        return [
+            (float(total[0]), np.add.reduceat(nll, np.cumsum([0, *one.sizes[:-1]])))
+            for total, nll, one in zip(found[::2], found[1::2], pieces, strict=True)
+        ]
 
     def _forward(self, rows: Rows) -> tuple[Tensor, Labels, list[int]]:
         """Return the hidden states at the response positions of some rows, and their labels."""
-        device = self._processes.device
         rendered = [self._prepared.rendered[row] for row in rows]
         if self._model.packed:
             hidden = self._packed(rendered)
         else:
             with self._model.autocast():
                 hidden, _ = Layout.of(rendered).scored(
-                    lambda ids: self._model.hidden(torch.from_numpy(ids).to(device))
+                    lambda ids: self._model.hidden(to_device(ids, self._device))
                 )
         sizes = [len(example.targets) for example in rendered]
         targets = np.concatenate([example.targets for example in rendered]).astype(np.int64)
         labels = Labels(
-            torch.from_numpy(targets).to(device),
-            torch.from_numpy(np.repeat(np.arange(len(rows)), sizes)).to(device),
+            to_device(targets, self._device),
+            to_device(np.repeat(np.arange(len(rows)), sizes), self._device),
             tuple(self._prepared.rows[row].id for row in rows),
         )
         return hidden, labels, sizes
@@ -158,7 +191,7 @@ class GradientMaker:
     def _packed(self, rendered: Sequence[Rendered]) -> Tensor:
         """Return the hidden states at the response positions of rows that run end to end."""
         batch = HostBatch.of(rendered, packed=True)
-        at = batch.to(str(self._processes.device))
+        at = batch.to(self._device)
         rows = Boundaries(at["starts"].to(torch.int32), batch.lengths)
         with self._model.autocast():
             states = packed_hidden(self._model.backbone, at["ids"], at["positions"], rows)
@@ -185,10 +218,3 @@ class GradientMaker:
                 start = stop
             stop += size
         yield start, stop
-
-
-def _sums(nll: Tensor, sizes: Sequence[int]) -> Float[np.ndarray, " n"]:
-    """Return the sum of each example's positions in float64."""
-    edges = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    summed: np.ndarray = np.add.reduceat(nll.double().cpu().numpy(), edges)
-    return summed

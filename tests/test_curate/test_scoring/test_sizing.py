@@ -156,12 +156,13 @@ def test_the_card_with_the_least_memory_decides(card, monkeypatch):
     assert sizing._device(Options(device="cuda:0")) == "cuda:0"
 
 
-def test_a_run_stores_what_fits_with_the_score_set(store, monkeypatch):
+def test_a_run_stores_what_fits_with_the_score_set(store, tiny_model, monkeypatch):
     def sized(store, requests, options, progress):
         return [replace(request, batch_tokens=77) for request in requests]
 
     monkeypatch.setattr(job, "with_batch_sizes", sized)
     options = Options(device="cpu")
-    request = request_for(Length(), "length", None, options)
-    report = job.score(store, [request], options, SilentProgress())
+    report = job.score(
+        store, asked(tiny_model, Length(), options=options), options, SilentProgress()
+    )
     assert store.find_score_set(report.sets[0].status.set_id).run["batch_tokens"] == 77

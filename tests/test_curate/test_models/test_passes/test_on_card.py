@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from on_card import OnCard, WaitError, no_waiting, on_card
+from packed_training import gradient, trained
 from random_models import EVERYTHING, assert_close, loaded, random_groups
 
 from curate.models.passes import head_kernel, packing
 from curate.models.passes.forward import Forward, PassRequest
 from curate.models.passes.head import Head
+from curate.models.passes.layers import Layers
 from curate.scorers.likelihood import Likelihood
 
 __all__ = ["on_card"]  # a fixture
@@ -121,3 +123,29 @@ def test_the_flash_kernel_is_called_with_boundaries_that_give_the_same(
 def test_the_tests_see_a_wait(on_card, wait):
     with pytest.raises(WaitError), no_waiting():
         wait(torch.ones(3).as_subclass(OnCard))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma"])
+def test_gradient_norms_of_every_layer_come_in_one_copy_a_batch(on_card, name):
+    model, rows = loaded(name), random_groups()[:5]
+    keeps = [np.ones(len(row.targets), dtype=bool) for row in rows]
+    layers = Layers.of(model)
+    wanted = layers.run(rows, keeps)
+    with no_waiting():
+        found = replace(layers, model=on_gpu(model)).run(rows, keeps)
+    for a, b in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(b.inner, a.inner, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(b.sq_norm, a.sq_norm, rtol=1e-4, atol=1e-9)
+    assert on_card.copies == [(5, 2, len(layers.names))]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "end to end"])
+def test_a_training_step_waits_for_its_numbers_once(on_card, packed):
+    model = trained("llama", packed=packed)
+    wanted, exact = gradient(model, 200)
+    there = replace(model, device=torch.device("cuda"))
+    found, formed = gradient(there, 200, watched=no_waiting)
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-6)
+    np.testing.assert_allclose(found.nll, wanted.nll, rtol=1e-5)
+    torch.testing.assert_close(formed, exact, rtol=1e-4, atol=1e-7)
+    assert len(on_card.copies) == 1
