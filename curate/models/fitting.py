@@ -17,7 +17,7 @@ LEAST: Final = 1_024
 LADDER: Final = tuple(
     size
     for power in range(LEAST.bit_length() - 1, CUDA_BATCH_TOKENS.bit_length())
-    for size in (2**power, 3 * 2 ** (power - 1))
+    for size in (1 << power, 3 << power - 1)
     if size <= CUDA_BATCH_TOKENS
 )  # 1,024, 1,536, 2,048 ... and no more than from where on speed no longer rises
 SPARE: Final = 0.1  # of the card's free memory, left for what batches of other shapes need
