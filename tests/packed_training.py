@@ -27,13 +27,14 @@ def trained(name, device="cpu", dtype="float32", *, packed=False):
     return TrainedModel(resolved, model, backbone, head, None, dtype, torch.device(device), packed)
 
 
-def gradient(model, micro_tokens, n=12, watched=nullcontext):
+def gradient(model, micro_tokens, n=12, watched=nullcontext, **options):
     """Return what computing the gradient measured, ``watched``, and the gradient as one vector."""
     rows = random_rows(n)
     ids = [f"{number:032x}" for number in range(n)]
     examples = [TrainRow(one, Example(one, ()), 1 + k % 3) for k, one in enumerate(ids)]
     processes = Processes.join(model.device.type)
-    maker = GradientMaker(model, Prepared(examples, rows), NextToken(), processes, micro_tokens, 0)
+    prepared = Prepared(examples, rows)
+    maker = GradientMaker(model, prepared, NextToken(), processes, micro_tokens, 0, **options)
     with watched():
         found = maker.gradient(np.arange(n), 0)
     flat = [p.grad.double().reshape(-1).cpu() for _, p in model.named_parameters()]

@@ -19,6 +19,7 @@ from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.memory import memory_of
 from curate.train.recorder import NoRecorder, Recorder, RunContext
+from curate.train.steps.fused_head import check_fused
 from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def _train(
 
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
+    check_fused(config.compute.fused_loss, config.compute.device)
     data = config.data
     rendering = data.rendering
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
@@ -222,6 +224,7 @@ def _finish(
             "identity": context.identity,
             "threads": threads,
             "processes": loop.processes.count,
+            "fused_loss": loop.fused_loss,
             "rows": {
                 "used": len(prepared),
                 "truncated": prepared.n_truncated,

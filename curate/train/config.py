@@ -16,6 +16,7 @@ from curate.train.data_config import DataConfig, choice, positive
 from curate.train.mixtures.uniform import Uniform
 from curate.train.objectives.next_token import NextToken
 from curate.train.policies.keep_all import KeepAll
+from curate.train.steps.fused_head import AUTO, FUSED_LOSSES
 
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
@@ -182,15 +183,21 @@ class ComputeConfig:
         CPU threads; the same number gives bit-identical results. None: torch's default.
     gradient_checkpointing
         Recompute activations in the backward pass: less memory, about a third more time.
+    fused_loss
+        Kernel for the LM head and its loss: ``cut-cross-entropy``, ``liger``, or ``off`` for logits in chunks.
+        ``auto``: the first of them that is installed, on a GPU in bfloat16. Each is compared with logits on
+        the first batch, and not used if it differs.
     """
 
     dtype: str = "auto"
     device: str = "auto"
     threads: int | None = None
     gradient_checkpointing: bool = False
+    fused_loss: str = AUTO
 
     def __post_init__(self) -> None:
         choice("dtype", self.dtype, ("auto", *TRAIN_DTYPES))
+        choice("fused_loss", self.fused_loss, FUSED_LOSSES)
         if self.threads is not None:
             positive("threads", self.threads)
 

@@ -24,6 +24,7 @@ from curate.train.evaluation.generation import evaluate_fully, evaluation_key
 from curate.train.processes import Processes, is_finite
 from curate.train.record import HISTORY, energy_j
 from curate.train.steps.batches import Rows
+from curate.train.steps.fused_head import fused_head
 from curate.train.steps.optimiser import (
     gradient_norm,
     make_optimiser,
@@ -96,6 +97,9 @@ class Loop:
         self._n_targets = prepared.n_targets
         self._parameters = dict(model.named_parameters())
         self._optimiser = make_optimiser(self._parameters, config.optimiser)
+        fused, self._logits_because = fused_head(
+            config.compute.fused_loss, model, config.method.objective, prepared.weights
+        )
         self._maker = GradientMaker(
             model,
             prepared,
@@ -103,6 +107,8 @@ class Loop:
             processes,
             config.data.micro_tokens,
             config.seed,
+            fused,
+            progress.note,
         )
         self._interrupted = False
         self._began = time.perf_counter()
@@ -129,6 +135,11 @@ class Loop:
         best = self.counters.best_step
         if self.config.watch.patience is not None and best is not None and best != self.step:
             self._load_best(best)
+
+    @property
+    def fused_loss(self) -> str:
+        """Which kernel computed the loss, or why it was computed from logits."""
+        return self._logits_because or self._maker.fused_loss
 
     @property
     def final_step(self) -> int:

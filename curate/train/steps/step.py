@@ -1,6 +1,6 @@
 """One optimiser step's gradient: forward passes over a batch, the head in chunks, backward, sum."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -17,9 +17,11 @@ from curate.models.passes.packing import Boundaries, packed_hidden
 from curate.models.text.render import Rendered
 from curate.train.processes import Processes, seeded
 from curate.train.steps.batches import Rows, cut_micro, deal
+from curate.train.steps.fused_head import FusedHead, flaw_of
 from curate.train.steps.token_nll import token_nll
 
 if TYPE_CHECKING:
+    from curate.models.passes.head import Head
     from curate.train.data import Prepared
     from curate.train.model import TrainedModel
 
@@ -48,6 +50,16 @@ class Gradient:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class HeadPass:
+    """The objective, the NLL of each position, and the gradient of the hidden states, (T, dim)."""
+
+    total: Tensor
+    nll: Tensor
+    gradient: Tensor
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
     """What one forward pass measured, still on the device: its objective, and the NLL of each position."""
 
@@ -58,7 +70,16 @@ class _Piece:
 
 @final
 class GradientMaker:
-    """Computes gradients of global batches; holds the model and the rows, no state of its own."""
+    """Computes gradients of global batches; holds the model and the rows.
+
+    Parameters
+    ----------
+    fused
+        Head with a kernel for the loss, used if it gives the loss and the gradients of the first forward
+        pass; None for logits in chunks.
+    say
+        Takes the sentence that says whether it does, which `fused_loss` keeps.
+    """
 
     def __init__(
         self,
@@ -68,7 +89,13 @@ class GradientMaker:
         processes: Processes,
         micro_tokens: int,
         seed: int,
+        fused: FusedHead | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
+        self.fused_loss = ""
+        self._head: Head | FusedHead = model.head
+        self._fused = fused
+        self._say = say
         self._model = model
         self._prepared = prepared
         self._objective = objective
@@ -83,12 +110,15 @@ class GradientMaker:
 
     def gradient(self, rows: Rows, step: int) -> Gradient:
         """Put the gradient of a batch into the parameters, the same in every process."""
-        for parameter in self._parameters:
-            parameter.grad = None
         normaliser = float(self._weights[rows] @ self._n_targets[rows])
         measured = np.zeros(len(rows) + 1)
         passes = self._passes(rows)
         mine = self._mine(passes, rows)
+        if self._fused is not None:
+            self._settle(self._fused, rows[passes[mine[0]]] if mine else None)
+            self._fused = None
+        for parameter in self._parameters:
+            parameter.grad = None
         pieces = []
         for number in mine:
             with seeded(self._processes.device, self._seed, DROPOUT, step, number):
@@ -112,7 +142,7 @@ class GradientMaker:
             for number in mine:
                 hidden, labels, sizes = self._forward(rows[passes[number]])
                 parts = []
-                for start, stop in self._chunks(sizes):
+                for start, stop in self._chunks(sizes, self._model.head.chunk_rows):
                     part = Labels(labels.targets[start:stop], labels.owner[start:stop], labels.ids)
                     with self._model.autocast():
                         parts.append(token_nll(hidden[start:stop], self._model.head, part))
@@ -139,21 +169,62 @@ class GradientMaker:
     def _backward(self, rows: Rows, normaliser: float) -> "_Piece":
         """Add one forward pass's share to the gradient; the logits of one chunk exist at a time."""
         hidden, labels, sizes = self._forward(rows)
+        found = self._through_head(self._head, rows, hidden, labels, sizes, normaliser)
+        hidden.backward(found.gradient)  # type: ignore[no-untyped-call]
+        return _Piece(found.total, found.nll, sizes)
+
+    def _through_head(
+        self,
+        head: "Head | FusedHead",
+        rows: Rows,
+        hidden: Tensor,
+        labels: Labels,
+        sizes: Sequence[int],
+        normaliser: float,
+    ) -> HeadPass:
+        """Add the head's share to the gradient of its weight; return what reaches the hidden states."""
         weights = to_device(np.repeat(self._weights[rows], sizes), self._device)
         weights = weights.to(torch.float64 if hidden.dtype == torch.float64 else torch.float32)
         total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         nlls, gradients = [], []
-        for start, stop in self._chunks(sizes):
+        for start, stop in self._chunks(sizes, head.chunk_rows):
             chunk = hidden[start:stop].detach().requires_grad_()
-            loss, nll = self._loss(chunk, labels, weights[start:stop], start, stop)
-            loss = loss / normaliser
+            part = Labels(labels.targets[start:stop], labels.owner[start:stop], labels.ids)
+            with self._model.autocast():
+                made = self._objective.loss(chunk, head, part, weights[start:stop])
+            loss = made.total / normaliser
             loss.backward()  # type: ignore[no-untyped-call]
             assert chunk.grad is not None
             gradients.append(chunk.grad)
             total = total + loss.detach().double()
-            nlls.append(nll)
-        hidden.backward(torch.cat(gradients))  # type: ignore[no-untyped-call]
-        return _Piece(total, torch.cat(nlls), sizes)
+            nlls.append(made.nll)
+        return HeadPass(total, torch.cat(nlls), torch.cat(gradients))
+
+    def _settle(self, fused: FusedHead, rows: Rows | None) -> None:
+        """Use a kernel for the loss from now on if it gives this forward pass's loss and gradients."""
+        flaw = None if rows is None else self._flaw(fused, rows)
+        refused = self._processes.any(flaw is not None)
+        if not refused:
+            self._head = fused
+            self.fused_loss = f"{fused.described}: the first batch is that of logits, to rounding"
+        else:
+            why = flaw or "it does not give the same in another process"
+            self.fused_loss = f"off: {fused.described} is not used, because {why}"
+        self._say(f"loss: {self.fused_loss}")
+
+    def _flaw(self, fused: FusedHead, rows: Rows) -> str | None:
+        """Return why a kernel cannot stand in for logits, or None if it can."""
+        with torch.no_grad(), seeded(self._processes.device, self._seed, DROPOUT):
+            hidden, labels, sizes = self._forward(rows)
+        weight = self._model.head.weight
+
+        def run(head: "Head | FusedHead") -> list[Tensor]:
+            weight.grad = None
+            found = self._through_head(head, rows, hidden, labels, sizes, 1.0)
+            gradient = [] if weight.grad is None else [weight.grad]
+            return [found.nll, found.gradient, *gradient]
+
+        return flaw_of(fused, run)
 
     @staticmethod
     def _fetched(pieces: Sequence["_Piece"]) -> list[tuple[float, Float[np.ndarray, " n"]]]:
@@ -197,16 +268,7 @@ class GradientMaker:
             states = packed_hidden(self._model.backbone, at["ids"], at["positions"], rows)
         return states.index_select(0, at["scored"])
 
-    def _loss(
-        self, hidden: Tensor, labels: Labels, weights: Tensor, start: int, stop: int
-    ) -> tuple[Tensor, Tensor]:
-        part = Labels(labels.targets[start:stop], labels.owner[start:stop], labels.ids)
-        with self._model.autocast():
-            loss = self._objective.loss(hidden, self._model.head, part, weights)
-        return loss.total, loss.nll
-
-    def _chunks(self, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-        limit = self._model.head.chunk_rows
+    def _chunks(self, sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
         if not self._objective.whole_examples:
             total = sum(sizes)
             yield from ((start, min(start + limit, total)) for start in range(0, total, limit))

@@ -1,0 +1,198 @@
+"""The LM head and the likelihood of its labels in one kernel of another library, where it gives the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+from jaxtyping import Float
+
+from curate.contracts.libraries import versions_of
+from curate.contracts.training import Objective
+from curate.errors import ConfigError, MissingPackageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from curate.models.passes.head import Head
+    from curate.train.model import TrainedModel
+
+AUTO: Final = "auto"
+OFF: Final = "off"
+CUT: Final = "cut-cross-entropy"
+LIGER: Final = "liger"
+FUSED_LOSSES: Final = (AUTO, OFF, CUT, LIGER)
+ALL_ROWS: Final = 2**31  # the kernels hold no logits, so that a forward pass need not be cut
+TOLERANCE: Final = 5e-2  # relative L2 distance of likelihoods and gradients in bfloat16
+_TINY: Final = 1e-30
+
+_PACKAGES: Final = {CUT: ("cut_cross_entropy", CUT), LIGER: ("liger_kernel", "liger-kernel")}
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class FusedHead:
+    """The LM head of a model in training, with a kernel for the likelihood of labels.
+
+    Parameters
+    ----------
+    head
+        What `project` and `finish` are those of.
+    name
+        One of `FUSED_LOSSES`.
+    kernel
+        Negative log-likelihood of each target, (T,), with gradient, from hidden states, weight,
+        targets, bias and soft cap.
+    dtype
+        Of the products.
+    """
+
+    head: "Head"
+    name: str
+    kernel: "Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None], Tensor]"
+    dtype: "torch.dtype"
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows whose loss is computed together."""
+        return ALL_ROWS
+
+    def project(self, hidden: "Tensor") -> "Tensor":
+        """Return hidden states times the weight, as the head does."""
+        return self.head.project(hidden)
+
+    def finish(self, raw: "Tensor") -> "Tensor":
+        """Turn projections into logits, as the head does."""
+        return self.head.finish(raw)
+
+    def nll(self, hidden: "Tensor", targets: "Tensor") -> "Tensor":
+        """Return the negative log-likelihood in nats of each target, (T,), without logits in memory."""
+        head = self.head
+        bias = None if head.bias is None else (head.bias * head.scale).to(self.dtype)
+        scaled = hidden if head.scale == 1.0 else hidden * head.scale
+        weight = head.weight.to(self.dtype)
+        return self.kernel(scaled.to(self.dtype), weight, targets, bias, head.softcap).float()
+
+    @property
+    def described(self) -> str:
+        """Name and version of the library."""
+        package = _PACKAGES[self.name][1]
+        return f"{package} {versions_of([package]).get(package, '')}".strip()
+
+
+def check_fused(asked: str, device: str) -> None:
+    """Raise `ConfigError` for a fused loss that cannot run here, before anything is loaded."""
+    if asked in (AUTO, OFF):
+        return
+    if not device.startswith("cuda"):
+        raise ConfigError(
+            f"compute.fused_loss={asked} is a kernel for GPUs, and the device is {device}; leave it out"
+        )
+    module, package = _PACKAGES[asked]
+    if find_spec(module) is None:
+        raise MissingPackageError(
+            f"compute.fused_loss={asked} needs the package {package}; type: pip install {package}"
+        )
+
+
+def fused_head(
+    asked: str, model: "TrainedModel", objective: Objective, weights: Float[np.ndarray, " n"]
+) -> tuple[FusedHead | None, str]:
+    """Return the head with the kernel that may be used, and why there is none.
+
+    Computation in bfloat16 on a GPU alone. liger forms gradients before it knows what each token counts, so
+    it needs the plain objective and training weights that are all equal.
+    """
+    import torch
+
+    if asked == OFF:
+        return None, "off, as asked"
+    if model.device.type != "cuda" or model.dtype != "bfloat16":
+        return None, f"off: {model.dtype} on {model.device.type} computes it from logits, in chunks"
+    names = [name for name in (CUT, LIGER) if asked in (AUTO, name)]
+    installed = [name for name in names if find_spec(_PACKAGES[name][0]) is not None]
+    if not installed:
+        missing = " nor ".join(_PACKAGES[name][1] for name in names)
+        return None, f"off: {'neither ' if len(names) > 1 else 'no '}{missing} is installed"
+    if LIGER == installed[0]:
+        if objective.name != "next-token":
+            return (
+                None,
+                f"off: liger forms gradients before the objective {objective.name} weighs tokens",
+            )
+        if len(np.unique(weights)) > 1:
+            return (
+                None,
+                "off: liger forms gradients before it knows the training weight of each example",
+            )
+    try:
+        kernel = _KERNELS[installed[0]]()
+    except (ImportError, AttributeError, OSError) as error:
+        return None, f"off: {_PACKAGES[installed[0]][1]} cannot be imported ({error})"
+    return FusedHead(model.head, installed[0], kernel, torch.bfloat16), ""
+
+
+def flaw_of(fused: FusedHead, run: "Callable[[Head | FusedHead], list[Tensor]]") -> str | None:
+    """Return why a kernel does not give what logits do, or None if it does.
+
+    Parameters
+    ----------
+    run
+        Likelihoods and gradients of one forward pass, by a head.
+    """
+    import torch
+
+    from curate.models.memory import is_device_error, is_out_of_memory
+
+    before = run(fused.head)
+    try:
+        found = run(fused)
+    except (RuntimeError, TypeError, ValueError, AttributeError, ImportError, OSError) as error:
+        if is_device_error(error) or is_out_of_memory(error):
+            raise
+        return f"it fails: {(str(error).splitlines() or [type(error).__name__])[0]}"
+    apart = max(
+        float((b.double() - a.double()).norm() / a.double().norm().clamp(min=_TINY))
+        for a, b in zip(before, found, strict=True)
+    )
+    del before, found
+    torch.cuda.empty_cache()
+    return None if apart <= TOLERANCE else f"it differs from logits by {apart:.1e} of the whole"
+
+
+def _cut() -> Any:
+    function = import_module("cut_cross_entropy").linear_cross_entropy
+
+    def kernel(
+        hidden: "Tensor",
+        weight: "Tensor",
+        targets: "Tensor",
+        bias: "Tensor | None",
+        cap: float | None,
+    ) -> Any:
+        return function(hidden, weight, targets, bias=bias, softcap=cap, reduction="none")
+
+    return kernel
+
+
+def _liger() -> Any:
+    function = import_module(
+        "liger_kernel.transformers.functional"
+    ).liger_fused_linear_cross_entropy
+
+    def kernel(
+        hidden: "Tensor",
+        weight: "Tensor",
+        targets: "Tensor",
+        bias: "Tensor | None",
+        cap: float | None,
+    ) -> Any:
+        return function(hidden, weight, targets, bias=bias, softcap=cap, reduction="none")
+
+    return kernel
+
+
+_KERNELS: Final[dict[str, Callable[[], Any]]] = {CUT: _cut, LIGER: _liger}
