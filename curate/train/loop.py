@@ -97,9 +97,7 @@ class Loop:
         self._n_targets = prepared.n_targets
         self._parameters = dict(model.named_parameters())
         self._optimiser = make_optimiser(self._parameters, config.optimiser)
-        fused, self._logits_because = fused_head(
-            config.compute.fused_loss, model, config.method.objective, prepared.weights
-        )
+        fused, self._logits_because = fused_head(config.compute.fused_loss, model)
         self._maker = GradientMaker(
             model,
             prepared,

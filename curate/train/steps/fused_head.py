@@ -4,13 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, final
 
-import numpy as np
-from jaxtyping import Float
-
 from curate.contracts.libraries import versions_of
-from curate.contracts.training import Objective
 from curate.errors import ConfigError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -98,14 +95,8 @@ def check_fused(asked: str, device: str) -> None:
         )
 
 
-def fused_head(
-    asked: str, model: "TrainedModel", objective: Objective, weights: Float[np.ndarray, " n"]
-) -> tuple[FusedHead | None, str]:
-    """Return the head with the kernel that may be used, and why there is none.
-
-    Computation in bfloat16 on a GPU alone. liger forms gradients before it knows what each token counts, so
-    it needs the plain objective and training weights that are all equal.
-    """
+def fused_head(asked: str, model: "TrainedModel") -> tuple[FusedHead | None, str]:
+    """Return the head with the kernel that may be used, or None and why: in bfloat16 on a GPU alone."""
     import torch
 
     if asked == OFF:
@@ -117,17 +108,6 @@ def fused_head(
     if not installed:
         missing = " nor ".join(_PACKAGES[name][1] for name in names)
         return None, f"off: {'neither ' if len(names) > 1 else 'no '}{missing} is installed"
-    if LIGER == installed[0]:
-        if objective.name != "next-token":
-            return (
-                None,
-                f"off: liger forms gradients before the objective {objective.name} weighs tokens",
-            )
-        if len(np.unique(weights)) > 1:
-            return (
-                None,
-                "off: liger forms gradients before it knows the training weight of each example",
-            )
     try:
         kernel = _KERNELS[installed[0]]()
     except (ImportError, AttributeError, OSError) as error:
@@ -171,26 +151,32 @@ def _cut() -> Any:
         weight: "Tensor",
         targets: "Tensor",
         bias: "Tensor | None",
-        cap: float | None,
+        softcap: float | None,
     ) -> Any:
-        return function(hidden, weight, targets, bias=bias, softcap=cap, reduction="none")
+        more = {} if bias is None else {"bias": bias}  # which not every version takes
+        return function(hidden, weight, targets, softcap=softcap, reduction="none", **more)
 
     return kernel
 
 
 def _liger() -> Any:
-    function = import_module(
-        "liger_kernel.transformers.functional"
-    ).liger_fused_linear_cross_entropy
+    import torch
+
+    module = import_module("liger_kernel.transformers.functional")
+    function = module.liger_fused_linear_cross_entropy
+    takes = signature(function).parameters
+    more = {"accum_dtype": torch.float32} if "accum_dtype" in takes else {}
 
     def kernel(
         hidden: "Tensor",
         weight: "Tensor",
         targets: "Tensor",
         bias: "Tensor | None",
-        cap: float | None,
+        softcap: float | None,
     ) -> Any:
-        return function(hidden, weight, targets, bias=bias, softcap=cap, reduction="none")
+        return function(
+            hidden, weight, targets, bias=bias, softcap=softcap, reduction="none", **more
+        )
 
     return kernel
 

@@ -11,18 +11,13 @@ from packed_training import gradient, trained
 from torch.nn.functional import cross_entropy
 
 from curate.errors import ConfigError, MissingPackageError
-from curate.models.passes.head import Head
 from curate.train.config import ComputeConfig
-from curate.train.objectives.dft import DFT
-from curate.train.objectives.next_token import NextToken
 from curate.train.steps import fused_head as fused
-from curate.train.steps.fused_head import FusedHead, check_fused, fused_head
-
-ONES = np.ones(3)
+from curate.train.steps.fused_head import check_fused, fused_head
 
 
-class LigerFunction(torch.autograd.Function):
-    """Forms the gradients going forward, as liger does, and scales them by the first number alone."""
+class EarlyGradients(torch.autograd.Function):
+    """Forms the gradients going forward, as older liger does, and scales them by the first number alone."""
 
     @staticmethod
     def forward(ctx, hidden, weight, target, bias, softcap):
@@ -40,15 +35,24 @@ class LigerFunction(torch.autograd.Function):
         return *(gradient * scale for gradient in ctx.saved_tensors), None, None, None
 
 
-def liger(input, weight, target, bias=None, ce_weight=None, ignore_index=-100, lse_square_scale=0.0,
-          label_smoothing=0.0, reduction="mean", softcap=None, return_z_loss=False):  # fmt: skip
-    """Take the arguments of liger's function of this name, by their names."""
+def old_liger(input, weight, target, bias=None, ignore_index=-100, lse_square_scale=0.0,
+              label_smoothing=0.0, reduction="mean", softcap=None):  # fmt: skip
+    """Take the arguments of an older liger's function, by their names."""
     assert reduction == "none"
-    return LigerFunction.apply(input, weight, target, bias, softcap)
+    return EarlyGradients.apply(input, weight, target, bias, softcap)
 
 
-def cut(e, c, targets, bias=None, ignore_index=-100, softcap=None, reduction="mean", shift=0):
-    """Take the arguments of cut-cross-entropy's function, by their names."""
+def liger(input, weight, target, bias=None, ce_weight=None, ignore_index=-100, lse_square_scale=0.0,
+          label_smoothing=0.0, reduction="mean", softcap=None, return_z_loss=False, accum_dtype=None,
+          use_token_scaling=False, return_token_accuracy=False):  # fmt: skip
+    """Take the arguments of liger's function, by their names."""
+    assert accum_dtype is torch.float32
+    return cut(input, weight, target, softcap=softcap, reduction=reduction, bias=bias)
+
+
+def cut(e, c, targets, ignore_index=-100, softcap=None, reduction="mean", shift=False, filter_eps="high",
+        bias=None):  # fmt: skip
+    """Take the arguments of cut-cross-entropy's function, by their names; its release takes no bias."""
     assert reduction == "none"
     logits = torch.nn.functional.linear(e, c, bias).float()
     logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
@@ -81,8 +85,8 @@ def on_gpu(name="llama", dtype="bfloat16"):
     return replace(trained(name), device=torch.device("cuda"), dtype=dtype)
 
 
-def offered(asked="auto", objective=None, weights=ONES, model=None):
-    return fused_head(asked, model or on_gpu(), objective or NextToken(), weights)
+def offered(asked="auto", model=None):
+    return fused_head(asked, model or on_gpu())
 
 
 def test_the_first_that_is_installed_is_offered(installed):
@@ -100,9 +104,6 @@ def test_the_first_that_is_installed_is_offered(installed):
         ({"asked": "off"}, "off, as asked"),
         ({"model": trained("llama")}, "off: float32 on cpu computes it from logits, in chunks"),
         ({"model": on_gpu(dtype="float32")}, "off: float32 on cuda computes it from logits, in chunks"),
-        ({"objective": DFT()}, "off: liger forms gradients before the objective dft weighs tokens"),
-        ({"weights": np.array([1.0, 2.0])},
-         "off: liger forms gradients before it knows the training weight of each example"),
         ({"asked": "cut-cross-entropy"}, "off: no cut-cross-entropy is installed"),
     ],
 )  # fmt: skip
@@ -138,23 +139,19 @@ def test_what_cannot_run_is_refused_before_anything_is_loaded(installed):
         ComputeConfig(fused_loss="flash")
 
 
-def head_of(model, kernel, name="cut-cross-entropy"):
-    return FusedHead(model.head, name, kernel, torch.float32)
-
-
-def by_name(function):
-    def kernel(hidden, weight, targets, bias, cap):
-        return function(hidden, weight, targets, bias=bias, softcap=cap, reduction="none")
-
-    return kernel
+def head_of(model, installed, **functions):
+    installed(**functions)
+    return replace(offered()[0], head=model.head, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "cohere", "phi"])
-def test_a_kernel_that_gives_the_same_is_used(name):
+@pytest.mark.parametrize("library", [{"cut": cut}, {"liger": liger}], ids=["cut", "liger"])
+def test_a_kernel_that_gives_the_same_is_used(installed, name, library):
     model, said = trained(name), []
     wanted, exact = gradient(model, 200)
-    found, formed = gradient(model, 200, fused=head_of(model, by_name(cut)), say=said.append)
-    assert said == ["loss: cut-cross-entropy: the first batch is that of logits, to rounding"]
+    fused = head_of(model, installed, **library)
+    found, formed = gradient(model, 200, fused=fused, say=said.append)
+    assert said == [f"loss: {fused.described}: the first batch is that of logits, to rounding"]
     assert found.loss == pytest.approx(wanted.loss, rel=1e-6)
     np.testing.assert_allclose(found.nll, wanted.nll, rtol=1e-5)
     torch.testing.assert_close(formed, exact, rtol=1e-4, atol=1e-6)
@@ -169,41 +166,26 @@ def failing(*args, **options):
 
 
 @pytest.mark.parametrize(
-    ("function", "why"),
+    ("library", "why"),
     [
-        (wrong, "it differs from logits by 2.0e-01 of the whole"),
-        (failing, "it fails: no kernel image"),
-        (liger, "it differs from logits by "),
+        ({"cut": wrong}, "cut-cross-entropy is not used, because it differs from logits by 2.0e-01 of the whole"),
+        ({"cut": failing}, "cut-cross-entropy is not used, because it fails: no kernel image"),
+        ({"liger": old_liger}, "liger-kernel is not used, because it differs from logits by "),
     ],
-)
-def test_a_kernel_that_does_not_is_refused_in_words(function, why):
-    model, said = trained("llama", packed=True), []
-    wanted, exact = gradient(model, 10_000)
-    found, formed = gradient(
-        model, 10_000, fused=head_of(model, by_name(function)), say=said.append
-    )
-    assert said[0].startswith(f"loss: off: cut-cross-entropy is not used, because {why}")
+)  # fmt: skip
+def test_a_kernel_that_does_not_is_refused_in_words(installed, library, why):
+    model, said = trained("llama"), []
+    wanted, exact = gradient(model, 200)
+    fused = head_of(model, installed, **library)
+    found, formed = gradient(model, 200, fused=fused, say=said.append)
+    assert said[0].startswith(f"loss: off: {why}")
     assert found.loss == wanted.loss and torch.equal(formed, exact)
 
 
-def test_a_lack_of_memory_is_no_flaw_of_a_kernel():
-    def full(*args):
+def test_a_lack_of_memory_is_no_flaw_of_a_kernel(installed):
+    def full(*args, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     model = trained("llama")
     with pytest.raises(torch.OutOfMemoryError):
-        gradient(model, 200, fused=head_of(model, full))
-
-
-def test_liger_gives_the_same_where_all_weights_are_equal():
-    torch.manual_seed(0)
-    weight = torch.randn(50, 8, requires_grad=True)
-    hidden, targets = torch.randn(6, 8, requires_grad=True), torch.arange(6)
-    head = FusedHead(Head(weight), "liger", by_name(liger), torch.float32)
-
-    def grads(nll):
-        return torch.autograd.grad((nll * 0.25).sum(), [hidden, weight])
-
-    wanted = grads(cross_entropy(hidden @ weight.T, targets, reduction="none"))
-    for a, b in zip(wanted, grads(head.nll(hidden, targets)), strict=True):
-        torch.testing.assert_close(b, a)
+        gradient(model, 200, fused=head_of(model, installed, cut=full))
