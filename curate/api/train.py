@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer, resolve_model
+from curate.models.room import GIB
 from curate.models.text.render import Renderer
+from curate.train.checks import check_run
 from curate.train.config import SEAMS
 from curate.train.data import prepare, rows_of_data, rows_of_selection
 from curate.train.recipes import build_config
+from curate.train.room import TrainingRoom
 from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
+    from curate.models.load import ResolvedModel
     from curate.store import Store
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
@@ -124,10 +128,19 @@ def _plan(
         "tokens_an_epoch": tokens,
         "steps": stream.n_steps,
         "batch_tokens": config.data.batch_tokens,
+        "memory_gib": _memory(resolved, config),
         "template": data.template,
         **{kind: config.as_dict()["method"][kind] for kind in SEAMS},
         "evaluation_rows": {name: len(evaluated) for name, evaluated in held_out.items()},
     }
+
+
+def _memory(resolved: "ResolvedModel", config: "TrainConfig") -> float | None:
+    """Return what a run keeps in memory whatever its batches, in GiB; raise for what it cannot."""
+    check_run(config, resolved)
+    if resolved.n_parameters is None:
+        return None
+    return round(TrainingRoom.of(resolved.n_parameters, config).total / GIB, 2)
 
 
 def check_rows(selection: str | None, data: str | None) -> None:

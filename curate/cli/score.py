@@ -82,6 +82,8 @@ def _plan_text(d: dict[str, Any]) -> str:
         lines.append(
             f"weights take {plan['weights_mib']:,.0f} MiB in each of {counted(plan['workers'], 'worker')}"
         )
+    if plan["weights_lack"] is not None:
+        lines.append(f"the weights do not fit: they take {plan['weights_lack']}")
     if plan["seconds"] is not None:
         lines.append(
             f"measured {plan['tokens_per_s']:,.0f} tokens/s on {plan['measured_on']} examples: "

@@ -19,6 +19,7 @@ from curate.models.files import (
     weights_hash,
 )
 from curate.models.pretrained import UNREADABLE, first_line, read_pretrained
+from curate.models.room import check_room, use_device
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
 
@@ -246,13 +247,15 @@ def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype:
 
     Raises `ModelError`, which calls the model ``name``, for any other architecture.
     """
-    model = read_causal(name, folder, dtype)
+    use_device(device)
+    check_room(name, folder, dtype, device)
+    model = read_causal(name, folder, dtype, "cpu" if adapter else device)
     if adapter:
         model = merge_adapter(model, adapter)
     return model.to(device).eval().requires_grad_(False)
 
 
-def read_causal(name: str, folder: str, dtype: str) -> Any:
+def read_causal(name: str, folder: str, dtype: str, device: str = "cpu") -> Any:
     """Read a causal language model from its folder, all of its weights; nothing is made up.
 
     Raises `ModelError` for any other architecture, and for weights that transformers would draw.
@@ -260,7 +263,7 @@ def read_causal(name: str, folder: str, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     model, report = read_pretrained(
-        AutoModelForCausalLM, name, folder, dtype, "a causal language model"
+        AutoModelForCausalLM, name, folder, dtype, "a causal language model", device=device
     )
     lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if lacking:

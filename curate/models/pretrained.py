@@ -12,7 +12,13 @@ UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, I
 
 
 def read_pretrained(
-    auto: Any, name: str, folder: str, dtype: str, kind: str, hint: str = ""
+    auto: Any,
+    name: str,
+    folder: str,
+    dtype: str,
+    kind: str,
+    hint: str = "",
+    device: str = "cpu",
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return a model from its folder, and the report on its weights: what is missing, what is extra.
 
@@ -27,14 +33,18 @@ def read_pretrained(
     kind, hint
         What it is loaded as, for the message of the `ModelError` for a model that is something
         else, and what that message ends with.
+    device
+        A GPU the weights go to as they are read, so that processes of one machine hold no copies in its
+        memory; and cpu.
     """
     import torch
 
+    placed = {"device_map": {"": device}} if device.startswith("cuda") else {}
     try:
         with no_progress_bar(), _no_load_report():
             loaded: tuple[Any, Mapping[str, Any]] = auto.from_pretrained(
                 folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True,
-                trust_remote_code=False, output_loading_info=True,
+                trust_remote_code=False, output_loading_info=True, **placed,
             )  # fmt: skip
     except (*UNREADABLE, RuntimeError) as error:
         raise ModelError(

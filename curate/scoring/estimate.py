@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curate.contracts import PoolScorer, RunScorer
 from curate.contracts.display import counted
 from curate.contracts.progress import Progress
+from curate.models.room import DTYPE_BYTES, lack_of_room
 from curate.scoring.chat_check import check_chat
 from curate.scoring.counting import Counts, counter_of
 from curate.scoring.executors.local import devices_for
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 MAX_SAMPLED: Final = 20_000  # examples tokenised for a plan
 UNIFIED_TEMPLATE: Final = "plain"
 ID_BYTES: Final = 40
-DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64": 8}
 
 
 @final
@@ -85,6 +85,7 @@ class PlanReport:
     workers: int
     unified: str | None
     sample: Mapping[str, float] | None
+    lacking: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document that `score --dry-run --json` prints."""
@@ -109,6 +110,7 @@ class PlanReport:
                 "n_reused": self.n_reused,
                 "disk_mib": round(self.disk_bytes / 2**20, 3),
                 "weights_mib": self.weights_mib,
+                "weights_lack": self.lacking,
                 "workers": self.workers,
                 "unified": self.unified,
                 "measured_on": sample.get("n_examples"),
@@ -164,6 +166,7 @@ def plan(
         - sum(s.n_examples for lacking in missing.values() for s in lacking),
         disk_bytes=_disk(requests, missing),
         weights_mib=_weights_mib(passes),
+        lacking=lack_of_room(round((_weights_mib(passes) or 0) * 2**20), devices_for(device, 1)[0]),
         workers=n_workers(work, device, options.asked_workers),
         unified=_unified(requests, passes, plans, missing, options),
         sample=sample,

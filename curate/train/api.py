@@ -14,12 +14,12 @@ from curate.models.load import load_tokenizer, resolve_model
 from curate.models.text.render import Renderer
 from curate.store.records import canonical_json, digest
 from curate.train.checkpoints import RECORD, RunFolder
+from curate.train.checks import check_run
 from curate.train.claim import alone_in
 from curate.train.config import TrainConfig, flatten
 from curate.train.data import Prepared, TrainRow, prepare
 from curate.train.memory import memory_of
 from curate.train.recorder import NoRecorder, Recorder, RunContext
-from curate.train.steps.fused_head import check_fused
 from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _train(
 
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
-    check_fused(config.compute.fused_loss, config.compute.device)
+    check_run(config, resolved)
     data = config.data
     rendering = data.rendering
     renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)

@@ -109,7 +109,7 @@ class Loop:
             progress.note,
         )
         self._interrupted = False
-        self._began = time.perf_counter()
+        self._began = self._saved = time.perf_counter()
         self._energy = energy_j(processes.device)
         if config.watch.extractor is not None:
             extractor(config.watch.extractor)
@@ -185,8 +185,9 @@ class Loop:
             self.counters.other_tokens += self.recorder.record(step, self.model, self.processes)
         if self.evaluation and (is_last or (watch.eval_every and step % watch.eval_every == 0)):
             self._evaluate()
-        interrupted = self.processes.any(self._interrupted)
-        due = watch.save_every is not None and step % watch.save_every == 0
+        claims = self.processes.add(np.array([self._interrupted, self._is_overdue], dtype=float))
+        interrupted = bool(claims[0])
+        due = bool(claims[1]) or (watch.save_every is not None and step % watch.save_every == 0)
         is_best = watch.patience is not None and self.counters.best_step == step
         if is_last or due or is_best or interrupted or self.counters.stopped_early:
             self._save()
@@ -228,6 +229,12 @@ class Loop:
         if self.config.watch.report_to != "none":
             self.processes.accelerator.log(dict(figures), step=self.step)
 
+    @property
+    def _is_overdue(self) -> bool:
+        """Whether the last checkpoint is as old as one may be."""
+        minutes = self.config.watch.save_minutes
+        return minutes is not None and time.perf_counter() - self._saved >= 60 * minutes
+
     def _interrupt(self) -> None:
         self._interrupted = True
 
@@ -265,6 +272,7 @@ class Loop:
             best = self.counters.best_step if watches else None
             self.folder.save(checkpoint, keep=self.config.watch.keep, also=best)
         self.processes.wait()
+        self._saved = time.perf_counter()
 
     def _resume(self) -> None:
         steps = self.folder.steps()

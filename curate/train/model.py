@@ -20,6 +20,7 @@ from curate.models.load import (
 from curate.models.passes.head import Head
 from curate.models.passes.packing import packing_flaw
 from curate.models.pretrained import no_progress_bar
+from curate.models.room import use_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -123,7 +124,8 @@ def load_trained_model(
     lora = config.method.lora
     dtype = config.compute.dtype
     stored = "float32" if dtype == "bfloat16" and lora is None else dtype
-    model = read_causal(resolved.name, resolved.path, stored).to(device).eval()
+    use_device(str(device))
+    model = read_causal(resolved.name, resolved.path, stored, str(device)).to(device).eval()
     backbone, head = take_apart(resolved.name, model, stored)
     output = model.get_output_embeddings()
     head = replace(head, weight=output.weight, bias=getattr(output, "bias", None))

@@ -23,6 +23,7 @@ from curate.models.load import (
     position_limit,
 )
 from curate.models.pretrained import read_pretrained
+from curate.models.room import use_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,8 +105,9 @@ def load_nli(folder: str, device: str, dtype: str, batch_tokens: int | None = No
     """Load an NLI model from its folder; raise `ModelError` if it is not one."""
     from transformers import AutoModelForSequenceClassification
 
+    use_device(device)
     model, report = read_pretrained(
-        AutoModelForSequenceClassification, folder, folder, dtype, "an NLI model"
+        AutoModelForSequenceClassification, folder, folder, dtype, "an NLI model", device=device
     )
     if report["missing_keys"]:
         raise ModelError(

@@ -12,6 +12,7 @@ from curate.models.classifiers.text_model import IDS, Row, TextModel
 from curate.models.files import check_causal_folder, find_folder
 from curate.models.load import load_tokenizer, position_limit
 from curate.models.pretrained import read_pretrained
+from curate.models.room import use_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,9 +56,11 @@ def load_classifier(
     folder, _ = find_folder(name, context.revision)
     check_causal_folder(name, folder)
     register_architecture(folder)
+    use_device(context.device)
     model, report = read_pretrained(
-        AutoModelForSequenceClassification, name, str(folder), context.dtype, what
-    )
+        AutoModelForSequenceClassification, name, str(folder), context.dtype, what,
+        device=context.device,
+    )  # fmt: skip
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise ModelError(

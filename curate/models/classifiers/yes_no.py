@@ -10,6 +10,7 @@ from curate.models.classifiers.text_model import IDS, TextModel
 from curate.models.files import check_causal_folder, find_folder
 from curate.models.load import PROBE_TOLERANCE, load_tokenizer
 from curate.models.pretrained import read_pretrained
+from curate.models.room import use_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +38,11 @@ def load_yes_no(context: LoadContext, limit: int) -> TextModel:
     folder, _ = find_folder(name, context.revision)
     check_causal_folder(name, folder)
     hint = "; UniEval's for dialogue is MingZhong/unieval-dialog"
+    use_device(context.device)
     model, report = read_pretrained(
-        AutoModelForSeq2SeqLM, name, str(folder), context.dtype, "a T5 model", hint
-    )
+        AutoModelForSeq2SeqLM, name, str(folder), context.dtype, "a T5 model", hint,
+        device=context.device,
+    )  # fmt: skip
     if model.config.model_type not in MODEL_TYPES or report["missing_keys"]:
         what = f"a {model.config.model_type} model"
         if report["missing_keys"]:

@@ -7,20 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from curate.train.config import OptimiserConfig
+from curate.train.eight_bit import eight_bit_adamw
 
 
 def make_optimiser(
     parameters: Mapping[str, nn.Parameter], config: OptimiserConfig
-) -> torch.optim.AdamW:
-    """Make AdamW; weight decay only on matrices, not on biases and norms."""
+) -> torch.optim.Optimizer:
+    """Make AdamW, its moments in eight bits if asked; weight decay only on matrices, not on biases and norms."""
     decayed = [p for p in parameters.values() if p.ndim >= 2]
     plain = [p for p in parameters.values() if p.ndim < 2]
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
+    groups = [group for group in groups if group["params"]]
+    if config.eight_bit:
+        made: torch.optim.Optimizer = eight_bit_adamw(
+            groups, lr=config.lr, betas=config.betas, eps=config.eps
+        )
+        return made
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        groups,
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
@@ -44,7 +51,7 @@ def optimiser_tensors(
 ) -> dict[str, Tensor]:
     """Return the optimiser's state as tensors by ``name:slot``."""
     return {
-        f"{name}:{slot}": value
+        f"{name}:{slot}": value if isinstance(value, Tensor) else torch.tensor(value)
         for name, parameter in parameters.items()
         for slot, value in optimiser.state[parameter].items()
     }
@@ -56,8 +63,12 @@ def restore_optimiser(
     tensors: Mapping[str, Tensor],
 ) -> None:
     """Restore what `optimiser_tensors` returned."""
+    counts = not isinstance(optimiser, torch.optim.AdamW)  # bitsandbytes counts steps on the host
     for key, value in tensors.items():
         name, _, slot = key.rpartition(":")
+        if slot == "step" and counts:
+            optimiser.state[parameters[name]][slot] = int(value)
+            continue
         device = (
             "cpu" if slot == "step" and not parameters[name].is_cuda else parameters[name].device
         )

@@ -226,8 +226,8 @@ class GradientMaker:
         def run(head: "Head | FusedHead") -> list[Tensor]:
             weight.grad = None
             found = self._through_head(head, hidden, labels, sizes, uneven, 1.0)
-            gradient = [] if weight.grad is None else [weight.grad]
-            return [found.nll, found.gradient, *gradient]
+            own: list[Tensor] = [] if weight.grad is None else [weight.grad]
+            return [found.nll, found.gradient, *own]
 
         return flaw_of(fused, run)
 

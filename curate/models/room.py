@@ -1,0 +1,50 @@
+"""A model on its card: the card is the process's own, and the weights must fit on it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from curate.errors import DeviceError
+from curate.models.files import count_parameters
+
+DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64": 8}
+GIB: Final = 2**30
+
+
+def use_device(device: str) -> None:
+    """Make a numbered GPU the current one of this process, so that nothing of it lies on another."""
+    if device.startswith("cuda:"):
+        import torch
+
+        torch.cuda.set_device(torch.device(device))
+
+
+def card_bytes(device: str) -> tuple[str, int]:
+    """Return the name and the memory of a GPU."""
+    import torch
+
+    found = torch.cuda.get_device_properties(torch.device(device))
+    return str(found.name), int(found.total_memory)
+
+
+def lack_of_room(n_bytes: int, device: str) -> str | None:
+    """Say how much weights take and a GPU has, if they do not fit; None if they do, and on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    card, has = card_bytes(device)
+    if n_bytes <= has:
+        return None
+    return f"{n_bytes / GIB:.1f} GiB, but {card} has {has / GIB:.1f}"
+
+
+def check_room(name: str, folder: str, dtype: str, device: str) -> None:
+    """Raise `DeviceError` for a model whose weights do not fit on its GPU, before they are read."""
+    if not device.startswith("cuda"):
+        return
+    lacking = lack_of_room(count_parameters(Path(folder)) * DTYPE_BYTES[dtype], device)
+    if lacking is not None:
+        smaller = "" if dtype == "bfloat16" else "--dtype bfloat16, "
+        raise DeviceError(
+            f"the weights of model {name!r} in {dtype} take {lacking}; give {smaller}a smaller model, or a "
+            "card with more memory: a model runs on one card"
+        )

@@ -1,0 +1,71 @@
+"""Weights on a card: which one is current, whether they fit, and how they get there."""
+
+import pytest
+import torch
+from mocked_card import MockedCard
+
+from curate.errors import DeviceError
+from curate.models import load
+from curate.models.load import load_causal
+from curate.models.pretrained import read_pretrained
+from curate.models.room import check_room, lack_of_room, use_device
+
+
+@pytest.fixture
+def card(monkeypatch):
+    return MockedCard(monkeypatch, 100)
+
+
+class Auto:
+    """Keeps how a model was asked for."""
+
+    asked: dict = {}  # noqa: RUF012
+
+    @classmethod
+    def from_pretrained(cls, folder, **options):
+        cls.asked = options
+        return "model", {}
+
+
+def test_weights_go_to_a_gpu_as_they_are_read():
+    read_pretrained(Auto, "m", "folder", "bfloat16", "a model", device="cuda:1")
+    assert Auto.asked["device_map"] == {"": "cuda:1"} and Auto.asked["dtype"] is torch.bfloat16
+    read_pretrained(Auto, "m", "folder", "float32", "a model")
+    assert "device_map" not in Auto.asked
+
+
+def test_a_numbered_gpu_is_the_current_one(card):
+    for device in ("cpu", "cuda", "cuda:1"):
+        use_device(device)
+    assert card.current == ["cuda:1"]
+
+
+def test_weights_that_do_not_fit_are_not_read(card, tiny_model, monkeypatch):
+    assert lack_of_room(80 * 2**30, "cuda") is None
+    assert lack_of_room(2**60, "cpu") is None
+    monkeypatch.setattr("curate.models.room.count_parameters", lambda folder: 70 * 2**30)
+    with pytest.raises(DeviceError) as error:
+        load_causal("org/big-70b", str(tiny_model), None, "cuda:0", "float32")
+    assert str(error.value) == (
+        "the weights of model 'org/big-70b' in float32 take 280.0 GiB, but Mocked 1 has 80.0; give --dtype "
+        "bfloat16, a smaller model, or a card with more memory: a model runs on one card"
+    )
+    check_room("m", str(tiny_model), "float32", "cpu")
+
+
+@pytest.mark.parametrize(("adapter", "device"), [(None, "cuda:0"), ("folder", "cpu")])
+def test_an_adapter_is_merged_before_the_model_goes_to_its_card(
+    card, tiny_model, monkeypatch, adapter, device
+):
+    read = []
+
+    class Model:
+        def to(self, device):
+            return self
+
+        eval = requires_grad_ = lambda self, *args: self
+
+    monkeypatch.setattr(load, "read_causal", lambda *args: read.append(args[-1]) or Model())
+    monkeypatch.setattr(load, "merge_adapter", lambda model, adapter: model)
+    load_causal("m", str(tiny_model), adapter, "cuda:0", "float32")
+    assert read == [device]
