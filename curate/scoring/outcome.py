@@ -1,6 +1,7 @@
 """The outcome of a scoring run: counts per score set, why examples failed, what was truncated."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -9,7 +10,7 @@ from curate.contracts import ForwardScorer
 from curate.contracts.display import card
 from curate.contracts.progress import Progress
 from curate.contracts.settings import settings_of
-from curate.errors import UNDEFINED, UNMARKED, StoreError, TooManyFailuresError
+from curate.errors import UNDEFINED, UNMARKED, ConfigError, StoreError, TooManyFailuresError
 from curate.registry import build, get_scorer, names
 from curate.store.grammar import spelled
 
@@ -174,13 +175,15 @@ def _n_truncated(store: "Store", status: "ScoreSetStatus") -> int:
 def text_limit(status: "ScoreSetStatus") -> str:
     """Say what a text was too long for: the scorer's own limit, or the model's context.
 
-    Of a scorer that is not installed here the context is all that is known.
+    Of a scorer that is not installed here, or no longer has these settings, the context is all that
+    is known.
     """
     key = status.spec.get("key", {})
     room = key.get("max_length")
     scorer = None
     if status.scorer in names("scorer"):
-        scorer = build(get_scorer(status.scorer), settings_of(key["config"]))
+        with suppress(ConfigError):
+            scorer = build(get_scorer(status.scorer), settings_of(key["config"]))
     if isinstance(scorer, ForwardScorer):
         limits = [segment.rendering.max_length for segment in scorer.segments()]
         own = max((limit for limit in limits if limit is not None), default=None)

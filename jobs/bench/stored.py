@@ -3,7 +3,7 @@
 import hashlib
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,6 +123,11 @@ def ingest_file(store: Path, data: str) -> tuple[int, Spent]:
 
 def write_pool(path: Path, n: int, words: int = 20) -> None:
     """Write a pool of n short examples of so many repeated words, `GROUP` to an instruction."""
+    write_texts(path, n, lambda i: (f"response {i} " * words,) * 2)
+
+
+def write_texts(path: Path, n: int, texts_of: Callable[[int], tuple[str, str]]) -> None:
+    """Write a pool of n examples, `GROUP` to an instruction; each number has its prompt and response."""
     import pyarrow as pa
 
     from curate.store import Dataset, Store
@@ -132,7 +137,8 @@ def write_pool(path: Path, n: int, words: int = 20) -> None:
     with Store(path).pool_writer(dataset, schema) as writer:
         for low in range(0, n, BATCH):
             rows = range(low, min(n, low + BATCH))
-            text = pa.array([f"response {i} " * words for i in rows])
+            both = [texts_of(i) for i in rows]
+            prompts, responses = (pa.array(side) for side in zip(*both, strict=True))
             batch = pa.RecordBatch.from_pydict(
                 {
                     "position": pa.array(rows, pa.int64()),
@@ -140,15 +146,15 @@ def write_pool(path: Path, n: int, words: int = 20) -> None:
                     "group_id": [_hashed(-1 - i // GROUP) for i in rows],
                     "external_id": pa.nulls(len(rows), pa.string()),
                     "source": [f"source{i % 7}" for i in rows],
-                    "messages": text,
+                    "messages": prompts,
                     "tools": pa.nulls(len(rows), pa.string()),
-                    "prompt": text,
-                    "response": text,
+                    "prompt": prompts,
+                    "response": responses,
                     "n_chars": pa.array(rows, pa.int64()),
                     "input_at": pa.nulls(len(rows), pa.int64()),
                 }
             )
-            raw = pa.RecordBatch.from_arrays([text.cast(pa.binary())], schema=schema)
+            raw = pa.RecordBatch.from_arrays([responses.cast(pa.binary())], schema=schema)
             writer.append(batch, raw)
         writer.commit()
 

@@ -74,6 +74,7 @@ class Snapshot:
         self._loaded: dict[str, pa.Array] = {}
         self._input: dict[str, tuple[pa.Array, Kind]] = {}
         self._lookup: Lookup | None = None
+        self._added: Rows | None = None
         with store.connect() as con:
             self.state = _state(con)
             complete = _complete(con)
@@ -136,6 +137,35 @@ class Snapshot:
         with self._loading:
             self._lookup = self._lookup or Lookup(self.ids)
         return self._lookup(wanted)
+
+    def places_in_order(self, wanted: Ids, first: int) -> Rows:
+        """Return what `places` does; at once if these are the examples from ``first`` on as they were added.
+
+        Which the shards of the whole pool are, read one after the other.
+        """
+        if self._added is None:
+            self._added = self._place[self._place >= 0]
+        expected = self._added[first : first + len(wanted)]
+        if len(expected) == len(wanted) and bool((self.ids[expected] == wanted).all()):
+            return expected
+        return self.places(wanted)
+
+    def numbers(self, set_id: str, names: Sequence[str]) -> dict[str, Values]:
+        """Return numeric columns of a score set, complete or not, as floats, (n,), NaN where there is no value."""
+        numbers = {name: np.full(len(self), np.nan) for name in names}
+        with self._store.connect() as con:
+            shape = next((shape for shape in set_shapes(con) if shape.set_id == set_id), None)
+            if shape is None or not names:
+                return numbers
+            listed = ", ".join(
+                f"{identifier(name)}::double as {identifier(name)}" for name in names
+            )
+            table = con.sql(f"select row, {listed} from {shape.table}").to_arrow_table()
+        at = self._at(table["row"].to_numpy())
+        inside = at >= 0
+        for name, column in numbers.items():
+            column[at[inside]] = table[name].to_numpy()[inside]
+        return numbers
 
     def place(self, example_id: str) -> int:
         """Return the row of an id; `DataError` where it is not in the pool."""
@@ -272,6 +302,12 @@ class Snapshot:
         if (words := self._ambiguous.get(name.rpartition(".")[0])) is not None:
             raise ConfigError(words)
 
+    def _at(self, rows: Rows) -> Rows:
+        """Return the position of each row number, (k,); -1 for one that was not there at that moment."""
+        known = rows < len(self._place)
+        at: Rows = np.where(known, self._place[np.where(known, rows, 0)], -1)
+        return at
+
     def _load(self, wanted: Described) -> None:
         """Read a fact, or all columns of a score set that can be shown."""
         if wanted.name == "id":
@@ -289,9 +325,7 @@ class Snapshot:
             table = con.sql(
                 f"select row, {', '.join(map(identifier, names))} from {source_table}"
             ).to_arrow_table()
-        rows = table["row"].to_numpy()
-        known = rows < len(self._place)
-        at = np.where(known, self._place[np.where(known, rows, 0)], -1)
+        at = self._at(table["row"].to_numpy())
         source = np.full(len(self), -1, dtype=np.int64)
         source[at[at >= 0]] = np.flatnonzero(at >= 0)
         taken = pa.array(source, mask=source < 0)

@@ -14,7 +14,7 @@ from curate.prove.contamination import find_overlap
 from curate.prove.targets import read_targets
 from curate.store.records import utc_now
 from curate.views.report import html, lead, markdown, pool_sections, selection_sections, warned
-from curate.views.report.chosen import read_selections
+from curate.views.report.chosen import pictured, read_selections
 from curate.views.report.contaminated import contamination_section
 from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Warned
 from curate.views.report.pool import read_facts, read_scores
@@ -188,8 +188,9 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
         chosen = read_selections(store, pool, scored, [*dict.fromkeys(asked)])
     progress.advance("reading", 1)
     progress.finish("reading")
-    shown = sorted({row for pair in repeats.pairs for row in pair}) if repeats else []
-    texts = read_texts(store, pool, shown)
+    pictures = [pictured(pool, scored, facts) for facts in chosen]
+    shown = {row for pair in repeats.pairs for row in pair} if repeats else set()
+    texts = read_texts(store, pool, shown.union(*(picture.rows for picture in pictures)))
     warned = _warnings(pool, scored, chosen, repeats, overlaps)
     sections = [
         Section("What to know first", [_notices(warned)]),
@@ -200,11 +201,11 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
     shown_picks = _shown_picks(store, pool, chosen, options)
     names = distinct_names(shown_picks)
     said = []
-    for facts, name in zip(chosen, names, strict=False):
+    for facts, picture, name in zip(chosen, pictures, names, strict=False):
         said.append(lead.selection_sentence(pool, scored, facts, name, repeats))
         sections.append(
             selection_sections.selection_section(
-                store, pool, scored, facts, repeats, name, said[-1]
+                pool, scored, facts, picture, repeats, texts, name, said[-1]
             )
         )
     if len(shown_picks) > 1:

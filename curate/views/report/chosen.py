@@ -1,8 +1,6 @@
 """What a selection took from the pool: its rows, the score it ranks by, and examples kept and rejected."""
 
 import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 20
 NEAR_CUT: Final = 10
+_NUMBER: Final = r"-?\p{Nd}+(?:[.,]\p{Nd}+)*(?:e[+-]?\p{Nd}+)?"
 
 
 @final
@@ -62,6 +61,21 @@ class Ordering:
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictured:
+    """What a report shows of a selection: columns, the one it ranks by if there is one, examples."""
+
+    columns: Sequence[ScoreColumn]
+    by: Ordering | None
+    picture: "Picture"
+
+    @property
+    def rows(self) -> set[int]:
+        """Rows of the pool whose texts are shown."""
+        return {*self.picture.best, *self.picture.borderline, *self.picture.rejected}
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Picture:
     """Rows of the pool to show: best, borderline (kept and not), rejected; and how they were found."""
@@ -87,6 +101,16 @@ def read_selections(
         barred = _barred(store, pool, record, used)
         selections.append(SelectionFacts(picks, record, used, barred))
     return selections
+
+
+def pictured(pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts) -> Pictured:
+    """Choose what is shown of a selection; the scores it read, or all if it read none."""
+    columns = chosen.columns() or [
+        column for scores in scored if scores.status.complete for column in scores.columns
+    ]
+    columns = [column for column in columns if len(column.finite)]
+    by = ordering(chosen.picks, columns)
+    return Pictured(columns, by, picture(chosen, pool, by))
 
 
 def ordering(picks: Picks, columns: Sequence[ScoreColumn]) -> Ordering | None:
@@ -143,7 +167,7 @@ def percentile(ordered: Values, value: float) -> float:
     return 100.0 * float(np.searchsorted(ordered, value, "left")) / max(len(ordered), 1)
 
 
-def reason_kinds(reasons: Sequence[str | None]) -> list[tuple[str, int]]:
+def reason_kinds(reasons: "Sequence[str | None] | pa.Array") -> list[tuple[str, int]]:
     """Return the reasons without their numbers, and how often each occurs, most frequent first.
 
     Examples
@@ -151,10 +175,15 @@ def reason_kinds(reasons: Sequence[str | None]) -> list[tuple[str, int]]:
     >>> reason_kinds(["best of 4 (-1.5)", "best of 3 (-2)", "random"])
     [('best of # (#)', 2), ('random', 1)]
     """
-    counts = Counter(
-        re.sub(r"-?\d+(?:[.,]\d+)*(?:e[+-]?\d+)?", "#", reason or "") for reason in reasons
-    )
-    return sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = reasons if isinstance(reasons, pa.Array) else pa.array(reasons, pa.string())
+    if pa.types.is_dictionary(texts.type):
+        texts = texts.cast(texts.type.value_type)
+    kinds = pc.replace_substring_regex(pc.fill_null(texts, ""), _NUMBER, "#").value_counts()
+    counts = zip(kinds.field("values").to_pylist(), kinds.field("counts").to_pylist(), strict=True)
+    return sorted(counts, key=lambda kind: (-kind[1], kind[0]))
 
 
 def _spread(rows: Rows, wanted: int) -> list[int]:

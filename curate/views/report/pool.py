@@ -82,7 +82,8 @@ class ScoreColumn:
     @property
     def finite(self) -> Values:
         """Values that exist, in order of id."""
-        return self.values[~np.isnan(self.values)]
+        missing = np.isnan(self.values)
+        return self.values[~missing] if missing.any() else self.values
 
 
 @final
@@ -133,7 +134,7 @@ def _response_chars(snapshot: "Snapshot") -> Rows:
         table = con.sql(
             f"select id, coalesce(length(response), 0) as n from {snapshot.text_sql()}"
         ).to_arrow_table()
-    rows = snapshot.places(id_bytes(table["id"]))
+    rows = snapshot.places_in_order(id_bytes(table["id"]), 0)
     chars = np.zeros(len(snapshot), dtype=np.int64)
     chars[rows[rows >= 0]] = table["n"].to_numpy()[rows >= 0]
     return chars
@@ -144,14 +145,13 @@ def read_scores(
 ) -> list[Scored]:
     """Read the numeric columns of score sets; vectors, lists and texts are left alone.
 
-    Sets are read by id and not from the snapshot, which has only those that are complete.
+    The sets that are not complete, too.
     """
     return [_read_set(store, pool.snapshot, status) for status in statuses]
 
 
 def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") -> Scored:
-    from curate.store.connection import identifier, literal
-    from curate.store.ids import id_bytes
+    from curate.store.connection import literal
 
     names = [name for name, dtype in status.columns.items() if dtype in NUMERIC]
     meanings = _meanings(status.scorer)
@@ -160,21 +160,12 @@ def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") ->
         "group by all order by n desc, reason"
     ).to_pylist()
     failures = {row["reason"]: int(row["n"]) for row in reasons}
-    if not names:
-        return Scored(status, (), failures)
-    listed = "".join(f", {identifier(name)}::double as {identifier(name)}" for name in names)
-    table = store.read(f"select id{listed} from score_set({literal(status.set_id)})")
-    at = snapshot.places(id_bytes(table["id"]))
-    columns = []
-    for name in names:
-        values = np.full(len(snapshot), np.nan)
-        values[at[at >= 0]] = table[name].to_numpy()[at >= 0]
-        columns.append(
-            ScoreColumn(
-                status.set_id, status.alias, name, status.columns[name], values,
-                meanings.get(name, ""),
-            )
-        )  # fmt: skip
+    columns = [
+        ScoreColumn(
+            status.set_id, status.alias, name, status.columns[name], values, meanings.get(name, "")
+        )
+        for name, values in snapshot.numbers(status.set_id, names).items()
+    ]
     return Scored(status, columns, failures)
 
 

@@ -283,7 +283,7 @@ def _score_set(pool: PoolFacts, scored: Scored, *, is_first: bool) -> Iterator[B
         + (f", without a score: {failed}." if failed else "."),
         quiet=True,
     )
-    drawn = [c for c in scored.columns if c.dtype != "bool" and len(np.unique(c.finite)) > 1]
+    drawn = [c for c in scored.columns if c.dtype != "bool" and _varies(c.finite)]
     charts = [chart_of(c.finite, c.label, axis_label(c), note=_direction(c)) for c in drawn]
     if charts:
         yield Charts(charts)
@@ -308,6 +308,10 @@ def _score_set(pool: PoolFacts, scored: Scored, *, is_first: bool) -> Iterator[B
         listed = ", ".join(f"{name} ({dtype})" for name, dtype in others.items())
         yield Paragraph(f"Columns without a distribution to draw: {listed}.", quiet=True)
     yield Code("What these scores are keyed by", _pretty(status.spec))
+
+
+def _varies(values: Values) -> bool:
+    return bool(len(values) and values.min() < values.max())
 
 
 def model_name(status: Any) -> str:

@@ -68,10 +68,9 @@ def find_repeats(store: "Store", pool: PoolFacts) -> Repeats:
     for places, texts in _texts(store, pool):
         words = words_of(texts)
         whole[places] = words.whole()
-        runs, of = words.runs()
-        chosen = slice(None) if one_in == 1 else runs % np.uint64(one_in) == 0
-        kept.append(runs[chosen])
-        owners.append(places[of[chosen]])
+        runs, of = words.some_runs(one_in)
+        kept.append(runs)
+        owners.append(places[of])
     if not kept:
         none = np.zeros(len(pool), dtype=bool)
         return Repeats(none, none, (), one_in)
@@ -125,15 +124,19 @@ def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, pa.Array]]"
 
     from curate.store.ids import id_bytes
 
+    n_read = 0
     for shard in store.shards():
         with pq.ParquetFile(shard.path) as file:
             for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
-                places = pool.snapshot.places(id_bytes(batch["id"]))
+                places = pool.snapshot.places_in_order(id_bytes(batch["id"]), n_read)
+                n_read += batch.num_rows
                 inside = places >= 0  # an ingest may run at the same time
                 texts = pc.binary_join_element_wise(
                     batch["prompt"], batch["response"], "\n", null_handling="replace"
                 )
-                yield places[inside], texts.filter(pa.array(inside))
+                if not inside.all():
+                    texts = texts.filter(pa.array(inside))
+                yield places[inside], texts
 
 
 def describe(repeats: Repeats) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,7 +11,13 @@ from curate.data.write.portable import Portable
 from curate.views.charts import svg
 from curate.views.charts.numbers import percent, short
 from curate.views.charts.text import one_line
-from curate.views.report.chosen import SelectionFacts, mean_ratio, percentile, reason_kinds
+from curate.views.report.chosen import (
+    Pictured,
+    SelectionFacts,
+    mean_ratio,
+    percentile,
+    reason_kinds,
+)
 from curate.views.report.page import (
     Block,
     Chart,
@@ -28,11 +34,8 @@ from curate.views.report.page import (
 from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
 from curate.views.report.pool_sections import axis_label, chart_of
 from curate.views.report.repeats import Repeats
-from curate.views.report.shown import NAME_CHARS, example_blocks
+from curate.views.report.shown import NAME_CHARS, Texts, example_blocks
 from curate.views.report.warned import median_place
-
-if TYPE_CHECKING:
-    from curate.store import Store
 
 MAX_KINDS: Final = 12
 MAX_LISTED: Final = 20
@@ -40,15 +43,16 @@ CLUSTER: Final = "cluster"
 
 
 def selection_section(
-    store: "Store",
     pool: PoolFacts,
     scored: Sequence[Scored],
     chosen: SelectionFacts,
+    pictured: Pictured,
     repeats: Repeats | None,
+    texts: Texts,
     name: str,
     sentence: str,
 ) -> Section:
-    """Return everything about one selection, ``sentence`` first."""
+    """Return everything about one selection, ``sentence`` first; ``texts`` are those it shows."""
     record = chosen.record
     blocks: list[Block] = [Paragraph(sentence), _tiles(pool, scored, chosen, repeats)]
     blocks.append(_settings(record))
@@ -60,15 +64,14 @@ def selection_section(
         rows = [(str(reason), f"{n:,}") for reason, n in excluded]
         blocks.append(Table(("could not be picked", "examples"), rows))
     kinds = [
-        (kind or "no reason given", f"{n:,}")
-        for kind, n in reason_kinds(chosen.picks.reasons.to_pylist())
+        (kind or "no reason given", f"{n:,}") for kind, n in reason_kinds(chosen.picks.reasons)
     ]
     blocks.append(Table(("reason of the pick (# is a number)", "picks"), kinds[:MAX_KINDS]))
     if len(chosen.picks.rows):
         blocks += [*_by_source(pool, chosen), *_by_length(pool, scored, chosen)]
         blocks += _by_cluster(pool, scored, chosen)
-        columns = _columns(scored, chosen)
-        blocks += [*_by_score(chosen, columns), *example_blocks(store, pool, chosen, columns)]
+        blocks += [*_by_score(chosen, pictured.columns)]
+        blocks += [*example_blocks(pool, chosen, pictured, texts)]
     blocks.append(
         Code(
             "Manifest", json.dumps(Portable().value(_trimmed(record)), indent=2, ensure_ascii=False)
@@ -239,15 +242,6 @@ def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit:
     overall = percent(len(taken), len(known))
     table = Table((f"length, {unit}", "in the pool", "picked", "share"), rows)
     return Chart(title, picture, table, f"Without a length bias every bar would be at {overall}.")
-
-
-def _columns(scored: Sequence[Scored], chosen: SelectionFacts) -> list[ScoreColumn]:
-    """Return the scores to show: those the selection read, or all if it read none."""
-    own = chosen.columns()
-    shown = own or [
-        column for scores in scored if scores.status.complete for column in scores.columns
-    ]
-    return [column for column in shown if len(column.finite)]
 
 
 def _by_score(chosen: SelectionFacts, columns: Sequence[ScoreColumn]) -> Iterator[Block]:

@@ -1,13 +1,13 @@
 """Examples of a selection: shortened texts, and scores with their rank in the pool."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from curate.views.charts.numbers import short
 from curate.views.charts.text import one_line
-from curate.views.report.chosen import Ordering, SelectionFacts, ordering, percentile, picture
+from curate.views.report.chosen import Ordering, Pictured, SelectionFacts, percentile
 from curate.views.report.page import Block, Examples, Excerpt, Shown
 from curate.views.report.pool import PoolFacts, ScoreColumn
 from curate.views.selected import Picks
@@ -25,14 +25,11 @@ Texts = Mapping[int, tuple[Excerpt, Excerpt]]
 
 
 def example_blocks(
-    store: "Store", pool: PoolFacts, chosen: SelectionFacts, columns: Sequence[ScoreColumn]
+    pool: PoolFacts, chosen: SelectionFacts, pictured: Pictured, texts: Texts
 ) -> Iterator[Block]:
-    """Yield the best, the borderline and the rejected examples of a selection."""
-    by = ordering(chosen.picks, columns)
-    shown = picture(chosen, pool, by)
-    wanted = sorted({*shown.best, *shown.borderline, *shown.rejected})
-    texts = read_texts(store, pool, wanted)
-    show = _Showing(pool, chosen.picks, columns, texts, by)
+    """Yield the best, the borderline and the rejected examples of a selection, with their texts."""
+    shown = pictured.picture
+    show = _Showing(pool, chosen.picks, pictured.columns, texts, pictured.by)
     parts = (
         ("best", "The first picks.", shown.best),
         ("borderline", shown.borderline_note, shown.borderline),
@@ -100,8 +97,12 @@ class _Showing:
         return text
 
 
-def read_texts(store: "Store", pool: PoolFacts, rows: Sequence[int]) -> Texts:
-    """Return prompt and response of a few examples, cut in the middle if they are long."""
+def read_texts(store: "Store", pool: PoolFacts, rows: Iterable[int]) -> Texts:
+    """Return prompt and response of a few examples, cut in the middle if they are long.
+
+    Every file that has one of them is read whole, so ask once for all.
+    """
+    rows = sorted(rows)
     if not rows:
         return {}
     from curate.store.connection import literal

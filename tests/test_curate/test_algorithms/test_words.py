@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from curate.algorithms import words as words_module
 from curate.algorithms.words import N_GRAM, repeated, spelled, words_of
 
 TEXTS = [
@@ -29,6 +30,31 @@ def test_words_are_those_of_the_standard_library():
     assert len(by_hash) == len(set(flat))
     assert [by_hash[h] for h in words.hashes.tolist()] == flat
     assert words_of(["red say"]).hashes[0] == words.hashes[1]  # the same in another call
+
+
+def test_tables_of_bytes_find_the_words_of_the_pattern_in_every_script(monkeypatch):
+    monkeypatch.setattr(words_module, "_BYTES_AT_ONCE", 40)
+    rng = random.Random(0)
+    characters = "aBz09_ .,'\n-" + "éÉς’“İıKſẞ日½②\u0301\u200bशन्दी🙂ﬀ"
+    long = ["q" * 70 + " b" + "R" * 8, "x" * 9 + " " + "Y" * 64, "z" * 65 + "é " + "w" * 300]
+    for sigma in ("", "Σ"):
+        texts = ["".join(rng.choices(characters + sigma, k=rng.randrange(30))) for _ in range(400)]
+        found = words_of([*texts, "", *long])
+        expected = words_module._by_pattern([*texts, "", *long], words_module.WORD)
+        assert found.lengths.tolist() == expected.lengths.tolist()
+        assert found.hashes.tolist() == expected.hashes.tolist()
+    assert words_of([]).lengths.tolist() == words_of([]).hashes.tolist() == []
+
+
+def test_some_runs_are_the_same_ones_of_every_text():
+    rng = random.Random(0)
+    found = words_of([" ".join(rng.choices("abcd", k=rng.randrange(40))) for _ in range(200)])
+    runs, of = found.runs()
+    some, of_some = found.some_runs(7)
+    chosen = runs % np.uint64(7) == 0
+    assert 0 < chosen.sum() < len(runs)
+    assert (some.tolist(), of_some.tolist()) == (runs[chosen].tolist(), of[chosen].tolist())
+    assert found.some_runs(1)[0].tolist() == runs.tolist()
 
 
 def test_whole_texts_and_runs_are_equal_where_their_words_are():

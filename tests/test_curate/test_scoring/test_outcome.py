@@ -21,6 +21,7 @@ from curate.scoring.outcome import ScoredSet, ScoreReport
         ("ifd", {"variant": "superfiltering"}, 1024, "the model's context of 1,024 tokens"),
         ("ifd", {"variant": "codeact"}, None, "the 2,048 tokens that ifd reads"),
         ("likelihood", {}, 8192, "the model's context of 8,192 tokens"),
+        ("likelihood", {"gone": 1}, 4096, "the model's context of 4,096 tokens"),
     ],
 )
 def test_a_cut_text_was_longer_than_what_is_named(

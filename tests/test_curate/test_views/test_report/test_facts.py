@@ -13,6 +13,7 @@ from curate.views.report.chosen import (
     percentile,
     picture,
     read_selections,
+    reason_kinds,
 )
 from curate.views.report.pool import lengths, read_facts, read_scores
 from curate.views.report.repeats import SHARED, TEMPLATE, find_repeats
@@ -63,6 +64,25 @@ def test_scores_stand_beside_their_example_and_failures_are_none(colours):
     assert by_name == {row["id"]: quality(row["id"]) for row in colour_rows()}
     assert scored[1].failures == {"poison": 1}
     assert (len(scored[1].column("x").finite), scored[1].column("y")) == (11, None)
+
+
+def test_examples_are_placed_in_any_order(colours):
+    snapshot = facts(colours)[0].snapshot
+    added = colours.store.read("select id from examples")["id"].to_pylist()
+    ids = np.array([one.encode() for one in added])
+    expected = snapshot.places(ids).tolist()
+    assert snapshot.places_in_order(ids, 0).tolist() == expected
+    assert snapshot.places_in_order(ids[4:9], 4).tolist() == expected[4:9]
+    assert snapshot.places_in_order(ids[4:9], 3).tolist() == expected[4:9]
+    assert snapshot.places_in_order(ids[::-1], 0).tolist() == expected[::-1]
+    unknown = np.array([b"0" * 32, ids[11]])
+    assert snapshot.places_in_order(unknown, 11).tolist() == [-1, expected[11]]
+
+
+def test_numbers_of_a_reason_make_no_kind_of_their_own():
+    reasons = ["best of 4 (-1.5)", "best of 3 (-2e-05)", None, "random", "rank ٣ of 1,000"]
+    kinds = [("best of # (#)", 2), ("", 1), ("random", 1), ("rank # of #", 1)]
+    assert reason_kinds(reasons) == kinds
 
 
 def test_length_is_in_tokens_where_they_are_counted(colours):
