@@ -220,6 +220,14 @@ def test_no_artefact_tells_where_it_was_made_nor_a_secret(
         assert said["identical"], said["differences"]
 
 
+def test_a_login_given_to_a_background_job_is_kept_nowhere(pool: Any) -> None:
+    with pytest.raises(ConfigError, match="parts holds an address with a user name, a password or"):
+        pool.start("score", scorer="mtld", parts="s3://ada:hunter2@bucket/a")
+    assert pool.jobs() == []
+    for path in pool.store.path.parent.rglob("*"):
+        assert path.is_dir() or b"hunter2" not in path.read_bytes()
+
+
 def test_manifests_of_earlier_versions_with_absolute_paths_are_read(
     pool: Any, tmp_path: Path
 ) -> None:

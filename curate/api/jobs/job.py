@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, final
 
-from curate.api.jobs.words import command_words
+from curate.api.jobs.words import command_words, refuse_secrets
 from curate.api.proof import Proof
 from curate.contracts.progress import Progress, SilentProgress
 from curate.errors import ConfigError, DataError, WorkerError
@@ -169,7 +169,10 @@ def start(
 
     ``options`` are those of the command line with ``_`` for ``-``, see `curate.api.jobs.words`.
     It runs in the current folder, so relative paths keep their meaning.
+
+    Raises `ConfigError` for options that the command has not, and for an address with a login in it.
     """
+    refuse_secrets(options)
     words = ["curate", *command_words(command, {**options, "store": store, "as_json": True})]
     moment = utc_now()[:19].replace("-", "").replace(":", "").replace("T", "-")
     folder = parts / FOLDER

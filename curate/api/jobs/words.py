@@ -1,11 +1,24 @@
 """Turns keyword arguments into the words one would type on the command line."""
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from curate.api.commands.catalogue import COMMANDS, flags_of
 from curate.api.commands.option import Option
 from curate.errors import ConfigError, did_you_mean
+
+_SECRET_URL: Final = re.compile(r"(?:[\w.]+=)?[A-Za-z][A-Za-z0-9+.-]*:/*(?:[^/\s]*@|\S*\?)")
+
+
+def refuse_secrets(options: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for an address with a login or a query, which would be kept with a job."""
+    for name, value in options.items():
+        if value is not None and any(map(_SECRET_URL.match, _texts(value))):
+            raise ConfigError(
+                f"{name} holds an address with a user name, a password or a query, which would be kept in "
+                "the job's record; give the bare address, and credentials by the environment"
+            )
 
 
 def command_words(command: str, options: Mapping[str, Any]) -> list[str]:

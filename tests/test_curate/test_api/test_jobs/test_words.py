@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.api.jobs.words import command_words
+from curate.api.jobs.words import command_words, refuse_secrets
 from curate.errors import ConfigError
 
 
@@ -48,3 +48,33 @@ def test_mappings_truths_nothing_and_arguments():
 def test_a_wrong_request_says_what_would_be_right(command, options, say):
     with pytest.raises(ConfigError, match=say):
         command_words(command, options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"parts": "s3://user:secret@bucket/a"},
+        {"parts": "s3:/user:secret@bucket/a"},
+        {"parts": "https://host/a?sig=secret"},
+        {"settings": {"judge.server": "http://user:secret@127.0.0.1:8000/v1"}},
+        {"settings": ["judge.server=http://secret@127.0.0.1:8000/v1"]},
+        {"data": ["pool.jsonl", "hf://user:secret@datasets/a"]},
+    ],
+)
+def test_an_address_with_a_login_goes_into_no_record(options):
+    with pytest.raises(ConfigError) as caught:
+        refuse_secrets(options)
+    [name] = options
+    assert str(caught.value) == (
+        f"{name} holds an address with a user name, a password or a query, which would be kept in the job's "
+        "record; give the bare address, and credentials by the environment"
+    )
+
+
+def test_what_holds_no_login_is_taken():
+    refuse_secrets(
+        {
+            "parts": "s3://bucket/a@b", "where": "contains(prompt, 'http://a@b?c')", "model": "org/a@rev",
+            "limit": 3, "output": None, "settings": {"judge.server": "http://127.0.0.1:8000/v1"},
+        }
+    )  # fmt: skip
