@@ -6,14 +6,14 @@ A process id says nothing in another container, nor after a restart in one; a lo
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from curate.errors import StoreError
 
-_UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
@@ -36,6 +36,26 @@ def claimed(path: Path) -> Iterator[bool]:
         if descriptor is not None:
             path.unlink(missing_ok=True)  # before the lock goes: nobody else can have taken it
             os.close(descriptor)
+
+
+def require(path: Path) -> None:
+    """Raise `StoreError` unless the file system of a path, where no file is yet, has locks.
+
+    Both kinds are tried, ours and that of DuckDB, on a file that is removed at once. A full disk
+    leaves it open.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return
+    try:
+        for lock in (fcntl.flock, fcntl.lockf):
+            _lock(descriptor, path, lock=lock)
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextmanager
@@ -92,9 +112,14 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _lock(descriptor: int, path: Path, kind: int = fcntl.LOCK_EX) -> bool:
+def _lock(
+    descriptor: int,
+    path: Path,
+    kind: int = fcntl.LOCK_EX,
+    lock: Callable[[int, int], None] | None = None,
+) -> bool:
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        (lock or fcntl.flock)(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -19,7 +19,7 @@ from curate.store.results import marks, revisions, selection_names, selections, 
 from curate.store.scores import sets, vectors
 from curate.store.sealed import DamagedPart
 from curate.store.targets import TargetSet, TargetWriter, all_of, path_of, recorded, remove
-from curate.store.upkeep import forget, maintenance, opening, rebuild
+from curate.store.upkeep import forget, maintenance, rebuild, upgrade
 
 
 @final
@@ -46,7 +46,7 @@ class Store:
 
     def __init__(self, path: str | Path, *, create: bool = True, wait_s: float = 30.0) -> None:
         self._handle = StoreHandle(Path(path).expanduser(), wait_s)
-        opening.open_store(self._handle, create=create)
+        upgrade.opened(self._handle, create=create)
 
     @property
     def path(self) -> Path:

@@ -1,15 +1,17 @@
 """Opens a store: creates it, checks it, finishes what a killed process began."""
 
+import glob
 import json
 import shutil
+from collections.abc import Sequence
 
 import duckdb
 
 from curate.errors import StoreError
-from curate.store import schema
+from curate.store import locks, schema
 from curate.store.connection import connect, create_file
 from curate.store.handle import StoreHandle
-from curate.store.parts import full_disk_as_error, owner_is_dead, write_json
+from curate.store.parts import TMP_MARK, full_disk_as_error, owner, owner_is_dead, write_json
 from curate.store.records import utc_now
 from curate.store.scores import outdated
 from curate.store.upkeep import forget
@@ -29,8 +31,23 @@ FOLDERS = (
 )
 
 
+class OlderSchema(StoreError):  # noqa: N818 - caught by whoever can upgrade it
+    """A store that an earlier version wrote, whose relations are not those of this one."""
+
+    def __init__(self, store: StoreHandle, version: int) -> None:
+        super().__init__(
+            f"{store.path} was written by an earlier version of curate (its schema is {version}, this one "
+            f"writes {schema.SCHEMA_VERSION}) and cannot be upgraded where it is read-only; copy the "
+            "store (the file and its .parts folder) to a writable folder"
+        )
+        self.version = version
+
+
 def open_store(store: StoreHandle, *, create: bool) -> None:
-    """Make sure the store exists, is complete and is readable by this version."""
+    """Make sure the store exists, is complete and is readable by this version.
+
+    Raises `StoreError` where it is not, `OlderSchema` where `upgrade.opened` has to upgrade it first.
+    """
     with store.held():
         _open(store, create=create)
 
@@ -44,12 +61,15 @@ def _open(store: StoreHandle, *, create: bool) -> None:
                 f"curate ingest DATA --store {store.path}"
             )
         make_folders(store)
+        _require_locks(store)
         facts = schema.first_facts(store.parts, utc_now())
         create_file(store.path, schema.empty_relations(), facts)
+    elif not store.is_read_only:
+        _require_locks(store)
     # `store.connect` would look for the files of a moved store, before version and folder are checked.
     with connect(store.path, store.spill, store.wait_s) as con:
         _check_version(store, con)
-        known = con.execute("select dataset_id, manifest from internal.datasets").fetchall()
+        known = manifests(con)
     if known and not store.parts.is_dir():
         raise StoreError(
             f"the folder of parts {store.parts} is missing; it holds the texts, the input rows and "
@@ -58,13 +78,28 @@ def _open(store: StoreHandle, *, create: bool) -> None:
     if store.is_read_only:
         return
     make_folders(store)
-    for dataset_id, manifest in known:
-        path = store.parts / "datasets" / f"{dataset_id}.json"
-        if not path.exists():  # killed between the transaction and the manifest
-            write_json(path, json.loads(manifest))
+    write_missing_manifests(store, known)
     remove_dead_staging(store)
     forget.finish_pending(store)
     outdated.sweep(store)
+
+
+def manifests(con: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    """Return id and manifest of every dataset that the DuckDB file knows."""
+    return con.execute("select dataset_id, manifest from internal.datasets").fetchall()
+
+
+def write_missing_manifests(store: StoreHandle, known: Sequence[tuple[str, str]]) -> None:
+    """Write the manifests of datasets whose ingest was killed between the transaction and the manifest."""
+    for dataset_id, manifest in known:
+        path = store.parts / "datasets" / f"{dataset_id}.json"
+        if not path.exists():
+            write_json(path, json.loads(manifest))
+
+
+def _require_locks(store: StoreHandle) -> None:
+    """Refuse a place where nothing keeps two processes from writing the DuckDB file at once."""
+    locks.require(store.path.with_name(f".{store.path.name}.locks{TMP_MARK}{owner()}"))
 
 
 def make_folders(store: StoreHandle) -> None:
@@ -81,11 +116,15 @@ def make_folders(store: StoreHandle) -> None:
 
 
 def remove_dead_staging(store: StoreHandle) -> int:
-    """Delete staging folders of dead processes; return how many."""
+    """Delete staging folders of dead processes, and DuckDB files they had begun; return how many."""
     removed = 0
-    for folder in store.parts.glob(".staging-*.tmp-*"):
+    for folder in store.parts.glob(f".staging-*{TMP_MARK}*"):
         if owner_is_dead(folder):
             shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    for path in store.path.parent.glob(f".{glob.escape(store.path.name)}*{TMP_MARK}*"):
+        if path.is_file() and owner_is_dead(path):
+            path.unlink(missing_ok=True)
             removed += 1
     return removed
 
@@ -104,6 +143,8 @@ def _check_version(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> None:
             f"one reads up to {schema.SCHEMA_VERSION}); update with: "
             "pip install --upgrade curate-sft"
         )
+    if version < schema.SCHEMA_VERSION:
+        raise OlderSchema(store, version)
 
 
 def _refuse_orphaned_parts(store: StoreHandle) -> None:

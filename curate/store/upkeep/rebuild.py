@@ -23,11 +23,11 @@ _OF_DATASET: Final = ("dataset_id", "ordinal", "content_hash")
 _OF_SCORE_SET: Final = ("set_id", "aliases", "key", "run", "created_at")
 
 
-def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
+def rebuild(path: str | Path, *, wait_s: float = 30.0, kept: str = "old") -> dict[str, Any]:
     """Replace a store's DuckDB file with one built from its parts, and return what was found.
 
-    The file may be missing or corrupt; it is kept as ``.old``. Content hashes do not change. Atomic: the new file
-    replaces the old one once it is complete. A dataset, score set, selection, trial or target set
+    The file may be missing or corrupt; it is kept beside the new one, with ``kept`` as a further ending,
+    ``.old``. Content hashes do not change. Atomic: the new file replaces the old one once it is complete. A dataset, score set, selection, trial or target set
     whose record cannot be read is left out, and its file is named under ``left_out``; so is a damaged
     part of a score set, whose shard the next scoring run scores again.
 
@@ -60,8 +60,14 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
             n_targets = _add_targets(con, parts, left_out)
             schema.refresh_views(con, parts)
             inventory.record(con, parts, _files(parts))
+        unfinished = StoreHandle(temporary, wait_s)
+        unfinished.parts = parts
+        for set_id in set_ids:
+            score_set = sets.find_score_set(unfinished, set_id)
+            if score_set is not None:
+                sets.finish(unfinished, score_set)
         sync(temporary)
-        _keep_old(target)
+        _keep_old(target, target.with_name(f"{target.name}.{kept}"))
         target.with_name(target.name + ".wal").unlink(missing_ok=True)
         os.replace(temporary, target)
         sync(target.parent)
@@ -69,10 +75,6 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0) -> dict[str, Any]:
         temporary.unlink(missing_ok=True)
     store = StoreHandle(target, wait_s)
     open_store(store, create=False)
-    for set_id in set_ids:
-        score_set = sets.find_score_set(store, set_id)
-        if score_set is not None:
-            sets.finish(store, score_set)
     return {"n_datasets": n_datasets, "n_examples": examples.n_examples(store, None),
             "n_score_sets": len(set_ids), "n_selections": n_selections, "n_targets": n_targets,
             "left_out": left_out}  # fmt: skip
@@ -93,11 +95,10 @@ def _records(
             left_out.append(str(path))
 
 
-def _keep_old(target: Path) -> None:
-    """Keep the present file, if there is one, as ``.old`` beside it; what was kept before goes."""
+def _keep_old(target: Path, old: Path) -> None:
+    """Keep the present file, if there is one, under another name; what was kept there before goes."""
     if not target.exists():
         return
-    old = target.with_name(target.name + ".old")
     old.unlink(missing_ok=True)
     try:
         os.link(target, old)

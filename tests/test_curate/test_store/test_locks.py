@@ -1,5 +1,6 @@
 """Whoever works on something holds a lock, which ends with its process and not with its number."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from curate.errors import StoreError
 from curate.store import Dataset, Store, locks
 from curate.store.parts import TMP_MARK, atomic_path, owner, owner_is_dead
 
@@ -123,3 +125,38 @@ def test_a_file_being_written_is_not_swept_whatever_its_process_is_called(
         assert not owner_is_dead(temporary)
     temporary.write_text("left")
     assert owner_is_dead(temporary)
+
+
+@pytest.mark.parametrize("kind", ["flock", "lockf"])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS])
+def test_a_store_on_a_file_system_without_locks_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, number: int
+) -> None:
+    def unsupported(_descriptor: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(f"curate.store.locks.fcntl.{kind}", unsupported)
+    before = sorted(tmp_path.iterdir())
+    for path in (store.path, tmp_path / "new" / "curate.duckdb"):
+        with pytest.raises(StoreError) as caught:
+            Store(path)
+        assert str(caught.value) == (
+            f"the file system of {path.parent} has no locks ({os.strerror(number)}), which keep two "
+            "processes from doing the same work; put the store on one that has, with --store"
+        )
+    assert sorted(tmp_path.iterdir()) == [*before, tmp_path / "new"]
+    assert not (tmp_path / "new" / "curate.duckdb").exists()
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode == os.R_OK)
+    assert Store(store.path).n_examples() == 0, "read-only media need none"
+
+
+def test_a_full_disk_does_not_pass_for_one_without_locks(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        locks.require(tmp_path / "probe")
+    assert Store(store.path).n_examples() == 0
