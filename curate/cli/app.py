@@ -91,7 +91,8 @@ _WRONG_CHOICE: Final = re.compile(r"'([^']*)' is not one of (.+)$")
 _UNKNOWN_OPTION: Final = re.compile(r" \(Possible options: ([^,)]+)[^)]*\)")
 _UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that this typer brings or needs
 _DISK_ERRORS: Final = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.EMFILE,
 )  # fmt: skip
 
 

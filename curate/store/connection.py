@@ -1,5 +1,6 @@
 """Connections to the DuckDB file, short-lived or held: waits for a lock; one error per known cause."""
 
+import errno
 import os
 import re
 import time
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from curate.errors import StoreError
 from curate.store import ctrl_c, engine, gate, holds
-from curate.store.parts import full_disk_as_error, owner, sync
+from curate.store.parts import full_disk, full_disk_as_error, owner, sync
 
 literal: Final = engine.literal
 
@@ -27,7 +28,7 @@ _UNREAD: Final = "Unique file handle conflict"  # a result that is read still ho
 _MISSING: Final = re.compile(
     r"""(?:No files found that match the pattern|Cannot open file) "([^"]+\.parquet)\""""
 )
-_NO_SPACE: Final = ("No space left on device", "max_temp_directory_size")
+_NO_SPILL: Final = "max_temp_directory_size"
 _DAMAGED: Final = (
     "not a valid DuckDB", "orrupt", "hecksum", "Serialization Error", "deserializ", "magic bytes",
     "could not read enough bytes", "Could not read enough bytes", "INTERNAL Error",
@@ -252,7 +253,7 @@ def duckdb_errors(path: Path) -> Iterator[None]:
     except duckdb.OutOfMemoryException as error:
         raise _out_of_memory(error, path) from error
     except duckdb.Error as error:
-        if not any(words in str(error) for words in (*_NO_SPACE, "Corrupt database")):
+        if _no_space(str(error), path) is None and "Corrupt database" not in str(error):
             raise
         raise _explained(error, path) from error
 
@@ -276,11 +277,9 @@ def _held(error: duckdb.Error, path: Path, wait_s: float) -> StoreError:
 
 def _explained(error: duckdb.Error, path: Path) -> StoreError:
     text = str(error)
-    if any(words in text for words in _NO_SPACE):
-        return StoreError(
-            f"no space left on the disk of {path}; no finished work was lost; "
-            "free some space and run the same command again"
-        )
+    full = _no_space(text, path)
+    if full is not None:
+        return full
     if "we can only read version" in text or "newer version of DuckDB" in text:
         return StoreError(
             f"{path} was written by a newer version of duckdb (this is duckdb "
@@ -310,10 +309,16 @@ def _explained(error: duckdb.Error, path: Path) -> StoreError:
     )
 
 
+def _no_space(text: str, path: Path) -> StoreError | None:
+    words = os.strerror(errno.ENOSPC) if _NO_SPILL in text else text
+    return full_disk(words, path)
+
+
 def _out_of_memory(error: duckdb.Error, path: Path) -> StoreError:
     first_line = str(error).splitlines()[0]
-    if any(words in first_line for words in _NO_SPACE):
-        return _explained(error, path)
+    full = _no_space(first_line, path)
+    if full is not None:
+        return full
     return StoreError(
         f"a query of {path} needs more memory than DuckDB may take ({MEMORY_LIMIT}) and room to spill on "
         f"its disk ({first_line}); free some space there, or ask for fewer columns or examples"

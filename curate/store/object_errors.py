@@ -26,8 +26,9 @@ _LONGEST: Final = 300
 
 
 def is_of_this_disk(error: BaseException) -> bool:
-    """Return whether an error is of this machine's disk, where a copy is written: full or read-only."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    """Return whether an error is of this machine's disk, where a copy is written: full, read-only."""
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in numbers
 
 
 def is_final(error: BaseException) -> bool:

@@ -23,7 +23,8 @@ TMP_MARK: Final = ".tmp-"
 WRITTEN: Final[Mapping[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
 CHECKED: Final[Mapping[str, Any]] = {"page_checksum_verification": True}
 LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds locked
-NO_SPACE: Final = "No space left on device"  # in the system's words
+# In the system's words, which libraries repeat in errors of their own.
+_FULL: Final = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
 FOREIGN_TMP_S: Final = 86_400
 _WITHOUT_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -80,7 +81,7 @@ def _dtype(column: pa.Field) -> str:
 
 @contextmanager
 def full_disk_as_error(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "read-only" into one clear `StoreError` that names the folder.
+    """Turn "no space left", "too large" and "read-only" into one clear `StoreError` that names the folder.
 
     Libraries wrap the system's error in one of their own, as safetensors and DuckDB do.
     """
@@ -94,9 +95,10 @@ def full_disk_as_error(path: Path) -> Iterator[None]:
     except CurateError:
         raise
     except Exception as error:
-        if NO_SPACE not in str(error):
+        full = full_disk(str(error), path.parent)
+        if full is None:
             raise
-        raise _disk_error(OSError(errno.ENOSPC, NO_SPACE), path) or error from error
+        raise full from error
 
 
 def write_part(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
@@ -304,12 +306,27 @@ def remove_stale_temporaries(folder: Path) -> int:
     return removed
 
 
-def _disk_error(error: OSError, path: Path) -> StoreError | None:
-    if error.errno == errno.ENOSPC or NO_SPACE in str(error):
+def full_disk(text: str, place: Path) -> StoreError | None:
+    """Return the error of a place that takes no more, told by the system's words; None for other words."""
+    number = next((number for number, words in _FULL.items() if words in text), None)
+    if number is None:
+        return None
+    if number == errno.EFBIG:
         return StoreError(
-            f"no space left on the disk of {path.parent}; no finished work was lost; "
-            "free some space and run the same command again"
+            f"a file would be larger than the disk of {place} or this user's limit allows; no finished work "
+            "was lost; raise the limit (ulimit -f), or write to another disk, and run the same command again"
         )
+    quota = " for this user (the quota is used up)" if number == errno.EDQUOT else ""
+    return StoreError(
+        f"no space left on the disk of {place}{quota}; no finished work was lost; "
+        "free some space and run the same command again"
+    )
+
+
+def _disk_error(error: OSError, path: Path) -> StoreError | None:
+    full = full_disk(_FULL.get(error.errno or 0, str(error)), path.parent)
+    if full is not None:
+        return full
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(
             f"cannot write {path}: it is read-only here; make its folder writable for this user, "

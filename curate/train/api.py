@@ -210,7 +210,6 @@ def _finish(
     loop: "Loop", context: RunContext, threads: int, trajectory: str | None
 ) -> "TrainRecord":
     """Save the weights, then the record, whose existence means that the run is complete."""
-    from curate.store.parts import full_disk_as_error, sync_tree
     from curate.train.evaluation.generation import evaluation_key
     from curate.train.record import HISTORY, Cost, TrainRecord, peak_bytes, versions
 
@@ -257,9 +256,7 @@ def _finish(
         },
     )
     if loop.processes.is_main:
-        with full_disk_as_error(context.folder):
-            loop.model.save(context.folder)
-        sync_tree(context.folder)
+        loop.folder.put(loop.model.save)
         _write(record)
     loop.processes.wait()
     return record

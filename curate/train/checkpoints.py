@@ -7,7 +7,7 @@ and state; the final weights are in the folder itself; ``record.json`` is writte
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -148,15 +148,35 @@ class RunFolder:
     def _write(self, checkpoint: Checkpoint, final: Path) -> None:
         temporary = final.with_name(f".{final.name}{TMP_MARK}{owner()}")
         with full_disk_as_error(final):
-            temporary.mkdir(parents=True, exist_ok=True)
-            for name in ("weights", "optimiser", "arrays"):
-                tensors: Mapping[str, Tensor] = getattr(checkpoint, name)
-                whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-                save_file(whole, temporary / f"{name}.safetensors")
-            write_json(temporary / "state.json", {**checkpoint.state, "step": checkpoint.step})
-            sync_tree(temporary)
-            os.replace(temporary, final)
+            try:
+                temporary.mkdir(parents=True, exist_ok=True)
+                for name in ("weights", "optimiser", "arrays"):
+                    of_name: Mapping[str, Tensor] = getattr(checkpoint, name)
+                    whole = {k: value.detach().cpu().contiguous() for k, value in of_name.items()}
+                    save_file(whole, temporary / f"{name}.safetensors")
+                write_json(temporary / "state.json", {**checkpoint.state, "step": checkpoint.step})
+                sync_tree(temporary)
+                os.replace(temporary, final)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
             sync(final.parent)
+
+    def put(self, save: Callable[[Path], None]) -> None:
+        """Put the files that ``save`` writes into a folder, such as the final weights, in place.
+
+        Each appears whole or not at all; in place of an earlier one of its name.
+        """
+        temporary = self.path / f".final{TMP_MARK}{owner()}"
+        with full_disk_as_error(temporary):
+            try:
+                save(temporary)
+                sync_tree(temporary)
+                for file in sorted(temporary.iterdir()):
+                    os.replace(file, self.path / file.name)
+                sync(self.path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
 
     def load(self, step: int) -> Checkpoint:
         """Read a checkpoint; raise `TrainError` if a file of it is missing or damaged."""

@@ -63,13 +63,18 @@ def exported_path(manifest: Path, document: Mapping[str, Any]) -> Path:
 
 def write_manifest(output: Path, document: Mapping[str, Any]) -> Path:
     """Write a manifest beside an export, atomically; return its path."""
+    from curate.store.parts import TMP_MARK, owner
+
     path = manifest_path(output)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = json.dumps(
         {"manifest_version": FORMAT_VERSION, **document}, indent=2, ensure_ascii=False
     )
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

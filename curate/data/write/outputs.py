@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import glob
 import gzip
 import io
 import json
@@ -18,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import DataError, StoreError
-from curate.store.parts import sync
+from curate.store import locks
+from curate.store.parts import LOCK, TMP_MARK, owner, owner_is_dead, sync
 
 SHARD_BYTES: Final = 256 << 20
 SPLITS: Final = ("train", "validation")
@@ -61,8 +63,10 @@ class HashedFile(io.RawIOBase):
                 self._file.flush()
                 os.fsync(self._file.fileno())
             finally:
-                self._file.close()
-                super().close()
+                try:
+                    self._file.close()
+                finally:  # it flushes once more, and may fail: a second call must not
+                    super().close()
 
 
 @final
@@ -79,34 +83,46 @@ Write = Callable[[pa.Table], None]
 
 @contextmanager
 def whole_or_nothing(output: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``output`` that replaces it at the end, if no error occurs.
+    """Yield a temporary path that replaces ``output`` at the end, if no error occurs.
+
+    It lies in a folder beside ``output`` that is made for it, and may hold what is needed meanwhile.
+    What a killed process left of the same output is removed.
 
     Raises `StoreError` when the disk is full and `DataError` for any other reason the system gives;
     ``output`` is then unchanged.
     """
-    temporary = output.parent / f".{output.name}.{os.getpid()}.tmp"
+    work = output.parent / f".{output.name}{TMP_MARK}{owner()}"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if output.is_dir():
-            shutil.rmtree(output)
-        os.replace(temporary, output)
-        sync(output.parent)
+        for left in output.parent.glob(f".{glob.escape(output.name)}*{TMP_MARK}*"):
+            if left == work or owner_is_dead(left):
+                _remove(left)
+        with ExitStack() as stack:
+            stack.callback(_remove, work)
+            work.mkdir()
+            stack.enter_context(locks.held(work / LOCK))
+            yield work / "whole"
+            if output.is_dir():
+                shutil.rmtree(output)
+            os.replace(work / "whole", output)
+            sync(output.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
                 f"no space left to write {output}; nothing was written: free some space on "
                 "that disk, or choose another with -o"
             ) from error
-        reason = error.strerror or error
+        reason = os.strerror(error.errno) if error.errno else error
         if isinstance(error, FileExistsError):
             reason = f"{error.filename} is not a folder"
         raise DataError(f"cannot write {output}: {reason}; choose another place with -o") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_folder(output: Path) -> None:

@@ -1,7 +1,5 @@
 """Write a selection to a file: the input's rows unchanged, or another dialect or container."""
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,8 +172,7 @@ def export_selection(
     whole = WholeTexts(container, lossy=options.lossy, lost=tally.lost)
     encoder = encoder_for(plan.datasets, texts, container, options.notes, whole)
     with whole_or_nothing(output) as temporary:
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-        spool = Spool(folder, plan.n_rows)
+        spool = Spool(temporary.parent, plan.n_rows)
         try:
             in_rows = revisions if texts is None else {}
             for table, places in _encoded(store, plan, rows, encoder, tally, container, in_rows):
@@ -184,7 +181,6 @@ def export_selection(
             written = _write(spool.tables(), temporary, output, container, encoder, plan, options)
         finally:
             spool.close()
-            shutil.rmtree(folder)
         report = ExportReport(
             output, plan.n_rows, written.n_bytes, written.digest.hexdigest(), container,
             encoder.columns, plan.splits, tally.lost.rows(), tally.remarks.rows(),

@@ -73,13 +73,18 @@ class PoolWriter:
         self._last_position = -1
         with full_disk_as_error(self._folder):
             self._folder.mkdir(parents=True)
-            self._lock = ExitStack()
-            self._lock.enter_context(locks.held(self._folder / LOCK))
-            for name in ("raw", "examples", "spill"):
-                (self._folder / name).mkdir(parents=True)
-            self._staged = _Rows(self._folder / "staged.parquet", STAGED_SCHEMA)
-            self._rows = _Rows(self._folder / "rows.parquet", rows_schema())
-            self._raw = _RawParts(self._folder / "raw", raw_schema)
+            with ExitStack() as stack:
+                stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+                stack.enter_context(locks.held(self._folder / LOCK))
+                for name in ("raw", "examples", "spill"):
+                    (self._folder / name).mkdir(parents=True)
+                self._staged = _Rows(self._folder / "staged.parquet", STAGED_SCHEMA)
+                stack.callback(self._staged.drop)
+                self._rows = _Rows(self._folder / "rows.parquet", rows_schema())
+                stack.callback(self._rows.drop)
+                self._raw = _RawParts(self._folder / "raw", raw_schema)
+                stack.callback(self._raw.drop)
+                self._end = stack.pop_all()
 
     def __enter__(self) -> "PoolWriter":
         return self
@@ -172,10 +177,7 @@ class PoolWriter:
 
     def abort(self) -> None:
         """Drop what is staged; the pool is unchanged. Does nothing after `commit`."""
-        for part in (self._staged, self._rows, self._raw):
-            part.drop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.close()
+        self._end.close()
 
     @property
     def _known(self) -> Path:

@@ -9,6 +9,8 @@ import pytest
 from curate.api.pool import Pool
 from curate.data.write.overwriting import has_manifest, has_mark, refuse_overwriting
 from curate.errors import DataError
+from curate.store import locks
+from curate.store.parts import LOCK, TMP_MARK, owner
 from curate.views.report.page import MADE_BY
 from curate.views.report.proofs.files import is_proof
 
@@ -65,6 +67,27 @@ def test_a_file_of_somebody_else_is_refused_and_an_earlier_export_replaced(
 def test_a_folder_that_holds_an_input_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 'pool.jsonl', which is an input"):
         refuse_overwriting(tmp_path, [data], has_manifest)
+
+
+def test_what_killed_exports_left_goes_with_the_next_to_the_same_place(
+    data: Path, tmp_path: Path
+) -> None:
+    host, pid = owner().rpartition("-")[0], 999_999_999
+    folder = tmp_path / f".out.jsonl{TMP_MARK}{host}-{pid}"
+    folder.mkdir()
+    (folder / "0.arrow").write_text("spooled")
+    (folder / LOCK).touch()  # its owner held it, and is gone
+    manifest = tmp_path / f".out.jsonl.manifest.json{TMP_MARK}{host}-{pid}"
+    manifest.touch()
+    other = tmp_path / f".other.jsonl{TMP_MARK}{host}-{pid}"
+    other.touch()
+    running = tmp_path / f".out.jsonl{TMP_MARK}{host}-{pid - 1}"
+    running.mkdir()
+    pool = Pool(tmp_path / "s.duckdb", create=True)
+    with locks.held(running / LOCK):
+        pool.select(data=(str(data),), output=tmp_path / "out.jsonl", **CHOOSE)
+    left = {path for path in tmp_path.glob(f".*{TMP_MARK}*")}
+    assert left == {other, running}, "of another output, and of an export that goes on"
 
 
 def test_a_report_replaces_reports_alone(data: Path, tmp_path: Path) -> None:
