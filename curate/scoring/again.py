@@ -13,6 +13,7 @@ from curate.errors import StoreError
 from curate.models.text.masks import TRL
 from curate.registry import build, get_scorer
 from curate.scoring.job import score
+from curate.scoring.keys import dtype_of
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, make_request, request_for
 from curate.store.parts import atomic_path
@@ -62,7 +63,7 @@ def score_again(
         models={role: run["model"]} if run.get("model") else {},
         adapter=run.get("adapter"),
         revision=run.get("revision"),
-        dtype=key.get("dtype") or "auto",
+        dtype=dtype_of(key),
         batch_tokens=run.get("batch_tokens"),
         workers=how.workers,
         device=how.device,

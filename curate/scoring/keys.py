@@ -11,6 +11,7 @@ from curate.models.text.templates import CHAT
 from curate.store.records import ScoreKey
 
 NOTHING_CHOSEN: Final = ChatOptions()
+EXACT_HEAD: Final = "; head float32"  # since when rewards in bfloat16 have more than a few digits
 
 
 def score_key(
@@ -45,9 +46,19 @@ def score_key(
         tokenizer=model.tokenizer_hash,
         template=template,
         max_length=model.max_length if isinstance(scorer, ForwardScorer) else None,
-        dtype=dtype if weights else None,
+        dtype=_dtype_key(scorer, dtype) if weights else None,
         inputs=dict(inputs),
     )
+
+
+def _dtype_key(scorer: Scorer, dtype: str) -> str:
+    """Return the dtype of the weights, and that of a reward model's head where it is another."""
+    return f"{dtype}{EXACT_HEAD}" if scorer.role == "reward" and dtype == "bfloat16" else dtype
+
+
+def dtype_of(key: Mapping[str, Any]) -> str:
+    """Return the dtype to ask for, to compute the scores of a stored key again."""
+    return str(key.get("dtype") or "auto").removesuffix(EXACT_HEAD)
 
 
 def _with_choices(template: str | None, model: ResolvedModel) -> str | None:

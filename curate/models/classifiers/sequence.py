@@ -32,7 +32,11 @@ class SequenceClassifier:
 
 
 def load_classifier(
-    context: LoadContext, what: str, cut: Literal["beginning", "end"]
+    context: LoadContext,
+    what: str,
+    cut: Literal["beginning", "end"],
+    *,
+    exact_head: bool = False,
 ) -> SequenceClassifier:
     """Load any sequence classifier of transformers, and those that only we know.
 
@@ -42,6 +46,8 @@ def load_classifier(
         What it is to be, for errors, such as ``a reward model``.
     cut
         Where a text that is too long loses tokens.
+    exact_head
+        Compute in float32 what comes after the model's body, whatever the dtype of that.
 
     Raises
     ------
@@ -67,6 +73,8 @@ def load_classifier(
             f"model {name!r} is not {what}: its weights lack {missing}, and random ones would "
             "score at random; pass a trained sequence classifier"
         )
+    if exact_head and context.dtype == "bfloat16":
+        _head_in_float32(model)
     config = model.config.get_text_config()
     config.use_cache = False
     tokenizer: Any = load_tokenizer(str(folder))
@@ -88,10 +96,10 @@ def load_classifier(
 def load_reward_model(context: LoadContext) -> TextModel:
     """Load a sequence classifier that has one label.
 
-    Texts that are too long lose their beginning, because the reward is read at the end. Raises
-    `ModelError` as `load_classifier` does, and for several labels.
+    Texts that are too long lose their beginning, because the reward is read at the end. Its head computes
+    in float32: bfloat16 would leave two or three digits of a reward. Raises `ModelError` as `load_classifier` does, and for several labels.
     """
-    model = load_classifier(context, "a reward model", "beginning")
+    model = load_classifier(context, "a reward model", "beginning", exact_head=True)
     if len(model.labels) != 1:
         raise ModelError(
             f"model {context.model!r} has {len(model.labels)} labels ({', '.join(model.labels[:5])}), "
@@ -99,6 +107,18 @@ def load_reward_model(context: LoadContext) -> TextModel:
             f"--model-for judge={context.model}"
         )
     return model.texts
+
+
+def _head_in_float32(model: Any) -> None:
+    """Let the modules beside a model's body compute in float32, on what the body gives."""
+
+    def widen(module: Any, given: "tuple[Any, ...]") -> "tuple[Any, ...]":
+        wide = (one.float() if getattr(one, "is_floating_point", bool)() else one for one in given)
+        return tuple(wide)
+
+    for name, module in model.named_children():
+        if name != model.base_model_prefix:
+            module.float().register_forward_pre_hook(widen)
 
 
 def _logits(model: Any, inputs: Mapping[str, "Tensor"]) -> "Tensor":

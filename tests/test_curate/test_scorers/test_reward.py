@@ -274,3 +274,44 @@ def test_real_rows_score_as_they_do_alone(realdata, realmodel, tmp_path):
         encoded = tokenizer(*rows[number], return_tensors="pt")
         encoded.pop("token_type_ids", None)
         assert found["reward"][number] == pytest.approx(alone(model, encoded), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_the_head_computes_in_float32_on_a_body_in_bfloat16(tmp_path, kind):
+    from transformers import (
+        LlamaConfig,
+        LlamaForSequenceClassification,
+        RobertaConfig,
+        RobertaForSequenceClassification,
+    )
+
+    tokenizer = save_tokenizer(tmp_path, chat_template=CHAT)
+    classes = {
+        "decoder": (LlamaConfig, LlamaForSequenceClassification),
+        "encoder": (RobertaConfig, RobertaForSequenceClassification),
+    }
+    save_model(tmp_path, tokenizer, *classes[kind], pad_token_id=0)
+    exact = load(tmp_path)(EXAMPLES)["reward"]
+    rough = Reward().load(LoadContext("cpu", "bfloat16", str(tmp_path)))(EXAMPLES)["reward"]
+    np.testing.assert_allclose(rough, exact, rtol=0.1, atol=0.02)
+    rounded = torch.tensor(rough).bfloat16().double().numpy()
+    assert (rounded != rough).all()
+
+
+def test_rewards_with_another_head_are_another_score_set(tmp_path):
+    from curate.scorers.nli_consistency import NliConsistency
+    from curate.scoring.keys import dtype_of, score_key
+
+    tokenizer = save_tokenizer(tmp_path, chat_template=CHAT)
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    save_model(tmp_path, tokenizer, LlamaConfig, LlamaForSequenceClassification, pad_token_id=0)
+    model = resolve_model(str(tmp_path))
+    found = {d: score_key(Reward(), model, d, {}).dtype for d in ("float32", "bfloat16")}
+    assert found == {"float32": "float32", "bfloat16": "bfloat16; head float32"}
+    assert score_key(NliConsistency(), model, "bfloat16", {}).dtype == "bfloat16"
+    assert [dtype_of({"dtype": d}) for d in (*found.values(), None)] == [
+        "float32",
+        "bfloat16",
+        "auto",
+    ]
