@@ -83,10 +83,12 @@ def no_waiting() -> Iterator[None]:
     """Raise `WaitError` wherever Python would wait for the GPU; as `set_sync_debug_mode` does.
 
     Every tensor is taken for one on the card. transformers asks once a forward pass of padded rows
-    whether they are packed, and waits for that: the one wait that is let through.
+    whether they are packed, or whether their mask can be left out, and waits for that: the one wait
+    that is let through.
     """
     with pytest.MonkeyPatch.context() as patch, NoWaits(), NoAnswers():
         patch.setattr(masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
+        patch.setattr(masking_utils, "_ignore_causal_mask_sdpa", lambda *args, **options: False)
         yield
 
 

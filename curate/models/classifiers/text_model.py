@@ -86,22 +86,29 @@ class TextModel:
         *,
         add_special: bool = True,
     ) -> Outputs:
-        """Tokenise texts, or pairs of texts, with or without special tokens around them; run them."""
+        """Tokenise texts, or pairs of texts, with or without special tokens around them; run them.
+
+        On a GPU all batches are queued before the first result is waited for.
+        """
         import torch
+
+        from curate.models.passes.device_batch import sent
 
         rows, cut = self._encode(texts, pairs, add_special)
         lengths = np.array([len(row[IDS]) for row in rows], dtype=np.int64)
         places = [f"{number:012d}" for number in range(len(rows))]
-        values = np.full((len(rows), 1), np.nan)
         budget = self.batch_tokens or default_batch_tokens(self.device)
+        batches = plan_batches(lengths, places, budget)
+        results = []
         with torch.inference_mode():
-            for batch in plan_batches(lengths, places, budget):
+            for batch in batches:
                 chosen = [rows[number] for number in batch.tolist()]
                 outputs = self.run(_padded(chosen, self.pad(chosen), self.device))
-                found = outputs.reshape(len(chosen), -1).double().cpu().numpy()
-                if values.shape[1] != found.shape[1]:  # the first batch says how many there are
-                    values = np.full((len(rows), found.shape[1]), np.nan)
-                values[batch] = found
+                results.append(sent(outputs.reshape(len(chosen), -1).double()))
+        found = [arrived() for arrived in results]
+        values = np.full((len(rows), found[0].shape[1] if found else 1), np.nan)
+        for batch, numbers in zip(batches, found, strict=True):
+            values[batch] = numbers
         return Outputs(values, cut, lengths)
 
     def _encode(
@@ -172,13 +179,14 @@ def _rows(encoded: Mapping[str, Sequence[Sequence[int]]]) -> list[Row]:
 
 
 def _padded(rows: Sequence[Row], pad: int, device: str) -> dict[str, "Tensor"]:
-    import torch
+    """Return the inputs of some texts, (rows, width) each, in one copy to the device."""
+    from curate.models.passes.device_batch import to_device
 
-    width = max(len(row[IDS]) for row in rows)
-    tensors = {}
-    for name in rows[0]:
-        values = np.full((len(rows), width), pad if name == IDS else 0, dtype=np.int64)
-        for number, row in enumerate(rows):
-            values[number, : len(row[name])] = row[name]
-        tensors[name] = torch.from_numpy(values).to(device)
-    return tensors
+    lengths = [len(row[IDS]) for row in rows]
+    names = list(rows[0])
+    values = np.zeros((len(names), len(rows), max(lengths)), dtype=np.int64)
+    values[names.index(IDS)] = pad
+    own = np.arange(values.shape[2]) < np.array(lengths)[:, None]
+    for number, name in enumerate(names):
+        values[number][own] = np.concatenate([row[name] for row in rows])
+    return dict(zip(names, to_device(values, device), strict=True))

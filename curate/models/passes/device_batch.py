@@ -1,6 +1,6 @@
 """A batch on its way through a device: one copy there, one copy back, and no wait in between."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -111,12 +111,25 @@ def to_device(values: "np.ndarray[Any, Any]", device: str) -> Tensor:
     )
 
 
+def sent(values: Tensor) -> "Callable[[], np.ndarray[Any, Any]]":
+    """Start one copy of a tensor to the host, and return what waits for it."""
+    if not values.is_cuda:
+        return values.numpy
+    copied = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    copied.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(values.device))
+
+    def arrived() -> "np.ndarray[Any, Any]":
+        event.synchronize()
+        return np.asarray(copied.numpy())
+
+    return arrived
+
+
 def to_host(values: Tensor) -> "np.ndarray[Any, Any]":
     """Copy a tensor to the host in one piece, and wait for it."""
-    if not values.is_cuda:
-        return np.asarray(values.numpy())
-    copied = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    return np.asarray(copied.copy_(values).numpy())
+    return sent(values)()
 
 
 def _steps(starts: Int[np.ndarray, " n"]) -> tuple[int, ...]:
@@ -143,8 +156,7 @@ class DeviceResults:
     batch: HostBatch
     names: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
-    _copied: Tensor | None = None
-    _event: "torch.cuda.Event | None" = None
+    _arrived: "Callable[[], np.ndarray[Any, Any]] | None" = None
 
     def add(self, name: str, value: Tensor) -> None:
         """Add a column; it travels in float64."""
@@ -155,20 +167,12 @@ class DeviceResults:
         """Start the one copy to the host."""
         flat = torch.cat(self.values) if self.values else torch.zeros(0, dtype=torch.float64)
         self.values.clear()
-        if not flat.is_cuda:
-            self._copied = flat
-            return
-        self._copied = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True)
-        self._copied.copy_(flat, non_blocking=True)
-        self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._event.record(torch.cuda.current_stream(flat.device))
+        self._arrived = sent(flat)
 
     def wait(self) -> dict[str, Float[np.ndarray, "..."]]:
         """Return the columns, by name, once they are here."""
-        assert self._copied is not None
-        if self._event is not None:
-            self._event.synchronize()
-        flat, columns, reached = self._copied.numpy(), {}, 0
+        assert self._arrived is not None
+        flat, columns, reached = self._arrived(), {}, 0
         for name, shape in self.names:
             size = int(np.prod(shape))
             columns[name] = flat[reached : reached + size].reshape(shape)

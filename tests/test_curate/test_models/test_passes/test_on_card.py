@@ -8,7 +8,10 @@ import torch
 from on_card import OnCard, WaitError, no_waiting, on_card
 from packed_training import gradient, trained
 from random_models import EVERYTHING, assert_close, loaded, random_groups
+from tiny_reward import save_tiny_reward
 
+from curate.contracts import LoadContext
+from curate.models.classifiers.sequence import load_reward_model
 from curate.models.passes import head_kernel, packing
 from curate.models.passes.forward import Forward, PassRequest
 from curate.models.passes.head import Head
@@ -149,3 +152,14 @@ def test_a_training_step_waits_for_its_numbers_once(on_card, packed):
     np.testing.assert_allclose(found.nll, wanted.nll, rtol=1e-5)
     torch.testing.assert_close(formed, exact, rtol=1e-4, atol=1e-7)
     assert len(on_card.copies) == 1
+
+
+def test_texts_through_a_classifier_wait_for_nothing_between_batches(on_card, tmp_path):
+    model = load_reward_model(LoadContext("cpu", "float32", str(save_tiny_reward(tmp_path))))
+    texts = [f"name {'two ' * n}" for n in (1, 9, 30, 4, 2)]
+    wanted = model.answers(texts)
+    there = replace(model, device="cuda:0", batch_tokens=150)
+    with no_waiting():
+        found = there.answers(texts)
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-4, atol=1e-6)
+    assert len(on_card.copies) > 1
