@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from curate.algorithms.faiss_index import flat_index, load_faiss, n_cards
 from curate.contracts.view import Vectors
-from curate.errors import ConfigError, MissingPackageError
+from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -54,7 +55,8 @@ def kmeans(
     The same centroids as a bare ``faiss.Kmeans`` with these settings over all rows, but only the
     training rows are ever in memory together; the rest is read in blocks. With fewer rows than
     clusters there are as many clusters as rows. O(min(n, 256 k) k dim niter) for training and
-    O(n k dim) for the assignment.
+    O(n k dim) for the assignment. On the machine's GPUs where faiss has its build for them: other
+    centroids then, to rounding at first, and the same on the same cards.
 
     Parameters
     ----------
@@ -86,11 +88,12 @@ def kmeans(
             raise ConfigError(f"{name} must be at least 1, got {value!r}")
     if len(vectors) == 0:
         raise ConfigError("there are no vectors to cluster; score some examples first")
-    faiss = _faiss()
+    faiss = load_faiss("k-means")
     k = min(n_clusters, len(vectors))
     trained = faiss.Kmeans(
         vectors.dim, k, niter=niter, seed=seed, spherical=spherical,
         min_points_per_centroid=1, max_points_per_centroid=max_points_per_centroid,
+        gpu=n_cards(),
     )  # fmt: skip
     trained.train(_training_rows(faiss, vectors, k * max_points_per_centroid, seed))
     codes = np.empty(len(vectors), dtype=np.int64)
@@ -112,9 +115,7 @@ def nearest_centroids(
     codes, distances
         Nearest first: numbers of the centroids and squared Euclidean distances, (n, count) each.
     """
-    faiss = _faiss()
-    index = faiss.IndexFlatL2(vectors.dim)
-    index.add(_matrix(centroids))
+    index = flat_index(_matrix(centroids), count)
     codes = np.empty((len(vectors), count), dtype=np.int64)
     distances = np.empty((len(vectors), count), dtype=np.float32)
     for start, block in vectors.blocks(BLOCK_ROWS):
@@ -135,14 +136,3 @@ def _training_rows(faiss: "ModuleType", vectors: Vectors, limit: int, seed: int)
 
 def _matrix(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(block, dtype=np.float32)
-
-
-def _faiss() -> "ModuleType":
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingPackageError(
-            "k-means needs faiss, which is not installed; type: pip install 'curate-sft[cpu]' "
-            "(or 'curate-sft[gpu]', never both: they overwrite each other)"
-        ) from error
-    return faiss

@@ -7,10 +7,13 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from curate.algorithms.faiss_index import MOST_ON_CARDS, flat_index, n_cards, search
 from curate.contracts.view import Vectors
 
 BLOCK_ROWS: Final = 2_048
 SPARE: Final = 8  # candidates beyond the i-th, so that rounding rarely leaves a doubt
+CARD_WORTH: Final = 16_384  # vectors from which a GPU is asked, if faiss can use one
+CARD_ELEMENTS: Final = 134_217_728  # numbers of an index on a GPU: 512 MiB in single precision
 UNIT_ROUNDOFF: Final = 2.0**-24  # of single precision
 
 
@@ -27,6 +30,8 @@ def neighbour_distance(
 
     Our own, because faiss and scikit-learn do not say where rounding leaves a doubt; the figure
     `knn` of `make bench` compares its time with a bare flat index of faiss.
+
+    The products run on the machine's GPUs where faiss has its build for them; what is exact stays so.
 
     O(n^2 dim / 2) time and O(n i + block^2) memory beyond two blocks of vectors; up to five times
     the time where most vectors have more than i + 8 others at almost the same distance.
@@ -179,6 +184,8 @@ class _Space:
 def _single_precision(space: _Space, keep: int, block: int) -> "_Nearest":
     """Return the ``keep`` nearest others of each vector as single precision sees them."""
     n = len(space.vectors)
+    if keep < MOST_ON_CARDS and n >= CARD_WORTH and n_cards():
+        return _on_cards(space, keep, block)
     nearest = _Nearest(np.full((n, keep), np.inf, np.float32), np.full((n, keep), -1))
     starts = range(0, n, block)
 
@@ -201,6 +208,29 @@ def _single_precision(space: _Space, keep: int, block: int) -> "_Nearest":
             hits = np.flatnonzero(squared < nearest.squared[there].max(axis=1))
             rows, columns = np.divmod(hits, squared.shape[1])
             nearest.offer(columns + other, rows + start, squared.ravel()[hits])
+    return nearest
+
+
+def _on_cards(space: _Space, keep: int, block: int) -> "_Nearest":
+    """Return the same by flat indexes of faiss on the machine's GPUs, as many vectors at once as they hold."""
+    n = len(space.vectors)
+    nearest = _Nearest(np.full((n, keep), np.inf, np.float32), np.full((n, keep), -1))
+    usable = np.flatnonzero(space.usable)
+    room = max(block, CARD_ELEMENTS // space.vectors.dim)
+    for first in range(0, len(usable), room):
+        held = usable[first : first + room]
+        index = flat_index(space.take(held).astype(np.float32), keep + 1)
+        for start in range(0, len(usable), block):
+            rows = usable[start : start + block]
+            squared, places = search(index, space.take(rows).astype(np.float32), keep + 1)
+            others = np.where(places < 0, -1, held[places])
+            squared[others == rows[:, None]] = np.inf
+            squared = np.concatenate([nearest.squared[rows], squared], axis=1)
+            others = np.concatenate([nearest.rows[rows], others], axis=1)
+            best = np.argpartition(squared, keep - 1, axis=1)[:, :keep]
+            nearest.squared[rows] = np.take_along_axis(squared, best, axis=1)
+            nearest.rows[rows] = np.take_along_axis(others, best, axis=1)
+    nearest.rows[~np.isfinite(nearest.squared)] = -1
     return nearest
 
 
