@@ -19,6 +19,7 @@ from curate.errors import ModelError
 from curate.models.batch import default_batch_tokens, plan_batches
 from curate.models.files import find_folder
 from curate.models.generation.gumbel import gumbel_argmax, sample_key
+from curate.models.generation.refilling import draw_refilled
 from curate.models.load import context_length, load_causal, load_tokenizer, take_apart
 from curate.models.memory import run_in_halves
 
@@ -100,7 +101,8 @@ class Decoder:
         """Return ``k`` answers to each prompt, None where one prompt alone exceeds the memory.
 
         An answer depends on its example's id, its number, the seed and the model only, up to
-        rounding of the logits: not on the batch, nor on how many others are drawn.
+        rounding of the logits: not on the batch, nor on how many others are drawn. On a GPU answers
+        that are finished make room for the next prompts.
 
         Parameters
         ----------
@@ -109,14 +111,25 @@ class Decoder:
         ids
             Example ids, distinct.
         """
-        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        on_gpu = self.device.startswith("cuda")
+        found = draw_refilled(self, prompts, ids, drawing, self.batch_tokens) if on_gpu else {}
+        drawn: dict[int, list[Sample] | None] = {
+            place: [self._drawn(tokens) for tokens in answers] for place, answers in found.items()
+        }
+        left = [place for place in range(len(prompts)) if place not in drawn]
+        if on_gpu and left:
+            torch.cuda.empty_cache()  # memory may have run out
+        lengths = np.array([len(prompts[place]) for place in left], dtype=np.int64)
         held = (lengths + drawing.max_new_tokens) * drawing.k
-        cached = self.batch_tokens * (1 if self.device.startswith("cuda") else CACHED_PER_RUN)
+        cached = self.batch_tokens * (1 if on_gpu else CACHED_PER_RUN)
 
         def run(rows: Sequence[int]) -> list[list[Sample]]:
-            return self._draw([prompts[r] for r in rows], [ids[r] for r in rows], drawing)
+            chosen = [left[row] for row in rows]
+            return self._draw([prompts[n] for n in chosen], [ids[n] for n in chosen], drawing)
 
-        return self._in_batches(held, ids, cached, run)
+        others = self._in_batches(held, [ids[place] for place in left], cached, run)
+        drawn |= dict(zip(left, others, strict=True))
+        return [drawn[place] for place in range(len(prompts))]
 
     def choices(
         self, prompts: Sequence[Sequence[Sequence[int]]], ids: Sequence[str], tokens: Sequence[int]
@@ -174,13 +187,13 @@ class Decoder:
         self, prompts: Sequence[Sequence[int]], ids: Sequence[str], drawing: Sampling
     ) -> list[list[Sample]]:
         k = drawing.k
-        hidden, cache, mask = self._prefill(prompts)
+        hidden, cache, mask = self.prefill(prompts)
         cache.batch_repeat_interleave(k)
         mask = mask.repeat_interleave(k, 0)
-        logits = self._logits(hidden[:, -1]).repeat_interleave(k, 0)
+        logits = self.logits(hidden[:, -1]).repeat_interleave(k, 0)
         numbers = [(i, sample) for i in ids for sample in range(k)]
         keys = self._tensor([sample_key(drawing.seed, *number) for number in numbers])
-        caps = [self._cap(len(prompt), drawing) for prompt in prompts for _ in range(k)]
+        caps = [self.cap(len(prompt), drawing) for prompt in prompts for _ in range(k)]
         drawn: list[list[int]] = [[] for _ in numbers]
         alive = list(range(len(numbers)))
         for step in range(max(caps)):
@@ -198,8 +211,8 @@ class Decoder:
                 mask, keys, chosen = mask[kept], keys[kept], chosen[kept]
                 alive = [alive[place] for place in going]
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
-            hidden, cache = self._run(chosen[:, None], mask, cache)
-            logits = self._logits(hidden[:, -1])
+            hidden, cache = self.run(chosen[:, None], mask, cache)
+            logits = self.logits(hidden[:, -1])
         answers = [self._drawn(tokens) for tokens in drawn]
         return [answers[n : n + k] for n in range(0, len(answers), k)]
 
@@ -208,16 +221,16 @@ class Decoder:
     ) -> list[Float[np.ndarray, "m t"]]:
         m = len(prompts[0])
         shared = [_shared(row) for row in prompts]
-        _, cache, mask = self._prefill([row[0][:n] for row, n in zip(prompts, shared, strict=True)])
+        _, cache, mask = self.prefill([row[0][:n] for row, n in zip(prompts, shared, strict=True)])
         cache.batch_repeat_interleave(m)
         rests = [prompt[n:] for row, n in zip(prompts, shared, strict=True) for prompt in row]
         width = max(len(rest) for rest in rests)
         ids = self._tensor([[*rest, *[0] * (width - len(rest))] for rest in rests])
         tail = self._tensor([[1] * len(rest) + [0] * (width - len(rest)) for rest in rests])
         mask = torch.cat([mask.repeat_interleave(m, 0), tail], 1)
-        hidden, _ = self._run(ids, mask, cache)
+        hidden, _ = self.run(ids, mask, cache)
         last = self._tensor([len(rest) - 1 for rest in rests])
-        logits = self._logits(hidden[torch.arange(len(rests), device=self.device), last])
+        logits = self.logits(hidden[torch.arange(len(rests), device=self.device), last])
         log_probs = logits.double().log_softmax(-1)[:, wanted].cpu().numpy()
         return [log_probs[n : n + m] for n in range(0, len(log_probs), m)]
 
@@ -228,17 +241,17 @@ class Decoder:
         rows = self._tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts])
         hidden = self.backbone(input_ids=rows, use_cache=False).last_hidden_state
         last = self._tensor([len(prompt) - 1 for prompt in prompts])
-        logits = self._logits(hidden[torch.arange(len(rows), device=self.device), last])
+        logits = self.logits(hidden[torch.arange(len(rows), device=self.device), last])
         precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
         rest = precise.logsumexp(-1, keepdim=True).double()
         return list((precise[:, wanted].double() - rest).cpu().numpy())
 
-    def _prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any, Tensor]:
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any, Tensor]:
         """Run prompts padded on the left; return hidden states, cache and mask."""
         width = max(len(prompt) for prompt in prompts)
         ids = self._tensor([[0] * (width - len(prompt)) + [*prompt] for prompt in prompts])
         mask = self._tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-        hidden, cache = self._run(ids, mask, None)
+        hidden, cache = self.run(ids, mask, None)
         if not hasattr(cache, "batch_repeat_interleave"):
             raise ModelError(
                 f"the model in {self.tokenizer.name_or_path!r} keeps its past as "
@@ -247,7 +260,8 @@ class Decoder:
             )
         return hidden, cache, mask
 
-    def _run(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+    def run(self, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Run the next tokens of some rows; return their hidden states and the cache with them."""
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         where = {"position_ids": positions} if self._takes_positions else {}
         out = self.backbone(
@@ -255,10 +269,12 @@ class Decoder:
         )
         return out.last_hidden_state, out.past_key_values
 
-    def _logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits, (rows, V), of final hidden states."""
         return self.head.finish(self.head.project(hidden))
 
-    def _cap(self, length: int, drawing: Sampling) -> int:
+    def cap(self, length: int, drawing: Sampling) -> int:
+        """Return how many tokens an answer to a prompt of some length may have."""
         room = drawing.max_new_tokens if self.context is None else self.context - length
         return max(1, min(drawing.max_new_tokens, room))
 

@@ -18,7 +18,7 @@ def sample_key(seed: int, example_id: str, sample: int) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
-def gumbel_argmax(logits: Tensor, keys: Tensor, step: int, temperature: float) -> Tensor:
+def gumbel_argmax(logits: Tensor, keys: Tensor, step: int | Tensor, temperature: float) -> Tensor:
     """Draw one token per row from ``softmax(logits / temperature)``; the argmax at temperature 0.
 
     The draw is the argmax of logits plus Gumbel noise, which has exactly that distribution. The
@@ -32,22 +32,27 @@ def gumbel_argmax(logits: Tensor, keys: Tensor, step: int, temperature: float) -
     keys
         One per row, int64, (rows,).
     step
-        Tokens drawn before, from 0.
+        Tokens drawn before, from 0; one for all rows or one per row, int64, (rows,).
     """
     if temperature == 0:
         return logits.argmax(-1)
     rows = max(1, NOISE_ELEMENTS // logits.shape[1])
+    streams = (
+        keys + _signed((step + 1) * _GOLDEN)
+        if isinstance(step, int)
+        else (keys + (step + 1) * _signed(_GOLDEN))
+    )
     return torch.cat(
         [
-            (logits[n : n + rows].double() / temperature + _noise(keys[n : n + rows], step, logits))
+            (logits[n : n + rows].double() / temperature + _noise(streams[n : n + rows], logits))
             .argmax(-1)
             for n in range(0, len(logits), rows)
         ]
     )  # fmt: skip
 
 
-def _noise(keys: Tensor, step: int, logits: Tensor) -> Tensor:
-    stream = _mixed(keys + _signed((step + 1) * _GOLDEN))
+def _noise(streams: Tensor, logits: Tensor) -> Tensor:
+    stream = _mixed(streams)
     tokens = torch.arange(1, logits.shape[1] + 1, device=logits.device)
     bits = _mixed(stream[:, None] + tokens * _signed(_GOLDEN))
     uniform = (_shift(bits, 11).double() + 0.5) * 2.0**-53

@@ -138,23 +138,23 @@ def test_an_answer_may_be_empty(decoder):
 
 def test_a_batch_beyond_the_memory_is_halved_and_a_row_beyond_it_is_none(decoder, monkeypatch):
     whole = decoder.draw(PROMPTS, IDS, SAMPLED)
-    run = type(decoder)._run
+    run = type(decoder).run
 
     def limited(self, ids, mask, cache):
         if mask.shape[1] > 36 or mask.numel() > 150:  # the longest prompt reaches 37 by itself
             raise MemoryError
         return run(self, ids, mask, cache)
 
-    monkeypatch.setattr(type(decoder), "_run", limited)
+    monkeypatch.setattr(type(decoder), "run", limited)
     found = decoder.draw(PROMPTS, IDS, SAMPLED)
     assert found[5] is None
     assert [a for n, a in enumerate(found) if n != 5] == [a for n, a in enumerate(whole) if n != 5]
 
 
 def test_a_model_whose_past_cannot_be_shared_is_refused(decoder, monkeypatch):
-    run = type(decoder)._run
+    run = type(decoder).run
     monkeypatch.setattr(
-        type(decoder), "_run", lambda self, *rest: (run(self, *rest)[0], (None, None))
+        type(decoder), "run", lambda self, *rest: (run(self, *rest)[0], (None, None))
     )
     with pytest.raises(ModelError, match="keeps its past as tuple, which cannot be shared"):
         decoder.draw(PROMPTS, IDS, SAMPLED)
