@@ -24,7 +24,7 @@ from jobs.fuzz.families import (
     templates,
 )
 from jobs.fuzz.family import Family, random_of
-from jobs.fuzz.worker import LIMIT_S, MEMORY_MIB, Outcome, Worker
+from jobs.fuzz.worker import CONTEXT, LIMIT_S, MEMORY_MIB, Outcome, Worker
 
 FAMILIES: Final[dict[str, Family]] = {
     module.FAMILY.name: module.FAMILY
@@ -72,6 +72,7 @@ def main() -> int:
         flush=True,
     )
     found = 0
+    CONTEXT.set_forkserver_preload([__name__])
     with tempfile.TemporaryDirectory(prefix="curate-fuzz-") as scratch:
         os.environ["HOME"] = scratch
         os.chdir(scratch)

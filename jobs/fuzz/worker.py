@@ -23,7 +23,9 @@ _WAIT_S: Final = 20 * LIMIT_S  # where other work has the processors, or nothing
 MEMORY_MIB: Final = 768  # one input may add to what the process holds
 _ADDRESSES: Final = 4 << 30  # where an allocation fails, so that a finding leaves the machine alone
 _OWN: Final = str(Path(__file__).resolve().parents[2])
-_CONTEXT: Final = multiprocessing.get_context("fork")
+# A process that has made an Arrow file has threads, and a fork copies the locks that they hold for good:
+# the reader hangs at the first that it needs. The server, from which all are forked, reads nothing.
+CONTEXT: Final = multiprocessing.get_context("forkserver")
 
 
 @final
@@ -91,9 +93,9 @@ class Worker:
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._pipe, theirs = _CONTEXT.Pipe()
+        self._pipe, theirs = CONTEXT.Pipe()
         work = (self._family, self._seed, self._folder, self._log, theirs)
-        self._process = _CONTEXT.Process(target=_serve, args=work, daemon=True)
+        self._process = CONTEXT.Process(target=_serve, args=work, daemon=True)
         self._process.start()
         theirs.close()
 

@@ -1,8 +1,11 @@
 """Hostile input for every reader, briefly; ``make fuzz`` gives each family ten minutes."""
 
 import os
+import threading
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -62,11 +65,34 @@ def _grows() -> None:
 WORDS = (b"raise", b"refuse", b"end", b"grow")
 
 
+def say(word: bytes, rng: Random) -> Attack:
+    del rng
+    return Attack(word, "a")
+
+
+HELD = threading.Lock()
+
+
+def lock(path: Path, folder: Path) -> str:
+    """Need a lock, as Arrow does of its threads."""
+    del path, folder
+    if not HELD.acquire(timeout=1):
+        raise TimeoutError
+    return READ
+
+
+def test_a_reader_does_not_begin_with_locks_that_this_process_holds(tmp_path: Path) -> None:
+    worker = Worker(Family("ill", partial(say, b""), lock), 0, tmp_path)
+    with HELD:
+        assert worker.run(0).outcome == READ
+    worker.close()
+
+
 @pytest.mark.slow
 def test_a_traceback_a_crash_and_memory_are_findings_and_a_refusal_is_none(tmp_path: Path) -> None:
     found = []
     for word in WORDS:
-        worker = Worker(Family("ill", lambda rng, w=word: Attack(w, "a"), ill), 0, tmp_path)
+        worker = Worker(Family("ill", partial(say, word), ill), 0, tmp_path)
         found.append(worker.run(0))
         worker.close()
     raised, refused, ended, grown = found
@@ -80,7 +106,7 @@ def test_a_finding_is_saved_and_printed_with_how_to_make_it_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = Namespace(only=7, seed=3, minutes=1.0, output=tmp_path / "out")
-    family = Family("ill", lambda rng: Attack(b"raise", "a"), ill)
+    family = Family("ill", partial(say, b"raise"), ill)
     assert run_family(family, options, tmp_path) == 1
     said = capsys.readouterr().out
     saved = tmp_path / "out" / "ill" / "3-7-a"
