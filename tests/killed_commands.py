@@ -35,16 +35,36 @@ def scored(folder: Path) -> None:
     pool.select("random", budget="40", seed=1)
 
 
+def sliced(folder: Path) -> None:
+    """Make a folder whose store has not taken in the parts of two slices."""
+    from curate.api.pool import Pool
+
+    ingested(folder)
+    for number in (1, 2):
+        Pool(folder / "curate.duckdb").score("mtld", slice=f"{number}/2")
+
+
+def empty(folder: Path) -> None:
+    """Make a folder that has a dataset, and no store."""
+    folder.mkdir()
+    (folder / "0.jsonl").write_text('{"prompt": "what is 2 times 3", "response": "it is 6"}\n')
+
+
 def commands(folder: Path, model: Path) -> dict[str, Command]:
     """Return the commands by name; their folders are made below ``folder``."""
-    ingested(folder / "ingested")
-    scored(folder / "scored")
-    one, store = folder / "ingested", folder / "scored"
+    none, one, store, parts = (folder / n for n in ("empty", "ingested", "scored", "sliced"))
+    empty(none)
+    ingested(one)
+    scored(store)
+    sliced(parts)
     made = [
         Command("score", one, ("score", "--scorer", "mtld,text_stats", "--workers", "1", "-q"), of_store),
         Command("score x2", one, ("score", "--scorer", "mtld,text_stats", "--workers", "2", "-q"), of_store),
         Command("forward x2", one, ("score", "--scorer", "likelihood", "-m", str(model), "--template", "plain", "--workers", "2", "-q"), of_store),
         Command("ingest", one, ("ingest", f"{N_DATASETS}.jsonl", "-q"), of_store),
+        Command("first ingest", none, ("ingest", "0.jsonl", "-q"), of_store),
+        Command("commit", parts, ("commit", "-q"), of_store),
+        Command("forget", store, ("forget", "--where", "n_chars < 40", "--yes", "-q"), of_store),
         Command("select", store, ("select", "--rank", "mtld.mtld", "--budget", "30", "-o", "best.jsonl", "-q"), of_files("best.jsonl")),
         Command("export", store, ("export", "--selection", "latest", "-o", "out", "--trainer", "trl", "-q"), of_files("out/*.jsonl")),
         Command("train", store, ("train", "--data", "0.jsonl", "-m", str(model), "-o", "run", "--epochs", "1", "--save-every", "2", "--device", "cpu", "-q"), of_files("run/model.safetensors", "run/*/model.safetensors")),

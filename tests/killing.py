@@ -4,93 +4,27 @@ Each runs in a process forked from one that has imported torch, which writes dow
 a kill can be aimed at any step and it is known where it landed.
 """
 
-import functools
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 from forked import Forked
+from stepping import DRIVER, ENDED, PHASES, STARTING, STOPPED, WORKER, Aim, phases, traced
 
-STARTING, SCORING, WRITING, COMMITTING, WORKING, ENDED = PHASES = (
-    "starting", "scoring", "writing", "committing", "working", "ended",
-)  # fmt: skip
-RECORD: Final = 32  # bytes of a line of the trace
 TIMEOUT_S: Final = 120.0
-
-
-def traced(words: Sequence[str], trace: str) -> None:
-    """Run ``curate WORDS``; append to a file what this process, or a worker of it, begins to do.
-
-    Workers are forked from this process, so that they do the same.
-    """
-    from curate.cli import main
-    from curate.scoring.executors import local, worker
-    from curate.store import connection, parts
-    from curate.train import checkpoints
-
-    descriptor = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    at = STARTING
-
-    def enter(phase: str) -> str:
-        nonlocal at
-        before, at = at, phase
-        os.write(descriptor, f"{os.getpid():>12} {phase}".ljust(RECORD - 1).encode() + b"\n")
-        return WORKING if before == STARTING else before
-
-    def within(module: Any, name: str, phase: str) -> None:
-        function = getattr(module, name)
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            before = enter(phase)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                enter(before)
-
-        setattr(module, name, wrapped)
-
-    transaction = connection.transaction
-
-    @contextmanager
-    def traced_transaction(con: Any) -> Iterator[None]:
-        before = enter(COMMITTING)
-        with transaction(con):
-            yield
-        enter(before)
-
-    connection.transaction = traced_transaction
-    within(worker.TaskRunner, "run", SCORING)
-    for name in ("sync", "_put_in_place", "write_sealed"):
-        within(parts, name, WRITING)
-    within(checkpoints.RunFolder, "save", WRITING)
-    local.worker_context = lambda *_: multiprocessing.get_context("fork")  # type: ignore[assignment]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    enter(STARTING)
-    sys.argv = ["curate", *words]
-    try:
-        main()
-    finally:
-        enter(ENDED)
-
-
-def phases(trace: Path) -> list[tuple[int, str]]:
-    """Return process and phase of each line of a trace."""
-    lines = trace.read_bytes().splitlines() if trace.exists() else []
-    return [(int(pid), phase.decode()) for pid, phase in (line.split() for line in lines)]
+_OWN: Final = ("trace", STOPPED, "forked-")  # files of ours in the folder of a command
 
 
 @dataclass(frozen=True)
@@ -110,12 +44,14 @@ class Command:
 
 @dataclass
 class Outcome:
-    """What a kill hit, and what is wrong after the same command ran again."""
+    """What a kill hit, how the killed command ended, and what is wrong after it ran again."""
 
     name: str
     seed: int
     target: str
-    phase: str
+    phase: str = STARTING
+    exit_code: int | None = None
+    said: str = ""
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -135,83 +71,131 @@ class Killer:
     folder
         For the copies, which are removed where all is well.
     sent
-        Signals to choose from; a pair is sent one after the other.
+        Signals to choose from; a pair is sent one after the other. Only ``SIGKILL`` is for the process
+        that has reached the step, which may be a worker; the others go to the command's own.
     """
 
     command: Command
     folder: Path
     sent: Sequence[tuple[int, ...]] = ((signal.SIGKILL,),)
     whole: Mapping[str, str] = field(default_factory=dict)
-    steps: dict[str, list[int]] = field(default_factory=dict)
+    steps: dict[tuple[str, str], int] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def run_unbroken(self) -> None:
-        """Run the command once, for what it leaves and how many steps it writes down."""
+        """Run the command once, for what it leaves, how long it takes and which steps it has."""
         folder = self._copy("whole")
         wrong: list[str] = []
-        self._finish(folder, wrong)
+        began = time.monotonic()
+        driver = self._finish(folder, wrong)
+        self.seconds = time.monotonic() - began
         assert not wrong, wrong
         self.whole = self.command.contents(folder)
-        for number, (_, phase) in enumerate(phases(folder / "trace"), start=1):
-            self.steps.setdefault(phase, []).append(number)
+        of_process = Counter(phases(folder / "trace"))
+        for (pid, phase), n_steps in of_process.items():
+            key = (DRIVER if pid == driver else WORKER, phase)
+            self.steps[key] = min(n_steps, self.steps.get(key, n_steps))
 
-    def kill(self, seed: int) -> Outcome:
-        """Kill a run at a moment that depends on ``seed``, run it again, and compare."""
+    def kill(self, seed: int, aim: Aim | None = None) -> Outcome:
+        """Kill a run at a moment that depends on ``seed``, run it again, and compare.
+
+        Without an aim the phases take turns, process by process, and any moment takes one, too. The
+        first time of each is exact, later ones may hit a little after the step began.
+        """
         draw = random.Random(f"{self.command.name} {seed}")
+        chosen = aim if aim is not None else self._drawn(seed, draw)
         folder = self._copy(f"{self.command.name}-{seed}")
-        job = self._start(folder)
-        self._wait(job, folder / "trace", draw.choice(self.steps[draw.choice(sorted(self.steps))]))
-        time.sleep(draw.choice((0.0, 0.001, 0.005, 0.02)))
-        workers = _children(job.pid)
-        aims_at_worker = bool(workers) and draw.random() < 0.5
-        victim = draw.choice(workers).pid if aims_at_worker else job.pid
-        numbers = (signal.SIGKILL,) if aims_at_worker else draw.choice(self.sent)
-        for number in numbers:
-            with suppress(ProcessLookupError):
-                os.kill(victim, number)
-            time.sleep(draw.choice((0.0, 0.01)) if len(numbers) > 1 else 0)
-        outcome = Outcome(self.command.name, seed, "worker" if aims_at_worker else "driver", "")
-        job.communicate(timeout=TIMEOUT_S)
-        own = [phase for pid, phase in phases(folder / "trace") if pid == victim]
-        outcome.phase = own[-1] if own else STARTING
+        job = self._start(folder, chosen)
+        if chosen is None:
+            time.sleep(draw.random() * self.seconds)
+            victim = draw.choice([job.pid, *(process.pid for process in children(job.pid))])
+        else:
+            victim = self._stopped(job, folder / STOPPED)
+        workers = children(job.pid)
+        outcome = Outcome(self.command.name, seed, DRIVER if victim == job.pid else WORKER)
+        numbers = draw.choice(self.sent)
         if signal.SIGKILL not in numbers:
             outcome.target = "+".join(signal.Signals(number).name for number in numbers)
+            victim = job.pid
+        is_exact = aim is not None or seed <= len(self.steps)
+        _send(victim, numbers, 0.0 if is_exact else draw.choice((0.0, 0.001, 0.01)), draw)
+        outcome.said = job.communicate(timeout=TIMEOUT_S)[1]
+        outcome.exit_code = job.returncode
+        own = [phase for pid, phase in phases(folder / "trace") if pid == victim]
+        outcome.phase = own[-1] if own else STARTING
         _, outliving = psutil.wait_procs(workers, timeout=20)
         outcome.wrong += [f"process {process.pid} outlived its driver" for process in outliving]
-        self._finish(folder, outcome.wrong)
-        if not outcome.wrong:
-            found = self.command.contents(folder)
-            differ = sorted(n for n in {*found, *self.whole} if found.get(n) != self.whole.get(n))
-            outcome.wrong += [f"{name} differs" for name in differ]
+        self._compare(folder, outcome.wrong)
         if not outcome.wrong:
             shutil.rmtree(folder)
         return outcome
 
+    def _drawn(self, seed: int, draw: random.Random) -> Aim | None:
+        turns = [*sorted(key for key in self.steps if key[1] != ENDED), None]
+        turn = turns[seed % len(turns)]
+        return None if turn is None else Aim(*turn, draw.randint(1, self.steps[turn]))
+
+    def _compare(self, folder: Path, wrong: list[str]) -> None:
+        self._finish(folder, wrong)
+        if not wrong:
+            found = self.command.contents(folder)
+            differ = sorted(n for n in {*found, *self.whole} if found.get(n) != self.whole.get(n))
+            wrong += [_difference(name, found, self.whole) for name in differ]
+
     def _copy(self, name: str) -> Path:
         return Path(shutil.copytree(self.command.base, self.folder / name))
 
-    def _start(self, folder: Path) -> Forked:
+    def _start(self, folder: Path, aim: Aim | None) -> Forked:
         before = Path.cwd()
         os.chdir(folder)
         try:
-            return Forked(traced, self.command.words, str(folder / "trace"), folder=folder)
+            work = (self.command.words, str(folder / "trace"), aim)
+            return Forked(traced, *work, folder=folder)
         finally:
             os.chdir(before)
 
-    def _wait(self, job: Forked, trace: Path, n_steps: int) -> None:
+    def _stopped(self, job: Forked, mark: Path) -> int:
+        """Return the process that has stopped at the aim; that of the job, where none came to it."""
         deadline = time.monotonic() + TIMEOUT_S
         while job.poll() is None and time.monotonic() < deadline:
-            if trace.exists() and trace.stat().st_size >= n_steps * RECORD:
-                return
+            if mark.exists() and (text := mark.read_text()):
+                with suppress(psutil.NoSuchProcess):
+                    if psutil.Process(int(text)).status() == psutil.STATUS_STOPPED:
+                        return int(text)
             time.sleep(0.0005)
+        return job.pid
 
-    def _finish(self, folder: Path, wrong: list[str]) -> None:
-        job = self._start(folder)
+    def _finish(self, folder: Path, wrong: list[str]) -> int:
+        job = self._start(folder, None)
         err = job.communicate(timeout=TIMEOUT_S)[1]
         if job.returncode not in self.command.exit_codes:
             wrong.append(f"run again, it ended with {job.returncode}: {err[-500:]}")
+        return job.pid
 
 
-def _children(pid: int) -> list[psutil.Process]:
+def _difference(name: str, found: Mapping[str, str], whole: Mapping[str, str]) -> str:
+    """Say how something differs from what an unbroken run leaves, line by line."""
+    is_, was = (set(of.get(name, "").splitlines()) for of in (found, whole))
+    return f"{name}: {' '.join(sorted(is_ - was))} instead of {' '.join(sorted(was - is_))!r}"
+
+
+def _send(victim: int, numbers: Sequence[int], delay: float, draw: random.Random) -> None:
+    """Send signals to a process that may have stopped, and may go on for a while before.
+
+    A terminal sends Ctrl-C and its own end to the workers as well.
+    """
+    with suppress(ProcessLookupError):
+        if delay:
+            os.kill(victim, signal.SIGCONT)
+            time.sleep(delay)
+        for number in numbers:
+            send = os.killpg if number in (signal.SIGINT, signal.SIGHUP) else os.kill
+            send(victim, number)
+            os.kill(victim, signal.SIGCONT)
+            time.sleep(draw.choice((0.0, 0.01)) if len(numbers) > 1 else 0)
+
+
+def children(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -221,16 +205,16 @@ def _children(pid: int) -> list[psutil.Process]:
 def of_store(folder: Path) -> dict[str, str]:
     """Return a hash of everything in a store but clocks, and say what ``doctor --deep`` finds.
 
-    What a killed process left half written is removed first, as by ``curate gc``.
+    The names of all that lies in the folder are part of it: a killed command leaves nothing.
     """
     from curate.store import Store
     from curate.store.parts import read_parquet
 
+    names = [str(p.relative_to(folder)) for p in folder.rglob("*") if not p.name.startswith(_OWN)]
     store = Store(folder / "curate.duckdb", create=False)
-    store.gc()
     found = {
+        "names": "\n".join(sorted(names)),
         "findings": "; ".join(f.message for f in store.check(deep=True) if f.level != "ok"),
-        "temporary": " ".join(path.name for path in store.parts.rglob(".*.tmp-*")),
         "pool": store.pool_hash(),
         "sets": json.dumps(
             [[s.set_id, s.alias, s.n_examples, s.n_failed, s.content_hash, s.complete]
