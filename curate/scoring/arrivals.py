@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from curate.contracts.display import counted
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord
 from curate.store.objects import Objects
+from curate.store.scores.sets import unfinished
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -63,9 +64,11 @@ def commit_arrived(store: "Store", parts: str | None = None) -> CommitReport:
     with store.held():
         shards = store.shards()
         seen = list(_seen(store, shards))
+        with store.connect() as con:
+            behind = unfinished(con)
     for made, without, finished in seen:
         found: list[DamagedPart] = []
-        if finished:
+        if finished or made.set_id in behind:
             with store.held():
                 store.commit_parts(made, [shard.shard_id for shard in finished], found)
                 store.finish(made)

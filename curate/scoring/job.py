@@ -9,6 +9,7 @@ from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
 from curate.scoring.chat_check import check_chat
+from curate.scoring.executors.cut_off import forget_finished
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.ledger import Ledger
 from curate.scoring.options import ScoringOptions
@@ -25,6 +26,7 @@ from curate.scoring.requests import (
 )
 from curate.scoring.run_shards import run_shards
 from curate.scoring.scope import needs_the_pool, only_within
+from curate.scoring.shard_log import remove_ended
 from curate.scoring.sizing import with_batch_sizes
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord, SliceReport
 
@@ -105,7 +107,7 @@ def score(
     While another process holds the store's file, scoring goes on and what is finished is committed
     later; if it is still held at the end, `StoreError` says so, and the same call only commits.
 
-    Raises `InterruptedRunError` on Ctrl-C, SIGTERM or when ``max_hours`` is over.
+    Raises `InterruptedRunError` on Ctrl-C, SIGTERM, SIGHUP or when ``max_hours`` is over.
     """
     began = time.perf_counter()
     requests = with_batch_sizes(store, with_inputs(requests), options, progress)
@@ -171,6 +173,7 @@ def _run(
     try:
         with store.waiting(LONG_WAIT_S):
             job.run(progress, began)
+        job.forget_killed_runs()
     except KeyboardInterrupt:
         raise InterruptedRunError(job.stopped("interrupted")) from None
     except TimeoutError:
@@ -322,6 +325,12 @@ class _Job:
                     "is finished is committed once it is released"
                 )
             self.is_told = True
+
+    def forget_killed_runs(self) -> None:
+        """Remove what says which runs of these sets were killed, and where: all is finished."""
+        remove_ended(self.store.parts, self.ledger.sets)
+        for made in self.ledger.sets.values():
+            forget_finished(made.folder)
 
     def stopped(self, why: str) -> str:
         """Commit what is finished; say what is saved, wherever it is, and how to resume."""

@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -77,8 +77,7 @@ def recorded(parts: Path, tasks: Sequence[ShardTask], n_workers: int) -> Iterato
     path = parts / RUNNING / f"{owner()}-{time.time_ns()}.json"
     with full_disk_as_error(path):
         path.parent.mkdir(exist_ok=True)
-        for earlier in path.parent.glob("*.json"):
-            _remove_ended(earlier, n_examples)
+        remove_ended(parts, n_examples)
         with locks.held(path):
             record = RunRecord(time.time(), n_examples, n_workers, owner())
             facts = {k: v for k, v in asdict(record).items() if k != "is_alive"}
@@ -87,15 +86,18 @@ def recorded(parts: Path, tasks: Sequence[ShardTask], n_workers: int) -> Iterato
     path.unlink(missing_ok=True)
 
 
-def _remove_ended(path: Path, set_ids: Mapping[str, int]) -> None:
-    if locks.is_held(path):
-        return
-    try:
-        of_it = set(json.loads(path.read_text(encoding="utf-8"))["n_examples"])
-    except (ValueError, KeyError, FileNotFoundError):  # cut off while it was written
-        of_it = set()
-    if of_it <= set(set_ids):
-        path.unlink(missing_ok=True)
+def remove_ended(parts: Path, set_ids: Iterable[str]) -> None:
+    """Remove the records of runs that ended without finishing and scored none but these sets."""
+    known = set(set_ids)
+    for path in (parts / RUNNING).glob("*.json"):
+        if locks.is_held(path):
+            continue
+        try:
+            of_it = set(json.loads(path.read_text(encoding="utf-8"))["n_examples"])
+        except (ValueError, KeyError, FileNotFoundError):  # cut off while it was written
+            of_it = set()
+        if of_it <= known:
+            path.unlink(missing_ok=True)
 
 
 def with_retries(

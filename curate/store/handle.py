@@ -83,10 +83,16 @@ class StoreHandle:
             yield con
 
     @contextmanager
-    def write(self) -> "Iterator[duckdb.DuckDBPyConnection]":
+    def write(self, *, settled: bool = True) -> "Iterator[duckdb.DuckDBPyConnection]":
         """Open the file for one transaction. No other process can open it meanwhile.
 
-        A store that was moved gets its relations rewritten. Raises `StoreError` if it is read-only.
+        Raises `StoreError` if the store is read-only.
+
+        Parameters
+        ----------
+        settled
+            Whether to `settle` the store first, for which every file that its relations name must be
+            there.
         """
         if self.is_read_only:
             raise connection.cannot_write(self.path)
@@ -95,11 +101,16 @@ class StoreHandle:
             connection.connect(self.path, self.spill, self.wait_s) as con,
             connection.transaction(con),
         ):
-            if self._is_elsewhere(con):
-                schema.refresh_views(con, self.parts)
-                schema.set_meta(con, "parts", str(self.parts))
-                schema.set_meta(con, "views", schema.VIEWS)
+            if settled:
+                self.settle(con)
             yield con
+
+    def settle(self, con: "duckdb.DuckDBPyConnection") -> None:
+        """Rewrite the relations of a store that was moved, so that they name the files here."""
+        if self._is_elsewhere(con):
+            schema.refresh_views(con, self.parts)
+            schema.set_meta(con, "parts", str(self.parts))
+            schema.set_meta(con, "views", schema.VIEWS)
 
     def _relocate(self, con: "duckdb.DuckDBPyConnection") -> None:
         if self.parts.is_dir() and self._is_elsewhere(con):

@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import platform
+import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds loc
 # In the system's words, which libraries repeat in errors of their own.
 _FULL: Final = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
 FOREIGN_TMP_S: Final = 86_400
+_OWNER: Final = re.compile(r"(?P<host>[^-]*)-(?P<pid>[0-9]+)([-.].*)?")  # what follows `TMP_MARK`
 _WITHOUT_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 ARROW_TYPES: Final[Mapping[str, pa.DataType]] = {
@@ -282,11 +285,11 @@ def owner_is_dead(path: Path) -> bool:
 
 
 def _named_dead(path: Path) -> bool:
-    host, _, pid = path.name.partition(TMP_MARK)[2].rpartition("-")
-    if host != owner().rpartition("-")[0] or not pid.isdigit():
+    made_by = _OWNER.fullmatch(path.name.partition(TMP_MARK)[2])
+    if made_by is None or made_by["host"] != owner().rpartition("-")[0]:
         return time.time() - path.stat().st_mtime > FOREIGN_TMP_S
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(made_by["pid"]), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
@@ -294,16 +297,31 @@ def _named_dead(path: Path) -> bool:
     return False
 
 
-def remove_stale_temporaries(folder: Path) -> int:
-    """Delete temporary files of dead processes directly in ``folder``; return how many."""
+def remove_stale_temporaries(folder: Path, of: str = "") -> int:
+    """Delete what dead processes left half written directly in ``folder``; return how many.
+
+    Parameters
+    ----------
+    of
+        Name of the file or folder that they were writing, or that of one beside it
+        (``NAME.manifest.json``); by default any.
+    """
     removed = 0
-    if not folder.is_dir():
-        return 0
-    for path in folder.glob(f".*{TMP_MARK}*"):
-        if path.is_file() and owner_is_dead(path):
-            path.unlink(missing_ok=True)
-            removed += 1
+    for path in _temporaries(folder, f".{of}." if of else "."):
+        with suppress(FileNotFoundError, PermissionError):  # gone meanwhile, or another user's
+            if owner_is_dead(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                removed += 1
     return removed
+
+
+def _temporaries(folder: Path, start: str) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.name.startswith(start) and TMP_MARK in e.name]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names)]
 
 
 def full_disk(text: str, place: Path) -> StoreError | None:

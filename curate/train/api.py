@@ -73,7 +73,7 @@ def train(
     TrainError
         The loss is not finite, or a checkpoint does not fit.
     InterruptedRunError
-        SIGINT or SIGTERM, after saving a checkpoint.
+        SIGINT, SIGTERM or SIGHUP, after saving a checkpoint.
     """
     folder = RunFolder(Path(output).absolute())
     with alone_in(folder.path):

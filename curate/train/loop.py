@@ -118,7 +118,7 @@ class Loop:
         """Train from the last checkpoint, or the start, to the end.
 
         Raises `TrainError` for a loss or gradient that is not finite, `InterruptedRunError` on
-        SIGINT or SIGTERM after saving a checkpoint.
+        SIGINT, SIGTERM or SIGHUP after saving a checkpoint.
         """
         self._resume()
         self.model.whole.train()
@@ -322,11 +322,17 @@ class Loop:
 
 @contextmanager
 def _on_signal(act: Callable[[], None]) -> Iterator[None]:
-    """Call ``act`` on the first SIGINT or SIGTERM; a second one ends the process as usual."""
+    """Call ``act`` on the first signal to stop; a second one ends the process as usual.
+
+    SIGINT, SIGTERM, and SIGHUP unless it is ignored, as under nohup.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in stopping}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
 
     def handle(number: int, frame: FrameType | None) -> None:
         signal.signal(number, before[signal.Signals(number)])

@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import glob
 import gzip
 import io
 import json
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 
 from curate.errors import DataError, StoreError
 from curate.store import locks
-from curate.store.parts import LOCK, TMP_MARK, owner, owner_is_dead, sync
+from curate.store.parts import LOCK, TMP_MARK, owner, remove_stale_temporaries, sync
 
 SHARD_BYTES: Final = 256 << 20
 SPLITS: Final = ("train", "validation")
@@ -94,16 +93,15 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
     work = output.parent / f".{output.name}{TMP_MARK}{owner()}"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        for left in output.parent.glob(f".{glob.escape(output.name)}*{TMP_MARK}*"):
-            if left == work or owner_is_dead(left):
-                _remove(left)
+        remove_stale_temporaries(output.parent, output.name)
+        _remove(work)  # of a process that had this one's number, as the first one in a container
         with ExitStack() as stack:
             stack.callback(_remove, work)
             work.mkdir()
             stack.enter_context(locks.held(work / LOCK))
             yield work / "whole"
             if output.is_dir():
-                shutil.rmtree(output)
+                os.replace(output, work / "replaced")
             os.replace(work / "whole", output)
             sync(output.parent)
     except OSError as error:

@@ -20,6 +20,13 @@ def forget_cut_off(task: ShardTask) -> None:
     _mark(task).unlink(missing_ok=True)
 
 
+def forget_finished(folder: Path) -> None:
+    """Remove the files of a score set's shards whose parts are there: a run was killed just after."""
+    for mark in folder.glob(f"*{STARTED}"):
+        if mark.with_suffix(".parquet").exists():
+            mark.unlink(missing_ok=True)
+
+
 @contextmanager
 def under_way(task: ShardTask) -> Iterator[None]:
     """Leave a file beside the task's part while it runs."""

@@ -1,21 +1,21 @@
-"""What Ctrl-C, SIGTERM and a script's main module mean while worker processes start and run."""
+"""What Ctrl-C, SIGTERM, SIGHUP and a script's main module mean while worker processes start and run."""
 
 import signal
 import sys
 import threading
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Defer Ctrl-C briefly; processes started meanwhile never receive it, we do afterwards."""
+    """Defer what a terminal sends to all briefly; processes started meanwhile never receive it, we do."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -24,7 +24,10 @@ def interrupts_held() -> Iterator[None]:
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM (a scheduler's preemption) like Ctrl-C while tasks run."""
+    """Treat SIGTERM (a scheduler's preemption) and SIGHUP (a closed terminal) like Ctrl-C.
+
+    Whoever has a signal ignored, as under nohup, goes on ignoring it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -32,11 +35,11 @@ def terminate_as_interrupt() -> Iterator[None]:
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
+    with ExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                stack.callback(signal.signal, number, signal.signal(number, interrupt))
         yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def run_tasks(
     with `WorkerError`, once the other workers have finished the shards they are at, as it does after
     an error in a shard. ``on_idle`` is called at least every half second; ``say`` takes lines for the
     user.
-    Raises `KeyboardInterrupt` on SIGINT or SIGTERM after ending the workers; reported tasks
+    Raises `KeyboardInterrupt` on SIGINT, SIGTERM or SIGHUP after ending the workers; reported tasks
     are finished for good.
     """
     with terminate_as_interrupt():

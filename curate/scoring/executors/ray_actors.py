@@ -48,7 +48,7 @@ def run_tasks(
     Raises
     ------
     KeyboardInterrupt
-        On SIGINT or SIGTERM, after ending the actors. They also end with this process.
+        On SIGINT, SIGTERM or SIGHUP, after ending the actors. They also end with this process.
     WorkerError
         Actors that cannot start, or that do not see the store's folder.
     """

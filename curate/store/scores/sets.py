@@ -172,6 +172,16 @@ def finish(store: StoreHandle, score_set: ScoreSet) -> ScoreSetStatus:
         return next(s for s in statuses(store) if s.set_id == score_set.set_id)
 
 
+def unfinished(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the score sets with committed parts that `finish` has not counted: a process was killed."""
+    rows = con.execute(
+        """select set_id from internal.score_sets s
+        where n_examples <> (select coalesce(sum(t.n_examples), 0) from internal.set_shards t
+            where t.set_id = s.set_id)"""
+    ).fetchall()
+    return {set_id for (set_id,) in rows}
+
+
 def _record_totals(store: StoreHandle, set_id: str, content_hash: str) -> None:
     with store.write() as con:
         con.execute(

@@ -78,7 +78,7 @@ def finish_pending(store: StoreHandle) -> int:
 
 
 def _carry_out(store: StoreHandle, decision: Path) -> None:
-    with store.write() as con:
+    with store.write(settled=False) as con:  # a killed process may have deleted some files
         if not decision.exists():  # another process has carried it out meanwhile
             return
         table = pq.ParquetFile(decision).read()
@@ -96,6 +96,7 @@ def _carry_out(store: StoreHandle, decision: Path) -> None:
         _delete(con, shards)
         con.execute("delete from revisions where parent_id in (select id from gone)")
         _update_manifests(con, store.parts, datasets)
+        store.settle(con)
         schema.refresh_views(con, store.parts)
         version = int(schema.meta(con, "pool_version") or "0")
         schema.set_meta(con, "pool_version", str(version + 1))

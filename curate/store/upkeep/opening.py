@@ -1,9 +1,11 @@
 """Opens a store: creates it, checks it, finishes what a killed process began."""
 
-import glob
 import json
-import shutil
+import os
 from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Final
 
 import duckdb
 
@@ -11,7 +13,13 @@ from curate.errors import StoreError
 from curate.store import locks, schema
 from curate.store.connection import connect, create_file
 from curate.store.handle import StoreHandle
-from curate.store.parts import TMP_MARK, full_disk_as_error, owner, owner_is_dead, write_json
+from curate.store.parts import (
+    TMP_MARK,
+    full_disk_as_error,
+    owner,
+    remove_stale_temporaries,
+    write_json,
+)
 from curate.store.records import utc_now
 from curate.store.scores import outdated
 from curate.store.upkeep import forget
@@ -29,6 +37,7 @@ FOLDERS = (
     "targets",
     "cache/spill",
 )
+_ELSEWHERE: Final = ("raw", "examples", "scores", "targets")  # a dataset, score set or store each
 
 
 class OlderSchema(StoreError):  # noqa: N818 - caught by whoever can upgrade it
@@ -79,7 +88,7 @@ def _open(store: StoreHandle, *, create: bool) -> None:
         return
     make_folders(store)
     write_missing_manifests(store, known)
-    remove_dead_staging(store)
+    remove_dead_temporaries(store)
     forget.finish_pending(store)
     outdated.sweep(store)
 
@@ -115,18 +124,24 @@ def make_folders(store: StoreHandle) -> None:
             ) from error
 
 
-def remove_dead_staging(store: StoreHandle) -> int:
-    """Delete staging folders of dead processes, and DuckDB files they had begun; return how many."""
-    removed = 0
-    for folder in store.parts.glob(f".staging-*{TMP_MARK}*"):
-        if owner_is_dead(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += 1
-    for path in store.path.parent.glob(f".{glob.escape(store.path.name)}*{TMP_MARK}*"):
-        if path.is_file() and owner_is_dead(path):
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed
+def remove_dead_temporaries(store: StoreHandle) -> int:
+    """Delete what dead processes were writing or staging; return how many files and folders.
+
+    Looks at names alone: beside the DuckDB file and two levels down among the parts. What lies below
+    `_ELSEWHERE` appears there whole, or goes when its score set is finished.
+    """
+    removed = remove_stale_temporaries(store.path.parent, store.path.name)
+    folders = [store.parts, *_folders(store.parts)]
+    inner = [_folders(folder) for folder in folders[1:] if folder.name not in _ELSEWHERE]
+    return removed + sum(map(remove_stale_temporaries, (*folders, *chain.from_iterable(inner))))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except FileNotFoundError:  # another process has removed it meanwhile
+        return []
 
 
 def _check_version(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> None:

@@ -195,3 +195,23 @@ def test_a_slice_logs_its_shards_before_they_are_committed(pool):
     assert len(lines(pool)) == N_SHARDS // 2
     [row] = watched(pool.store)["score_sets"]
     assert (row["n_done"], row["n_left"]) == (6, 6)  # written parts count
+
+
+def test_what_a_killed_run_left_goes_when_its_sets_are_complete(pool):
+    pool.score("mtld", "text_stats")
+    [first, second] = pool.store.score_sets()
+    folder = pool.store.find_score_set(second.set_id).folder
+    shard = pool.store.shards()[0].shard_id
+    marks = [folder / f"{shard}.started", folder / "of-no-part.started"]
+    for mark in marks:
+        mark.touch()
+    facts = {"began_at": 1.0, "n_workers": 1, "worker": "elsewhere-1"}
+    running = pool.store.parts / "running"
+    for name, set_ids in {"both": (first.set_id, second.set_id), "other": ("0" * 16,)}.items():
+        n_examples = dict.fromkeys(set_ids, 12)
+        (running / f"{name}.json").write_text(json.dumps({**facts, "n_examples": n_examples}))
+    pool.score("text_stats")  # only one of the two: the other may lack something
+    assert [run.worker for run in RunRecord.all_in(pool.store.parts)] == ["elsewhere-1"] * 2
+    assert [mark.exists() for mark in marks] == [False, True]
+    pool.score("mtld", "text_stats")
+    assert [path.name for path in running.iterdir()] == ["other.json"]

@@ -114,6 +114,23 @@ def test_a_derived_score_follows_what_it_reads_in_the_same_slice(pool, made, tin
     assert set(hashes(pool)) == {"pass_rate", "samples"}
 
 
+def test_a_commit_that_is_killed_before_it_counts_is_finished_by_the_next(pool, made, tmp_path):
+    whole = copied(made, tmp_path / "whole")
+    whole.score("text_stats")
+    pool.score("text_stats", slice="1/1")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(pool.store), "finish", killed)
+        pool.commit()
+    assert hashes(pool) == {"text_stats": None}
+    pool.commit()
+    assert hashes(pool) == hashes(whole)
+    assert [made.n_examples for made in pool.store.score_sets()] == [3 * N_SHARDS]
+
+
 def test_missing_slices_are_named_and_other_runs_may_do_their_work(pool):
     pool.score("text_stats", slice="2/3")
     report = pool.commit()

@@ -1,5 +1,6 @@
 """An output never destroys an input, nor a file that we did not write, unless the user says so."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from curate.api.pool import Pool
 from curate.data.write.overwriting import has_manifest, has_mark, refuse_overwriting
-from curate.errors import DataError
+from curate.errors import DataError, StoreError
 from curate.store import locks
 from curate.store.parts import LOCK, TMP_MARK, owner
 from curate.views.report.page import MADE_BY
@@ -110,3 +111,22 @@ def test_the_document_of_a_proof_is_known(tmp_path: Path, document: Any, ours: b
     path = tmp_path / "proof.json"
     path.write_text(json.dumps(document))
     assert is_proof(path) is ours
+
+
+def test_an_export_that_fails_leaves_the_earlier_folder_as_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = Pool(tmp_path / "s.duckdb", create=True).select(data=(str(data),), **CHOOSE)
+    chosen.export(tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    chosen.export(tmp_path / "out")  # which replaces it
+    assert {path: path.read_bytes() for path in before} == before
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("curate.data.write.rows.write_shards", full)
+    with pytest.raises(StoreError, match="no space left to write .*nothing was written: free some"):
+        chosen.export(tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert not list(tmp_path.glob(f".out*{TMP_MARK}*"))
