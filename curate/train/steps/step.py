@@ -16,7 +16,7 @@ from curate.models.passes.layout import Layout
 from curate.models.passes.packing import Boundaries, packed_hidden
 from curate.models.text.render import Rendered
 from curate.train.processes import Processes, seeded
-from curate.train.steps.batches import Rows, cut_micro, deal
+from curate.train.steps.batches import CUDA_PASS_TOKENS, Rows, cut_micro, deal
 from curate.train.steps.fused_head import FusedHead, flaw_of
 from curate.train.steps.token_nll import token_nll
 
@@ -161,7 +161,10 @@ class GradientMaker:
         if self._model.packed:
             longest_first = np.argsort(-lengths, kind="stable")
             return cut_evenly(longest_first, lengths, self._micro_tokens, self._processes.count)
-        return cut_micro(lengths, places, self._micro_tokens, self._processes.count)
+        more = CUDA_PASS_TOKENS if self._model.device.type == "cuda" else 0
+        return cut_micro(
+            lengths, places, self._micro_tokens, self._processes.count, pass_tokens=more
+        )
 
     def _mine(self, passes: Sequence[Rows], rows: Rows) -> list[int]:
         return deal(self._lengths[rows], passes, self._processes.count)[self._processes.index]

@@ -13,6 +13,7 @@ from curate.train.data import Prepared, TrainRow
 from curate.train.model import TrainedModel
 from curate.train.objectives.next_token import NextToken
 from curate.train.processes import Processes
+from curate.train.steps.fused_head import CUT, LIGER, OFF, fused_head
 from curate.train.steps.optimiser import gradient_norm, make_optimiser
 from curate.train.steps.step import GradientMaker
 from jobs.bench.gpu.bench import Bench, Measurement
@@ -46,6 +47,18 @@ def training(bench: Bench) -> Iterator[Measurement]:
         bench, "our step, rows end to end", shape, rows,
         stepping(_ours(bench, model, rows, packed=True)),
     )  # fmt: skip
+    for name in (CUT, LIGER):
+        variant = f"our step, rows end to end, loss by {name}"
+        step, why = _fused(bench, model, rows, name)
+        if step is None:
+            yield Measurement("training 1.5B", variant, note=why)
+        else:
+            yield _timed(bench, variant, shape, rows, stepping(step))
+    variant = f"our step, rows end to end, {4 * MICRO_TOKENS:,} tokens a pass"
+    yield _timed(
+        bench, variant, shape, rows,
+        stepping(_ours(bench, model, rows, packed=True, tokens=4 * MICRO_TOKENS)),
+    )  # fmt: skip
     variant = f"plain loop, padded batches of {PLAIN_ROWS}, full logits"
     yield _timed(bench, variant, shape, rows, stepping(_plain(bench, model, rows)))
     few = rows[: max(4, len(rows) // 4)]
@@ -73,8 +86,27 @@ def _timed(
     return Measurement("training 1.5B", variant, values, note)
 
 
+def _fused(
+    bench: Bench, model: Any, rows: Sequence[Rendered], name: str
+) -> tuple[Callable[[], object] | None, str]:
+    """Return a step whose loss is computed by a library, or why there is none."""
+    said: list[str] = []
+    step = _ours(bench, model, rows, packed=True, fused=name, say=said.append)
+    if said:
+        return None, said[0]
+    step()  # compares the loss with that from logits
+    return (None, said[0]) if "off:" in said[0] else (step, said[0])
+
+
 def _ours(
-    bench: Bench, model: Any, rows: Sequence[Rendered], *, packed: bool
+    bench: Bench,
+    model: Any,
+    rows: Sequence[Rendered],
+    *,
+    packed: bool,
+    tokens: int = MICRO_TOKENS,
+    fused: str = OFF,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Callable[[], object]:
     parts = loaded(model, bench.device, "float32")
     device = torch.device(bench.device)
@@ -86,7 +118,10 @@ def _ours(
     examples = [TrainRow(f"{n:032x}", Example(f"{n:032x}", ())) for n in range(len(rows))]
     prepared = Prepared(examples, rows)
     processes = Processes.join(bench.device)
-    maker = GradientMaker(trained, prepared, NextToken(), processes, MICRO_TOKENS, 0)
+    kernel, why = fused_head(fused, trained)
+    if why and fused != OFF:
+        say(why)
+    maker = GradientMaker(trained, prepared, NextToken(), processes, tokens, 0, kernel, say)
     places = np.arange(len(rows))
     return lambda: maker.gradient(places, 0)
 

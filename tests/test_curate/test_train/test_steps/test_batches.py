@@ -61,6 +61,15 @@ def test_adversarial_lengths_waste_little_too():
         assert sum(lengths[p].max() * len(p) for p in passes) * 0.95 <= lengths[batch].sum()
 
 
+def test_a_pass_that_costs_as_much_as_its_tokens_is_filled(lengths):
+    batch = np.arange(80)  # of all lengths, as few rows have them
+    few = cut_micro(lengths, batch, 4_096, pass_tokens=4_096)
+    many = cut_micro(lengths, batch, 4_096)
+    assert sorted(np.concatenate(few).tolist()) == batch.tolist()
+    assert len(few) <= 8 and len(many) > 20
+    assert all(lengths[one].max() * len(one) <= 4_096 for one in few)
+
+
 def test_processes_share_the_passes_of_a_batch(lengths):
     batch = plan(lengths)[0]
     passes = cut_micro(lengths, batch, 100_000, 4)
