@@ -1,13 +1,17 @@
 """Tokens of a batch by a card's memory: measured once for each model and card, before its first score set."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from curate.contracts import ForwardScorer
 from curate.contracts.progress import Progress
+from curate.errors import DeviceError
 from curate.models.fitting import fits_on_card, largest_that_fits
 from curate.models.load import load_model
+from curate.models.memory import is_out_of_memory
 from curate.scoring.batch_sizes import BatchSizes, card_of
 from curate.scoring.batching import Batching
 from curate.scoring.executors import RAY
@@ -89,10 +93,26 @@ def _measure(request: ScoreRequest, device: str, known: BatchSizes, progress: Pr
 
     assert request.model is not None
     progress.note(f"measuring how many tokens of {request.model.name} fit on {card_of(device)}")
-    tokens = _most_tokens(request, request.model, device)
+    with _memory_of(request.model.name, device):
+        tokens = _most_tokens(request, request.model, device)
+    gc.collect()
     torch.cuda.empty_cache()
     known.measured(tokens)
     progress.note(f"batches have {tokens:,} tokens; this is remembered for the model on this card")
+
+
+@contextmanager
+def _memory_of(model: str, device: str) -> Iterator[None]:
+    """Turn a lack of memory for the weights themselves into a `DeviceError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"model {model!r} does not fit in what is free on {card_of(device)}; free memory there, or give a "
+            "smaller model, then run the same command again"
+        ) from error
 
 
 def _most_tokens(request: ScoreRequest, resolved: "ResolvedModel", device: str) -> int:

@@ -11,6 +11,7 @@ from mocked_card import MockedCard
 import curate as cu
 from curate.cli.score import _plan_text
 from curate.contracts.progress import SilentProgress
+from curate.errors import DeviceError
 from curate.models import fitting
 from curate.models.load import load_model, resolve_model
 from curate.scorers.length import Length
@@ -166,3 +167,18 @@ def test_a_run_stores_what_fits_with_the_score_set(store, tiny_model, monkeypatc
         store, asked(tiny_model, Length(), options=options), options, SilentProgress()
     )
     assert store.find_score_set(report.sets[0].status.set_id).run["batch_tokens"] == 77
+
+
+def test_weights_without_room_are_an_error_in_words(card, store, tiny_model, monkeypatch):
+    def full(resolved, device, dtype):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(sizing, "load_model", full)
+    options = Options()
+    requests = asked(tiny_model, Likelihood(), options=options)
+    with pytest.raises(DeviceError) as error:
+        with_batch_sizes(store, requests, options, SilentProgress())
+    assert str(error.value) == (
+        f"model {str(tiny_model)!r} does not fit in what is free on Mocked 1 (80.0 GiB); free memory there, "
+        "or give a smaller model, then run the same command again"
+    )

@@ -7,8 +7,12 @@ import pytest
 import torch
 from packed_training import gradient, trained
 from random_models import EXACT, REFUSED, loaded, random_causal, random_groups, random_rows
+from transformers import masking_utils
 
 from curate.contracts import Stat
+from curate.models.fitting import LADDER, LEAST, fits_on_card, largest_that_fits
+from curate.models.generation.decoding import Decoder, Sampling
+from curate.models.generation.refilling import draw_refilled
 from curate.models.passes import head_kernel
 from curate.models.passes.forward import Forward, PassRequest
 from curate.models.passes.head import Head
@@ -232,3 +236,46 @@ def test_training_on_rows_end_to_end_gives_the_gradient_of_padded_rows(name):
     assert float((packed - padded).norm() / padded.norm()) < 5e-2
     exact, _ = gradient(trained(name), 10_000)
     assert found.loss == pytest.approx(exact.loss, rel=1e-2)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["end to end", "shared"])
+def test_the_largest_batch_that_fits_is_found_on_the_card(shared):
+    model = loaded("qwen2", "cuda", "bfloat16")
+    assert fits_on_card(model, LEAST, packed=True, shared=shared)
+    held = torch.cuda.mem_get_info()[0] - 2**28  # leave 256 MiB
+    block = torch.empty(held, dtype=torch.uint8, device="cuda")
+    assert not fits_on_card(model, LADDER[-1], packed=True, shared=shared)
+    del block
+    torch.cuda.empty_cache()
+    assert (
+        largest_that_fits(lambda size: fits_on_card(model, size, packed=True, shared=shared))
+        in LADDER
+    )
+
+
+def test_answers_on_refilled_rows_are_the_cpus():
+    drawing = Sampling(k=2, max_new_tokens=24, temperature=1.0, seed=0)
+    prompts = [row.ids.tolist() for row in random_rows(9)]
+    ids = [f"{n:032x}" for n in range(len(prompts))]
+    drawn = []
+    for device in ("cpu", "cuda"):
+        model = loaded("qwen2", device, "float64")
+        decoder = Decoder(
+            model.backbone, model.head, None, frozenset(range(0, 512, 20)), None, device, 400
+        )
+        drawn.append(draw_refilled(decoder, prompts, ids, drawing, 400))
+    assert drawn[0] == drawn[1] and len(drawn[0]) == len(prompts)
+
+
+def test_what_layers_measure_waits_for_nothing_but_the_copy():
+    model, rows = loaded("llama", "cuda"), random_rows(4)
+    keeps = [np.ones(len(row.targets), dtype=bool) for row in rows]
+    layers = Layers.of(model)
+    layers.run(rows, keeps)
+    fetched = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("curate.models.passes.layers.to_host", lambda one: fetched.append(one) or [])
+        patch.setattr(masking_utils, "find_packed_sequence_indices", lambda position_ids: None)
+        with no_waiting():
+            layers.run(rows, keeps)
+    assert fetched[0].shape == (4, 2, len(layers.names))
