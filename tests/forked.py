@@ -89,5 +89,8 @@ def _run(
     for descriptor, path in enumerate(files, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # whoever runs the tests may have it ignored: nohup
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     function(*args)

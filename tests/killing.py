@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -113,13 +114,15 @@ class Killer:
             victim = self._stopped(job, folder / STOPPED)
         workers = children(job.pid)
         outcome = Outcome(self.command.name, seed, DRIVER if victim == job.pid else WORKER)
-        numbers = draw.choice(self.sent)
+        numbers, reached = draw.choice(self.sent), victim
         if signal.SIGKILL not in numbers:
             outcome.target = "+".join(signal.Signals(number).name for number in numbers)
             victim = job.pid
         is_exact = aim is not None or seed <= len(self.steps)
         _send(victim, numbers, 0.0 if is_exact else draw.choice((0.0, 0.001, 0.01)), draw)
-        outcome.said = job.communicate(timeout=TIMEOUT_S)[1]
+        with suppress(ProcessLookupError):
+            os.kill(reached, signal.SIGCONT)
+        outcome.said = _waited_for(job, outcome.wrong)
         outcome.exit_code = job.returncode
         own = [phase for pid, phase in phases(folder / "trace") if pid == victim]
         outcome.phase = own[-1] if own else STARTING
@@ -167,10 +170,20 @@ class Killer:
 
     def _finish(self, folder: Path, wrong: list[str]) -> int:
         job = self._start(folder, None)
-        err = job.communicate(timeout=TIMEOUT_S)[1]
+        err = _waited_for(job, wrong)
         if job.returncode not in self.command.exit_codes:
             wrong.append(f"run again, it ended with {job.returncode}: {err[-500:]}")
         return job.pid
+
+
+def _waited_for(job: Forked, wrong: list[str]) -> str:
+    """Wait for the end of a command, and end one that hangs; return what it said."""
+    try:
+        return job.communicate(timeout=TIMEOUT_S)[1]
+    except subprocess.TimeoutExpired:
+        wrong.append(f"process {job.pid} hung for {TIMEOUT_S:g} s")
+        os.killpg(job.pid, signal.SIGKILL)
+        return job.communicate(timeout=TIMEOUT_S)[1]
 
 
 def _difference(name: str, found: Mapping[str, str], whole: Mapping[str, str]) -> str:
