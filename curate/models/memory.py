@@ -44,13 +44,14 @@ def run_in_halves(
     run: Callable[[Sequence[Row]], Sequence[T]],
     device: str,
     on_split: Callable[[], None] = lambda: None,
+    limit: Limit | None = None,
 ) -> Iterator[tuple[int, T | None]]:
     """Run rows as one batch, or in halves of halves where memory runs out.
 
     Yields (place in ``rows``, result) in order; None for a row that alone exceeds the memory.
     ``run`` returns one result a row; the rest is as for `pieces_that_fit`.
     """
-    for start, _, results in pieces_that_fit(rows, run, device, on_split):
+    for start, _, results in pieces_that_fit(rows, run, device, on_split, limit):
         if results is None:
             yield start, None
         else:

@@ -1,7 +1,7 @@
 """Texts through a model that returns one number each, in padded batches of similar length."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from curate.contracts import Example
 from curate.errors import ExampleFailure
 from curate.models.batch import default_batch_tokens, plan_batches
+from curate.models.memory import Limit, pieces_that_fit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,8 @@ class TextModel:
         Tokens that may run together, including padding; None for the device's default.
     limit
         Tokens a text is cut to, None for no limit.
+    memory
+        What did not fit in memory so far: batches as large are halved without a try.
     """
 
     tokenizer: Any
@@ -67,6 +70,7 @@ class TextModel:
     pad: Callable[[Sequence[Row]], int]
     batch_tokens: int | None = None
     limit: int | None = None
+    memory: Limit = field(default_factory=lambda: Limit(_tokens))
 
     def answers(
         self,
@@ -88,7 +92,8 @@ class TextModel:
     ) -> Outputs:
         """Tokenise texts, or pairs of texts, with or without special tokens around them; run them.
 
-        On a GPU all batches are queued before the first result is waited for.
+        On a GPU all batches are queued before the first result is waited for. A batch that does not fit in
+        memory is halved until it does; a text that alone exceeds it raises `MemoryError`.
         """
         import torch
 
@@ -99,16 +104,26 @@ class TextModel:
         places = [f"{number:012d}" for number in range(len(rows))]
         budget = self.batch_tokens or default_batch_tokens(self.device)
         batches = plan_batches(lengths, places, budget)
-        results = []
+        results: list[tuple[np.ndarray[Any, Any], Callable[[], np.ndarray[Any, Any]] | None]] = []
+
+        def run(chosen: Sequence[Row]) -> "Callable[[], np.ndarray[Any, Any]]":
+            outputs = self.run(_padded(chosen, self.pad(chosen), self.device))
+            return sent(outputs.reshape(len(chosen), -1).double())
+
         with torch.inference_mode():
             for batch in batches:
                 chosen = [rows[number] for number in batch.tolist()]
-                outputs = self.run(_padded(chosen, self.pad(chosen), self.device))
-                results.append(sent(outputs.reshape(len(chosen), -1).double()))
-        found = [arrived() for arrived in results]
-        values = np.full((len(rows), found[0].shape[1] if found else 1), np.nan)
-        for batch, numbers in zip(batches, found, strict=True):
-            values[batch] = numbers
+                pieces = pieces_that_fit(chosen, run, self.device, limit=self.memory)
+                results += [(batch[a : a + len(piece)], arrived) for a, piece, arrived in pieces]
+        values = np.full((len(rows), 1), np.nan)
+        for number, (whose, arrived) in enumerate(results):
+            if arrived is None:
+                n = lengths[whose[0]]
+                raise MemoryError(f"out of memory: a text of {n} tokens does not fit alone")
+            found = arrived()
+            if number == 0:  # the first batch says how many there are of each
+                values = np.full((len(rows), found.shape[1]), np.nan)
+            values[whose] = found
         return Outputs(values, cut, lengths)
 
     def _encode(
@@ -176,6 +191,10 @@ def _rows(encoded: Mapping[str, Sequence[Sequence[int]]]) -> list[Row]:
         dict(zip(names, values, strict=True))
         for values in zip(*(encoded[name] for name in names), strict=True)
     ]
+
+
+def _tokens(rows: Sequence[Row]) -> int:
+    return len(rows) * max(len(row[IDS]) for row in rows)
 
 
 def _padded(rows: Sequence[Row], pad: int, device: str) -> dict[str, "Tensor"]:

@@ -21,7 +21,7 @@ from curate.models.files import find_folder
 from curate.models.generation.gumbel import gumbel_argmax, sample_key
 from curate.models.generation.refilling import draw_refilled
 from curate.models.load import context_length, load_causal, load_tokenizer, take_apart
-from curate.models.memory import run_in_halves
+from curate.models.memory import Limit, run_in_halves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -175,11 +175,12 @@ class Decoder:
         budget: int,
         run: Callable[[Sequence[int]], list[T]],
     ) -> list[T | None]:
+        limit = Limit(lambda rows: int(sum(lengths[rows])))
         results: list[T | None] = [None] * len(ids)
         with torch.inference_mode():
             for batch in plan_batches(lengths, ids, budget):
                 rows = batch.tolist()
-                for place, result in run_in_halves(rows, run, self.device):
+                for place, result in run_in_halves(rows, run, self.device, limit=limit):
                     results[rows[place]] = result
         return results
 
