@@ -52,20 +52,6 @@ def fits_on_card(model: "LoadedModel", tokens: int, *, packed: bool, shared: boo
     """
     import torch
 
-    device = torch.device(model.device)
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    held = torch.cuda.memory_reserved(device)
-    free = torch.cuda.mem_get_info(device)[0]
-    done = _runs(model, tokens, packed=packed, shared=shared)
-    used = torch.cuda.max_memory_reserved(device) - held
-    torch.cuda.empty_cache()
-    return done and used <= (1 - SPARE) * free
-
-
-def _runs(model: "LoadedModel", tokens: int, *, packed: bool, shared: bool) -> bool:
-    import torch
-
     from curate.contracts import Stat
     from curate.models.passes.device_batch import BatchWants, launch
     from curate.models.passes.head import HeadWants
@@ -73,9 +59,37 @@ def _runs(model: "LoadedModel", tokens: int, *, packed: bool, shared: bool) -> b
     rows = largest_rows(tokens, len(model.head.weight), model.resolved.max_length, shared=shared)
     pooled = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
     wants = BatchWants(HeadWants(entropy=True, grams=frozenset({True, False})), pooled)
-    try:
+
+    def run() -> None:
         with torch.inference_mode():
             launch(model, rows, wants, packed=packed or shared, shared=shared).wait()
+
+    return leaves_room(run, model.device)
+
+
+def leaves_room(run: Callable[[], object], device: str, more: int = 0) -> bool:
+    """Return whether something runs on a GPU and leaves `SPARE` of its free memory.
+
+    Parameters
+    ----------
+    more
+        Bytes that will be needed beside what it takes.
+    """
+    import torch
+
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    held = torch.cuda.memory_reserved(device)
+    free = torch.cuda.mem_get_info(device)[0]
+    done = _runs(run)
+    used = torch.cuda.max_memory_reserved(device) - held
+    torch.cuda.empty_cache()
+    return done and used + more <= (1 - SPARE) * free
+
+
+def _runs(run: Callable[[], object]) -> bool:
+    try:
+        run()
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -96,6 +96,7 @@ def _train(
     from curate.train.processes import Processes, reproducible
 
     resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
+    sizes_passes = config.data.micro_tokens is None
     config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
     check_run(config, resolved)
     data = config.data
@@ -135,9 +136,12 @@ def _train(
         loop = Loop(
             config, model, prepared, stream, held_out, folder, processes, recorder, progress
         )
+        if sizes_passes:
+            context = replace(context, config=loop.fit_passes())
         _open_tracker(config, processes)
         try:
-            loop.run()
+            with memory_of(context.config, str(device)):
+                loop.run()
         finally:
             for tracker in getattr(processes.accelerator, "trackers", []):
                 tracker.finish()

@@ -29,7 +29,8 @@ class DataConfig:
         Tokens per optimiser step, over all processes, not counting padding.
     micro_tokens
         Tokens per forward pass, including padding; must fit in memory. Affects speed
-        and rounding, not which examples share a step. None: the device's default.
+        and rounding, not which examples share a step. None: on a GPU what its memory holds, from 4,096
+        on; on a CPU 2,048.
     reasoning
         What becomes of reasoning that the chat template does not write: ``inline``, ``drop`` or
         ``fail``; see `curate.models.text.chat_options.ChatOptions`. None: the command asks.

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -28,10 +28,12 @@ from curate.train.steps.fused_head import fused_head
 from curate.train.steps.optimiser import (
     gradient_norm,
     make_optimiser,
+    moment_bytes,
     optimiser_tensors,
     restore_optimiser,
     set_rate,
 )
+from curate.train.steps.pass_size import pass_size
 from curate.train.steps.step import GradientMaker
 from curate.train.steps.stream import Stream
 
@@ -113,6 +115,26 @@ class Loop:
         self._energy = energy_j(processes.device)
         if config.watch.extractor is not None:
             extractor(config.watch.extractor)
+
+    def fit_passes(self) -> TrainConfig:
+        """Make forward passes as large as a GPU has memory for, and return the settings with that size.
+
+        Runs a few passes and forgets them. On a CPU the size stays what it is.
+        """
+        config, processes = self.config, self.processes
+        least = self._maker.micro_tokens
+        if processes.device.type != "cuda":
+            return config
+        moments = moment_bytes(self._parameters, config.optimiser)
+        self.model.whole.train()
+        tokens = pass_size(
+            lambda size: self._maker.fits(size, moments),
+            least,
+            config.data.batch_tokens // processes.count,
+        )
+        self._maker.micro_tokens = tokens
+        self.progress.note(f"forward passes of {tokens:,} tokens, by the memory of the GPU")
+        return replace(config, data=replace(config.data, micro_tokens=tokens))
 
     def run(self) -> None:
         """Train from the last checkpoint, or the start, to the end.

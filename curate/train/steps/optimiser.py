@@ -35,6 +35,13 @@ def make_optimiser(
     )
 
 
+def moment_bytes(parameters: Mapping[str, nn.Parameter], config: OptimiserConfig) -> int:
+    """Return the bytes that an optimiser will keep after its first step."""
+    return sum(
+        2 * p.numel() * (1 if config.eight_bit else p.element_size()) for p in parameters.values()
+    )
+
+
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of every group."""
     for group in optimiser.param_groups:

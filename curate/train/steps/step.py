@@ -11,6 +11,7 @@ from torch import Tensor
 
 from curate.contracts import Labels, Objective
 from curate.models.batch import cut_evenly, padded_tokens
+from curate.models.fitting import leaves_room
 from curate.models.passes.device_batch import HostBatch, to_device, to_host
 from curate.models.passes.layout import Layout
 from curate.models.passes.packing import Boundaries, packed_hidden
@@ -101,7 +102,7 @@ class GradientMaker:
         self._objective = objective
         self._processes = processes
         self._device = str(processes.device)
-        self._micro_tokens = micro_tokens
+        self.micro_tokens = micro_tokens
         self._seed = seed
         self._lengths = prepared.lengths
         self._n_targets = prepared.n_targets
@@ -132,6 +133,31 @@ class GradientMaker:
         padded = int(lengths.sum()) if self._model.packed else padded_tokens(lengths, passes)
         return Gradient(float(measured[-1]), measured[:-1], padded)
 
+    def fits(self, tokens: int, more: int) -> bool:
+        """Return whether a pass of the longest rows fits on the GPU of every process.
+
+        Parameters
+        ----------
+        tokens
+            Of the pass, padding included.
+        more
+            Bytes a step needs beside weights, gradients and activations.
+        """
+        order = np.argsort(-self._lengths, kind="stable")
+        reached = np.cumsum(self._lengths[order])
+        if not self._model.packed:
+            reached = self._lengths[order[0]] * np.arange(1, len(order) + 1)
+        rows = order[: max(1, int(np.searchsorted(reached, tokens, side="right")))]
+
+        def run() -> None:
+            with seeded(self._processes.device, self._seed, DROPOUT):
+                self._backward(rows, 1.0)
+
+        fits = leaves_room(run, self._device, more)
+        for parameter in self._parameters:
+            parameter.grad = None
+        return not self._processes.any(not fits)
+
     def losses(self, rows: Rows) -> Float[np.ndarray, " n"]:
         """Return the summed NLL in nats of each row under the present weights, without a gradient."""
         nll = np.zeros(len(rows))
@@ -160,10 +186,10 @@ class GradientMaker:
         places = np.arange(len(rows))
         if self._model.packed:
             longest_first = np.argsort(-lengths, kind="stable")
-            return cut_evenly(longest_first, lengths, self._micro_tokens, self._processes.count)
+            return cut_evenly(longest_first, lengths, self.micro_tokens, self._processes.count)
         more = CUDA_PASS_TOKENS if self._model.device.type == "cuda" else 0
         return cut_micro(
-            lengths, places, self._micro_tokens, self._processes.count, pass_tokens=more
+            lengths, places, self.micro_tokens, self._processes.count, pass_tokens=more
         )
 
     def _mine(self, passes: Sequence[Rows], rows: Rows) -> list[int]:
