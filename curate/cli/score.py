@@ -47,6 +47,8 @@ def _pass_line(d: dict[str, Any]) -> str:
     ]
     if d["batch_origin"]:
         facts.append(f"batches of {d['batch_tokens']:,} tokens, {d['batch_origin']}")
+    if d["dtype_why"]:
+        facts.append(f"in {d['dtype']}, {d['dtype_why']}")
     if d["shared"]:
         share = d["shared"] / d["tokens"]
         facts.append(f"{d['shared']:,} tokens ({share:.0%}) need not run, as rows begin alike")

@@ -48,7 +48,7 @@ class PassPlan:
     ``shared`` of the tokens need not run, because other rows begin with them; ``unshared_because`` says
     why the model cannot do that, which is known once it was loaded to time a sample.
     ``batch_tokens`` run at once in a pass of a language model; ``batch_origin`` says where the number comes from,
-    unless it is a constant or was given.
+    unless it is a constant or was given. ``dtype`` is that of its weights, and ``dtype_why`` why ``auto`` chose it.
     """
 
     name: str
@@ -70,6 +70,8 @@ class PassPlan:
     unshared_because: str = ""
     batch_tokens: int | None = None
     batch_origin: str = ""
+    dtype: str | None = None
+    dtype_why: str = ""
 
 
 @final
@@ -141,8 +143,12 @@ def plan(
     shards = store.shards()
     missing = _missing(store, requests, shards)
     passes = _passes(store, requests, missing)
+    why = {request.key.set_id: request.dtype_why for request in requests}
     plans = tuple(
-        _plan_pass(f"{number}", pass_, _of_pass(pass_, missing), origins[pass_.set_ids[0]])
+        replace(
+            _plan_pass(f"{number}", pass_, _of_pass(pass_, missing), origins[pass_.set_ids[0]]),
+            dtype_why=why[pass_.set_ids[0]],
+        )
         for number, pass_ in enumerate(passes, 1)
     )
     check_chat(passes, [shard.path for shard in shards], progress)
@@ -248,13 +254,14 @@ def _plan_pass(
         shared=round(counts.shared * scale),
         batch_tokens=pass_.batch_tokens if pass_.is_forward else None,
         batch_origin=batch_origin,
+        dtype=pass_.dtype if pass_.is_forward else None,
     )
 
 
 def _unshared(plan: PassPlan, pass_: Pass, shards: Sequence["Shard"], why: str) -> PassPlan:
     """Plan a pass again, of a model that cannot share what rows begin with."""
     alone = _plan_pass(plan.name, replace(pass_, share_prefixes=False), shards, plan.batch_origin)
-    return replace(alone, unshared_because=why)
+    return replace(alone, unshared_because=why, dtype_why=plan.dtype_why)
 
 
 def _sample(shards: Sequence["Shard"], n_examples: int) -> list["Shard"]:

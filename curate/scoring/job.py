@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
+from curate.scoring.auto_dtype import tell_dtypes
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors.cut_off import forget_finished
 from curate.scoring.executors.worker import ShardTask, TaskReport
@@ -111,6 +112,7 @@ def score(
     """
     began = time.perf_counter()
     requests = with_batch_sizes(store, with_inputs(requests), options, progress)
+    tell_dtypes(requests, progress)
     job = _run(store, requests, options, progress, began)
     try:
         with store.held():
@@ -145,6 +147,7 @@ def score_slice(
     """
     began = time.perf_counter()
     requests = with_batch_sizes(store, with_inputs(requests), options, progress)
+    tell_dtypes(requests, progress)
     for request in requests:
         if isinstance(request.scorer, PoolScorer):
             raise ConfigError(

@@ -27,7 +27,8 @@ class ScoringOptions:
     a trajectory is measured at, instead of training. ``ray_address``, ``num_gpus_per_worker`` and
     ``max_workers`` are those of `Cluster`. ``reasoning``, ``template_args``,
     ``chat_template`` and ``mask`` are those of `ChatOptions.of`, the arguments as one text.
-    ``profile`` is a folder for a trace of the first shard of each pass.
+    ``profile`` is a folder for a trace of the first shard of each pass. ``measures``: what is faster on
+    this machine may decide how new sets are scored; False where other machines score the same sets.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class ScoringOptions:
     chat_template: str | None = None
     mask: str | None = None
     profile: str | None = None
+    measures: bool = True
 
     @property
     def cluster(self) -> Cluster:

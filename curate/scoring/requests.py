@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -28,6 +29,7 @@ from curate.models.text.chat_options import ChatOptions
 from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
+from curate.scoring.auto_dtype import Chosen, choose_dtype
 from curate.scoring.keys import NOTHING_CHOSEN, renderings_of, score_key
 from curate.scoring.options import ScoringOptions
 from curate.store.records import FILE_INPUT, POOL_INPUT, TARGET_INPUT, ScoreKey
@@ -49,7 +51,7 @@ class ScoreRequest:
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
     that ``--template`` replaced it, so the scores are not the published ones. A derived or pool scorer
     has ``inputs``, what it reads and may still have to be computed, and a derived one
-    ``input_specs``, by alias. With a ``scope`` only its examples are scored. ``served_chat`` is what was
+    ``input_specs``, by alias. ``dtype_why`` says in words why ``auto`` chose its dtype. With a ``scope`` only its examples are scored. ``served_chat`` is what was
     chosen for a model on a server. With ``share_prefixes`` rows that begin alike compute that once, in a
     pass of a language model. ``targets`` has the folder of parts of each target set the scorer
     reads, by name.
@@ -68,6 +70,7 @@ class ScoreRequest:
     served_chat: ChatOptions = NOTHING_CHOSEN
     targets: Mapping[str, Path] = field(default_factory=dict)
     share_prefixes: bool = True
+    dtype_why: str = ""
 
     @property
     def chat(self) -> ChatOptions:
@@ -134,7 +137,8 @@ def make_request(
     if wanted not in options.models:
         return None
     own_options = options_for(wanted, options)
-    request = request_for(made, alias, options.models[wanted], own_options, inputs=hashes)
+    model = options.models[wanted]
+    request = request_for(made, alias, model, own_options, inputs=hashes, store=store)
     return replace(request, targets=folders)
 
 
@@ -188,7 +192,8 @@ def derived_request(
             )
         bound[name], specs[name] = request.key.set_id, request.spec()
         wanted.append(request)
-    made = request_for(scorer, alias, model, options_for(scorer.role, options), inputs=bound)
+    own = options_for(scorer.role, options)
+    made = request_for(scorer, alias, model, own, inputs=bound, store=store)
     return replace(made, inputs=tuple(wanted), input_specs=specs)
 
 
@@ -252,33 +257,39 @@ def request_for(
     options: ScoringOptions,
     *,
     inputs: Mapping[str, str] | None = None,
+    store: "Store | None" = None,
 ) -> ScoreRequest:
     """Resolve a scorer's model, device and dtype, and make the key of the score set it fills.
 
-    Raises `ModelError` for a model that cannot be used and `ConfigError` for a template, device or
+    What ``store`` has may decide the dtype. Raises `ModelError` for a model that cannot be used and `ConfigError` for a template, device or
     dtype that does not exist.
     """
     scorer, paper_template = with_template(scorer, options.template)
     for rendering in renderings_of(scorer):
         if rendering.template != CHAT:
             text_template(rendering.template)
+    drops = is_served(scorer) and options.chat.reasoning == "drop"
+    chat = ChatOptions(reasoning="drop") if drops else NOTHING_CHOSEN
+    read = {**(inputs or {}), **files_of(scorer)}
     resolved = None
-    dtype = "float32"
+    chosen = Chosen("float32")
     if model is not None:
-        dtype = options.worker_dtype()
-        dtype = "float32" if scorer.role == "encoder" else dtype
+        options.worker_dtype()  # refuses a device that is not there before the model is read
         resolved = resolve_for(
             scorer, model, options.chat, revision=options.revision, adapter=options.adapter
         )
-    drops = is_served(scorer) and options.chat.reasoning == "drop"
-    chat = ChatOptions(reasoning="drop") if drops else NOTHING_CHOSEN
-    key = score_key(scorer, resolved, dtype, {**(inputs or {}), **files_of(scorer)}, chat)
+        keyed = partial(score_key, scorer, resolved, inputs=read, chat=chat)
+        if scorer.role != "encoder":
+            chosen = choose_dtype(store, scorer, resolved, options, keyed)
+    dtype = chosen.dtype
+    key = score_key(scorer, resolved, dtype, read, chat)
     runs_weights = resolved is not None and scorer.reads_weights
     device = options.worker_device(runs_weights=runs_weights)
     tokens = options.batch_tokens or default_batch_tokens(device)
     return ScoreRequest(
-        alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat
-    )
+        alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat,
+        dtype_why=chosen.why,
+    )  # fmt: skip
 
 
 def resolve_for(

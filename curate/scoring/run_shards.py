@@ -12,7 +12,7 @@ from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import tell_once
 from curate.scoring.plan import Pass
 from curate.scoring.shard_log import ShardLog, recorded, with_retries
-from curate.scoring.workload import ShardSize, n_workers
+from curate.scoring.workload import ShardSize, workers_for
 
 
 def run_shards(
@@ -39,7 +39,10 @@ def run_shards(
         (pass_, [_sized(task, sizes) for task in tasks if task.pass_index == index])
         for index, pass_ in enumerate(passes)
     ]
-    devices = devices_for(device, n_workers(work, device, options.asked_workers))
+    workers = workers_for(work, device, options.asked_workers)
+    devices = devices_for(device, workers.n)
+    if workers.note:
+        progress.note(workers.note)
     progress.note(
         f"{counted(len(passes), 'pass', 'passes')} over "
         f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "

@@ -9,10 +9,14 @@ from typing import Any, Final, final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.contracts.display import counted
+from curate.models.machine import free_bytes
+from curate.models.room import DTYPE_BYTES, GIB
 from curate.scoring.executors.local import n_devices
 from curate.scoring.plan import Pass
 
 WORTH_A_WORKER_S: Final = 30.0  # its start takes several: it imports torch and loads the model
+BESIDE_WEIGHTS: Final = GIB // 2  # of memory: torch, a batch, the rows of a shard
 TEXT: Final = "messages"  # the column that holds a conversation whole
 BYTES_PER_TOKEN: Final = 4  # of English text
 FLOPS_PER_S: Final = {"cpu": 2e10, "cuda": 5e13}  # of one core or one card, far from their peaks
@@ -38,14 +42,55 @@ class ShardSize:
         return cls(footer.num_rows, _text_bytes(footer))
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers to start, and in words if memory was what decided, or should have been."""
+
+    n: int
+    note: str = ""
+
+
+def workers_for(
+    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None = None
+) -> Workers:
+    """Return how many workers to start for the shards of each pass, never more than shards.
+
+    As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU, and
+    on a CPU as many as hold their model in the memory that is free.
+    Reads the footers of shards until there is enough work for all.
+    """
+    n = _busy(work, device, asked)
+    each, free = _bytes_of_worker(work), free_bytes() if device == "cpu" else None
+    if n == 1 or not each or free is None or n * each <= free:
+        return Workers(n)
+    room = max(1, free // each)
+    takes = f"a worker takes about {each / GIB:.1f} GiB for its model, and {free / GIB:.1f} GiB are free"
+    if asked is not None:
+        return Workers(n, f"warning: {takes}, which is less than {n} need; type --workers {room}")
+    return Workers(room, f"{takes}: {counted(room, 'worker')}, not {n}")
+
+
 def n_workers(
     work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None = None
 ) -> int:
-    """Return how many workers to start for the shards of each pass, never more than shards.
+    """Return how many workers `workers_for` starts."""
+    return workers_for(work, device, asked).n
 
-    As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU.
-    Reads the footers of shards until there is enough work for all.
-    """
+
+def _bytes_of_worker(work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]]) -> int:
+    """Return about the memory of a worker at its largest model; 0 where none runs weights."""
+    weights = [
+        pass_.model.n_parameters * DTYPE_BYTES[pass_.dtype]
+        for pass_, _ in work
+        if pass_.runs_weights and pass_.model is not None and pass_.model.n_parameters
+    ]
+    return max(weights) + BESIDE_WEIGHTS if weights else 0
+
+
+def _busy(
+    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None
+) -> int:
     n_tasks = max(1, sum(len(shards) for _, shards in work))
     if asked is not None:
         return min(asked, n_tasks)

@@ -158,7 +158,7 @@ class Scoring(Chat):
     template: str = option("method", "method: each paper's own template. chat or plain: one template for all, in one pass. trl: chat, with TRL's training template.", group=SCORING)  # fmt: skip
     revision: str | None = option(None, "Hub revision of the target model.", group=SCORING)
     device: str = option("auto", "auto, cpu, cuda or cuda:N.", group=SCORING)
-    dtype: str = option("auto", "auto, float32, bfloat16 or float64.", group=SCORING)
+    dtype: str = option("auto", "auto (docs/cost.md), float32, bfloat16 or float64.", group=SCORING)
     workers: int | None = option(None, WORKERS, short="-w", group=SCORING)  # fmt: skip
     max_failures: str = option("1%", "Failed examples to tolerate: a count, or a share such as 1%. More than that exits with code 3.", read=read_text, group=SCORING)  # fmt: skip
     max_hours: float | None = option(None, "Stop after this many hours; finished work is saved.", group=SCORING)  # fmt: skip

@@ -52,7 +52,8 @@ class ScoreCommand(ScoringPass):
         if self.is_from_plan:
             return self.run_published(pool.progress)
         self.check()
-        chosen = scoring_options(self, self.model)
+        measures = self.slice is None and self.parts is None
+        chosen = replace(scoring_options(self, self.model), measures=measures)
         check_from_checkpoints([name.strip() for name in self.scorers], chosen)
         asked, runs = [], {}
         for name in dict.fromkeys(scorer.strip() for scorer in self.scorers):

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate.models.load import ResolvedModel
+from curate.models.room import GIB
 from curate.registry import get_scorer
 from curate.scoring import workload
 from curate.scoring.plan import Pass, PassMember
-from curate.scoring.workload import n_workers, seconds_of
+from curate.scoring.workload import Workers, n_workers, seconds_of, workers_for
 
 
 @pytest.fixture
@@ -78,3 +79,29 @@ def test_what_is_asked_for_wins_but_never_more_than_shards(million: Pass, shard:
     assert n_workers([(million, [shard] * 10)], "cpu", asked=3) == 3
     assert n_workers([(million, [shard] * 2)], "cpu", asked=8) == 2
     assert n_workers([(million, [shard, shard]), (million, [shard])], "cpu", asked=8) == 3
+
+
+def test_models_that_do_not_fit_beside_each_other_get_fewer_workers(
+    million: Pass, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object.__setattr__(million.model, "n_parameters", 2 * GIB)  # 8.5 GiB a worker, in float32
+    work = [(million, [shard] * 8)]
+    monkeypatch.setattr(workload, "free_bytes", lambda: 20 * GIB)
+    takes = "a worker takes about 8.5 GiB for its model, and 20.0 GiB are free"
+    assert workers_for(work, "cpu") == Workers(2, f"{takes}: 2 workers, not 4")
+    asked = workers_for(work, "cpu", 3)
+    assert asked == Workers(3, f"warning: {takes}, which is less than 3 need; type --workers 2")
+    assert workers_for(work, "cpu", 2) == Workers(2)
+    assert workers_for(work, "cuda", 4) == Workers(4)
+    monkeypatch.setattr(workload, "free_bytes", lambda: 1)
+    assert workers_for(work, "cpu").n == 1
+    monkeypatch.setattr(workload, "free_bytes", lambda: None)
+    assert workers_for(work, "cpu") == Workers(4)
+
+
+def test_text_alone_takes_no_memory_of_a_model(
+    million: Pass, shard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "free_bytes", lambda: 1)
+    length = pass_of("length", million.model)
+    assert workers_for([(length, [shard] * 8)], "cpu", 4) == Workers(4)
