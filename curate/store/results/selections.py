@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,25 @@ def write(
 ) -> None:
     """Write a selection's files and its rows in the database, in the transaction of ``con``."""
     full = {"created_at": utc_now(), **record}
+    full["created_at"] = _after_the_others(con, full["selection_id"], full["created_at"])
     kept = rows.select(ROWS_SCHEMA.names).cast(ROWS_SCHEMA).sort_by("rank")
     folder = store.parts / "selections"
     write_parquet(folder / f"{record['selection_id']}.parquet", kept)
     insert(con, full, folder / f"{record['selection_id']}.parquet")
     write_json(folder / f"{record['selection_id']}.json", full)
     inventory.record(con, store.parts, [folder / f"{record['selection_id']}.parquet"])
+
+
+def _after_the_others(con: duckdb.DuckDBPyConnection, selection_id: str, moment: str) -> str:
+    """Return a moment, or one right after the newest selection where the clock was set back since."""
+    [(newest,)] = con.execute(
+        "select max(created_at) from selections where selection_id <> ?", [selection_id]
+    ).fetchall()
+    if newest is None or moment > newest:
+        return moment
+    return (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(
+        timespec="microseconds"
+    )
 
 
 def insert(con: duckdb.DuckDBPyConnection, record: Mapping[str, Any], rows: Path) -> None:
