@@ -13,7 +13,7 @@ from curate.views.charts.text import one_line, pieces
 from curate.views.explore.embedding_map import CLUSTER
 from curate.views.explore.points import mapped
 from curate.views.explore.rows import described, previews
-from curate.views.explore.session import Session
+from curate.views.explore.session import STORED, Session
 from curate.views.notebook.near import nearest
 
 if TYPE_CHECKING:
@@ -55,10 +55,18 @@ def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]
 
 
 def why_not(session: Session, example_id: str) -> list[dict[str, Any]]:
-    """Return why each selection without an example does not include it, recomputing rankings for this."""
+    """Return why each selection without an example does not include it, recomputing rankings for this.
+
+    One request at a time ranks; the others wait for their turn, or for the same answer.
+    """
     from curate.select.why_not import absences
 
-    missing = absences(session.store, session.store.example(example_id))
+    with session.ranking:
+        session.snapshot()
+        missing = session.remembered(
+            (STORED, "why-not", example_id),
+            lambda: absences(session.store, session.store.example(example_id)),
+        )
     return [
         {
             "id": absence.selection_id,

@@ -66,7 +66,8 @@ def select_examples(session: Session, asked: Mapping[str, Any]) -> dict[str, Any
     _refuse_missing(session.store, options)
     if asked.get("query") is not None:
         options = replace(options, within=_shown(session, asked["query"]))
-    record = select(session.store, options, ScoringOptions(), SilentProgress())
+    with session.ranking:
+        record = select(session.store, options, ScoringOptions(), SilentProgress())
     session.store.keep_selection(record["selection_id"], name)
     return {
         "selection_id": record["selection_id"], "method": method,

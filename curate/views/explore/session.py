@@ -60,6 +60,7 @@ class Session:
         self.marker = marker
         self.notice = ""
         self.undo: Undo | None = None
+        self.ranking = threading.RLock()  # held by what ranks the pool, which takes memory
         self._lock = threading.RLock()
         self._stat: tuple[int, ...] = ()
         self._snapshot: Snapshot | None = None

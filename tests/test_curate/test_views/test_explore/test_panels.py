@@ -1,11 +1,15 @@
 """The panels of the explore page, and one example in full."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from explored import ask, ids, refusal
 from reported import hostile_rows
 
+from curate.select import why_not
+from curate.select.why_not import absences
 from curate.views.explore import embedding_map
 
 
@@ -114,6 +118,32 @@ class TestExample:
         [why] = ask(client(colours), "why-not", id=names["cyan-1"])["absent"]
         assert why["cause"] == "ranked below"
         assert "--budget 6 would include it" in why["text"][0]
+
+    def test_rankings_are_computed_one_after_another_and_once_for_an_example(
+        self, client, colours, names, monkeypatch
+    ):
+        """Each takes the memory of a selection, and twenty clients may ask at once."""
+        colours.select(rank="quality.value", budget=4)
+        page, computed, running, most = client(colours), [], [], []
+
+        def counted(store, document):
+            running.append(document["id"])
+            most.append(len(running))
+            found = absences(store, document)
+            time.sleep(0.02)
+            running.remove(document["id"])
+            computed.append(document["id"])
+            return found
+
+        monkeypatch.setattr(why_not, "absences", counted)
+        asked = [names["cyan-1"], names["gold-1"], names["red-1"]] * 7
+        with ThreadPoolExecutor(len(asked)) as clients:
+            answers = list(clients.map(lambda i: ask(page, "why-not", id=i)["absent"], asked))
+        assert max(most) == 1
+        assert sorted(computed) == sorted(asked[:3])
+        assert answers == answers[:3] * 7
+        colours.select(rank="quality.value", budget=2)  # what is stored has changed
+        assert len(ask(page, "why-not", id=names["cyan-1"])["absent"]) == 2
 
     def test_responses_of_one_instruction_side_by_side(self, client, colours, names):
         chosen = colours.select(rank="quality.value", budget=1).id
