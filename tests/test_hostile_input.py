@@ -1,9 +1,10 @@
-"""The rest of the attack list: bombs, recipes, names, SQL, addresses of machines, secrets, the page."""
+"""The rest of the attack list: bombs, recipes, names, SQL, places, secrets, the page, servers, terminals."""
 
 import bz2
 import gzip
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import curate as cu
 from curate.api.recipe import load_recipe
 from curate.api.reproduce import reproduce
 from curate.cli import main
+from curate.contracts.display import printable
 from curate.contracts.progress import SilentProgress
 from curate.data.read import records
 from curate.data.write.portable import Portable
 from curate.errors import ConfigError, CurateError, DataError
+from curate.models.generation.addresses import check_address
 
 CONTROL = ("../x", "a/b", "a'b", 'a"b', "a\nb", "a\x1b[2Jb", "a\0b", "..", "x" * 300, "a\ud800", "")
 
@@ -197,10 +200,13 @@ def test_no_artefact_tells_where_it_was_made_nor_a_secret(
     with pytest.raises(SystemExit):
         main()
     made = [path for path in out.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+    made += pool.store.parts.glob("logs/*")
     assert {"record.json", "report.html", "README.md", "axolotl.yaml"} <= {p.name for p in made}
+    assert any(path.name.startswith("shards-") for path in made)
     for path in made:
         text = path.read_bytes()
-        assert home.name.encode() not in text, f"{path} tells its folder"
+        for place in (home.name, str(home.parent), str(Path.cwd()), sys.prefix):
+            assert place.encode() not in text, f"{path} tells of {place}"
         assert secret.encode() not in text
     for path in pool.store.parts.rglob("*.json"):
         assert secret.encode() not in path.read_bytes()
@@ -298,3 +304,70 @@ def test_fifty_clients_at_once_are_answered_alike(page: Any) -> None:
         answers = list(clients.map(lambda _: page.get("/api/pool"), range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
+
+
+# Addresses the prompts of a pool are sent to ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["134744072", "0x08080808", "010.010.010.010", "8.526344", "0x8.8.8.8", "8.8.8.8",
+     "[::ffff:8.8.8.8]", "[::ffff:808:808]", "[64:ff9b::808:808]", "[2002:808:808::]",
+     "[2001:4860:4860::8888]", "\uff11\uff13\uff14\uff17\uff14\uff14\uff10\uff17\uff12", "evil\u3002com",
+     "example.com", "8.8.8.8."],
+)  # fmt: skip
+def test_an_address_elsewhere_is_refused_in_any_notation(host: str) -> None:
+    with pytest.raises(ConfigError, match="is not on this machine or its private network"):
+        check_address("samples.server", f"http://{host}:8000/v1", "m")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "2130706433", "0x7f000001", "127.1", "10.0.0.7", "192.168.1.2", "[::1]",
+     "[::ffff:127.0.0.1]", "[fe80::1]", "[fd00::1]", "localhost", "gpu-box", "node.lan"],
+)  # fmt: skip
+def test_an_address_of_this_network_is_taken(host: str) -> None:
+    check_address("samples.server", f"http://{host}:8000/v1", "m")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[zz]:8000/v1", "http://a:99999/v1", "//a"])
+def test_an_address_that_is_none_is_one_clear_error(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_address("samples.server", url, "m")
+    assert str(caught.value) == (
+        f"samples.server={url!r} is not an address; give one such as http://127.0.0.1:8000/v1"
+    )
+
+
+# Terminals ----------------------------------------------------------------------------------------
+
+
+def test_what_commands_a_terminal_is_spelt_out() -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07\r\x9b31m\x7f\u202etxt.exe\u2066\ud800"
+    shown = printable(f"a\n\tb{hostile}é→")
+    assert shown == (
+        "a\n\tb\\u001b[2J\\u001b]0;title\\u0007\\u000d\\u009b31m\\u007f\\u202etxt.exe\\u2066\\ud800é→"
+    )
+    assert json.loads(printable(json.dumps({"a": hostile}, ensure_ascii=False))) == {"a": hostile}
+
+
+def test_escapes_of_a_data_set_reach_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J"
+    path, store = tmp_path / f"{evil}.jsonl", tmp_path / "curate.duckdb"
+    rows = [{"id": f"one{evil}", "prompt": f"Say{evil}", "response": f"so{evil}", "source": evil}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    commands: list[tuple[str, ...]] = [
+        ("ingest", str(path)), ("status",), ("explain", f"one{evil}"), ("explain", f"none{evil}"),
+        ("explain", f"one{evil}", "--json"), ("ingest", f"gone{evil}.jsonl"),
+    ]  # fmt: skip
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", ["curate", *command, "--store", str(store)])
+        with pytest.raises(SystemExit):
+            main()
+        captured = capsys.readouterr()
+        said = captured.out + captured.err
+        assert not {"\x1b", "\x07", "\x9b"} & set(said)
+        spelt = said.replace("\\x1b", "\\u001b")  # as a message quotes what was typed
+        assert "\\u001b]0;owned" in spelt or command[0] == "status"  # a table folds long names

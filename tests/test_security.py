@@ -3,25 +3,25 @@
 import ast
 import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 import curate as cu
 from curate.api.reproduce import reproduce
-from curate.cli import main
-from curate.contracts.display import printable
 from curate.contracts.progress import SilentProgress
 from curate.data.write.manifest import read_manifest
-from curate.errors import ConfigError, DataError, ExampleFailure, ModelError
-from curate.models.generation.addresses import check_address
-from curate.models.load import load_causal, load_config, load_tokenizer
+from curate.errors import DataError, ExampleFailure, ModelError
+from curate.models.load import load_causal, load_config, load_tokenizer, resolve_model
 from curate.models.text import template_code
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -206,6 +206,80 @@ def test_every_loading_refuses_code_whatever_is_typed() -> None:
         assert given.get("trust_remote_code") == "False", f"{path}:{line}"
 
 
+# Pickles in a model's folder -------------------------------------------------------------------------
+
+
+class Bomb:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (str(self.path), "w"))
+
+
+SAVE = (
+    ", which can run code when they are read; save it with save_pretrained(..., "
+    "safe_serialization=True) and pass that folder"
+)
+
+
+@pytest.mark.parametrize(
+    ("gone", "pickled", "said"),
+    [
+        ("model.safetensors", "pytorch_model.bin", "model 'theirs' has only pickled weights (pytorch_model.bin)" + SAVE),
+        ("model.safetensors", "model.pt", "model 'theirs' has only pickled weights (model.pt)" + SAVE),
+        ("tokenizer.json", "tokenizer.pkl", "model 'theirs' has no tokenizer in {folder}; save it there"),
+        ("tokenizer.json", "tokenizer.json", "the tokenizer in {folder} cannot be loaded: "),
+        ("model.safetensors", "model.safetensors", "weights file {folder}/model.safetensors is damaged"),
+        ("config.json", "config.json", "the config.json of model 'theirs' cannot be used: "),
+        ("chat_template.jinja", "chat_template.jinja", "the tokenizer in {folder} cannot be loaded: "),
+    ],
+)  # fmt: skip
+def test_no_pickle_of_a_model_is_read(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    gone: str, pickled: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model, "theirs")
+    bomb = pickle.dumps(Bomb(tmp_path / "ran"))
+    for beside in ("training_args.bin", "vocab.pkl"):  # never looked at
+        Path("theirs", beside).write_bytes(bomb)
+    assert resolve_model("theirs").n_parameters
+    Path("theirs", gone).unlink(missing_ok=True)
+    Path("theirs", pickled).write_bytes(bomb)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("theirs")
+    assert str(caught.value).startswith(said.format(folder=tmp_path / "theirs"))
+    for load in (load_tokenizer, lambda name: load_causal(name, name, None, "cpu", "float32")):
+        with suppress(ModelError, SafetensorError):
+            load("theirs")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("beside", [None, "other.safetensors"])
+def test_no_pickle_of_an_adapter_is_read(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: str | None
+) -> None:
+    pytest.importorskip("peft")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("adapter")
+    folder.mkdir()
+    facts = {"base_model_name_or_path": str(tiny_model), "peft_type": "LORA", "r": 2}
+    (folder / "adapter_config.json").write_text(json.dumps(facts))
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    if beside:
+        shutil.copy(tiny_model / "model.safetensors", folder / beside)
+    with pytest.raises(ModelError) as caught:
+        load_causal("base", str(tiny_model), "adapter", "cpu", "float32")
+    assert str(caught.value) == (
+        "adapter 'adapter' has only pickled weights (adapter_model.bin), which can run code when they are "
+        "read; save it with save_pretrained(folder, safe_serialization=True) and pass that folder"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
 # Arrow files that lead outside themselves --------------------------------------------------------
 
 MUTANTS = """
@@ -264,39 +338,6 @@ def test_no_damaged_arrow_file_crashes_the_process(tmp_path: Path, seed: int) ->
     assert n_read > 20 and n_refused > 100
 
 
-# Addresses the prompts of a pool are sent to ------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["134744072", "0x08080808", "010.010.010.010", "8.526344", "0x8.8.8.8", "8.8.8.8",
-     "[::ffff:8.8.8.8]", "[::ffff:808:808]", "[64:ff9b::808:808]", "[2002:808:808::]",
-     "[2001:4860:4860::8888]", "\uff11\uff13\uff14\uff17\uff14\uff14\uff10\uff17\uff12", "evil\u3002com",
-     "example.com", "8.8.8.8."],
-)  # fmt: skip
-def test_an_address_elsewhere_is_refused_in_any_notation(host: str) -> None:
-    with pytest.raises(ConfigError, match="is not on this machine or its private network"):
-        check_address("samples.server", f"http://{host}:8000/v1", "m")
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "2130706433", "0x7f000001", "127.1", "10.0.0.7", "192.168.1.2", "[::1]",
-     "[::ffff:127.0.0.1]", "[fe80::1]", "[fd00::1]", "localhost", "gpu-box", "node.lan"],
-)  # fmt: skip
-def test_an_address_of_this_network_is_taken(host: str) -> None:
-    check_address("samples.server", f"http://{host}:8000/v1", "m")
-
-
-@pytest.mark.parametrize("url", ["http://[::1", "http://[zz]:8000/v1", "http://a:99999/v1", "//a"])
-def test_an_address_that_is_none_is_one_clear_error(url: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_address("samples.server", url, "m")
-    assert str(caught.value) == (
-        f"samples.server={url!r} is not an address; give one such as http://127.0.0.1:8000/v1"
-    )
-
-
 # Chat templates without an end --------------------------------------------------------------------
 
 
@@ -343,37 +384,3 @@ def _reason(code: template_code.TemplateCode) -> str:
     with pytest.raises(ExampleFailure) as caught:
         code.render([{"role": "user", "content": "a"}], None, {}, prompt=False)
     return caught.value.reason
-
-
-# Terminals ----------------------------------------------------------------------------------------
-
-
-def test_what_commands_a_terminal_is_spelt_out() -> None:
-    hostile = "\x1b[2J\x1b]0;title\x07\r\x9b31m\x7f\u202etxt.exe\u2066\ud800"
-    shown = printable(f"a\n\tb{hostile}é→")
-    assert shown == (
-        "a\n\tb\\u001b[2J\\u001b]0;title\\u0007\\u000d\\u009b31m\\u007f\\u202etxt.exe\\u2066\\ud800é→"
-    )
-    assert json.loads(printable(json.dumps({"a": hostile}, ensure_ascii=False))) == {"a": hostile}
-
-
-def test_escapes_of_a_data_set_reach_no_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    evil = "\x1b]0;owned\x07\x9b2J"
-    path, store = tmp_path / f"{evil}.jsonl", tmp_path / "curate.duckdb"
-    rows = [{"id": f"one{evil}", "prompt": f"Say{evil}", "response": f"so{evil}", "source": evil}]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    commands: list[tuple[str, ...]] = [
-        ("ingest", str(path)), ("status",), ("explain", f"one{evil}"), ("explain", f"none{evil}"),
-        ("explain", f"one{evil}", "--json"), ("ingest", f"gone{evil}.jsonl"),
-    ]  # fmt: skip
-    for command in commands:
-        monkeypatch.setattr(sys, "argv", ["curate", *command, "--store", str(store)])
-        with pytest.raises(SystemExit):
-            main()
-        captured = capsys.readouterr()
-        said = captured.out + captured.err
-        assert not {"\x1b", "\x07", "\x9b"} & set(said)
-        spelt = said.replace("\\x1b", "\\u001b")  # as a message quotes what was typed
-        assert "\\u001b]0;owned" in spelt or command[0] == "status"  # a table folds long names

@@ -27,7 +27,7 @@ def merge_adapter(model: Any, adapter: str) -> Any:
             f"adapter {adapter!r} needs the package peft; type: pip install 'curate-sft[lora]'"
         ) from error
     folder = Path(adapter)
-    if folder.is_dir() and not list(folder.glob("*.safetensors")):
+    if folder.is_dir() and not (folder / "adapter_model.safetensors").is_file():
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         only = (
             f"only pickled weights ({pickles[0]}), which can run code when they are read"

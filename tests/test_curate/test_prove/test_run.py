@@ -129,6 +129,8 @@ def test_the_page_has_every_part(proven, tmp_path):
     ):  # fmt: skip
         assert part in text, part
     assert json.loads(beside.read_text())["methods"].keys() == d["methods"].keys()
+    for told in (text, beside.read_text()):  # of model, target, pool and page
+        assert str(tmp_path.parent) not in told
 
 
 def test_an_arm_gets_the_settings_of_what_it_reads_and_no_other():
