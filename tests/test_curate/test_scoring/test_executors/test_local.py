@@ -354,7 +354,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     """
     pool = cu.open(tmp_path / "curate.duckdb", create=True)
     for name in ("a", "b"):
-        rows = [{"prompt": f"{name} {n}", "response": "so it is"} for n in range(3)]
+        rows = [{"prompt": f"{name} {n}", "response": "so it is"} for n in range(750)]
         (tmp_path / name).with_suffix(".jsonl").write_text("\n".join(map(json.dumps, rows)))
         pool.ingest(str(tmp_path / f"{name}.jsonl"))
     script = tmp_path / "script.py"
@@ -362,7 +362,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, script, pool.store.path], capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, ran.stdout) == (0, "begun\n6 True False\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, "begun\n1500 True False\n"), ran.stderr
 
 
 def test_scorers_of_the_script_itself_are_told_apart() -> None:

@@ -284,28 +284,6 @@ def test_work_begins_with_the_workers_that_find_room(nodes: Any, tmp_path: Path)
     assert Job(tmp_path).run(5).reported == names()
 
 
-def test_one_pool_has_the_same_scores_here_and_on_ray(
-    nodes: Any, tmp_path: Path, tiny_model: Path
-) -> None:
-    made = tmp_path / "made"
-    made.mkdir()
-    pool = cu.open(made / "curate.duckdb", create=True)
-    for n in range(4):  # a dataset is a shard of its own
-        rows = [{"prompt": f"Say {n}, {i}.", "response": f"{n} {i} " * (i + 1)} for i in range(8)]
-        pool.ingest(rows, source=f"s{n}")
-    found = {}
-    for name, how in {
-        "one": {"workers": 1},
-        "two": {"workers": 2},
-        "ray": {"executor": "ray", "max_workers": 2},
-    }.items():
-        pool = copied(made, tmp_path / name)
-        report = pool.score("likelihood", "text_stats", model=str(tiny_model), **how)
-        found[name] = [one["content_hash"] for one in report.as_dict()["score_sets"]]
-        assert [one["n_scored"] for one in report.as_dict()["score_sets"]] == [32, 32]
-    assert found["one"] == found["two"] == found["ray"]
-
-
 SCORER = """
 import os, time
 from collections.abc import Mapping

@@ -1,0 +1,37 @@
+"""A scoring run of two workers that loses one of them, and is killed itself a few shards later."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+
+def score_and_die(store: Path, model: Path, marker: Path, n_shards: int) -> None:
+    """Score with two workers: the first one to take a shard is killed, then, after some shards, all.
+
+    ``marker`` is a file that tells that the worker has died.
+    """
+    import curate as cu
+    from curate.scoring.executors import local, worker
+    from curate.scoring.shard_log import ShardLog
+
+    driver, run, write, reports = os.getpid(), worker.TaskRunner.run, ShardLog.write, []
+
+    def dying_once(self: Any, task: Any) -> Any:
+        if os.getpid() != driver and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run(self, task)
+
+    def dying_after(self: Any, report: Any) -> None:
+        write(self, report)
+        reports.append(report)
+        if len(reports) == n_shards:
+            os.kill(driver, signal.SIGKILL)
+
+    worker.TaskRunner.run = dying_once  # type: ignore[method-assign]
+    ShardLog.write = dying_after  # type: ignore[method-assign]
+    local.worker_context = lambda *_: multiprocessing.get_context("fork")  # type: ignore[assignment]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    cu.open(store).score("likelihood", "mtld", model=str(model), workers=2)
