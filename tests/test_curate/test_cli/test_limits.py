@@ -81,3 +81,21 @@ def test_an_adapter_that_is_only_a_pickle(
     ran = curate("score", "--scorer", "likelihood", "--model", tiny_model, "--adapter", "adapter")
     assert ran.code == 2
     assert "has only pickled weights (adapter_model.bin), which can run code" in ran.err
+
+
+def test_names_of_score_sets_that_no_expression_could_use(curate, pool: None) -> None:
+    def refused(name: str) -> str:
+        ran = curate("score", "--scorer", "mtld", "--as", name)
+        assert (ran.code, ran.out) == (2, "")
+        return str(ran.err.splitlines()[-1])
+
+    assert curate("score", "--scorer", "mtld", "--as", "mine").code == 0
+    for name in ("id", "ID", "source", "n_chars"):
+        assert refused(name) == (
+            f"ConfigError: --as {name} is the name of a column of the pool; choose another name"
+        )
+    assert refused("Mine") == (
+        "ConfigError: the name 'Mine' differs from that of a score set, 'mine', in case only, and SQL "
+        "cannot tell them apart; use that name, or choose another: curate score --as NAME"
+    )
+    assert curate("score", "--scorer", "mtld", "--as", "mine").code == 0

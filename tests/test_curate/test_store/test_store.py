@@ -299,6 +299,38 @@ def test_a_store_under_two_paths_serves_both(store: Store, pools: Any, tmp_path:
         assert one.query(f"select * from score_set('{set_id}')").num_rows == n_scored
 
 
+def test_a_session_goes_on_while_the_other_path_writes_and_the_folder_moves(
+    store: Store, pools: Any, tmp_path: Path
+) -> None:
+    """As on a host and in a container at once; then the folder is renamed, used there, and put back."""
+    home = tmp_path / "host"
+    home.mkdir()
+    pools.ingest(store, "a", range(120))
+    for part in (store.path, store.parts):
+        part.rename(home / part.name)
+    (tmp_path / "container").symlink_to(home)
+    here, there = (Store(tmp_path / name / "curate.duckdb") for name in ("host", "container"))
+    session = here.snapshot()
+    for n, (writer, reader) in enumerate([(there, here), (here, there)]):
+        pools.ingest(writer, f"b{n}", range(200 + 10 * n, 210 + 10 * n))
+        set_id = pools.score(writer, f"e{n}", vector=True).set_id
+        reader.status()  # opening and looking rewrite nothing
+        for one in (reader, writer, reader):
+            assert one.query("select messages, prompt from examples").num_rows == 130 + 10 * n
+            assert one.query("select * from rows").num_rows == 130 + 10 * n
+            assert one.vectors(set_id, "vector").array.shape[0] > 100
+            assert one.query(f"select e{n}.vector from scores").num_rows == 130 + 10 * n
+    assert len(session.ids) == 120
+    home.rename(tmp_path / "renamed")
+    moved = Store(tmp_path / "renamed" / "curate.duckdb")
+    pools.ingest(moved, "c", range(300, 310))
+    assert moved.query("select prompt from examples").num_rows == 150
+    (tmp_path / "renamed").rename(home)
+    for one in (here, there, Store(here.path)):
+        assert one.query("select prompt from examples").num_rows == 150
+        assert [finding.level for finding in one.check()] == ["ok"]
+
+
 def test_a_moved_store_still_answers(store: Store, pools: Any, tmp_path: Path) -> None:
     pools.ingest(store, "a", range(300))
     pools.score(store, "embedding", vector=True)
