@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -186,6 +186,7 @@ def _parquet(path: Path, compression: str) -> Iterator[pq.ParquetFile]:
     with _seekable(path, compression) as file:
         try:
             with pq.ParquetFile(file) as parquet:
+                _check_names(parquet.schema_arrow)
                 yield parquet
         except _UNREADABLE as error:
             raise DataError(f"{path} is not a readable Parquet file: {error}") from None
@@ -213,7 +214,11 @@ def _arrow(path: Path, compression: str) -> Iterator[tuple[pa.Schema, Iterator[p
             raise DataError(_TOO_LARGE.format(path, "batch", "batches")) from None
 
 
-def _check_names(schema: pa.Schema) -> None:
+def _check_names(fields: Iterable[pa.Field]) -> None:
     """Raise `UnicodeDecodeError` for a name that is not text, at any depth."""
-    schema.to_string(show_field_metadata=False, show_schema_metadata=False)
-    _ = schema.names
+    for field in fields:
+        _ = field.name
+        kind = field.type
+        while isinstance(kind, (pa.BaseExtensionType, pa.DictionaryType)):
+            kind = kind.value_type if isinstance(kind, pa.DictionaryType) else kind.storage_type
+        _check_names(kind.field(i) for i in range(kind.num_fields))

@@ -63,6 +63,31 @@ def test_a_row_is_named_or_skipped_and_counted(
     assert raw["prompt"].to_pylist() == ["a", "b", "d"]
 
 
+INNER = {
+    "struct": [{"ZZZZ": 1}],
+    "list": [[{"ZZZZ": 1}]],
+    "deep": [{"a": [{"b": {"ZZZZ": 1}}]}],
+}
+
+
+@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("name", ["pool.parquet", "pool.arrow"])
+def test_a_name_inside_a_column_that_is_not_utf8_is_refused(
+    tmp_path: Path, name: str, inner: str
+) -> None:
+    path = tmp_path / name
+    table = table_of(pa.array(["a"]), extra=INNER[inner])
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, store_schema=False)
+    else:
+        write(table, path)
+    path.write_bytes(path.read_bytes().replace(b"ZZZZ", b"\xff\xfe\xfd\xfc"))
+    kind = path.suffix[1:].title()
+    said = f"{path} is not a readable {kind} file: .* can't decode byte 0xff in position 0"
+    with pytest.raises(DataError, match=said):
+        ingest(Store(tmp_path / "curate.duckdb"), str(path), IngestOptions(on_error="skip"))
+
+
 def test_a_column_that_is_not_read_is_named_too(tmp_path: Path) -> None:
     notes = as_text([b"", b"\xff", b""])
     path = write(table_of(pa.array(["a", "b", "c"]), note=notes), tmp_path / "pool.parquet")
