@@ -32,7 +32,7 @@ class Limit:
         return self.too_many is not None and len(rows) > 1 and self.size(rows) >= self.too_many
 
     def failed(self, rows: Sequence[Any]) -> None:
-        """Remember that some rows did not fit."""
+        """Remember that some rows, more than one, did not fit."""
         size = self.size(rows)
         if self.too_many is None or size < self.too_many:
             self.too_many = size
@@ -86,7 +86,7 @@ def pieces_that_fit(
         result = None
         if limit is None or not limit.refuses(piece):
             result = _attempt(piece, run, device)
-            if result is None and limit is not None:
+            if result is None and limit is not None and len(piece) > 1:
                 limit.failed(piece)
         if result is None and stop - start > 1:
             if stop - start == len(rows):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.libraries import versions_of
-from curate.models.fitting import below
+from curate.errors import StoreError
+from curate.models.fitting import LEAST, below
 from curate.store.cache import cache_folder
 from curate.store.parts import read_json, write_json
 from curate.store.records import canonical_json, digest
@@ -19,6 +20,7 @@ _LIBRARIES: Final = ("torch", "transformers", "triton", "kernels")
 _GIB: Final = 2**30
 _FITS: Final = "fits"
 _TOO_MANY: Final = "too_many"
+_BY_OTHERS: Final = 4
 
 
 @final
@@ -71,9 +73,12 @@ class BatchSizes:
         self._write({_FITS: tokens})
 
     def failed(self, kind: str, tokens: int) -> None:
-        """Remember a batch that did not fit, if it is the smallest so far."""
-        before = self.too_many(kind)
-        if before is None or tokens < before:
+        """Remember a batch that did not fit, if it is the smallest so far.
+
+        Not one far below what was measured, which only another process can have kept from fitting.
+        """
+        before, fits = self.too_many(kind), self._known().get(_FITS, LEAST)
+        if _BY_OTHERS * tokens >= fits and (before is None or tokens < before):
             self._write({f"{_TOO_MANY}{kind}": tokens})
 
     def _known(self) -> dict[str, Any]:
@@ -86,7 +91,7 @@ class BatchSizes:
     def _write(self, more: dict[str, Any]) -> None:
         try:
             write_json(self.path, {**self._known(), **more, "of": self.about})
-        except OSError:
+        except (OSError, StoreError):  # a full disk is the latter
             return  # a cache that cannot be written only costs another measurement
 
 

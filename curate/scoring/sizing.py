@@ -1,17 +1,16 @@
 """Tokens of a batch by a card's memory: measured once for each model and card, before its first score set."""
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from curate.contracts import ForwardScorer
 from curate.contracts.progress import Progress
-from curate.errors import DeviceError
+from curate.errors import CurateError, DeviceError
 from curate.models.fitting import fits_on_card, largest_that_fits
 from curate.models.load import load_model
-from curate.models.memory import is_out_of_memory
+from curate.models.memory import is_device_error, is_out_of_memory
 from curate.scoring.batch_sizes import BatchSizes, card_of
 from curate.scoring.batching import Batching
 from curate.scoring.executors import RAY
@@ -46,9 +45,10 @@ def with_batch_sizes(
         known = _sizes(request, device)
         is_new = known is not None and store.find_score_set(request.key.set_id) is None
         if known is not None and is_new:
-            if known.tokens is None and measure:
-                _measure(request, device, known, progress)
-            request = replace(request, batch_tokens=known.tokens or request.batch_tokens)
+            tokens = known.tokens
+            if tokens is None and measure:
+                tokens = _measure(request, device, known, progress)
+            request = replace(request, batch_tokens=tokens or request.batch_tokens)
         sized.append(request)
     return sized
 
@@ -88,31 +88,35 @@ def _sizes(request: ScoreRequest, device: str) -> BatchSizes | None:
     return BatchSizes.of(request.model, request.dtype, device)
 
 
-def _measure(request: ScoreRequest, device: str, known: BatchSizes, progress: Progress) -> None:
+def _measure(
+    request: ScoreRequest, device: str, known: BatchSizes, progress: Progress
+) -> int | None:
+    """Return the tokens that fit, and remember them; None where the model cannot run what is tried."""
     import torch
 
     assert request.model is not None
-    progress.note(f"measuring how many tokens of {request.model.name} fit on {card_of(device)}")
-    with _memory_of(request.model.name, device):
+    name, card = request.model.name, card_of(device)
+    progress.note(f"measuring how many tokens of {name} fit on {card}")
+    try:
         tokens = _most_tokens(request, request.model, device)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, CurateError) or is_device_error(error):
+            raise
+        if is_out_of_memory(error):
+            raise DeviceError(
+                f"model {name!r} does not fit in what is free on {card}; free memory there, or give a "
+                "smaller model, then run the same command again"
+            ) from error
+        progress.note(
+            f"that cannot be measured ({str(error).splitlines()[0]}); batches have {request.batch_tokens:,} "
+            "tokens, and are halved where they do not fit"
+        )
+        return None
     gc.collect()
     torch.cuda.empty_cache()
     known.measured(tokens)
     progress.note(f"batches have {tokens:,} tokens; this is remembered for the model on this card")
-
-
-@contextmanager
-def _memory_of(model: str, device: str) -> Iterator[None]:
-    """Turn a lack of memory for the weights themselves into a `DeviceError`."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"model {model!r} does not fit in what is free on {card_of(device)}; free memory there, or give a "
-            "smaller model, then run the same command again"
-        ) from error
+    return tokens
 
 
 def _most_tokens(request: ScoreRequest, resolved: "ResolvedModel", device: str) -> int:

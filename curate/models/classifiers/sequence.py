@@ -97,7 +97,8 @@ def load_reward_model(context: LoadContext) -> TextModel:
     """Load a sequence classifier that has one label.
 
     Texts that are too long lose their beginning, because the reward is read at the end. Its head computes
-    in float32: bfloat16 would leave two or three digits of a reward. Raises `ModelError` as `load_classifier` does, and for several labels.
+    in float32: bfloat16 would leave two or three digits of a reward. Raises `ModelError` as
+    `load_classifier` does, and for several labels.
     """
     model = load_classifier(context, "a reward model", "beginning", exact_head=True)
     if len(model.labels) != 1:
@@ -111,10 +112,13 @@ def load_reward_model(context: LoadContext) -> TextModel:
 
 def _head_in_float32(model: Any) -> None:
     """Let the modules beside a model's body compute in float32, on what the body gives."""
+    import torch
 
-    def widen(module: Any, given: "tuple[Any, ...]") -> "tuple[Any, ...]":
-        wide = (one.float() if getattr(one, "is_floating_point", bool)() else one for one in given)
-        return tuple(wide)
+    def widen(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            one.float() if torch.is_tensor(one) and one.is_floating_point() else one
+            for one in given
+        )
 
     for name, module in model.named_children():
         if name != model.base_model_prefix:

@@ -121,7 +121,11 @@ def test_the_plan_says_where_the_tokens_of_a_batch_come_from(card, store, tiny_m
 def test_a_batch_that_did_not_fit_lowers_what_new_sets_take(card, tiny_model):
     known = BatchSizes.of(resolve_model(str(tiny_model)), "float32", "cuda:0")
     assert known.tokens is None and known.too_many("") is None
+    known.failed("", 100)
+    assert known.too_many("") is None  # far below what any card holds: another process's doing
     known.measured(128)
+    known.failed("", 31)
+    assert known.too_many("") is None
     known.failed("", 100)
     known.failed("", 120)  # more than is known not to fit
     known.failed("_shared", 40)
@@ -133,6 +137,7 @@ def test_a_batch_that_did_not_fit_lowers_what_new_sets_take(card, tiny_model):
 def test_a_worker_begins_with_what_earlier_ones_could_not_fit(card, tiny_model):
     resolved = resolve_model(str(tiny_model))
     known = BatchSizes.of(resolved, "float32", "cuda:0")
+    known.measured(64)
     known.failed("", 33)
     model = load_model(resolved, "cpu", "float32")
     on_card = type(model)(
@@ -182,3 +187,29 @@ def test_weights_without_room_are_an_error_in_words(card, store, tiny_model, mon
         f"model {str(tiny_model)!r} does not fit in what is free on Mocked 1 (80.0 GiB); free memory there, "
         "or give a smaller model, then run the same command again"
     )
+
+
+def test_what_cannot_be_measured_keeps_the_constant_and_says_so(
+    card, store, tiny_model, monkeypatch
+):
+    def broken(*args, **options):
+        raise RuntimeError("no kernel image\nmore")
+
+    monkeypatch.setattr(sizing, "fits_on_card", broken)
+    said, options = Said(), Options()
+    requests = asked(tiny_model, Likelihood(), options=options)
+    assert with_batch_sizes(store, requests, options, said) == requests
+    assert said.lines[1] == (
+        "that cannot be measured (no kernel image); batches have 65,536 tokens, and are halved where they do "
+        "not fit"
+    )
+
+
+def test_a_cache_that_cannot_be_written_loses_nothing_but_the_memory(
+    card, store, tiny_model, monkeypatch
+):
+    monkeypatch.setenv("CURATE_CACHE", "/dev/null/cache")
+    options = Options()
+    requests = asked(tiny_model, Likelihood(), options=options)
+    sized = with_batch_sizes(store, requests, options, SilentProgress())
+    assert [one.batch_tokens for one in sized] == [96]
