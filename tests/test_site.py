@@ -224,7 +224,7 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
         "is held by", "and was not released within", "memory ran out on", "while training",
         "finished shards are kept", "batches are halved until they fit", "saved steps are kept",
         "needs more memory than DuckDB may take", "is not a local folder, is not in the local cache",
-        "the hub cannot be reached",
+        "the hub cannot be reached", "has no locks", "from schema",
     ],
 )  # fmt: skip
 def test_the_messages_of_troubleshooting_are_those_users_meet(words: str) -> None:
