@@ -114,6 +114,19 @@ def test_a_score_and_its_commit(curate, store: Path) -> None:
     assert (whole["n_scored"] + whole["n_reused"], whole["n_failed"]) == (26, 0)
 
 
+def test_a_commit_of_what_slices_have_scored(curate, store: Path) -> None:
+    assert curate("score", "--scorer", "mtld", "--slice", "1/1").code == 0
+    with files_up_to(3_000):
+        ran = curate("commit", "--json")
+    assert (ran.code, ran.result) == (1, "")
+    assert ran.err == (
+        f"StoreError: a file would be larger than the disk of {store.parent}{LIMITED}\n"
+    )
+    assert not left_behind(Path())
+    [made] = curate("commit", "--json").json["score_sets"]
+    assert (made["alias"], made["n_committed"], made["n_done"]) == ("mtld", 1, 1)
+
+
 def test_a_checkpoint_and_the_final_weights(
     curate, chosen: str, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
