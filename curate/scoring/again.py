@@ -12,6 +12,7 @@ from curate.contracts.settings import settings_of
 from curate.errors import StoreError
 from curate.models.text.masks import TRL
 from curate.registry import build, get_scorer
+from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.job import score
 from curate.scoring.keys import dtype_of
 from curate.scoring.options import ScoringOptions
@@ -75,15 +76,20 @@ def score_again(
         read = {a: score_again(store, a, s, how, progress) for a, s in run["inputs"].items()}
         scorer, model = build(get_scorer(key["scorer"]), config), run.get("model")
         request = request_for(scorer, alias, model, options, inputs=read)
-        return _one_set(store, request, options, progress)
+        return _one_set(store, _cut_as(request, run), options, progress)
     wanted = make_request(store, key["scorer"], alias, config, role, options)
     if wanted is None:
         raise StoreError(
             f"cannot compute score {alias!r} again: what is stored of it names no model; score and "
             f"select again with one: curate score --scorer {key['scorer']} --model MODEL"
         )
-    shared = run.get(PREFIXES) == SHARED
-    return _one_set(store, replace(wanted, share_prefixes=shared), options, progress)
+    return _one_set(store, _cut_as(wanted, run), options, progress)
+
+
+def _cut_as(request: ScoreRequest, run: Mapping[str, Any]) -> ScoreRequest:
+    """Return a request that cuts the pool as an earlier run did, with the parameters stored of it."""
+    shared, block = run.get(PREFIXES) == SHARED, run.get(BLOCK, ROW_BLOCK)
+    return replace(request, share_prefixes=shared, row_block=block)
 
 
 def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str, Any]:

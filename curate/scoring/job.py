@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import PoolScorer, Role, RunScorer
@@ -30,6 +30,7 @@ from curate.scoring.scope import needs_the_pool, only_within
 from curate.scoring.shard_log import remove_ended
 from curate.scoring.sizing import with_batch_sizes
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord, SliceReport
+from curate.store.parts import UNFINISHED
 
 if TYPE_CHECKING:
     from curate.store import ScoreSet, Shard, Store
@@ -278,7 +279,9 @@ class _Job:
             if parts:
                 inputs = {alias: made.part(shard.shard_id) for alias, made in read.items()}
                 n = _n(request, [shard])
-                tasks.append(ShardTask(index, shard.shard_id, shard.path, n, parts, inputs))
+                unfinished = self.store.parts / UNFINISHED / shard.shard_id
+                task = ShardTask(index, shard.shard_id, shard.path, n, parts, inputs)
+                tasks.append(replace(task, unfinished=unfinished))
         return tasks
 
     def _inputs(self, set_ids: Sequence[str]) -> dict[str, "ScoreSet"]:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -17,10 +19,12 @@ from curate.errors import CurateError, ExampleFailure
 from curate.models.architectures import modelling_module
 from curate.models.load import load_model
 from curate.models.text.render import Renderer
-from curate.scoring.batching import SHARED_FACT, Batching
-from curate.scoring.executors.shard_run import PADDING_TOKENS, PASS_TOKENS
+from curate.scoring.batching import SHARED_FACT, Batches, Batching
+from curate.scoring.executors.course import Course
+from curate.scoring.executors.shard_run import EARLIER_S, PADDING_TOKENS, PASS_TOKENS
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.inputs import ids_of
+from curate.scoring.kept_rows import kept_rows, kept_table
 from curate.scoring.one_thread import one_thread
 from curate.scoring.part_table import (
     NON_FINITE,
@@ -35,9 +39,12 @@ from curate.scoring.resources import refuse_lack_of_memory, resources_of
 from curate.scoring.row_pass import RowPass
 from curate.scoring.scope import ids_in, narrowed
 from curate.scoring.windows import WINDOW, Window, ahead, windows
+from curate.store.records import digest
 
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
+    from curate.models.passes.forward import Measured, PassRequest
+    from curate.models.text.render import Rendered
 
 _FORWARD_IMPORTS: Final = (
     "torch", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
@@ -71,31 +78,55 @@ class ForwardPass:
         return ids_of(shard, self.only)
 
     def run(
-        self, shard: Path, inputs: Mapping[str, Path] | None = None, portion: Portion = WHOLE
+        self,
+        shard: Path,
+        inputs: Mapping[str, Path] | None = None,
+        portion: Portion = WHOLE,
+        course: Course | None = None,
     ) -> dict[str, Part]:
         """Return, by score set id, the part of one shard and the facts of its run.
 
         On a GPU the next examples are rendered while a window of them runs. Of omitted examples a
-        blank of the same length runs in the batch, unless nothing else is in it.
+        blank of the same length runs in the batch, unless nothing else is in it. Batches that the
+        ``course`` has are not run again; if it has a stripe, those of others are not run at all.
         Raises `ScoreError` when a scorer breaks its contract; an example that cannot be scored
         gets a failure with its reason instead.
         """
         ids: list[str] = []
+        course = course or Course()
+        course.open(*self._identity())
         self._ran = [0, 0]
-        reading_s = 0.0
-        collected = [_Collected(ride, shard.stem) for ride in self.spec.rides]
+        reading_s = course.spent_s
+        collected = [
+            _Collected(ride, shard.stem, n_split=course.n_split) for ride in self.spec.rides
+        ]
         for window in self._windows(shard, portion):
             ids += window.ids
             reading_s += window.read_s
             for rendering in self.spec.renderings:
                 device = self.model.device
                 with one_thread(device), resources_of(shard.stem, device):
-                    self._run_rendering(rendering, window, collected)
+                    self._run_rendering(rendering, window, collected, course)
+        if course.stripe is not None:
+            return {}
         for rider in collected:
             refuse_lack_of_memory(shard.stem, ids, rider.failures, self.model.device)
-        facts = {**self.batching.facts(), PASS_TOKENS: self._ran[0], PADDING_TOKENS: self._ran[1]}
+        facts = {
+            **self.batching.facts(),
+            PASS_TOKENS: self._ran[0],
+            PADDING_TOKENS: self._ran[1],
+            EARLIER_S: course.spent_s,
+        }
         share = reading_s / len(collected)
         return {rider.ride.set_id: rider.part(ids, facts, share) for rider in collected}
+
+    def _identity(self) -> tuple[object, ...]:
+        """Return what decides the numbers of a batch beside its rows."""
+        import torch
+
+        device, forward = self.model.device.partition(":")[0], self.batching.forward
+        sets = tuple(sorted(self.spec.set_ids))
+        return sets, self.spec.batch_tokens, device, forward.packed, torch.__version__
 
     def _windows(self, shard: Path, portion: Portion) -> Iterator[Window]:
         only = narrowed(self.only, portion)
@@ -105,43 +136,96 @@ class ForwardPass:
         return ahead(stream) if self.window is not None else stream
 
     def _run_rendering(
-        self, rendering: Rendering, window: Window, collected: Sequence["_Collected"]
+        self,
+        rendering: Rendering,
+        window: Window,
+        collected: Sequence["_Collected"],
+        course: Course,
     ) -> None:
         from curate.models.passes.forward import PassRequest
 
         began = time.perf_counter()
-        first, ids, rows = window.first, window.ids, window.rendered.pop(rendering)
-        omitted = {n for n, example_id in enumerate(ids) if example_id in window.omitted}
+        rows = window.rendered.pop(rendering)
         riders = [rider for rider in collected if rendering in rider.segment_names]
-        wants = PassRequest.of([rider.scorer for rider in riders])
         for number, row in enumerate(rows):
-            reason = KILLS_WORKER if number in omitted else row
+            reason = KILLS_WORKER if window.ids[number] in window.omitted else row
             if isinstance(reason, str):
                 for rider in riders:
-                    rider.fail(first + number, reason)
-        split_before = self.batching.n_split
-        planned = self.batching.plan(rows, ids)
-        batches = [batch for batch in planned.rows if not omitted.issuperset(batch)]
-        results = planned.forward.run_all(
-            ([row for n in batch if not isinstance(row := rows[n], str)] for batch in batches),
-            wants,
-        )
+                    rider.fail(window.first + number, reason)
+        planned = self.batching.plan(rows, window.ids)
+        n_split = self.batching.n_split
+        wants = PassRequest.of([rider.scorer for rider in riders])
         norm = self.model.head_weight_sq_norm if wants.head.grams else None
-        for number, place, measured in results:
-            for rider in riders:
-                if measured is None:
-                    rider.fail(first + batches[number][place], OUT_OF_MEMORY)
-                    continue
-                needs_norm = bool(rider.scorer.score_end in wants.head.grams)
-                stats = measured.stats(rider.scorer, norm if needs_norm else None)
-                rider.add(first + batches[number][place], rendering, stats)
+        turn = self.spec.renderings.index(rendering)
+        for batch, results in self._batches(_Turn(turn, window, rows, planned), wants, course):
+            for number, measured in zip(batch, results, strict=True):
+                for rider in riders:
+                    if measured is None:
+                        rider.fail(window.first + number, OUT_OF_MEMORY)
+                        continue
+                    needs_norm = bool(rider.scorer.score_end in wants.head.grams)
+                    stats = measured.stats(rider.scorer, norm if needs_norm else None)
+                    rider.add(window.first + number, rendering, stats)
         self._ran[0] += planned.tokens - planned.n_shared
         self._ran[1] += planned.padding
         for rider in riders:
             rider.tokens += planned.tokens
             rider.n_shared += planned.n_shared
-            rider.n_split += self.batching.n_split - split_before
+            rider.n_split += self.batching.n_split - n_split
             rider.wall_s += (time.perf_counter() - began) / len(riders)
+
+    def _batches(
+        self, turn: "_Turn", wants: "PassRequest", course: Course
+    ) -> Iterator[tuple[list[int], list["Measured | None"]]]:
+        """Yield each batch with what was measured on its rows, those that were finished before first."""
+        left: list[tuple[str, list[int]]] = []
+        n_done = 0
+        for batch in turn.planned.rows:
+            unit, is_own = turn.unit(batch), course.is_own()
+            if (kept := course.take(unit)) is not None:
+                yield batch, list(kept_rows(kept, turn.rows_of(batch)))
+                n_done += turn.n_tokens(batch)
+            elif is_own and not turn.is_omitted(batch):
+                left.append((unit, batch))
+        n_tokens = n_done + sum(turn.n_tokens(batch) for _, batch in left)
+        split = self.batching.n_split
+        results = turn.planned.forward.run_all((turn.rows_of(batch) for _, batch in left), wants)
+        for unit, batch in left:
+            measured = [row for _, _, row in islice(results, len(batch))]
+            yield batch, measured
+            course.finished(unit, partial(kept_table, measured), self.batching.n_split - split)
+            split = self.batching.n_split
+            n_done += turn.n_tokens(batch)
+            course.reached(turn.examples(n_done / n_tokens, len(self.spec.renderings)))
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    """One rendering of a window, which number it is of its pass, and its batches."""
+
+    number: int
+    window: Window
+    rows: "Sequence[Rendered | str]"
+    planned: Batches
+
+    def rows_of(self, batch: Sequence[int]) -> "list[Rendered]":
+        return [row for n in batch if not isinstance(row := self.rows[n], str)]
+
+    def n_tokens(self, batch: Sequence[int]) -> int:
+        return sum(len(row.ids) for row in self.rows_of(batch))
+
+    def unit(self, batch: Sequence[int]) -> str:
+        """Name a batch by what is in it: its examples in order, and which of them are blanks."""
+        ids = [self.window.ids[n] for n in batch]
+        return digest(repr((self.number, ids, sorted(self.window.omitted.intersection(ids)))))
+
+    def is_omitted(self, batch: Sequence[int]) -> bool:
+        return self.window.omitted.issuperset(self.window.ids[n] for n in batch)
+
+    def examples(self, share: float, n_turns: int) -> float:
+        """Return how many examples of the shard are done, with a share of this turn."""
+        return self.window.first + len(self.window.ids) * (self.number + share) / n_turns
 
 
 @final

@@ -9,6 +9,7 @@ from curate.contracts import ForwardScorer, LoadContext, PoolScorer, Rendering, 
 from curate.errors import ConfigError
 from curate.models.load import ResolvedModel
 from curate.models.text.chat_options import ChatOptions
+from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.keys import NOTHING_CHOSEN
 from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, with_template
 
@@ -49,6 +50,8 @@ class Pass:
         How conversations are shown to a model on a server.
     share_prefixes
         Whether rows that begin alike compute that once: part of how rows are cut into batches.
+    row_block
+        Examples that a row scorer is given at once: part of what decides its bits.
     """
 
     rides: tuple[PassMember, ...]
@@ -58,6 +61,7 @@ class Pass:
     within: Path | None = None
     served_chat: ChatOptions = NOTHING_CHOSEN
     share_prefixes: bool = False
+    row_block: int = ROW_BLOCK
 
     @property
     def set_ids(self) -> tuple[str, ...]:
@@ -160,6 +164,7 @@ def plan_passes(
             within=_within(group[0]),
             served_chat=group[0].served_chat,
             share_prefixes=_share_prefixes(group[0], runs),
+            row_block=_row_block(group[0], runs),
         )
         for group in groups.values()
     ]
@@ -177,6 +182,11 @@ def unify(requests: Sequence[ScoreRequest], template: str) -> list[ScoreRequest]
 def _batch_tokens(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> int:
     stored = (runs or {}).get(request.key.set_id, {})
     return int(stored.get("batch_tokens", request.batch_tokens))
+
+
+def _row_block(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> int:
+    stored = (runs or {}).get(request.key.set_id, request.run_parameters())
+    return int(stored.get(BLOCK, ROW_BLOCK))  # a set that was begun without it has the most
 
 
 def _share_prefixes(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> bool:

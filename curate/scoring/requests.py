@@ -20,16 +20,13 @@ from curate.contracts import (
 from curate.errors import ConfigError, MissingColumnError
 from curate.models.batch import CPU_BATCH_TOKENS, default_batch_tokens
 from curate.models.classifiers.nli import resolve_nli
-from curate.models.load import (
-    ResolvedModel,
-    resolve_encoder,
-    resolve_model,
-)
+from curate.models.load import ResolvedModel, resolve_encoder, resolve_model
 from curate.models.text.chat_options import ChatOptions
 from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
 from curate.scoring.auto_dtype import Chosen, choose_dtype
+from curate.scoring.blocks import BLOCK, ROW_BLOCK, row_block
 from curate.scoring.keys import NOTHING_CHOSEN, renderings_of, score_key
 from curate.scoring.options import ScoringOptions
 from curate.store.records import FILE_INPUT, POOL_INPUT, TARGET_INPUT, ScoreKey
@@ -54,7 +51,7 @@ class ScoreRequest:
     ``input_specs``, by alias. ``dtype_why`` says in words why ``auto`` chose its dtype. With a ``scope`` only its examples are scored. ``served_chat`` is what was
     chosen for a model on a server. With ``share_prefixes`` rows that begin alike compute that once, in a
     pass of a language model. ``targets`` has the folder of parts of each target set the scorer
-    reads, by name.
+    reads, by name. A row scorer is given ``row_block`` examples at once.
     """
 
     alias: str
@@ -71,6 +68,7 @@ class ScoreRequest:
     targets: Mapping[str, Path] = field(default_factory=dict)
     share_prefixes: bool = True
     dtype_why: str = ""
+    row_block: int = ROW_BLOCK
 
     @property
     def chat(self) -> ChatOptions:
@@ -95,6 +93,7 @@ class ScoreRequest:
             **scope,
             **chat,
             **prefixes,
+            **({BLOCK: self.row_block} if self.row_block != ROW_BLOCK else {}),
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,
@@ -286,9 +285,11 @@ def request_for(
     runs_weights = resolved is not None and scorer.reads_weights
     device = options.worker_device(runs_weights=runs_weights)
     tokens = options.batch_tokens or default_batch_tokens(device)
+    block = row_block(resolved if runs_weights else None, device)
     return ScoreRequest(
         alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat,
         dtype_why=chosen.why,
+        row_block=ROW_BLOCK if isinstance(scorer, ForwardScorer) else block,
     )  # fmt: skip
 
 

@@ -4,8 +4,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
+
+import pyarrow as pa
 
 from curate.contracts import (
     FAILURE,
@@ -19,6 +22,8 @@ from curate.contracts import (
 )
 from curate.errors import CurateError, ExampleFailure, ScoreError
 from curate.models.memory import is_device_error, is_out_of_memory
+from curate.scoring.executors.course import Course
+from curate.scoring.executors.shard_run import EARLIER_S
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.inputs import Inputs, ids_of, inputs_of
 from curate.scoring.one_thread import one_thread, one_thread_of_torch
@@ -35,8 +40,7 @@ from curate.scoring.plan import Pass
 from curate.scoring.resources import refuse_lack_of_memory, resources_of
 from curate.scoring.scope import ids_in, narrowed
 from curate.scoring.windows import read_examples
-
-ROW_BLOCK: Final = 256  # examples given to a row scorer together: part of what decides its bits
+from curate.store.records import digest
 
 _EXTRA: Final = (FAILURE, TOKENS_RUN)  # columns a row scorer may return beside its outputs
 
@@ -50,6 +54,7 @@ class RowPass:
         assert isinstance(scorer, RowScorer | DerivedScorer)
         self.spec = spec
         self.scorer = scorer
+        self.block = spec.row_block
         self.only = None if spec.within is None else ids_in(spec.within)
         reads_weights = scorer.model_role is not None and scorer.reads_weights
         self.device = device if reads_weights else "cpu"
@@ -61,38 +66,65 @@ class RowPass:
         return ids_of(shard, self.only)
 
     def run(
-        self, shard: Path, inputs: Mapping[str, Path] | None = None, portion: Portion = WHOLE
+        self,
+        shard: Path,
+        inputs: Mapping[str, Path] | None = None,
+        portion: Portion = WHOLE,
+        course: Course | None = None,
     ) -> dict[str, Part]:
-        """Return the part of one shard, as `ForwardPass.run` does.
+        """Return the part of one shard, as `ForwardPass.run` does, with blocks in place of batches.
 
         Omitted examples count as examples on which the scorer raised an error: it is not given
         them, and the others of their block one by one.
         """
         began = time.perf_counter()
+        course = course or Course()
+        course.open(self.spec.set_ids, self.device.partition(":")[0], self.block)
         only = narrowed(self.only, portion)
         derived = isinstance(self.scorer, DerivedScorer)
         read = inputs_of(shard, inputs or {}, only) if derived else None
         ids: list[str] = []
         results = _RowResults(self.scorer, self._score, read, shard.stem, portion.omitted)
         with one_thread_of_torch(self.device), resources_of(shard.stem, self.device):
-            for examples in read_examples(shard, ROW_BLOCK, only, self.scorer.row_columns()):
+            for examples in read_examples(shard, self.block, only, self.scorer.row_columns()):
                 numbers = range(len(ids), len(ids) + len(examples))
                 ids += [example.id for example in examples]
-                results.run(examples, numbers)
+                self._run_block(examples, numbers, results, course)
+        if course.stripe is not None:
+            return {}
         if read is not None and list(read.ids) != ids:
             raise ScoreError(
                 f"shard {shard.stem}: its scores hold other examples; nothing was written"
             )
         refuse_lack_of_memory(shard.stem, ids, results.failures, self.device)
         table = part_table(ids, results.rows, results.failures, self.scorer.outputs)
-        wall_s = time.perf_counter() - began
         facts = {
             "tokens": results.tokens,
-            "wall_s": wall_s,
+            "wall_s": time.perf_counter() - began + course.spent_s,
             "device": self.device,
             "n_oom_split": 0,
+            EARLIER_S: course.spent_s,
         }
         return {self.spec.rides[0].set_id: (table, facts)}
+
+    def _run_block(
+        self,
+        examples: Sequence[Example],
+        numbers: range,
+        results: "_RowResults",
+        course: Course,
+    ) -> None:
+        ids = [example.id for example in examples]
+        unit = digest(repr((ids, sorted(results.omitted.intersection(ids)))))
+        is_own = course.is_own()
+        if (kept := course.take(unit)) is not None:
+            results.take_over(kept, numbers)
+        elif is_own:
+            tokens_before = results.tokens
+            results.run(examples, numbers)
+            n_tokens = results.tokens - tokens_before
+            course.finished(unit, partial(results.kept, ids, numbers, n_tokens))
+        course.reached(numbers.stop)
 
 
 @final
@@ -121,6 +153,22 @@ class _RowResults:
             numbers = [number for number, fine in zip(numbers, scored, strict=True) if fine]
         if examples:
             self._run_block(examples, numbers)
+
+    def kept(self, ids: Sequence[str], numbers: range, n_tokens: int) -> pa.Table:
+        """Return what was found for a block, as a table to keep."""
+        rows = {n - numbers.start: self.rows[n] for n in numbers if n in self.rows}
+        failures = {n - numbers.start: self.failures[n] for n in numbers if n in self.failures}
+        table = part_table(ids, rows, failures, self.scorer.outputs)
+        return table.append_column(TOKENS_RUN, pa.array([n_tokens] * len(ids), pa.int64()))
+
+    def take_over(self, table: pa.Table, numbers: Sequence[int]) -> None:
+        """Take what `kept` returned in an earlier run, for the same block."""
+        for number, row in zip(numbers, table.to_pylist(), strict=True):
+            if row[FAILURE] is not None:
+                self.failures[number] = row[FAILURE]
+            else:
+                self.rows[number] = {name: row[name] for name in self.scorer.outputs}
+        self.tokens += table.column(TOKENS_RUN)[0].as_py()
 
     def _run_block(self, examples: Sequence[Example], numbers: Sequence[int]) -> None:
         start = 0

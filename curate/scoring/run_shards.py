@@ -1,18 +1,22 @@
 """Run the shards of some passes where the options say: on which device, with how many workers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import final
 
 from curate.contracts.display import counted
 from curate.contracts.progress import SCORING, Progress
 from curate.scoring.executors import executor_for
+from curate.scoring.executors.course import Stripe
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.local import devices_for
-from curate.scoring.executors.worker import ShardTask, TaskReport
+from curate.scoring.executors.worker import ShardTask, TaskProgress, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import tell_once
 from curate.scoring.plan import Pass
 from curate.scoring.shard_log import ShardLog, recorded, with_retries
-from curate.scoring.workload import ShardSize, workers_for
+from curate.scoring.workload import ShardSize, most_stripes, seconds_of, workers_for
 
 
 def run_shards(
@@ -43,6 +47,7 @@ def run_shards(
     devices = devices_for(device, workers.n)
     if workers.note:
         progress.note(workers.note)
+    tasks = _with_stripes(tasks, passes, device, len(devices), sizes)
     progress.note(
         f"{counted(len(passes), 'pass', 'passes')} over "
         f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
@@ -58,18 +63,65 @@ def run_shards(
 
     log = ShardLog(logs, passes)
     told: set[str] = set()
+    reached = _Reached({task.key: task.n_examples for task in tasks}, progress)
 
     def finished(report: TaskReport) -> None:
         on_report(report)
         log.write(report)
         tell_once(report.note, told, progress)
-        progress.advance(SCORING, report.task.n_examples)
+        reached.tell(TaskProgress(report.task.key, None, report.task.n_examples))
 
     run = executor_for(options.executor, options.cluster)
     specs = tuple(WorkerPass(pass_) for pass_ in passes)
     with recorded(logs, tasks, len(devices)):
-        run(specs, tasks, devices, finished, on_idle, progress.note)
+        run(specs, tasks, devices, Listener(finished, reached.tell, on_idle, progress.note))
     progress.finish(SCORING)
+
+
+@final
+@dataclass
+class _Reached:
+    """Advances the progress of a run by what its tasks say while they are under way.
+
+    Those that begin again, in this run or after an earlier one, begin from where they had been.
+    """
+
+    n_examples: Mapping[tuple[int, str], int]
+    progress: Progress
+    whole: dict[tuple[int, str], float] = field(default_factory=dict)
+    stripes: dict[tuple[int, str], dict[Stripe, float]] = field(default_factory=dict)
+    told: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def tell(self, at: TaskProgress) -> None:
+        of_shard = self.stripes.setdefault(at.key, {})
+        if at.stripe is None:
+            self.whole[at.key] = at.n_done
+        else:
+            of_shard[at.stripe] = at.n_done / at.stripe.count
+        n_done = max(self.whole.get(at.key, 0.0), sum(of_shard.values()))
+        n_done = min(int(n_done), self.n_examples[at.key])
+        before = self.told.get(at.key, 0)
+        if n_done > before:
+            self.told[at.key] = n_done
+            self.progress.advance(SCORING, n_done - before)
+
+
+def _with_stripes(
+    tasks: Sequence[ShardTask],
+    passes: Sequence[Pass],
+    device: str,
+    n_workers: int,
+    sizes: Mapping[str, ShardSize] | None,
+) -> list[ShardTask]:
+    """Return the tasks with how many workers each of the last is worth; others are not shared."""
+    n_whole = len(tasks) - n_workers if n_workers > 1 else len(tasks)
+    last = []
+    for task in tasks[max(n_whole, 0) :]:
+        pass_ = passes[task.pass_index]
+        seconds = seconds_of(pass_, _sized(task, sizes), device)
+        can = task.unfinished is not None
+        last.append(replace(task, most_stripes=most_stripes(pass_, seconds) if can else 1))
+    return [*tasks[: max(n_whole, 0)], *last]
 
 
 def _sized(task: ShardTask, sizes: Mapping[str, ShardSize] | None) -> Path | ShardSize:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from curate.contracts.display import counted
 from curate.models.machine import free_bytes
 from curate.models.room import DTYPE_BYTES, GIB
+from curate.scoring.blocks import FLOPS_PER_S
 from curate.scoring.executors.local import n_devices
 from curate.scoring.plan import Pass
 
@@ -19,7 +20,6 @@ WORTH_A_WORKER_S: Final = 30.0  # its start takes several: it imports torch and 
 BESIDE_WEIGHTS: Final = GIB // 2  # of memory: torch, a batch, the rows of a shard
 TEXT: Final = "messages"  # the column that holds a conversation whole
 BYTES_PER_TOKEN: Final = 4  # of English text
-FLOPS_PER_S: Final = {"cpu": 2e10, "cuda": 5e13}  # of one core or one card, far from their peaks
 RENDERING_S: Final = 1e-3  # per example
 UNKNOWN_S: Final = 0.05  # per example of a scorer that says nothing of its work
 
@@ -54,8 +54,9 @@ class Workers:
 def workers_for(
     work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None = None
 ) -> Workers:
-    """Return how many workers to start for the shards of each pass, never more than shards.
+    """Return how many workers to start for the shards of each pass.
 
+    Never more than there are shards, counting one that `most_stripes` says is worth sharing as several.
     As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU, and
     on a CPU as many as hold their model in the memory that is free.
     Reads the footers of shards until there is enough work for all.
@@ -91,17 +92,24 @@ def _bytes_of_worker(work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]]) ->
 def _busy(
     work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None
 ) -> int:
-    n_tasks = max(1, sum(len(shards) for _, shards in work))
-    if asked is not None:
-        return min(asked, n_tasks)
-    most = min(n_devices(device), n_tasks)
-    seconds = 0.0
+    most = n_devices(device) if asked is None else asked
+    seconds, n_pieces = 0.0, 0
     for pass_, shards in work:
         for shard in shards:
-            seconds += seconds_of(pass_, shard, device)
-            if seconds >= WORTH_A_WORKER_S * most:
+            of_one = seconds_of(pass_, shard, device)
+            seconds, n_pieces = seconds + of_one, n_pieces + most_stripes(pass_, of_one)
+            if n_pieces >= most and seconds >= WORTH_A_WORKER_S * most:
                 return most
-    return max(1, math.floor(seconds / WORTH_A_WORKER_S))
+    busy = math.floor(seconds / WORTH_A_WORKER_S) if asked is None else most
+    return max(1, min(most, n_pieces, busy))
+
+
+def most_stripes(pass_: Pass, seconds: float) -> int:
+    """Return between how many workers it is worth sharing a shard that takes one of them so long.
+
+    Each renders all of it, so that only the work of a model can be shared.
+    """
+    return max(1, math.floor(seconds / WORTH_A_WORKER_S)) if pass_.runs_weights else 1
 
 
 def seconds_of(pass_: Pass, shard: Path | ShardSize, device: str) -> float:

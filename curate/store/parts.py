@@ -24,6 +24,7 @@ RUN: Final = "run"  # in a part's metadata: how its shard went through the pass
 TMP_MARK: Final = ".tmp-"
 WRITTEN: Final[Mapping[str, Any]] = {"compression": "zstd", "write_page_checksum": True}
 CHECKED: Final[Mapping[str, Any]] = {"page_checksum_verification": True}
+UNFINISHED: Final = "cache/unfinished"  # what is scored of shards before their parts are written
 LOCK: Final = "lock"  # in a temporary folder: the file that its owner holds locked
 # In the system's words, which libraries repeat in errors of their own.
 _FULL: Final = {number: os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}

@@ -5,16 +5,13 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from curate.scoring.executors import local, ray_actors
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.ray_cluster import Cluster
-from curate.scoring.executors.worker import PassSpec, ShardTask, TaskReport
+from curate.scoring.executors.worker import PassSpec, ShardTask
 
 Executor: TypeAlias = Callable[
-    [
-        tuple[PassSpec, ...], Sequence[ShardTask], Sequence[str],
-        Callable[[TaskReport], None], Callable[[], None], Callable[[str], None],
-    ],
-    None,
-]  # fmt: skip
+    [tuple[PassSpec, ...], Sequence[ShardTask], Sequence[str], Listener], None
+]
 
 RAY: Final = "ray"
 EXECUTORS: Final[dict[str, Executor]] = {"local": local.run_tasks, RAY: ray_actors.run_tasks}

@@ -5,7 +5,7 @@ import pickle
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -20,12 +20,13 @@ from curate.scoring.executors.interrupts import (
     terminate_as_interrupt,
     without_main,
 )
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.task_queue import TaskQueue
 from curate.scoring.executors.worker import (
     PassSpec,
     ShardTask,
     TaskError,
-    TaskReport,
+    TaskProgress,
     TaskRunner,
     work,
 )
@@ -57,11 +58,9 @@ def run_tasks(
     passes: tuple[PassSpec, ...],
     tasks: Sequence[ShardTask],
     devices: Sequence[str],
-    on_report: Callable[[TaskReport], None],
-    on_idle: Callable[[], None],
-    say: Callable[[str], None],
+    listener: Listener,
 ) -> None:
-    """Run every task; call ``on_report`` in this process for each one finished.
+    """Run every task; call ``listener.on_report`` in this process for each one finished.
 
     One device runs in this process, several in worker processes that each load a pass once. A
     shard during which an earlier run died silently, as by the system's out-of-memory killer, is run
@@ -69,33 +68,36 @@ def run_tasks(
     A worker that dies is replaced and its shard run again. In a shard that kills two workers the
     examples are found that do, and recorded as failed, see `Deaths`; if there are none the job ends
     with `WorkerError`, once the other workers have finished the shards they are at, as it does after
-    an error in a shard. ``on_idle`` is called at least every half second; ``say`` takes lines for the
-    user.
+    an error in a shard. Where shards do not suffice for all workers, they share some: see `TaskQueue`.
     Raises `KeyboardInterrupt` on SIGINT, SIGTERM or SIGHUP after ending the workers; reported tasks
     are finished for good.
     """
     with terminate_as_interrupt():
         if len(devices) == 1 and not any(map(was_cut_off, tasks)):
-            _run_here(passes, tasks, devices[0], on_report, on_idle)
+            _run_here(passes, tasks, devices[0], listener)
         elif tasks:
-            queue = TaskQueue(deque(tasks), on_report, Deaths(say))
-            _Team(passes, queue, on_idle).run(devices)
+            queue = TaskQueue(deque(tasks), listener.on_report, Deaths(listener.say))
+            queue.share(len(devices))
+            _Team(passes, queue, listener).run(devices)
 
 
 def _run_here(
     passes: tuple[PassSpec, ...],
     tasks: Sequence[ShardTask],
     device: str,
-    on_report: Callable[[TaskReport], None],
-    on_idle: Callable[[], None],
+    listener: Listener,
 ) -> None:
+    def tell(progress: TaskProgress) -> None:
+        listener.on_progress(progress)
+        listener.on_idle()
+
     with _threads_restored():
-        runner = TaskRunner(passes, device)
+        runner = TaskRunner(passes, device, tell)
         for task in tasks:
             with under_way(task):
                 report = runner.run(task)
-            on_report(report)
-            on_idle()
+            listener.on_report(report)
+            listener.on_idle()
 
 
 @final
@@ -116,7 +118,7 @@ class _Team:
 
     passes: tuple[PassSpec, ...]
     queue: TaskQueue
-    on_idle: Callable[[], None]
+    listener: Listener
     workers: list[_Worker] = field(default_factory=list)
     needs_main: bool = False
 
@@ -129,7 +131,7 @@ class _Team:
                 self._spawn(device)
             while self.workers:
                 self._listen()
-                self.on_idle()
+                self.listener.on_idle()
             if self.queue.error is not None:
                 raise self.queue.error
         finally:
@@ -177,6 +179,9 @@ class _Team:
                 message = worker.connection.recv()
             except (EOFError, ConnectionResetError):
                 self._reap(worker)
+                continue
+            if isinstance(message, TaskProgress):
+                self.listener.on_progress(message)
                 continue
             if isinstance(message, TaskError):
                 self.queue.stop(message.as_exception())

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -11,6 +11,7 @@ from curate.contracts.display import counted
 from curate.errors import WorkerError
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.interrupts import terminate_as_interrupt
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.ray_cluster import Cluster, connected, is_lost, room, waiting_for
 from curate.scoring.executors.task_queue import TaskQueue
 from curate.scoring.executors.worker import (
@@ -32,17 +33,15 @@ def run_tasks(
     passes: tuple[PassSpec, ...],
     tasks: Sequence[ShardTask],
     devices: Sequence[str],
-    on_report: Callable[[TaskReport], None],
-    on_idle: Callable[[], None],
-    say: Callable[[str], None],
+    listener: Listener,
     cluster: Cluster = Cluster(),  # noqa: B008 (frozen)
 ) -> None:
-    """Run every task on Ray; call ``on_report`` in this process for each one finished.
+    """Run every task on Ray; call ``listener.on_report`` in this process for each one finished.
 
     One actor a device, at most, each of which has the next task by the time it finishes one. Work begins
     with the first that starts. Actors read shards and write parts themselves, on a file system that all
     nodes share; only reports come back. Deaths and errors mean what they mean in `local`, except that no
-    shard is blamed for a node that was lost or preempted. ``say`` also hears of those, and
+    shard is blamed for a node that was lost or preempted. ``listener.say`` also hears of those, and
     when no actor has started for `PATIENCE_S`.
 
     Raises
@@ -56,8 +55,9 @@ def run_tasks(
         return
     with terminate_as_interrupt(), connected(cluster, passes), terminate_as_interrupt():
         n_hired = len(devices) if cluster.max_workers else min(len(devices), room(cluster))
-        queue = TaskQueue(deque(tasks), on_report, Deaths(say))
-        crew = _Crew(passes, cluster, queue, on_idle, say)
+        queue = TaskQueue(deque(tasks), listener.on_report, Deaths(listener.say))
+        queue.share(n_hired)
+        crew = _Crew(passes, cluster, queue, listener)
         crew.run(list(devices)[:n_hired])
 
 
@@ -121,8 +121,7 @@ class _Crew:
     passes: tuple[PassSpec, ...]
     cluster: Cluster
     queue: TaskQueue
-    on_idle: Callable[[], None]
-    say: Callable[[str], None]
+    listener: Listener
     workers: list[_Worker] = field(default_factory=list)
     suspects: set[tuple[int, str]] = field(default_factory=set)
     n_failed_starts: int = 0
@@ -138,7 +137,7 @@ class _Crew:
                 self._hand_out()
                 self._listen()
                 self._speak_up()
-                self.on_idle()
+                self.listener.on_idle()
             if self.queue.error is not None:
                 raise self.queue.error
         finally:
@@ -238,7 +237,7 @@ class _Crew:
             return
         tasks = [given.task for given in worker.tasks]
         if _is_innocent(worker, error):
-            self.say(
+            self.listener.say(
                 f"a worker was lost with its node; {counted(len(tasks), 'shard')} of it "
                 f"{'is' if len(tasks) == 1 else 'are'} run again"
             )
@@ -277,7 +276,7 @@ class _Crew:
             self.seen_at = now
         elif now - self.seen_at >= PATIENCE_S:
             self.seen_at = now
-            self.say(waiting_for(self.cluster, PATIENCE_S / 60))
+            self.listener.say(waiting_for(self.cluster, PATIENCE_S / 60))
 
 
 def _is_innocent(worker: _Worker, error: Exception) -> bool:

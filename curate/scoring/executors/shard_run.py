@@ -11,6 +11,9 @@ from curate.store.records import utc_now
 
 PASS_TOKENS: Final = "pass_tokens"  # what a pass says it ran, for all its score sets together
 PADDING_TOKENS: Final = "padding_tokens"
+EARLIER_S: Final = (
+    "earlier_s"  # and the seconds that other runs of the shard took for what it took over
+)
 _STATUS: Final = Path("/proc/self/status")
 _KIB: Final = 1024
 
@@ -29,7 +32,7 @@ class ShardRun:
     finished_at
         When, UTC.
     seconds
-        On the clock, without loading the pass.
+        On the clock, of all who worked on it, without loading the pass.
     tokens
         Run through the model, once for all scorers that shared the pass.
     padding
@@ -65,7 +68,7 @@ class ShardRun:
             owner(),
             str(facts.get("device", device)),
             utc_now(),
-            round(seconds, 4),
+            round(seconds + float(facts.get(EARLIER_S, 0.0)), 4),
             tokens,
             None if padding is None else round(padding / max(padding + tokens, 1), 4),
             n_retries,

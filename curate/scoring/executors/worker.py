@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Protocol, final
 
 from curate.errors import CurateError, StoreError, WorkerError
+from curate.scoring.executors.course import Course, Stripe
 from curate.scoring.executors.shard_run import ShardRun
 from curate.scoring.executors.tracing import traced
 
@@ -50,9 +51,16 @@ class Runner(Protocol):
         """Return the ids of the examples of a shard that `run` would run, reading nothing else."""
 
     def run(
-        self, shard: Path, inputs: Mapping[str, Path] | None = None, portion: Portion = WHOLE
+        self,
+        shard: Path,
+        inputs: Mapping[str, Path] | None = None,
+        portion: Portion = WHOLE,
+        course: Course | None = None,
     ) -> Mapping[str, tuple[Any, Mapping[str, str]]]:
-        """Return, by score set id, the part table and its metadata; ``inputs`` are parts to read."""
+        """Return, by score set id, the part table and its metadata; ``inputs`` are parts to read.
+
+        Nothing is returned for a stripe: what it found is in the ``course``.
+        """
 
 
 class PassSpec(Protocol):
@@ -84,7 +92,9 @@ class ShardTask:
     ``inputs`` are the parts of this shard that a derived scorer reads, by alias. A task whose
     ``portion`` has some examples alone is a trial, which writes nothing. ``n_retries`` counts the runs
     of it that ended with their worker; whoever hands it out again raises it. ``trace`` is the file for
-    a trace of the run. Without a ``carrier`` all paths are those of the store.
+    a trace of the run. Without a ``carrier`` all paths are those of the store. ``unfinished`` is the
+    folder for what is finished of the shard before all of it is, ``most_stripes`` how many workers it is
+    worth sharing between, and a task with a ``stripe`` runs what one of them does.
     """
 
     pass_index: int
@@ -97,6 +107,9 @@ class ShardTask:
     n_retries: int = 0
     trace: Path | None = None
     carrier: Carrier | None = None
+    unfinished: Path | None = None
+    most_stripes: int = 1
+    stripe: Stripe | None = None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -133,6 +146,16 @@ class TaskReport:
 
 @final
 @dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """How many examples of a shard are done, about, of a task that is under way."""
+
+    key: tuple[int, str]
+    stripe: Stripe | None
+    n_done: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class TaskError:
     """A task that ended in an error; ``error`` is shown as is if it is a `CurateError`."""
 
@@ -151,10 +174,14 @@ class TaskError:
 @final
 @dataclass
 class TaskRunner:
-    """Runs tasks in this process, keeping the pass of the last task loaded."""
+    """Runs tasks in this process, keeping the pass of the last task loaded.
+
+    ``tell`` hears how far a task is, between batches; what it raises ends the task.
+    """
 
     passes: tuple[PassSpec, ...]
     device: str
+    tell: Callable[[TaskProgress], None] | None = None
     _loaded: tuple[int, Runner] | None = field(default=None, init=False)
 
     def run(self, task: ShardTask) -> TaskReport:
@@ -171,15 +198,14 @@ class TaskRunner:
         try:
             if task.portion.only == frozenset():  # whether loading the pass is what kills
                 return TaskReport(task, 0, 0, 0.0, ids=tuple(self._loaded[1].ids(task.shard)))
-            with traced(None if task.is_trial else task.trace, self.device):
-                outputs = self._loaded[1].run(task.shard, task.inputs, task.portion)
+            outputs = self._run(self._loaded[1], task, course := self._course(task))
         except (FileNotFoundError, StoreError):
             if task.shard.exists():
                 raise
             return TaskReport(task, 0, 0, 0.0, is_gone=True)
         wall_s = time.perf_counter() - began
         n_failed = tokens = n_late = 0
-        if task.is_trial:
+        if task.is_trial or task.stripe is not None:
             return TaskReport(task, n_failed, tokens, wall_s)
         facts = next((metadata for _, metadata in outputs.values()), {})
         run = ShardRun.of(facts, wall_s, task.n_retries, self.device)
@@ -188,10 +214,34 @@ class TaskRunner:
             n_late += not write_part_once(path, table, {**metadata, RUN: run.as_dict()})
             n_failed += table.num_rows - table.column("failure").null_count
             tokens += int(metadata.get("tokens", 0))
+        course.discard()
         if task.carrier is not None:
             n_late = task.carrier.deliver(task)
         note = str(facts.get(PREFIXES, ""))
         return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run, note=note)
+
+    def _course(self, task: ShardTask) -> Course:
+        if task.is_trial:
+            return Course()
+        tell = self.tell
+        return Course(
+            task.unfinished,
+            task.stripe,
+            None if tell is None else lambda n: tell(TaskProgress(task.key, task.stripe, n)),
+        )
+
+    def _run(
+        self, runner: Runner, task: ShardTask, course: Course
+    ) -> Mapping[str, tuple[Any, Mapping[str, str]]]:
+        with traced(None if task.is_trial else task.trace, self.device):
+            try:
+                outputs = runner.run(task.shard, task.inputs, task.portion, course)
+            except BaseException:
+                course.stopped()
+                raise
+        if task.stripe is not None:
+            course.save()
+        return outputs
 
 
 def attempt(runner: TaskRunner, task: ShardTask) -> TaskReport | TaskError:
@@ -227,7 +277,7 @@ def work(
     if environment is not None:
         os.environ.clear()
         os.environ.update(environment)
-    runner = TaskRunner(passes, device)
+    runner = TaskRunner(passes, device, connection.send)
     while True:
         try:
             task = connection.recv()

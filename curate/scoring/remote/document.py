@@ -13,7 +13,7 @@ from curate.scoring.remote.places import PLAN
 from curate.store.objects import Objects
 from curate.store.records import ScoreKey, canonical_json, digest
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # becomes part of paths here
 _HEX: Final = re.compile(r"[0-9a-f]{8,64}")
 
@@ -40,7 +40,8 @@ class PlannedSet:
     """One score set: its key, how it is run, and the shards that lack a part.
 
     ``settings`` are the scorer's fields, also those that are not in the key. ``reads`` has, by alias,
-    the id of each set it reads and the tokens in its batches.
+    the id of each set it reads and the tokens in its batches. ``share_prefixes`` and ``row_block`` are as
+    in `ScoreRequest`, fixed with the set.
     """
 
     alias: str
@@ -54,6 +55,8 @@ class PlannedSet:
     reads: Mapping[str, Sequence[Any]]
     scope: str | None
     missing: Sequence[str]
+    share_prefixes: bool
+    row_block: int
 
 
 @final

@@ -13,6 +13,7 @@ from curate.contracts.display import counted
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
 from curate.models.files import file_hash
+from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.chat_check import check_chat
 from curate.scoring.options import ScoringOptions
 from curate.scoring.plan import plan_passes
@@ -32,7 +33,7 @@ from curate.scoring.remote.places import (
     ids_digest,
     part_folder,
 )
-from curate.scoring.requests import ScoreRequest, with_inputs
+from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, with_inputs
 from curate.scoring.workload import ShardSize
 from curate.store.objects import Objects
 from curate.store.parts import read_parquet, write_parquet
@@ -226,6 +227,8 @@ def _set(
         },
         scope=None if request.scope is None else request.scope.digest,
         missing=[shard.shard_id for shard in missing],
+        share_prefixes=made.run.get(PREFIXES) == SHARED,
+        row_block=int(made.run.get(BLOCK, ROW_BLOCK)),
     )
 
 

@@ -1,6 +1,7 @@
 """Maintains a store: what is in it, what is wrong with it, what can be deleted."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ import duckdb
 from curate.store import inventory, targets
 from curate.store.connection import STORAGE_VERSION
 from curate.store.handle import StoreHandle
-from curate.store.parts import TMP_MARK, how_to_mend, owner_is_dead
+from curate.store.parts import FOREIGN_TMP_S, TMP_MARK, UNFINISHED, how_to_mend, owner_is_dead
 from curate.store.pool import examples
 from curate.store.records import Finding
 from curate.store.results import selection_names
@@ -177,6 +178,9 @@ def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Pa
     shard_ids = _names(con, "select shard_id from internal.shards")
     for path in sorted((store.parts / "scores").glob("*/*.parquet")):
         if path.parent.name in set_ids and path.stem not in shard_ids:
+            orphans.append(path)
+    for path in sorted((store.parts / UNFINISHED).glob("*")):
+        if path.name not in shard_ids or time.time() - path.stat().st_mtime > FOREIGN_TMP_S:
             orphans.append(path)
     temporary = sorted(store.parts.rglob(f".*{TMP_MARK}*"))
     return orphans + [path for path in temporary if owner_is_dead(path)]

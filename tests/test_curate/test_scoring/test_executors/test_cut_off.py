@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from curate.scoring.executors.cut_off import was_cut_off
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.local import run_tasks
 from curate.scoring.executors.worker import ShardTask
 
@@ -24,6 +25,6 @@ def test_a_shard_is_marked_only_while_it_runs(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_tasks((Spec(),), [task], ["cpu"], seen.append, lambda: None, print)
+        run_tasks((Spec(),), [task], ["cpu"], Listener(seen.append, print, lambda: None, print))
     assert seen == [True]
     assert not was_cut_off(task)

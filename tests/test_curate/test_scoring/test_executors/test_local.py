@@ -30,6 +30,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.errors import ScoreError
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.local import run_tasks
 from curate.scoring.executors.worker import WHOLE, ShardTask
 
@@ -51,7 +52,7 @@ class Spec:
     def ids(self, shard):
         return [shard.name, "other"]
 
-    def run(self, shard, inputs=None, portion=WHOLE):
+    def run(self, shard, inputs=None, portion=WHOLE, course=None):
         marker = self.folder / "died"
         if portion.omitted:
             assert portion.omitted == {shard.name, "other"}  # the script kills on any part
@@ -78,7 +79,8 @@ def main():
     ]
     done = []
     try:
-        run_tasks((Spec(BEHAVIOUR, FOLDER),), tasks, ["cpu"] * WORKERS, done.append, lambda: None, print)
+        listener = Listener(done.append, lambda at: None, lambda: None, print)
+        run_tasks((Spec(BEHAVIOUR, FOLDER),), tasks, ["cpu"] * WORKERS, listener)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         sys.exit(130)
@@ -273,7 +275,7 @@ def test_a_process_forked_after_a_job_can_run_one(tmp_path: Path) -> None:
 FORKING_SCRIPT = """
 def job(name):
     task = ShardTask(0, "s", Path("s"), 1, {"set": Path(name)})
-    run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None, print)
+    run_tasks((Spec(),), [task], ["cpu", "cpu"], Listener(lambda done: None, lambda at: None, lambda: None, print))
 
 
 if __name__ == "__main__":
@@ -309,6 +311,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.local import run_tasks
 from curate.scoring.executors.worker import ShardTask
 
@@ -321,7 +324,7 @@ class Spec:
         print("wave" in sys.modules, os.environ.get("CURATE_CACHE"), flush=True)
         return self
 
-    def run(self, shard, inputs=None, portion=None):
+    def run(self, shard, inputs=None, portion=None, course=None):
         table = pa.table({"id": [shard.name], "failure": pa.array([None], pa.string())})
         return {"set": (table, {"tokens": "3"})}
 
@@ -330,7 +333,7 @@ if __name__ == "__main__":
     os.environ.pop("CURATE_CACHE", None)
     for value in ("there", ""):
         task = ShardTask(0, "s", Path("s"), 1, {"set": Path(f"s{value}.parquet")})
-        run_tasks((Spec(),), [task], ["cpu", "cpu"], lambda report: None, lambda: None, print)
+        run_tasks((Spec(),), [task], ["cpu", "cpu"], Listener(lambda done: None, lambda at: None, lambda: None, print))
         os.environ["CURATE_CACHE"] = value
 """
 

@@ -20,6 +20,7 @@ import curate as cu
 from curate.errors import ScoreError, WorkerError
 from curate.scoring.executors import ray_actors
 from curate.scoring.executors.deaths import Deaths
+from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.ray_actors import run_tasks
 from curate.scoring.executors.ray_cluster import Cluster, room
 from curate.scoring.executors.task_queue import TaskQueue
@@ -69,7 +70,9 @@ class Spec:
             os.kill(os.getpid(), signal.SIGKILL)
         return [f"{shard.name}-a", f"{shard.name}-b"]
 
-    def run(self, shard: Path, inputs: object = None, portion: Portion = WHOLE) -> dict[str, Any]:
+    def run(
+        self, shard: Path, inputs: object = None, portion: Portion = WHOLE, course: object = None
+    ) -> dict[str, Any]:
         ids = [i for i in self.ids(shard) if portion.only is None or i in portion.only]
         run = [i for i in ids if i not in portion.omitted]
         if shard.name == "s2":
@@ -100,9 +103,8 @@ class Job:
     def run(self, workers: int = 2, idle: Any = lambda: None, **taken: Any) -> "Job":
         cluster = Cluster(**{"max_workers": workers, **taken})
         devices = ["cpu"] * workers
-        run_tasks(
-            (self.spec,), self.tasks, devices, self.reports.append, idle, self.said.append, cluster
-        )
+        listener = Listener(self.reports.append, lambda at: None, idle, self.said.append)
+        run_tasks((self.spec,), self.tasks, devices, listener, cluster)
         return self
 
     @property

@@ -1,0 +1,144 @@
+"""How far the run of one shard is: what is finished is kept beside the parts, so that a killed run loses little."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from curate.errors import StoreError
+from curate.store.records import digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KEEP_S: Final = 15.0  # the most work, about, that a killed run loses: batches take less
+TELL_S: Final = 0.5
+_UNIT: Final = "unit"  # the column that names it
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stripe:
+    """Every ``count``-th unit of a shard from the ``index``-th on: what one of several workers runs."""
+
+    index: int
+    count: int
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.count == self.index
+
+
+@final
+@dataclass
+class Course:
+    """The units of one shard that are finished: batches of a pass, or blocks of a row scorer.
+
+    Units are named by what decides their numbers, so that whoever meets one takes it: how many workers
+    share a shard, and how often they are killed, changes no bit. They are written every `KEEP_S` seconds,
+    those of quick shards never.
+
+    Parameters
+    ----------
+    folder
+        For finished units; None keeps nothing.
+    stripe
+        Units to run here; None for all.
+    tell
+        Takes the share of the shard that is done, in [0, 1], at most every `TELL_S` seconds.
+    """
+
+    folder: Path | None = None
+    stripe: Stripe | None = None
+    tell: Callable[[float], None] | None = None
+    spent_s: float = 0.0
+    n_split: int = 0
+    _kept: dict[str, "pa.Table"] = field(default_factory=dict, init=False)
+    _new: list[tuple[str, Callable[[], "pa.Table"]]] = field(default_factory=list, init=False)
+    _new_split: int = field(default=0, init=False)
+    _n_met: int = field(default=0, init=False)
+    _saved_at: float = field(default_factory=time.perf_counter, init=False)
+    _told_at: float = field(default=-TELL_S, init=False)
+
+    def open(self, *identity: Any) -> None:
+        """Read what earlier runs finished; ``identity`` is what else decides the numbers of a unit.
+
+        A file that is damaged is removed: its units run again. ``spent_s`` and ``n_split`` then are the
+        seconds those runs took, and the rows they had to split.
+        """
+        from curate.store.parts import read_part
+
+        self._saved_at = time.perf_counter()
+        if self.folder is None:
+            return
+        self.folder = self.folder / digest(repr(identity), 8)
+        for path in sorted(self.folder.glob("*.parquet")):
+            try:
+                table, facts = read_part(path)
+            except StoreError:
+                path.unlink(missing_ok=True)
+                continue
+            self.spent_s += facts["seconds"]
+            self.n_split += facts["n_split"]
+            units = table.column(_UNIT).to_pylist()
+            starts = [n for n, unit in enumerate(units) if n == 0 or unit != units[n - 1]]
+            for start, stop in zip(starts, [*starts[1:], len(units)], strict=True):
+                self._kept[units[start]] = table.slice(start, stop - start)
+
+    def take(self, unit: str) -> "pa.Table | None":
+        """Return what an earlier run found for a unit, or None."""
+        return self._kept.get(unit)
+
+    def is_own(self) -> bool:
+        """Whether the next unit is to be run here; asked once for each, finished or not, in order."""
+        number, self._n_met = self._n_met, self._n_met + 1
+        return self.stripe is None or number in self.stripe
+
+    def finished(self, unit: str, table: Callable[[], "pa.Table"], n_split: int = 0) -> None:
+        """Note that a unit is finished; ``table`` makes the rows to keep, at least one."""
+        if self.folder is None:
+            return
+        self._new.append((unit, table))
+        self._new_split += n_split
+        if time.perf_counter() - self._saved_at >= KEEP_S:
+            self.save()
+
+    def save(self) -> None:
+        """Write what is finished since the last time."""
+        import pyarrow as pa
+
+        from curate.store.parts import owner, write_part
+
+        now = time.perf_counter()
+        seconds, self._saved_at = now - self._saved_at, now
+        if self.folder is None or not self._new:
+            return
+        tables = []
+        for unit, make in self._new:
+            table = make()
+            tables.append(table.append_column(_UNIT, pa.array([unit] * len(table), pa.string())))
+        path = self.folder / f"{owner()}-{time.time_ns()}.parquet"
+        facts = {"seconds": seconds, "n_split": self._new_split}
+        write_part(path, pa.concat_tables(tables), facts)
+        self._new, self._new_split = [], 0
+
+    def reached(self, share: float) -> None:
+        """Tell how much of the shard is done, in [0, 1]."""
+        now = time.perf_counter()
+        if self.tell is not None and now - self._told_at >= TELL_S:
+            self._told_at = now
+            self.tell(share)
+
+    def stopped(self) -> None:
+        """Write what is finished of a run that is cut short, where that is worth a file."""
+        if time.perf_counter() - self._saved_at >= TELL_S:
+            self.save()
+
+    def discard(self) -> None:
+        """Remove what was kept: the shard is finished."""
+        if self.folder is not None and self.folder.is_dir():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):  # another pass keeps something of this shard
+                self.folder.parent.rmdir()

@@ -1,0 +1,65 @@
+"""What a pass measured on the rows of a batch, as a table to keep and back: bit by bit the same."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from curate.contracts import Stat
+
+if TYPE_CHECKING:
+    from curate.models.passes.forward import Measured
+    from curate.models.text.render import Rendered
+
+_MEASURED: Final = "measured"  # False for a row that did not fit in memory
+_TOKENS: Final = ("nll", "entropy", "inner")  # values for each scored token
+_NORMS: Final = {False: "sq_norm_without_end", True: "sq_norm_with_end"}
+_POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
+_SCHEMA: Final = pa.schema(
+    [
+        (_MEASURED, pa.bool_()),
+        *((name, pa.list_(pa.float64())) for name in (*_TOKENS, *map(str, _POOLED))),
+        *((name, pa.float64()) for name in _NORMS.values()),
+    ]
+)
+
+
+def kept_table(results: Sequence["Measured | None"]) -> pa.Table:
+    """Return what was measured on rows, in their order; None for a row that did not fit."""
+    columns: dict[str, list[object]] = {_MEASURED: [row is not None for row in results]}
+    for name in _TOKENS:
+        columns[name] = [None if row is None else getattr(row, name) for row in results]
+    for stat in _POOLED:
+        columns[str(stat)] = [None if row is None else row.pooled.get(stat) for row in results]
+    for with_end, name in _NORMS.items():
+        columns[name] = [None if row is None else row.sq_norm.get(with_end) for row in results]
+    return pa.Table.from_pydict(columns, schema=_SCHEMA)
+
+
+def kept_rows(table: pa.Table, rows: Sequence["Rendered"]) -> Iterator["Measured | None"]:
+    """Yield what `kept_table` was given, for the same rows rendered again."""
+    from curate.models.passes.forward import Measured
+
+    columns = {name: table.column(name) for name in _SCHEMA.names}
+
+    def values(name: str, number: int) -> np.ndarray | None:
+        cell = columns[name][number]
+        return cell.values.to_numpy() if cell.is_valid else None
+
+    for number, row in enumerate(rows):
+        if not columns[_MEASURED][number].as_py():
+            yield None
+            continue
+        nll = values("nll", number)
+        assert nll is not None, "every row that is measured has a likelihood, if only of NaN"
+        pooled = {stat: values(str(stat), number) for stat in _POOLED}
+        norms = {end: columns[name][number].as_py() for end, name in _NORMS.items()}
+        yield Measured(
+            row,
+            nll,
+            values("entropy", number),
+            values("inner", number),
+            {end: norm for end, norm in norms.items() if norm is not None},
+            {stat: vector for stat, vector in pooled.items() if vector is not None},
+        )
