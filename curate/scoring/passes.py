@@ -94,7 +94,7 @@ class ForwardPass:
         """
         ids: list[str] = []
         course = course or Course()
-        course.open(*self._identity())
+        course.open(self.spec.set_ids, *self._identity())
         self._ran = [0, 0]
         reading_s = course.spent_s
         collected = [
@@ -125,8 +125,7 @@ class ForwardPass:
         import torch
 
         device, forward = self.model.device.partition(":")[0], self.batching.forward
-        sets = tuple(sorted(self.spec.set_ids))
-        return sets, self.spec.batch_tokens, device, forward.packed, torch.__version__
+        return self.spec.batch_tokens, device, forward.packed, torch.__version__
 
     def _windows(self, shard: Path, portion: Portion) -> Iterator[Window]:
         only = narrowed(self.only, portion)
@@ -193,10 +192,11 @@ class ForwardPass:
         for unit, batch in left:
             measured = [row for _, _, row in islice(results, len(batch))]
             yield batch, measured
-            course.finished(unit, partial(kept_table, measured), self.batching.n_split - split)
-            split = self.batching.n_split
+            n_turns, n_split = len(self.spec.renderings), self.batching.n_split - split
+            split += n_split
+            course.finished(unit, len(batch) / n_turns, partial(kept_table, measured), n_split)
             n_done += turn.n_tokens(batch)
-            course.reached(turn.examples(n_done / n_tokens, len(self.spec.renderings)))
+            course.reached(turn.examples(n_done / n_tokens, n_turns))
 
 
 @final

@@ -123,7 +123,7 @@ class RowPass:
             tokens_before = results.tokens
             results.run(examples, numbers)
             n_tokens = results.tokens - tokens_before
-            course.finished(unit, partial(results.kept, ids, numbers, n_tokens))
+            course.finished(unit, len(ids), partial(results.kept, ids, numbers, n_tokens))
         course.reached(numbers.stop)
 
 

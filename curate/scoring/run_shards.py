@@ -98,8 +98,8 @@ class _Reached:
             self.whole[at.key] = at.n_done
         else:
             of_shard[at.stripe] = at.n_done / at.stripe.count
-        n_done = max(self.whole.get(at.key, 0.0), sum(of_shard.values()))
-        n_done = min(int(n_done), self.n_examples[at.key])
+        reached = max(self.whole.get(at.key, 0.0), sum(of_shard.values()))
+        n_done = min(int(reached), self.n_examples[at.key])
         before = self.told.get(at.key, 0)
         if n_done > before:
             self.told[at.key] = n_done

@@ -4,7 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from curate.scoring.executors.course import n_unfinished
 from curate.scoring.shard_log import RunRecord
+from curate.store.parts import UNFINISHED
 from curate.store.records import utc_now
 from curate.store.scores import shard_runs
 
@@ -48,13 +50,18 @@ def watched(store: "Store") -> dict[str, Any]:
 
 
 def _n_done(store: "Store", status: "ScoreSetStatus", shards: Sequence["Shard"]) -> int:
-    """Return the examples of the shards whose parts are committed or written."""
+    """Return the examples of the shards whose parts are committed or written, and those kept of others."""
     made = store.find_score_set(status.set_id)
     assert made is not None
     without = store.pending_shards(made, shards)[0]
     if status.partial:
         return status.n_examples
-    return sum(s.n_examples for s in shards) - sum(s.n_examples for s in without)
+    under_way = {path.name: n_unfinished(path) for path in (store.parts / UNFINISHED).glob("*")}
+    left = sum(
+        max(s.n_examples - int(under_way.get(s.shard_id, {}).get(status.set_id, 0)), 0)
+        for s in without
+    )
+    return sum(s.n_examples for s in shards) - left
 
 
 def _progress(

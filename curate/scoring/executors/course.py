@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,28 +58,34 @@ class Course:
     _kept: dict[str, "pa.Table"] = field(default_factory=dict, init=False)
     _new: list[tuple[str, Callable[[], "pa.Table"]]] = field(default_factory=list, init=False)
     _new_split: int = field(default=0, init=False)
+    _new_examples: float = field(default=0.0, init=False)
+    _set_ids: list[str] = field(default_factory=list, init=False)
     _n_met: int = field(default=0, init=False)
     _saved_at: float = field(default_factory=time.perf_counter, init=False)
     _told_at: float = field(default=-TELL_S, init=False)
 
-    def open(self, *identity: Any) -> None:
-        """Read what earlier runs finished; ``identity`` is what else decides the numbers of a unit.
+    def open(self, set_ids: Sequence[str], *identity: Any) -> None:
+        """Read what earlier runs finished of some score sets.
 
-        A file that is damaged is removed: its units run again. ``spent_s`` and ``n_split`` then are the
+        ``identity`` is what decides the numbers of a unit beside its name. A file that is damaged is removed: its units run again. ``spent_s`` and ``n_split`` then are the
         seconds those runs took, and the rows they had to split.
         """
-        from curate.store.parts import read_part
+        from curate.store.parts import part_metadata
+        from curate.store.sealed import PartDamageError, open_sealed
 
         self._saved_at = time.perf_counter()
         if self.folder is None:
             return
-        self.folder = self.folder / digest(repr(identity), 8)
+        self._set_ids = sorted(set_ids)
+        self.folder = self.folder / digest(repr((self._set_ids, identity)), 8)
         for path in sorted(self.folder.glob("*.parquet")):
             try:
-                table, facts = read_part(path)
-            except StoreError:
+                with open_sealed(path) as file:
+                    table = file.read()
+            except PartDamageError:
                 path.unlink(missing_ok=True)
                 continue
+            facts = part_metadata(table.schema)
             self.spent_s += facts["seconds"]
             self.n_split += facts["n_split"]
             units = table.column(_UNIT).to_pylist()
@@ -96,11 +102,17 @@ class Course:
         number, self._n_met = self._n_met, self._n_met + 1
         return self.stripe is None or number in self.stripe
 
-    def finished(self, unit: str, table: Callable[[], "pa.Table"], n_split: int = 0) -> None:
-        """Note that a unit is finished; ``table`` makes the rows to keep, at least one."""
+    def finished(
+        self, unit: str, n_examples: float, table: Callable[[], "pa.Table"], n_split: int = 0
+    ) -> None:
+        """Note that a unit is finished, the work of so many examples.
+
+        ``table`` makes the rows to keep, at least one. ``n_split`` are those that memory had no room for.
+        """
         if self.folder is None:
             return
         self._new.append((unit, table))
+        self._new_examples += n_examples
         self._new_split += n_split
         if time.perf_counter() - self._saved_at >= KEEP_S:
             self.save()
@@ -120,9 +132,12 @@ class Course:
             table = make()
             tables.append(table.append_column(_UNIT, pa.array([unit] * len(table), pa.string())))
         path = self.folder / f"{owner()}-{time.time_ns()}.parquet"
-        facts = {"seconds": seconds, "n_split": self._new_split}
+        facts = {
+            "seconds": seconds, "n_split": self._new_split, "n_examples": self._new_examples,
+            "set_ids": self._set_ids,
+        }  # fmt: skip
         write_part(path, pa.concat_tables(tables), facts)
-        self._new, self._new_split = [], 0
+        self._new, self._new_split, self._new_examples = [], 0, 0.0
 
     def reached(self, share: float) -> None:
         """Tell how much of the shard is done, in [0, 1]."""
@@ -142,3 +157,24 @@ class Course:
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):  # another pass keeps something of this shard
                 self.folder.parent.rmdir()
+
+
+def n_unfinished(folder: Path) -> dict[str, float]:
+    """Return how many examples of a shard are kept so far, about, by score set: the most of any pass."""
+    from curate.store.parts import open_parquet, part_metadata
+
+    of_pass: dict[tuple[Path, str], float] = {}
+    for path in folder.glob("*/*.parquet"):
+        try:
+            with open_parquet(path) as file:
+                facts = part_metadata(file.schema_arrow)
+        except StoreError:  # just removed, or damaged, which the next run finds
+            continue
+        for set_id in facts["set_ids"]:
+            of_pass[path.parent, set_id] = (
+                of_pass.get((path.parent, set_id), 0.0) + facts["n_examples"]
+            )
+    found: dict[str, float] = {}
+    for (_, set_id), n in of_pass.items():
+        found[set_id] = max(found.get(set_id, 0.0), n)
+    return found

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from curate.contracts.display import counted
 from curate.errors import WorkerError
+from curate.scoring.executors.course import n_unfinished
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.interrupts import terminate_as_interrupt
 from curate.scoring.executors.listener import Listener
@@ -18,12 +19,14 @@ from curate.scoring.executors.worker import (
     PassSpec,
     ShardTask,
     TaskError,
+    TaskProgress,
     TaskReport,
     TaskRunner,
     attempt,
 )
 
 POLL_S: Final = 0.5
+LOOK_S: Final = 10.0
 PATIENCE_S: Final = 300.0  # without any worker, until it is said
 ADVICE: Final = "check memory, lower --max-workers, and run the same command again"
 MAX_FAILED_STARTS: Final = 3  # in a row, of workers that died before they had a task
@@ -125,6 +128,7 @@ class _Crew:
     workers: list[_Worker] = field(default_factory=list)
     suspects: set[tuple[int, str]] = field(default_factory=set)
     n_failed_starts: int = 0
+    looked_at: float = field(default_factory=time.monotonic)  # at what actors have kept
     seen_at: float = field(default_factory=time.monotonic)  # when a worker was last there
 
     def run(self, devices: Sequence[str]) -> None:
@@ -137,6 +141,7 @@ class _Crew:
                 self._hand_out()
                 self._listen()
                 self._speak_up()
+                self._look_on()
                 self.listener.on_idle()
             if self.queue.error is not None:
                 raise self.queue.error
@@ -277,6 +282,17 @@ class _Crew:
         elif now - self.seen_at >= PATIENCE_S:
             self.seen_at = now
             self.listener.say(waiting_for(self.cluster, PATIENCE_S / 60))
+
+    def _look_on(self) -> None:
+        """Tell how far the shards under way are, by what their actors have kept."""
+        now = time.monotonic()
+        if now - self.looked_at < LOOK_S:
+            return
+        self.looked_at = now
+        for task in (given.task for worker in self.workers for given in worker.tasks):
+            if task.unfinished is not None and not task.is_trial:
+                n_done = max(n_unfinished(task.unfinished).values(), default=0.0)
+                self.listener.on_progress(TaskProgress(task.key, None, n_done))
 
 
 def _is_innocent(worker: _Worker, error: Exception) -> bool:

@@ -44,7 +44,9 @@ def loaded(tiny_model: Path, request: pytest.FixtureRequest) -> ForwardPass:
     return forward_pass(tiny_model, share_prefixes=request.param)
 
 
-def forward_pass(model: Path, batch_tokens: int = 60, *, share_prefixes: bool = False) -> ForwardPass:
+def forward_pass(
+    model: Path, batch_tokens: int = 60, *, share_prefixes: bool = False
+) -> ForwardPass:
     members = tuple(PassMember(s.name, s.name, s) for s in SCORERS)
     spec = Pass(
         members, resolve_model(str(model)), "float32", batch_tokens, share_prefixes=share_prefixes
@@ -74,7 +76,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return ran
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for Ctrl-C, a time that is over, or a worker's end."""
 
 
@@ -84,12 +86,14 @@ def killed_after(n: int) -> Any:
     def tell(_: float) -> None:
         left[0] -= 1
         if left[0] == 0:
-            raise Killed
+            raise KilledError
 
     return tell
 
 
-def run(loaded: ForwardPass, shard: Path, course: Course, portion: Portion = WHOLE) -> dict[str, Any]:
+def run(
+    loaded: ForwardPass, shard: Path, course: Course, portion: Portion = WHOLE
+) -> dict[str, Any]:
     return {name: table for name, (table, _) in loaded.run(shard, None, portion, course).items()}
 
 
@@ -102,7 +106,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert n_batches > 20
     for n_kept in (3, 2, 5):
         batches.clear()
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             run(loaded, shard, Course(folder, tell=killed_after(n_kept)))
         assert len(batches) <= n_kept + 1  # one may be queued
     batches.clear()
@@ -117,7 +121,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
 def test_the_seconds_of_all_who_worked_on_it_count(
     loaded: ForwardPass, shard: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loaded.run(shard, None, WHOLE, Course(tmp_path, tell=killed_after(5)))
     course = Course(tmp_path)
     facts = [facts for _, facts in loaded.run(shard, None, WHOLE, course).values()]
@@ -149,7 +153,7 @@ def test_a_damaged_file_is_removed_and_its_batches_run_again(
 ) -> None:
     unbroken = run(loaded, shard, Course())
     n_batches = len(batches)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(loaded, shard, Course(tmp_path, tell=killed_after(4)))
     damaged, cut, *_ = files = sorted(tmp_path.rglob("*.parquet"))
     assert len(files) == 4
@@ -197,7 +201,10 @@ class Words(RowScorer):
     name: ClassVar[str] = "words"
     version: ClassVar[int] = 1
     role: ClassVar[Any] = None
-    outputs: ClassVar[Any] = {"n": Column("int", "words"), "vector": Column("vector", "all the same")}
+    outputs: ClassVar[Any] = {
+        "n": Column("int", "words"),
+        "vector": Column("vector", "all the same"),
+    }
     seen: list[int] = field(default_factory=list, compare=False)
 
     def load(self, context: Any) -> Any:
@@ -219,7 +226,7 @@ def test_blocks_of_a_row_scorer_are_kept_as_batches_are(shard: Path, tmp_path: P
     loaded = WorkerPass(spec).load("cpu")
     unbroken: pa.Table = loaded.run(shard)["words"][0]
     assert unbroken["failure"].null_count == 37  # 5, 15 and 25 in hex
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loaded.run(shard, None, WHOLE, Course(tmp_path, tell=killed_after(3)))
     first = Course(tmp_path, Stripe(0, 2))
     assert loaded.run(shard, None, WHOLE, first) == {}
@@ -227,7 +234,9 @@ def test_blocks_of_a_row_scorer_are_kept_as_batches_are(shard: Path, tmp_path: P
     scorer.seen.clear()
     again = loaded.run(shard, None, WHOLE, Course(tmp_path))["words"][0]
     assert again.equals(unbroken)
-    assert sum(scorer.seen) == 8  # the fourth block: stripe 0 had the fifth, the killed run the others
+    assert (
+        sum(scorer.seen) == 8
+    )  # the fourth block: stripe 0 had the fifth, the killed run the others
 
 
 @pytest.fixture(autouse=True)
