@@ -285,7 +285,7 @@ def request_for(
     runs_weights = resolved is not None and scorer.reads_weights
     device = options.worker_device(runs_weights=runs_weights)
     tokens = options.batch_tokens or default_batch_tokens(device)
-    block = row_block(resolved if runs_weights else None, device)
+    block = row_block(resolved if runs_weights else None, device, served=is_served(scorer))
     return ScoreRequest(
         alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat,
         dtype_why=chosen.why,
