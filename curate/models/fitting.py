@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from curate.contracts import Stat
 from curate.models.batch import CUDA_BATCH_TOKENS
 from curate.models.memory import is_out_of_memory
 from curate.models.passes.prefixes import MOST_ROWS
+from curate.models.text.render import Rendered
 
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
-    from curate.models.text.render import Rendered
 
 LEAST: Final = 1_024
 LADDER: Final = tuple(
@@ -52,7 +53,6 @@ def fits_on_card(model: "LoadedModel", tokens: int, *, packed: bool, shared: boo
     """
     import torch
 
-    from curate.contracts import Stat
     from curate.models.passes.device_batch import BatchWants, launch
     from curate.models.passes.head import HeadWants
 
@@ -99,7 +99,7 @@ def _runs(run: Callable[[], object]) -> bool:
 
 def largest_rows(
     tokens: int, vocabulary: int, max_length: int | None, *, shared: bool
-) -> "list[Rendered]":
+) -> list[Rendered]:
     """Return made-up rows that fill a batch of that many tokens, as long as the model reads.
 
     With ``shared`` they are a prefix tree of as many tokens, of which `MOST_ROWS` rows each go on from
@@ -125,9 +125,7 @@ def largest_rows(
     return [_rendered(row) for row in rows]
 
 
-def _rendered(ids: np.ndarray) -> "Rendered":
-    from curate.models.text.render import Rendered
-
+def _rendered(ids: np.ndarray) -> Rendered:
     n = max(1, (len(ids) - 1) // SCORED)
     positions = np.arange(len(ids) - 1 - n, len(ids) - 1, dtype=np.int32)
     ids = ids.astype(np.int32)

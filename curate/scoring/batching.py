@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from curate.models.batch import padded_tokens, plan_batches
+from curate.models.memory import Limit
 from curate.models.passes.prefixes import plan_shared
 from curate.scoring.batch_sizes import BatchSizes
 from curate.scoring.executors.worker import PREFIXES
 
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
-    from curate.models.memory import Limit
     from curate.models.passes.forward import Forward
     from curate.models.text.render import Rendered
 
@@ -74,8 +74,6 @@ class Batching:
 
     def _limit(self, size: "Callable[[Sequence[Rendered]], int]", kind: str = "") -> "Limit | None":
         """Return what is known on this machine not to fit on the model's card; it remembers more."""
-        from curate.models.memory import Limit
-
         if not self.is_cuda:
             return None
         known = BatchSizes.of(self.model.resolved, self.model.dtype, self.model.device)

@@ -11,6 +11,7 @@ HEAVY = {
     "pandas", "scipy", "sentence_transformers", "accelerate", "peft", "typer", "rich", "pydantic",
     "yaml", "huggingface_hub", "tokenizers", "safetensors", "IPython", "starlette", "uvicorn", "flaml",
     "jinja2", "pynvml", "triton", "trl", "datasketch", "py3langid", "math_verify",
+    "bitsandbytes", "liger_kernel", "cut_cross_entropy", "vllm",
 }  # fmt: skip
 FACADES = {"curate", "curate.store"}  # their names load what is behind them at their first use
 MARK = "# lazy:"  # and the reason, on the line of the import

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts.libraries import versions_of
 from curate.errors import ConfigError, MissingPackageError
+from curate.models.memory import is_device_error, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -124,8 +125,6 @@ def flaw_of(fused: FusedHead, run: "Callable[[Head | FusedHead], list[Tensor]]")
         Likelihoods and gradients of one forward pass, by a head.
     """
     import torch
-
-    from curate.models.memory import is_device_error, is_out_of_memory
 
     before = run(fused.head)
     try:
