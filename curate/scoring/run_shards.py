@@ -48,6 +48,7 @@ def run_shards(
     if workers.note:
         progress.note(workers.note)
     tasks = _with_stripes(tasks, passes, device, len(devices), sizes)
+    devices = devices[: max(1, sum(task.most_stripes for task in tasks))]
     progress.note(
         f"{counted(len(passes), 'pass', 'passes')} over "
         f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
@@ -119,7 +120,7 @@ def _with_stripes(
     for task in tasks[max(n_whole, 0) :]:
         pass_ = passes[task.pass_index]
         seconds = seconds_of(pass_, _sized(task, sizes), device)
-        can = task.unfinished is not None
+        can = task.unfinished is not None and task.carrier is None  # it removes its copies
         last.append(replace(task, most_stripes=most_stripes(pass_, seconds) if can else 1))
     return [*tasks[: max(n_whole, 0)], *last]
 

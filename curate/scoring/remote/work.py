@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -26,7 +26,7 @@ from curate.scoring.workload import ShardSize
 from curate.store import Shard, locks
 from curate.store.cache import cache_folder
 from curate.store.objects import Objects
-from curate.store.parts import LOCK, TMP_MARK, owner, owner_is_dead
+from curate.store.parts import FOREIGN_TMP_S, LOCK, TMP_MARK, owner, owner_is_dead
 from curate.store.records import digest
 
 
@@ -116,6 +116,15 @@ def _work_folder(objects: Objects) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _unfinished_folder(objects: Objects) -> Path:
+    """Return the folder for what is finished of shards on this machine; what nobody took up is removed."""
+    folder = cache_folder() / "unfinished" / digest(str(objects), 8)
+    for shard in folder.glob("*"):
+        if time.time() - shard.stat().st_mtime > FOREIGN_TMP_S:
+            shutil.rmtree(shard, ignore_errors=True)
+    return folder
+
+
 def _keep_marks(old: Path, folder: Path) -> None:
     for mark in old.rglob(f"*{STARTED}"):
         kept = folder / mark.relative_to(old)
@@ -141,6 +150,7 @@ class _Work:
     n_late: int = 0
 
     def __post_init__(self) -> None:
+        self.unfinished = _unfinished_folder(self.objects)
         self.scope: Sequence[PlannedShard] = self.slice.shards(self.plan.shards)
         own = {shard.shard_id for shard in self.scope}
         there = Arrivals.below(self.objects)
@@ -217,7 +227,8 @@ class _Work:
             parts = {set_id: self._part(index, set_id, shard) for set_id in wanted}
             inputs = {a: self._part(index, set_id, shard) for a, (set_id, _) in read.items()}
             carrier = self._carrier(shard, wanted, read)
-            tasks.append(ShardTask(index, shard.shard_id, here, n, parts, inputs, carrier=carrier))
+            task = ShardTask(index, shard.shard_id, here, n, parts, inputs, carrier=carrier)
+            tasks.append(replace(task, unfinished=self.unfinished / shard.shard_id))
         return tasks
 
     def _carrier(

@@ -119,6 +119,31 @@ def test_an_interrupted_slice_goes_on(pool, expected, bucket, monkeypatch):
     assert hashes(pool)["text_stats"] == hashes(expected)["text_stats"]
 
 
+def test_a_slice_that_was_stopped_within_a_shard_goes_on_there(
+    pool, expected, bucket, tmp_path, monkeypatch
+):
+    from curate.scoring import run_shards
+    from curate.scoring.executors import course
+
+    monkeypatch.setattr(course, "KEEP_S", 0.0)
+    monkeypatch.setattr(course, "TELL_S", 0.0)
+    pool.score("text_stats", parts=str(bucket), plan_only=True)
+
+    def stops(self, at):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_shards._Reached, "tell", stops)
+        with pytest.raises(InterruptedRunError, match="0 of 4 shards of slice 1/1 are saved"):
+            pool.score("text_stats", parts=str(bucket), slice="1/1")
+    kept = tmp_path / "cache" / "unfinished"
+    assert len(list(kept.rglob("*.parquet"))) == 1
+    report = pool.score("text_stats", parts=str(bucket), slice="1/1")
+    assert report.n_written == N_SHARDS and not list(kept.rglob("*.parquet"))
+    pool.commit(str(bucket))
+    assert hashes(pool)["text_stats"] == hashes(expected)["text_stats"]
+
+
 @pytest.mark.slow
 def test_a_slice_killed_between_data_and_record_loses_nothing(pool, expected, bucket, tmp_path):
     pool.score("text_stats", parts=str(bucket), plan_only=True)
