@@ -36,8 +36,8 @@ def benchmark_texts(source: Source) -> Iterator[BenchmarkTexts]:
             raise DataError(f"{chunk.bad[0].place}: {chunk.bad[0].reason}")
         block = BenchmarkTexts(chunk.path, [], [])
         columns = [chunk.values(name) for name in chunk.names()]
-        for number, values in zip(chunk.numbers, zip(*columns, strict=True), strict=True):
-            texts = list(_strings(values))
+        for i, number in enumerate(chunk.numbers):
+            texts = list(_strings([column[i] for column in columns]))
             block.texts.extend(texts)
             block.rows.extend([number] * len(texts))
         n_texts += len(block.texts)

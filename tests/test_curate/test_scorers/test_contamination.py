@@ -147,8 +147,12 @@ def test_what_cannot_be_compared_with_is_refused(tmp_path):
         Contamination(("a.jsonl",), ngram=0)
     with pytest.raises(DataError, match="nowhere.jsonl"):
         Contamination((str(tmp_path / "nowhere.jsonl"),)).read_files()
+
+
+@pytest.mark.parametrize("line", ['{"a": 1}', '{"a": null}', "{}"])  # the last has no column
+def test_a_benchmark_without_a_text_is_refused(tmp_path, line):
     numbers = tmp_path / "numbers.jsonl"
-    numbers.write_text('{"a": 1}\n')
+    numbers.write_text(f"{line}\n")
     scorer = replace(Contamination(("x",)), files=(str(numbers),))
     with pytest.raises(
         DataError, match=r"numbers.jsonl holds no text; check that it is the right file"
