@@ -147,7 +147,7 @@ class Pool:
         batch_tokens: int | None = None, executor: str = "local", ray_address: str | None = None,
         num_gpus_per_worker: float | None = None, max_workers: int | None = None,
         slice: str | None = None, profile: str | None = None, parts: str | None = None,
-        plan_only: bool = False,
+        plan_only: bool = False, backend: str = "auto",
     ) -> "ScoreReport | PlanReport | SliceReport | Published":  # fmt: skip
         """Score every example that has no score yet; forward scorers share passes.
 
@@ -236,7 +236,7 @@ class Pool:
         workers: int | None = None, max_failures: str | int = "1%", max_hours: float | None = None,
         batch_tokens: int | None = None, executor: str = "local", ray_address: str | None = None,
         num_gpus_per_worker: float | None = None, max_workers: int | None = None,
-        to: ExportFormat = "input",
+        backend: str = "auto", to: ExportFormat = "input",
         order: Literal["rank", "input"] = "rank", annotate: bool = False,
         keep_duplicates: bool = False, overwrite: bool = False, **fields: Any,
     ) -> "StoredSelection":  # fmt: skip

@@ -8,6 +8,8 @@ from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
 from curate.contracts.display import counted
+from curate.models.passes.vllm_forward import GPU_MEMORY_UTILIZATION
+from curate.scoring.backends import VLLM
 
 
 @from_options(ScoreCommand)
@@ -45,6 +47,10 @@ def _pass_line(d: dict[str, Any]) -> str:
         f"{d['rows_per_example']:g} {'row' if d['rows_per_example'] == 1 else 'rows'} an example",
         f"{d['padding']:.1%} padding",
     ]
+    if d["backend"] == VLLM:
+        facts.append(
+            f"by vLLM: {d['batch_tokens']:,} tokens at a time, gpu_memory_utilization {GPU_MEMORY_UTILIZATION}"
+        )
     if d["batch_origin"]:
         facts.append(f"batches of {d['batch_tokens']:,} tokens, {d['batch_origin']}")
     if d["dtype_why"]:

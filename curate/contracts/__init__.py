@@ -178,9 +178,11 @@ class ForwardScorer(Scorer):
     """A scorer that reduces the statistics of a causal LM's forward pass, shared with others.
 
     Concrete classes have the dataclass fields ``template: str`` (replaced by ``--template``) and
-    ``score_end: bool`` (whether end-of-turn positions count).
+    ``score_end: bool`` (whether end-of-turn positions count). Without the ``optional`` ones of its
+    statistics `reduce` returns None for some columns.
     """
 
+    optional: ClassVar[frozenset[Stat]] = frozenset()
     template: str
     score_end: bool
 

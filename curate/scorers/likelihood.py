@@ -16,7 +16,8 @@ class Likelihood(ForwardScorer):
 
     The mean log-probability is GRAPE's score [1]_ and, negated and exponentiated, the perplexity.
     Nats, float64. Higher log-probability: the model finds the response more natural. The mean
-    favours long and repetitive text, the sum short text.
+    favours long and repetitive text, the sum short text. Where vLLM runs the model, which gives
+    log-probabilities alone, the entropy is null.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ class Likelihood(ForwardScorer):
         "mean_entropy": Column("float", "mean entropy of the predictions, nats; lower is surer"),
         "truncated": Column("bool", "whether tokens did not fit the model's context"),
     }
+    optional: ClassVar[frozenset[Stat]] = frozenset({Stat.ENTROPY})
     template: str = "grape"
     turns: Literal["all", "last"] = "all"
     boundary: Literal["offsets", "separate"] = "offsets"
@@ -73,11 +75,10 @@ class Likelihood(ForwardScorer):
 
     def reduce(self, stats: Mapping[str, SegmentStats]) -> Mapping[str, Any]:
         full = stats["full"]
-        assert full.entropy is not None
         counts = full.counted(score_end=self.score_end)
         return {
             **log_probabilities(full, score_end=self.score_end),
-            "mean_entropy": float(full.entropy[counts].mean()),
+            "mean_entropy": None if full.entropy is None else float(full.entropy[counts].mean()),
         }
 
 

@@ -12,6 +12,7 @@ from curate.contracts.settings import settings_of
 from curate.errors import StoreError
 from curate.models.text.masks import TRL
 from curate.registry import build, get_scorer
+from curate.scoring.backends import AUTO
 from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.job import score
 from curate.scoring.keys import dtype_of
@@ -66,6 +67,7 @@ def score_again(
         revision=run.get("revision"),
         dtype=dtype_of(key),
         batch_tokens=run.get("batch_tokens"),
+        backend=key.get("backend") or AUTO,
         workers=how.workers,
         device=how.device,
         max_failures=how.max_failures,

@@ -13,6 +13,7 @@ from curate.models.load import ResolvedModel
 from curate.models.machine import free_bytes, has_bfloat16, processor
 from curate.models.room import DTYPE_BYTES
 from curate.models.speedup import bfloat16_speedup
+from curate.scoring.backends import AUTO
 from curate.scoring.executors import RAY
 from curate.scoring.options import ScoringOptions
 from curate.store.cache import cache_folder
@@ -92,6 +93,7 @@ def _is_open(scorer: Scorer, model: ResolvedModel, options: ScoringOptions, plai
         options.dtype == "auto"
         and plain == FLOAT32
         and options.executor != RAY
+        and options.backend == AUTO
         and options.worker_device(runs_weights=True) == "cpu"
         and isinstance(scorer, ForwardScorer)
         and scorer.reads_weights

@@ -16,6 +16,7 @@ from curate.scoring.executors.worker import PREFIXES
 if TYPE_CHECKING:
     from curate.models.load import LoadedModel
     from curate.models.passes.forward import Forward
+    from curate.models.passes.vllm_forward import VllmForward
     from curate.models.text.render import Rendered
 
 SHARED_FACT: Final = (
@@ -31,7 +32,7 @@ class Batches:
     ``tokens`` are those of all rows, of which ``n_shared`` need not run; ``padding`` runs beside them.
     """
 
-    forward: "Forward"
+    forward: "Forward | VllmForward"
     rows: list[list[int]]
     tokens: int
     n_shared: int = 0
@@ -113,13 +114,13 @@ class Batching:
         if self.share:
             shared = plan_shared(rows, ids, self.batch_tokens)
             if shared.pays and not self.unshared_because:
-                return Batches(self._sharing, _lists(shared.batches), shared.tokens, shared.saved)
+                return Batches(self._sharing, lists(shared.batches), shared.tokens, shared.saved)
             self._refused |= shared.pays
         lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
         plan = plan_batches(lengths, ids, self.batch_tokens, packed=self.forward.packed)
         tokens = int(lengths.sum())
         padding = 0 if self.forward.packed else padded_tokens(lengths, plan) - tokens
-        return Batches(self.forward, _lists(plan), tokens, padding=padding)
+        return Batches(self.forward, lists(plan), tokens, padding=padding)
 
     def facts(self) -> dict[str, Any]:
         """Return what to record of a part that was run."""
@@ -143,5 +144,6 @@ def _padded(rows: "Sequence[Rendered]") -> int:
     return len(lengths) * max(lengths)
 
 
-def _lists(batches: Sequence[np.ndarray]) -> list[list[int]]:
+def lists(batches: Sequence[np.ndarray]) -> list[list[int]]:
+    """Return the rows of each batch as plain numbers."""
     return [batch.tolist() for batch in batches]

@@ -98,6 +98,9 @@ def _count_batches(
     """Add the tokens of one rendering, in the batches a model on a CPU runs if it can share prefixes."""
     lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
     counts.tokens += int(lengths.sum())
+    if pass_.backend is not None:  # cuts batches of its own, without padding
+        counts.padded += int(lengths.sum())
+        return
     if pass_.share_prefixes:
         shared = plan_shared(rows, ids, pass_.batch_tokens)
         if shared.pays:

@@ -49,6 +49,7 @@ class PassPlan:
     why the model cannot do that, which is known once it was loaded to time a sample.
     ``batch_tokens`` run at once in a pass of a language model; ``batch_origin`` says where the number comes from,
     unless it is a constant or was given. ``dtype`` is that of its weights, and ``dtype_why`` why ``auto`` chose it.
+    ``backend`` runs the model in place of our own pass.
     """
 
     name: str
@@ -72,6 +73,7 @@ class PassPlan:
     batch_origin: str = ""
     dtype: str | None = None
     dtype_why: str = ""
+    backend: str | None = None
 
 
 @final
@@ -255,6 +257,7 @@ def _plan_pass(
         batch_tokens=pass_.batch_tokens if pass_.is_forward else None,
         batch_origin=batch_origin,
         dtype=pass_.dtype if pass_.is_forward else None,
+        backend=pass_.backend,
     )
 
 

@@ -9,6 +9,7 @@ from curate.contracts import PoolScorer, Role, RunScorer
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, StoreError
 from curate.scoring.auto_dtype import tell_dtypes
+from curate.scoring.backends import refuse_recorded
 from curate.scoring.chat_check import check_chat
 from curate.scoring.executors.cut_off import forget_finished
 from curate.scoring.executors.worker import ShardTask, TaskReport
@@ -80,6 +81,7 @@ def score_one(
     """
     recorded = run_scorer(scorer, config)
     if recorded is not None:
+        refuse_recorded(scorer, options.backend)
         if within is not None:
             raise ConfigError(needs_the_pool(scorer, within))
         nothing = ScoreReport((), {}, 0.0)

@@ -8,7 +8,7 @@ from curate.contracts import ForwardScorer, Rendering, Scorer
 from curate.models.load import ResolvedModel
 from curate.models.text.chat_options import ChatOptions
 from curate.models.text.templates import CHAT
-from curate.store.records import ScoreKey
+from curate.store.records import FILE_INPUT, ScoreKey
 
 NOTHING_CHOSEN: Final = ChatOptions()
 EXACT_HEAD: Final = "; head float32"  # since when rewards in bfloat16 have more than a few digits
@@ -20,12 +20,14 @@ def score_key(
     dtype: str,
     inputs: Mapping[str, str],
     chat: ChatOptions = NOTHING_CHOSEN,
+    backend: str | None = None,
 ) -> ScoreKey:
     """Return everything that determines the values of a score set.
 
     A hub model counts by its name and commit, a folder by the hash of its contents alone, so that
     moving it changes nothing. A row scorer of a tokenizer alone does not depend on weights or dtype.
-    ``chat`` is what was chosen for a model that is elsewhere, on a server.
+    ``chat`` is what was chosen for a model that is elsewhere, on a server, ``backend`` what runs it in
+    place of our own pass.
     """
     given: dict[str, Any] = asdict(scorer)  # type: ignore[call-overload]
     config = {name: value for name, value in given.items() if name not in scorer.unkeyed}
@@ -48,6 +50,7 @@ def score_key(
         max_length=model.max_length if isinstance(scorer, ForwardScorer) else None,
         dtype=_dtype_key(scorer, dtype) if weights else None,
         inputs=dict(inputs),
+        backend=backend,
     )
 
 
@@ -69,6 +72,11 @@ def _with_choices(template: str | None, model: ResolvedModel) -> str | None:
         return template + model.chat.key
     dropped = model.chat.reasoning == "drop" and model.is_causal
     return f"{template};reasoning=drop" if dropped else template
+
+
+def files_of(scorer: Scorer) -> dict[str, str]:
+    """Return what the files that a scorer reads add to its key: the hash of each, by name."""
+    return {f"{FILE_INPUT}{name}": digest for name, digest in scorer.read_files().items()}
 
 
 def renderings_of(scorer: Scorer) -> tuple[Rendering, ...]:

@@ -13,6 +13,7 @@ from curate.models.load import device_for, resolve_dtype
 from curate.models.text.chat_options import ChatOptions, arguments_of
 from curate.models.text.masks import CURATE, TRL
 from curate.models.text.templates import CHAT
+from curate.scoring.backends import AUTO, check_backend
 from curate.scoring.executors import EXECUTORS, RAY
 from curate.scoring.executors.ray_cluster import Cluster, require_ray
 
@@ -29,6 +30,7 @@ class ScoringOptions:
     ``chat_template`` and ``mask`` are those of `ChatOptions.of`, the arguments as one text.
     ``profile`` is a folder for a trace of the first shard of each pass. ``measures``: what is faster on
     this machine may decide how new sets are scored; False where other machines score the same sets.
+    ``backend`` runs language models: ``auto`` is our own pass, ``vllm`` vLLM.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class ScoringOptions:
     mask: str | None = None
     profile: str | None = None
     measures: bool = True
+    backend: str = AUTO
 
     @property
     def cluster(self) -> Cluster:
@@ -113,6 +116,7 @@ class ScoringOptions:
         if self.executor not in EXECUTORS:
             raise ConfigError(f"--executor is {' or '.join(EXECUTORS)}, got {self.executor!r}")
         self._check_ray()
+        check_backend(self)
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise ConfigError(f"--batch-tokens must be positive, got {self.batch_tokens}")
         if self.workers is not None and self.workers < 1:

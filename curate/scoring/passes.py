@@ -18,8 +18,10 @@ from curate.contracts import (
 from curate.errors import CurateError, ExampleFailure
 from curate.models.architectures import modelling_module
 from curate.models.load import load_model
+from curate.models.passes.vllm_forward import VllmModel, load_vllm
 from curate.models.text.render import Renderer
 from curate.scoring.batching import SHARED_FACT, Batches, Batching
+from curate.scoring.engine_batching import EngineBatching
 from curate.scoring.executors.course import Course
 from curate.scoring.executors.shard_run import EARLIER_S, PADDING_TOKENS, PASS_TOKENS
 from curate.scoring.executors.worker import WHOLE, Portion
@@ -60,16 +62,23 @@ class ForwardPass:
     depend on which other scorers ride along, nor on the worker: on a CPU, one thread computes.
     """
 
-    def __init__(self, spec: Pass, device: str, model: "LoadedModel | None" = None) -> None:
+    def __init__(
+        self, spec: Pass, device: str, model: "LoadedModel | VllmModel | None" = None
+    ) -> None:
         if model is None:
             assert spec.model is not None
+            load = load_model if spec.backend is None else load_vllm
             with one_thread(device):
-                model = load_model(spec.model, device, spec.dtype)
+                model = load(spec.model, device, spec.dtype)
         self.model = model
         self.spec = spec
         self.only = None if spec.within is None else ids_in(spec.within)
         self.renderer = Renderer(model.tokenizer, model.resolved.max_length, model.resolved.chat)
-        self.batching = Batching(model, spec.batch_tokens, share=spec.share_prefixes)
+        self.batching: Batching | EngineBatching = (
+            EngineBatching(model, spec.batch_tokens)
+            if isinstance(model, VllmModel)
+            else Batching(model, spec.batch_tokens, share=spec.share_prefixes)
+        )
         self.window = WINDOW if self.batching.forward.is_queued else None
         self._ran = [0, 0]  # tokens of the shard, and padding
 

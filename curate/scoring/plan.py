@@ -9,6 +9,7 @@ from curate.contracts import ForwardScorer, LoadContext, PoolScorer, Rendering, 
 from curate.errors import ConfigError
 from curate.models.load import ResolvedModel
 from curate.models.text.chat_options import ChatOptions
+from curate.scoring.backends import refuse_several
 from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.keys import NOTHING_CHOSEN
 from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, with_template
@@ -52,6 +53,8 @@ class Pass:
         Whether rows that begin alike compute that once: part of how rows are cut into batches.
     row_block
         Examples that a row scorer is given at once: part of what decides its bits.
+    backend
+        What runs the model in place of our own pass, or None.
     """
 
     rides: tuple[PassMember, ...]
@@ -62,6 +65,7 @@ class Pass:
     served_chat: ChatOptions = NOTHING_CHOSEN
     share_prefixes: bool = False
     row_block: int = ROW_BLOCK
+    backend: str | None = None
 
     @property
     def set_ids(self) -> tuple[str, ...]:
@@ -102,7 +106,8 @@ class Pass:
         count = len(self.renderings)
         note = "" if all(ride.paper_template for ride in self.rides) else ", non-paper template"
         segments = "1 segment" if count == 1 else f"{count} segments"
-        return f"{scorers} ({self.template}, {segments}{note})"
+        by = "" if self.backend is None else f", by {self.backend}"
+        return f"{scorers} ({self.template}, {segments}{note}{by})"
 
     def context(self, device: str) -> LoadContext:
         """Return what a row scorer loads from."""
@@ -127,7 +132,7 @@ def plan_passes(
 
     Forward scorers of one model, adapter, dtype, template family and way of cutting batches share
     a pass; each row scorer is a pass of its own. Pool scorers read no shards and are refused with
-    `ConfigError`.
+    `ConfigError`, as are several passes of vLLM.
 
     Parameters
     ----------
@@ -145,12 +150,12 @@ def plan_passes(
             template = request.scorer.segments()[0].rendering.template
             group: tuple[Any, ...] = (
                 request.model, request.dtype, _batch_tokens(request, runs), template, _within(request),
-                _share_prefixes(request, runs),
+                _share_prefixes(request, runs), request.key.backend,
             )  # fmt: skip
         else:
             group = (request.key.set_id,)
         groups.setdefault(group, []).append(request)
-    return [
+    passes = [
         Pass(
             rides=tuple(
                 PassMember(
@@ -165,9 +170,12 @@ def plan_passes(
             served_chat=group[0].served_chat,
             share_prefixes=_share_prefixes(group[0], runs),
             row_block=_row_block(group[0], runs),
+            backend=group[0].key.backend,
         )
         for group in groups.values()
     ]
+    refuse_several([each.describe() for each in passes if each.backend is not None])
+    return passes
 
 
 def unify(requests: Sequence[ScoreRequest], template: str) -> list[ScoreRequest]:

@@ -26,10 +26,11 @@ from curate.models.text.masks import TRL
 from curate.models.text.templates import CHAT, METHOD, text_template
 from curate.registry import build, get_scorer, names
 from curate.scoring.auto_dtype import Chosen, choose_dtype
+from curate.scoring.backends import backend_for, tokens_at_once, with_room
 from curate.scoring.blocks import BLOCK, ROW_BLOCK, row_block
-from curate.scoring.keys import NOTHING_CHOSEN, renderings_of, score_key
+from curate.scoring.keys import NOTHING_CHOSEN, files_of, renderings_of, score_key
 from curate.scoring.options import ScoringOptions
-from curate.store.records import FILE_INPUT, POOL_INPUT, TARGET_INPUT, ScoreKey
+from curate.store.records import POOL_INPUT, TARGET_INPUT, ScoreKey
 
 if TYPE_CHECKING:
     from curate.scoring.scope import Scope
@@ -270,6 +271,8 @@ def request_for(
     drops = is_served(scorer) and options.chat.reasoning == "drop"
     chat = ChatOptions(reasoning="drop") if drops else NOTHING_CHOSEN
     read = {**(inputs or {}), **files_of(scorer)}
+    runs_weights = model is not None and scorer.reads_weights
+    backend = backend_for(scorer, runs_weights=runs_weights, asked=options.backend)
     resolved = None
     chosen = Chosen("float32")
     if model is not None:
@@ -277,19 +280,18 @@ def request_for(
         resolved = resolve_for(
             scorer, model, options.chat, revision=options.revision, adapter=options.adapter
         )
-        keyed = partial(score_key, scorer, resolved, inputs=read, chat=chat)
+        resolved = with_room(resolved, backend)
+        keyed = partial(score_key, scorer, resolved, inputs=read, chat=chat, backend=backend)
         if scorer.role != "encoder":
             chosen = choose_dtype(store, scorer, resolved, options, keyed)
-    dtype = chosen.dtype
-    key = score_key(scorer, resolved, dtype, read, chat)
-    runs_weights = resolved is not None and scorer.reads_weights
+    key = score_key(scorer, resolved, chosen.dtype, read, chat, backend)
     device = options.worker_device(runs_weights=runs_weights)
-    tokens = options.batch_tokens or default_batch_tokens(device)
+    tokens = options.batch_tokens or tokens_at_once(backend, default_batch_tokens(device))
     block = row_block(resolved if runs_weights else None, device, served=is_served(scorer))
     return ScoreRequest(
-        alias, scorer, key, resolved, dtype, tokens, paper_template, served_chat=chat,
-        dtype_why=chosen.why,
+        alias, scorer, key, resolved, chosen.dtype, tokens, paper_template, served_chat=chat,
         row_block=ROW_BLOCK if isinstance(scorer, ForwardScorer) else block,
+        dtype_why=chosen.why, share_prefixes=backend is None,
     )  # fmt: skip
 
 
@@ -304,11 +306,6 @@ def resolve_for(
     if getattr(scorer, "template", None) != CHAT:  # TRL need not know this model's template
         chat = replace(chat, from_trl=False)
     return resolve_model(model, revision=revision, adapter=adapter, chat=chat)
-
-
-def files_of(scorer: Scorer) -> dict[str, str]:
-    """Return what the files that a scorer reads add to its key: the hash of each, by name."""
-    return {f"{FILE_INPUT}{name}": digest for name, digest in scorer.read_files().items()}
 
 
 def is_served(scorer: Scorer) -> bool:

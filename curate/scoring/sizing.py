@@ -79,7 +79,8 @@ def _device(options: ScoringOptions) -> str | None:
 
 
 def _is_forward(request: ScoreRequest) -> bool:
-    return request.model is not None and isinstance(request.scorer, ForwardScorer)
+    is_own = request.key.backend is None
+    return is_own and request.model is not None and isinstance(request.scorer, ForwardScorer)
 
 
 def _sizes(request: ScoreRequest, device: str) -> BatchSizes | None:

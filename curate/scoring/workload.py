@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.contracts.display import counted
+from curate.errors import ConfigError
 from curate.models.machine import free_bytes
 from curate.models.room import DTYPE_BYTES, GIB
 from curate.scoring.blocks import FLOPS_PER_S
@@ -59,7 +60,8 @@ def workers_for(
     Never more than there are shards, counting one that `most_stripes` says is worth sharing as several.
     As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU, and
     on a CPU as many as hold their model in the memory that is free.
-    Reads the footers of shards until there is enough work for all.
+    Reads the footers of shards until there is enough work for all. Raises `ConfigError` where more are
+    asked for than engines of vLLM have room.
     """
     n = _busy(work, device, asked)
     each, free = _bytes_of_worker(work), free_bytes() if device == "cpu" else None
@@ -93,6 +95,8 @@ def _busy(
     work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None
 ) -> int:
     most = n_devices(device) if asked is None else asked
+    if any(pass_.backend is not None for pass_, _ in work):
+        most = _n_engines(device, asked)
     seconds, n_pieces = 0.0, 0
     for pass_, shards in work:
         for shard in shards:
@@ -102,6 +106,17 @@ def _busy(
                 return most
     busy = math.floor(seconds / WORTH_A_WORKER_S) if asked is None else most
     return max(1, min(most, n_pieces, busy))
+
+
+def _n_engines(device: str, asked: int | None) -> int:
+    """Return how many engines of vLLM may run: each takes most of the memory of a GPU for itself."""
+    most = 1 if device == "cpu" else n_devices(device)
+    if asked is not None and asked > most:
+        raise ConfigError(
+            f"--workers {asked} with --backend vllm: each worker takes a GPU for itself, and --device "
+            f"{device} has {most}; leave --workers out"
+        )
+    return most if asked is None else asked
 
 
 def most_stripes(pass_: Pass, seconds: float) -> int:

@@ -130,6 +130,8 @@ class ScoreKey:
         ``part`` the hash of the ids of a partial set, which holds scores of those examples only.
         Under ``file:`` and a name the hash of a file the scorer reads. Under ``imported`` the hash
         of scores that were made elsewhere.
+    backend
+        What ran the model in place of our own pass, or None.
     """
 
     scorer: str
@@ -141,10 +143,14 @@ class ScoreKey:
     max_length: int | None = None
     dtype: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    backend: str | None = None
 
     def to_json(self) -> str:
-        """Return the canonical JSON of all fields."""
-        return canonical_json(asdict(self))
+        """Return the canonical JSON of all fields, without a backend where there is none."""
+        values = asdict(self)
+        if self.backend is None:
+            del values["backend"]
+        return canonical_json(values)
 
     @classmethod
     def from_json(cls, text: str) -> "ScoreKey":

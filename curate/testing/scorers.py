@@ -211,6 +211,12 @@ def _check_forward(scorer: ForwardScorer, label: str) -> None:
     for seed, n_scored in enumerate((5, 2, 40, 1, 0)):
         for truncated in (False, True):
             _check_reduce(scorer, named, seed, n_scored, truncated, label)
+    rng, least = np.random.default_rng(0), scorer.emits - scorer.optional
+    found = scorer.reduce(
+        {n: synthetic_stats(least, rng, score_end=scorer.score_end) for n in named}
+    )
+    where = f"{label}, reduce() without {sorted(stat.value for stat in scorer.optional)}"
+    require(set(found) == set(scorer.outputs), f"{where}: returns {sorted(found)}")
 
 
 def _check_reduce(

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import stub_vllm
 
 from jobs.bench.gpu.bench import Bench, LineTimeoutError, Measurement, at_most
 from jobs.bench.gpu.lines import LIMITS, LINES, measure
@@ -28,7 +29,7 @@ def test_every_line_runs_on_a_cpu_without_the_packages_a_gpu_machine_lacks(tmp_p
     assert done.returncode == 0 and not failed, f"{failed}\n{done.stderr[-2000:]}"
     lines = {one["line"].split()[0] for one in document["measurements"]}
     assert lines == {
-        "peak", "pass", "donod", "prefixes", "profile", "head", "agreement", "choices", "rendering", "training",
+        "peak", "pass", "donod", "prefixes", "profile", "head", "agreement", "choices", "rendering", "training", "vllm",
     }  # fmt: skip
     agreement = [one for one in document["measurements"] if one["line"] == "agreement"]
     float32 = [one["values"] for one in agreement if one["variant"].startswith("float32")]
@@ -115,3 +116,18 @@ def test_the_report_holds_every_figure_and_what_was_not_measured(tmp_path):
         == 0
     )
     assert "## Run 2: Some Card" in (tmp_path / "gpu.md").read_text()
+
+
+def test_vllm_is_measured_beside_our_pass_where_it_is_installed(monkeypatch, tmp_path):
+    from jobs.bench.gpu import engines
+
+    bench = Bench("cpu", True, tmp_path)
+    [absent] = engines.against_vllm(bench)
+    assert (absent.note, absent.values, absent.error) == (
+        "not measured: vllm is not installed", {}, None
+    )  # fmt: skip
+    stub_vllm.install(monkeypatch)
+    ours, theirs = engines.against_vllm(bench)
+    assert theirs.variant == "vLLM: prompt_logprobs" and theirs.values["rows/s"] > 0
+    assert theirs.note.startswith(ours.note) and "gpu_memory_utilization 0.8" in theirs.note
+    assert theirs.values["largest difference"] < 1e-5

@@ -169,6 +169,7 @@ class ScoringPass(Scoring, TargetModel):
     """How scorers run over the pool."""
 
     batch_tokens: int | None = option(None, "Tokens per batch, padding included. Fixed by the first run of a score set.", group=SCORING)  # fmt: skip
+    backend: str = option("auto", "What runs language models: auto (the own pass), or vllm, which gives log-probabilities alone, into score sets of their own.", group=SCORING)  # fmt: skip
     executor: str = option(
         "local", "Where shards are scored: local, or ray (a cluster).", group=SCORING
     )

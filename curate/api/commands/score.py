@@ -10,6 +10,7 @@ from curate.api.commands.option import option
 from curate.contracts.progress import Progress
 from curate.contracts.settings import refuse_unused, spell_value
 from curate.errors import ConfigError
+from curate.scoring.backends import refuse_recorded
 from curate.scoring.options import ScoringOptions
 from curate.scoring.recorded.record import check_from_checkpoints
 from curate.store.objects import Objects
@@ -63,6 +64,7 @@ class ScoreCommand(ScoringPass):
                 own |= {key: value for key, value in given.items() if "." not in key}
             recorded = requests.run_scorer(name, own)
             if recorded is not None:
+                refuse_recorded(name, chosen.backend)
                 runs[self.alias or name] = recorded
                 continue
             request = requests.make_request(pool.store, name, self.alias or name, own, None, chosen)
@@ -144,6 +146,7 @@ class ScoreCommand(ScoringPass):
             "template_args": self.template_args,
             "chat_template": None if template is None else digest(template),
             "mask": self.mask,
+            "backend": self.backend,
         }
 
     def check(self) -> None:

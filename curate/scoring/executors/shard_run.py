@@ -105,4 +105,6 @@ def _device_peak_mib(device: str) -> float | None:
         return None
     import torch
 
+    if int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
+        device = "cuda:0"  # a worker of vLLM sees its own card alone
     return round(torch.cuda.max_memory_allocated(device) / _KIB**2, 1)

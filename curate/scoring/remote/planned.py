@@ -11,11 +11,12 @@ from curate.contracts.settings import settings_of
 from curate.errors import ConfigError, ModelError
 from curate.models.load import ResolvedModel
 from curate.registry import build, get_scorer
-from curate.scoring.keys import score_key
+from curate.scoring.backends import with_room
+from curate.scoring.keys import files_of, score_key
 from curate.scoring.options import ScoringOptions
 from curate.scoring.remote.document import PlanDocument, PlannedModel, PlannedSet
 from curate.scoring.remote.places import DATA
-from curate.scoring.requests import ScoreRequest, files_of, model_flag, resolve_for
+from curate.scoring.requests import ScoreRequest, model_flag, resolve_for
 from curate.scoring.scope import Scope
 from curate.store.records import FILE_INPUT, ScoreKey, canonical_json
 
@@ -63,10 +64,12 @@ def _request(
     plan: PlanDocument, planned: PlannedSet, options: ScoringOptions, scopes: Path
 ) -> ScoreRequest:
     scorer = _scorer(planned)
+    backend = planned.key.backend
     model = None if planned.model is None else _model(scorer, planned.model, options)
+    model = model and with_room(model, backend)
     read = {a: i for a, i in planned.key.inputs.items() if not a.startswith(FILE_INPUT)}
     inputs = {**read, **files_of(scorer)}
-    key = score_key(scorer, model, planned.dtype, inputs, planned.served_chat)
+    key = score_key(scorer, model, planned.dtype, inputs, planned.served_chat, backend)
     _refuse_other_key(planned, key)
     scope = None
     if planned.scope is not None:

@@ -11,6 +11,7 @@ from curate.models.passes import head_kernel
 from curate.models.passes.packing import packing_flaw
 from curate.models.text.render import Rendered
 from jobs.bench.gpu.bench import Bench, Measurement
+from jobs.bench.gpu.engines import against_vllm
 from jobs.bench.gpu.pieces import agreement, head_alone, overlap, profile
 from jobs.bench.gpu.prefixes import shared_prefixes
 from jobs.bench.gpu.shapes import Shape, random_rows
@@ -197,11 +198,12 @@ LINES: Final[Mapping[str, Callable[[Bench], Iterator[Measurement]]]] = {
     "training": training,
     "head": head_alone,
     "choices": _choices,
+    "vllm": against_vllm,
 }
 LIMITS: Final[Mapping[str, float]] = {
     "peak": 30, "agreement": 30, "pass-1.5b": 75, "choices": 60, "head": 30, "profile": 25,
     "pass-7b": 75, "pass-0.5b": 60, "overlap": 45, "donod": 30, "training": 45,
-    "prefixes": 30,
+    "prefixes": 30, "vllm": 150,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from curate.models.batch import plan_batches
 from curate.models.load import LoadedModel
 from curate.models.passes.forward import Forward, PassRequest
 from curate.models.passes.prefixes import plan_shared
+from curate.models.passes.vllm_forward import VllmForward
 from curate.models.text.render import Rendered
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
@@ -51,9 +52,18 @@ def our_pass(
     """Return the pass of some scorers with their reductions, as a worker runs it."""
     forward = Forward(model, packed, fused, shared)
     batches = planned(rows, batch_tokens, packed=packed, shared=shared)
-    wants = PassRequest.of(scorers)
     needs_norm = any(Stat.HEAD_GRAM in scorer.emits for scorer in scorers)
-    norm = model.head_weight_sq_norm if needs_norm else None
+    return reduced(forward, batches, scorers, model.head_weight_sq_norm if needs_norm else None)
+
+
+def reduced(
+    forward: Forward | VllmForward,
+    batches: Sequence[Sequence[Rendered]],
+    scorers: tuple[ForwardScorer, ...],
+    norm: float | None = None,
+) -> Callable[[], list[dict[str, Any]]]:
+    """Return a pass over given batches with the reductions of some scorers."""
+    wants = PassRequest.of(scorers)
 
     def run() -> list[dict[str, Any]]:
         found = []
