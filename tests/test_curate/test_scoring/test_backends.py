@@ -132,6 +132,19 @@ def test_a_set_of_its_own_is_stored_shown_and_scored_again(
     assert len(vllm.STARTED) == engines + 1
 
 
+def test_a_slice_at_a_url_runs_what_the_plan_was_published_with(
+    vllm: ModuleType, tiny_model: Path, pool: cu.Pool, tmp_path: Path
+) -> None:
+    how = {"model": str(tiny_model), "device": "cpu", "dtype": "float32", "max_failures": "10"}
+    bucket, n_engines = str(tmp_path / "bucket"), len(vllm.STARTED)
+    pool.score("perplexity", **how, backend="vllm", parts=bucket, plan_only=True)
+    elsewhere = cu.Pool(tmp_path / "elsewhere.duckdb", create=True)
+    elsewhere.score("perplexity", **how, parts=bucket, slice="1/1")
+    assert len(vllm.STARTED) == n_engines + 1
+    pool.commit(bucket)
+    assert pool.score("perplexity", **how, backend="vllm").sets[0].n_scored == 0
+
+
 def test_blanks_and_portions_give_the_others_the_same_numbers(
     vllm: ModuleType, tiny_model: Path, pool: cu.Pool
 ) -> None:
