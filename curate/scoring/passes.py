@@ -225,9 +225,10 @@ class _Turn:
         return sum(len(row.ids) for row in self.rows_of(batch))
 
     def unit(self, batch: Sequence[int]) -> str:
-        """Name a batch by what is in it: its examples in order, and which of them are blanks."""
+        """Name a batch by its examples in order, which of them are blanks, and how it runs."""
         ids = [self.window.ids[n] for n in batch]
-        return digest(repr((self.number, ids, sorted(self.window.omitted.intersection(ids)))))
+        blanks = sorted(self.window.omitted.intersection(ids))
+        return digest(repr((self.number, self.planned.forward.shared, ids, blanks)))
 
     def is_omitted(self, batch: Sequence[int]) -> bool:
         return self.window.omitted.issuperset(self.window.ids[n] for n in batch)
