@@ -28,6 +28,7 @@ from jobs.bench import (
     scale_out,
     shards,
     startup,
+    store_growth,
     stored,
     towards,
     training,
@@ -86,8 +87,13 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "memory-10m": large.methods,
     "ingest-memory": large.ingest_memory,
     "shards-growth": shards.growth,
+    "select-growth": store_growth.selections,
+    "ingest-growth": store_growth.ingests,
 }
-LARGE: Final = ("top-k-10m", "group-top-k-10m", "memory-10m", "ingest-memory", "shards-growth")
+LARGE: Final = (
+    "top-k-10m", "group-top-k-10m", "memory-10m", "ingest-memory", "shards-growth", "select-growth",
+    "ingest-growth",
+)  # fmt: skip
 """Figures that take 10 GB of disk and half an hour: at full size only those that ``--only`` names."""
 
 
