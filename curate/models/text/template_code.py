@@ -18,6 +18,7 @@ TEMPLATE_ERROR: Final = "template_error"
 TEMPLATE_TIMEOUT: Final = "template_timeout"
 FIXED_DATE: Final = datetime.datetime(2026, 1, 1)  # what a template that asks for the date gets
 
+_MOST_WRITTEN: Final = 10 * template_limits.MAX_SIZE
 LIMIT_S: Final = 5.0  # for one rendering; a real template takes well under a millisecond
 _REASON_CHARS: Final = 160
 _TICK: Final = "curate_tick"
@@ -32,9 +33,19 @@ class _TooLongError(Exception):
 @final
 @dataclass(slots=True)
 class _Clock:
-    """Stops a template at its next turn of a loop, or call of a macro, after the deadline."""
+    """Stops a template at its next turn of a loop, or call of a macro, after the deadline.
+
+    Also where it has written too much: blocks that are kept in memory for a while count, too.
+    """
 
     deadline: float = 0.0
+    n_written: int = 0  # characters
+
+    def write(self, value: Any) -> Any:
+        self.n_written += len(value) if type(value) is str else 0
+        if self.n_written > _MOST_WRITTEN:
+            raise OverflowError("the template writes too much")
+        return value
 
     def tick(self) -> str:
         if time.monotonic() > self.deadline:
@@ -115,7 +126,7 @@ class TemplateCode:
         template, trace = self.traced
         with self._limited():
             pieces = template.pieces(_given(messages, tools, arguments, prompt=False))
-            return trace.follow(pieces, len(messages))
+            return trace.follow(template_limits.in_bounds(pieces), len(messages))
 
     def marked(
         self,
@@ -132,13 +143,13 @@ class TemplateCode:
 
         given = _given(messages, tools, arguments, prompt=False)
         with self._limited(), self.compiled.environment.activate_tracker(blocks, spans):
-            blocks.extend(self.compiled.generate(given))
+            blocks.extend(template_limits.in_bounds(self.compiled.generate(given)))
         return "".join(blocks), list(spans)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
         """Give a template its time, and say what it raises as a failure of the example."""
-        self.clock.deadline = time.monotonic() + LIMIT_S
+        self.clock.deadline, self.clock.n_written = time.monotonic() + LIMIT_S, 0
         try:
             yield
         except _TooLongError as error:
@@ -200,6 +211,7 @@ def _compile(source: str) -> TemplateCode:
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
     environment.globals[_CLOCK] = _fixed_date
+    environment.filters[template_limits.WRITTEN] = pass_context(lambda _, value: clock.write(value))
     environment.filters[_TICK] = pass_context(lambda _context, _value: clock.tick())
     ahead = environment.parse(source)
     trace = Trace()

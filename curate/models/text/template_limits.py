@@ -1,7 +1,7 @@
 """What a chat template may compute: nothing larger than a bound, by whatever operator, filter or method."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from functools import partial, reduce, wraps
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ OPERATORS: Final = frozenset({"**", "*", "+", "%"})
 SUM: Final = "curate_sum"
 JOINED: Final = "curate_joined"
 MADE: Final = "curate_made"
+WRITTEN: Final = "curate_written"
 _POWER_BITS: Final = 30
 _MOST_DIGITS: Final = 1_000  # that a number is rounded to
 _MOST_BLANKS: Final = 100  # before a line of JSON
@@ -28,6 +29,17 @@ def limit(environment: Any, tick: Callable[[], str]) -> None:
     environment.filters[SUM] = _summed(environment.call_binop)
     environment.filters[JOINED] = _joined
     environment.filters[MADE] = partial(_checked, "a list")
+    environment.concat = lambda pieces: "".join(in_bounds(pieces))
+
+
+def in_bounds(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces of a text as long as all of them together are no larger than the bound."""
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > MAX_SIZE:
+            _refuse("the template")
+        yield piece
 
 
 def bounded(tree: Any) -> Any:
@@ -61,6 +73,16 @@ def bounded(tree: Any) -> Any:
             return self.visit_List(node) if node.ctx == "load" else self.generic_visit(node)
 
         visit_Dict = visit_List
+
+        def visit_Output(self, node: nodes.Output) -> nodes.Node:
+            self.generic_visit(node)
+            node.nodes = [
+                each
+                if isinstance(each, nodes.TemplateData)
+                else nodes.Filter(each, WRITTEN, [], [], None, None)
+                for each in node.nodes
+            ]
+            return node
 
     return Bounding().visit(tree)
 

@@ -1,9 +1,12 @@
 """Templates that compute too much are refused elsewhere (test_security); what they compute stays the same."""
 
+import tracemalloc
+from functools import partial
+
 import pytest
 from transformers.utils import chat_template_utils
 
-from curate.errors import ModelError
+from curate.errors import ExampleFailure, ModelError
 from curate.models.text import template_code
 from curate.models.text.template_limits import MAX_SIZE, size
 
@@ -35,3 +38,26 @@ def test_what_templates_do_comes_out_as_before() -> None:
 def test_a_template_nested_without_end_is_one_clear_error(template: str) -> None:
     with pytest.raises(ModelError, match="is nested too deeply to be compiled|is not valid Jinja"):
         template_code.compile_template(template)
+
+
+LINE = "{{ 'a' * 10**6 }}"
+LOOP = "{% for i in range(99999) %}" + LINE + "{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [LOOP, f"{{% set x %}}{LOOP}{{% endset %}}{{{{ x | length }}}}", f"{{% filter upper %}}{LOOP}{{% endfilter %}}",
+     f"{{% macro m() %}}{LOOP}{{% endmacro %}}{{{{ m() }}}}", f"{{% generation %}}{LOOP}{{% endgeneration %}}",
+     "{% for i in range(99999) %}" + "a" * 1_000 + "{% endfor %}"]
+)  # fmt: skip
+def test_a_text_without_end_is_refused_before_it_takes_the_memory(template: str) -> None:
+    code = template_code.compile_template(template)
+    messages = [{"role": "user", "content": "a"}]
+    tracemalloc.start()
+    for render in (partial(code.render, prompt=False), code.marked, code.beginnings):
+        if code.traced is not None or render != code.beginnings:
+            with pytest.raises(ExampleFailure, match="too large|too much"):
+                render(messages, None, {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300e6
