@@ -144,6 +144,7 @@ class VllmForward:
     model: VllmModel
     packed: ClassVar[bool] = True
     is_queued: ClassVar[bool] = True
+    shared: ClassVar[bool] = False
     n_split: ClassVar[int] = 0
 
     def run_all(
