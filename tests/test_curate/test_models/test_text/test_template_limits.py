@@ -40,6 +40,11 @@ def test_a_template_nested_without_end_is_one_clear_error(template: str) -> None
         template_code.compile_template(template)
 
 
+def test_the_filter_for_web_pages_is_not_there() -> None:
+    with pytest.raises(ModelError, match="line 1: No filter named 'urlize'"):
+        template_code.compile_template("{{ messages[0].content | urlize }}")
+
+
 LINE = "{{ 'a' * 10**6 }}"
 LOOP = "{% for i in range(99999) %}" + LINE + "{% endfor %}"
 
