@@ -113,6 +113,8 @@ def test_a_value_of_another_kind_is_named_or_harmless(
         ({"specs": {"a": {"key": []}}}, "specs.a.key is not a mapping"),
         ({"inputs": {}}, "inputs is not a list"),
         ({"seed": "1"}, "seed is not a whole number"),
+        ({"seed": 2**63}, "seed has 64 bits, and the store keeps 63"),
+        ({"seed": -1}, "seed is -1, but no seed is negative"),
         ({"output": None}, "output is not a mapping"),
     ],
 )

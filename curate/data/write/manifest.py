@@ -37,6 +37,7 @@ _SHAPE: Final[Mapping[str, Any]] = {
     "selection_id": str, "selections?": [str], "versions": {},
     "revise?": {"verdicts": str, "above": (float, int), "limit?": (int, type(None))},
 }  # fmt: skip
+_BITS: Final = 63  # of a whole number in the store, beside its sign
 _KINDS: Final[Mapping[type, str]] = {
     str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null",
 }  # fmt: skip
@@ -129,6 +130,10 @@ def _misfit(value: Any, shape: Any, place: str) -> str:
             filter(None, (_misfit(v, shape[0], f"{place}[{i}]") for i, v in enumerate(value))), ""
         )
     kinds = shape if isinstance(shape, tuple) else (shape,)
+    if type(value) is int and value.bit_length() > _BITS:
+        return f"{place} has {value.bit_length()} bits, and the store keeps 63"
+    if type(value) is int and value < 0 and place.rpartition(".")[2] == "seed":
+        return f"{place} is {value}, but no seed is negative"
     if type(value) in kinds:
         return ""
     return f"{place} is not {' or '.join(_KINDS[kind] for kind in kinds)}"
