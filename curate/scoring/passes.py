@@ -196,12 +196,15 @@ class ForwardPass:
             elif is_own and not turn.is_omitted(batch):
                 left.append((unit, batch))
         n_tokens = n_done + sum(turn.n_tokens(batch) for _, batch in left)
+        n_turns = len(self.spec.renderings)
+        if n_done:
+            course.reached(turn.examples(n_done / n_tokens, n_turns))
         split = self.batching.n_split
         results = turn.planned.forward.run_all((turn.rows_of(batch) for _, batch in left), wants)
         for unit, batch in left:
             measured = [row for _, _, row in islice(results, len(batch))]
             yield batch, measured
-            n_turns, n_split = len(self.spec.renderings), self.batching.n_split - split
+            n_split = self.batching.n_split - split
             split += n_split
             course.finished(unit, len(batch) / n_turns, partial(kept_table, measured), n_split)
             n_done += turn.n_tokens(batch)
