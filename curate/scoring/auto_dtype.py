@@ -16,8 +16,7 @@ from curate.models.speedup import bfloat16_speedup
 from curate.scoring.backends import AUTO
 from curate.scoring.executors import RAY
 from curate.scoring.options import ScoringOptions
-from curate.store.cache import cache_folder
-from curate.store.records import ScoreKey, canonical_json, digest
+from curate.store.records import ScoreKey, digest
 
 if TYPE_CHECKING:
     from curate.scoring.requests import ScoreRequest
@@ -130,21 +129,19 @@ def _has_room(model: ResolvedModel) -> bool:
 
 def _speedup(model: ResolvedModel) -> float:
     """Return what was measured of models of this shape on this processor, or measure and remember it."""
-    from curate.store.parts import read_json, write_json
+    from curate.store.remembered import Remembered
 
     config = Path(model.path, "config.json").read_text(encoding="utf-8")
-    about = {
-        "config": digest(config),
-        "processor": processor(),
-        "libraries": versions_of(("torch", "transformers")),
-    }
-    path = cache_folder() / FOLDER / f"{digest(canonical_json(about), 8)}.json"
-    try:
-        return float(read_json(path)[_SPEEDUP])
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: it is measured again
+    remembered = Remembered.of(
+        FOLDER,
+        {
+            "config": digest(config),
+            "processor": processor(),
+            "libraries": versions_of(("torch", "transformers")),
+        },
+    )
+    speedup = remembered.known().get(_SPEEDUP)
+    if not isinstance(speedup, int | float):
         speedup = round(bfloat16_speedup(model), 3)
-    try:
-        write_json(path, {_SPEEDUP: speedup, "of": about})
-    except OSError:
-        return speedup  # a cache that cannot be written only costs another measurement
-    return speedup
+        remembered.add({_SPEEDUP: speedup})
+    return float(speedup)

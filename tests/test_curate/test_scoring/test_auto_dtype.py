@@ -11,6 +11,7 @@ from curate.scoring import auto_dtype
 from curate.scoring.estimate import plan
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import make_request
+from curate.store.cache import cache_folder
 
 FASTER = "measured to be 2.1 times as fast as float32 here; --dtype float32 for more digits"
 SLOWER = "as bfloat16 was measured to be only 1.2 times as fast here"
@@ -68,7 +69,7 @@ def test_what_is_faster_by_far_is_taken_measured_once_and_in_the_key(pool, tiny_
     measured["speedup"] = 1.2
     assert chosen(pool, tiny_model) == ("bfloat16", FASTER)
     assert measured["times"] == 1
-    [file] = auto_dtype.cache_folder().glob("dtypes/*.json")
+    [file] = cache_folder().glob("dtypes/*.json")
     assert json.loads(file.read_text())["speedup"] == 2.1
     file.write_text("{")
     assert chosen(pool, tiny_model) == ("float32", SLOWER)
@@ -105,7 +106,7 @@ def test_a_repeated_command_never_changes_its_mind(pool, tiny_model, measured):
     first = pool.score("likelihood", model=str(tiny_model), template="plain")
     assert first.as_dict()["score_sets"][0]["n_scored"] == 4
     measured.update(speedup=0.5, has=False)
-    for file in auto_dtype.cache_folder().glob("dtypes/*.json"):
+    for file in cache_folder().glob("dtypes/*.json"):
         file.unlink()
     again = pool.score("likelihood", model=str(tiny_model), template="plain")
     assert again.as_dict()["score_sets"][0]["n_reused"] == 4

@@ -130,7 +130,7 @@ def test_a_batch_that_did_not_fit_lowers_what_new_sets_take(card, tiny_model):
     known.failed("", 120)  # more than is known not to fit
     known.failed("_shared", 40)
     assert (known.tokens, known.too_many(""), known.too_many("_shared")) == (96, 100, 40)
-    known.path.write_text("{")
+    known.remembered.path.write_text("{")
     assert known.tokens is None  # damaged: measured again
 
 
