@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from curate.contracts import Stat
+from curate.contracts.segments import POOLED
 from curate.models.load import LoadedModel, ResolvedModel, take_apart
 from curate.models.passes.forward import PassRequest
 from curate.models.text.render import Rendered
@@ -152,5 +152,5 @@ def assert_close(wanted: Any, found: Any, *, rtol: float = 1e-4, atol: float = 1
         assert b.sq_norm.keys() == a.sq_norm.keys()
         for with_end, norm in a.sq_norm.items():
             assert b.sq_norm[with_end] == pytest.approx(norm, rel=10 * rtol, abs=atol)
-        for stat in (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN):
+        for stat in POOLED:
             np.testing.assert_allclose(b.pooled[stat], a.pooled[stat], rtol=rtol, atol=10 * atol)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -61,6 +61,10 @@ class Stat(Enum):
     MEAN_HIDDEN = "mean_hidden"
     WEIGHTED_HIDDEN = "weighted_hidden"
     LAST_HIDDEN = "last_hidden"
+
+
+POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
+"""The statistics that are vectors of a whole segment."""
 
 
 @final

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from curate.contracts import Stat
+from curate.contracts.segments import POOLED
 from curate.models.batch import CUDA_BATCH_TOKENS
 from curate.models.memory import is_out_of_memory
 from curate.models.passes.prefixes import MOST_ROWS
@@ -57,8 +57,7 @@ def fits_on_card(model: "LoadedModel", tokens: int, *, packed: bool, shared: boo
     from curate.models.passes.head import HeadWants
 
     rows = largest_rows(tokens, len(model.head.weight), model.resolved.max_length, shared=shared)
-    pooled = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
-    wants = BatchWants(HeadWants(entropy=True, grams=frozenset({True, False})), pooled)
+    wants = BatchWants(HeadWants(entropy=True, grams=frozenset({True, False})), POOLED)
 
     def run() -> None:
         with torch.inference_mode():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from curate.contracts import Stat
+from curate.contracts.segments import POOLED
 
 if TYPE_CHECKING:
     from curate.models.passes.forward import Measured
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 _MEASURED: Final = "measured"  # False for a row that did not fit in memory
 _TOKENS: Final = ("nll", "entropy", "inner")  # values for each scored token
 _NORMS: Final = {False: "sq_norm_without_end", True: "sq_norm_with_end"}
-_POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
 _SCHEMA: Final = pa.schema(
     [
         (_MEASURED, pa.bool_()),
-        *((name, pa.list_(pa.float64())) for name in (*_TOKENS, *map(str, _POOLED))),
+        *((name, pa.list_(pa.float64())) for name in (*_TOKENS, *map(str, POOLED))),
         *((name, pa.float64()) for name in _NORMS.values()),
     ]
 )
@@ -30,7 +29,7 @@ def kept_table(results: Sequence["Measured | None"]) -> pa.Table:
     columns: dict[str, list[object]] = {_MEASURED: [row is not None for row in results]}
     for name in _TOKENS:
         columns[name] = [None if row is None else getattr(row, name) for row in results]
-    for stat in _POOLED:
+    for stat in POOLED:
         columns[str(stat)] = [None if row is None else row.pooled.get(stat) for row in results]
     for with_end, name in _NORMS.items():
         columns[name] = [None if row is None else row.sq_norm.get(with_end) for row in results]
@@ -53,7 +52,7 @@ def kept_rows(table: pa.Table, rows: Sequence["Rendered"]) -> Iterator["Measured
             continue
         nll = values("nll", number)
         assert nll is not None, "every row that is measured has a likelihood, if only of NaN"
-        pooled = {stat: values(str(stat), number) for stat in _POOLED}
+        pooled = {stat: values(str(stat), number) for stat in POOLED}
         norms = {end: columns[name][number].as_py() for end, name in _NORMS.items()}
         yield Measured(
             row,

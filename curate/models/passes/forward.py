@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from curate.contracts import ForwardScorer, SegmentStats, Stat
+from curate.contracts.segments import POOLED
 from curate.models.memory import Limit, pieces_that_fit, run_in_halves
 from curate.models.passes.device_batch import BatchWants, DeviceResults, launch
 from curate.models.passes.head import HeadStats, HeadWants, head_stats
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from curate.models.load import LoadedModel
 
 POOL_ELEMENTS: Final = 4_194_304  # hidden values turned into float64 at once
-
-_POOLED: Final = (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN)
 
 
 @final
@@ -43,7 +42,7 @@ class PassRequest:
         grams = frozenset(s.score_end for s in scorers if Stat.HEAD_GRAM in s.emits)
         return cls(
             HeadWants(Stat.ENTROPY in asked, grams),
-            tuple(stat for stat in _POOLED if stat in asked),
+            tuple(stat for stat in POOLED if stat in asked),
             bool(asked & {Stat.NLL, Stat.ENTROPY, Stat.HEAD_GRAM}),
         )
 
@@ -238,7 +237,7 @@ def _fetch(number: int, pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, Me
                     columns["entropy"][mine] if "entropy" in columns else None,
                     columns["inner"][mine] if "inner" in columns else None,
                     {with_end: float(columns[f"norm {with_end}"][place]) for with_end in norms},
-                    {stat: columns[str(stat)][last] for stat in _POOLED if str(stat) in columns},
+                    {stat: columns[str(stat)][last] for stat in POOLED if str(stat) in columns},
                 ),
             )
 

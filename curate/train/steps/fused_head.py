@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
@@ -42,15 +43,15 @@ class FusedHead:
     name
         One of `FUSED_LOSSES`.
     kernel
-        Negative log-likelihood of each target, (T,), with gradient, from hidden states, weight,
-        targets, bias and soft cap.
+        Negative log-likelihood of each target, (T,), with gradient, from hidden states, weight and
+        targets, ``softcap``, and ``bias`` where there is one.
     dtype
         Of the products.
     """
 
     head: "Head"
     name: str
-    kernel: "Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None], Tensor]"
+    kernel: Callable[..., Any]
     dtype: "torch.dtype"
 
     @property
@@ -69,10 +70,15 @@ class FusedHead:
     def nll(self, hidden: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the negative log-likelihood in nats of each target, (T,), without logits in memory."""
         head = self.head
-        bias = None if head.bias is None else (head.bias * head.scale).to(self.dtype)
+        more: dict[str, Tensor] = {}
+        if head.bias is not None:  # which not every version takes
+            more["bias"] = (head.bias * head.scale).to(self.dtype)
         scaled = hidden if head.scale == 1.0 else hidden * head.scale
         weight = head.weight.to(self.dtype)
-        return self.kernel(scaled.to(self.dtype), weight, targets, bias, head.softcap).float()
+        nll: Tensor = self.kernel(
+            scaled.to(self.dtype), weight, targets, softcap=head.softcap, **more
+        )
+        return nll.float()
 
     @property
     def described(self) -> str:
@@ -144,18 +150,7 @@ def flaw_of(fused: FusedHead, run: "Callable[[Head | FusedHead], list[Tensor]]")
 
 def _cut() -> Any:
     function = import_module("cut_cross_entropy").linear_cross_entropy
-
-    def kernel(
-        hidden: "Tensor",
-        weight: "Tensor",
-        targets: "Tensor",
-        bias: "Tensor | None",
-        softcap: float | None,
-    ) -> Any:
-        more = {} if bias is None else {"bias": bias}  # which not every version takes
-        return function(hidden, weight, targets, softcap=softcap, reduction="none", **more)
-
-    return kernel
+    return partial(function, reduction="none")
 
 
 def _liger() -> Any:
@@ -165,19 +160,7 @@ def _liger() -> Any:
     function = module.liger_fused_linear_cross_entropy
     takes = signature(function).parameters
     more = {"accum_dtype": torch.float32} if "accum_dtype" in takes else {}
-
-    def kernel(
-        hidden: "Tensor",
-        weight: "Tensor",
-        targets: "Tensor",
-        bias: "Tensor | None",
-        softcap: float | None,
-    ) -> Any:
-        return function(
-            hidden, weight, targets, bias=bias, softcap=softcap, reduction="none", **more
-        )
-
-    return kernel
+    return partial(function, reduction="none", **more)
 
 
 _KERNELS: Final[dict[str, Callable[[], Any]]] = {CUT: _cut, LIGER: _liger}

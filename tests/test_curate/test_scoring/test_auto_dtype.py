@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from noted import Noted
 
 import curate as cu
 from curate.cli.score import _plan_text
@@ -16,14 +17,6 @@ from curate.store.cache import cache_folder
 FASTER = "measured to be 2.1 times as fast as float32 here; --dtype float32 for more digits"
 SLOWER = "as bfloat16 was measured to be only 1.2 times as fast here"
 STORED = "in which the store has scores of this model"
-
-
-class Said(SilentProgress):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -143,6 +136,6 @@ def test_it_is_said_once_by_a_run_and_by_its_plan(pool, tiny_model, measured):
         report.passes
     )
     assert f"in bfloat16, {FASTER}" in _plan_text(report.as_dict())
-    said = Said()
+    said = Noted()
     auto_dtype.tell_dtypes(requests, said)
-    assert said.lines == [f"likelihood and ifd: bfloat16, {FASTER}"]
+    assert said.said == [f"likelihood and ifd: bfloat16, {FASTER}"]

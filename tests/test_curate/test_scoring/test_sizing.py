@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from mocked_card import MockedCard
+from noted import Noted
 
 import curate as cu
 from curate.cli.score import _plan_text
@@ -25,14 +26,6 @@ from curate.scoring.requests import request_for
 from curate.scoring.sizing import with_batch_sizes
 
 Options = partial(ScoringOptions, device="cuda", dtype="float32")
-
-
-class Said(SilentProgress):
-    def __init__(self):
-        self.lines = []
-
-    def note(self, text):
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -64,18 +57,18 @@ def asked(model, *scorers, options):
 
 
 def test_it_is_measured_once_for_a_model_on_a_card(card, store, tiny_model):
-    said, options = Said(), Options()
+    said, options = Noted(), Options()
     requests = asked(tiny_model, Likelihood(), Length(), options=options)
     sized = with_batch_sizes(store, requests, options, said)
     assert [one.batch_tokens for one in sized] == [96, 65_536]
-    assert said.lines == [
+    assert said.said == [
         f"measuring how many tokens of {tiny_model} fit on Mocked 1 (80.0 GiB)",
         "batches have 96 tokens; this is remembered for the model on this card",
     ]
     assert 3 <= len(card.tried) <= 4
     card.tried.clear()
     again = with_batch_sizes(store, requests, options, said)
-    assert again == sized and not card.tried and len(said.lines) == 2
+    assert again == sized and not card.tried and len(said.said) == 2
     double = asked(tiny_model, Likelihood(), options=Options(dtype="float64"))
     with_batch_sizes(store, double, options, said)
     assert card.tried  # another dtype takes other memory
@@ -196,10 +189,10 @@ def test_what_cannot_be_measured_keeps_the_constant_and_says_so(
         raise RuntimeError("no kernel image\nmore")
 
     monkeypatch.setattr(sizing, "fits_on_card", broken)
-    said, options = Said(), Options()
+    said, options = Noted(), Options()
     requests = asked(tiny_model, Likelihood(), options=options)
     assert with_batch_sizes(store, requests, options, said) == requests
-    assert said.lines[1] == (
+    assert said.said[1] == (
         "that cannot be measured (no kernel image); batches have 65,536 tokens, and are halved where they do "
         "not fit"
     )

@@ -1,10 +1,10 @@
 """A budget that is a share says of what it is, and what it comes to."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from noted import Noted
 
 from curate.api.pool import Pool
 from curate.api.reproduce import reproduce
@@ -18,20 +18,12 @@ from curate.scoring.options import ScoringOptions
 FEW = "row.i < 25"
 
 
-@dataclass
-class Notes(SilentProgress):
-    said: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
-
-
 @pytest.fixture
 def pool(tmp_path: Path) -> Pool:
     rows = [{"prompt": f"question {i}", "response": "x" * (i % 7 + 1), "i": i} for i in range(100)]
     path = tmp_path / "own.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool = Pool(tmp_path / "s.duckdb", create=True, progress=Notes())
+    pool = Pool(tmp_path / "s.duckdb", create=True, progress=Noted())
     pool.ingest(str(path))
     return pool
 

@@ -9,7 +9,7 @@ from packed_training import gradient, trained
 from random_models import EXACT, REFUSED, loaded, random_causal, random_groups, random_rows
 from transformers import masking_utils
 
-from curate.contracts import Stat
+from curate.contracts.segments import POOLED
 from curate.models.fitting import LADDER, LEAST, fits_on_card, largest_that_fits
 from curate.models.generation.decoding import Decoder, Sampling
 from curate.models.generation.refilling import draw_refilled
@@ -50,7 +50,7 @@ def assert_close(wanted, found, rtol=1e-4, atol=1e-5):
         np.testing.assert_allclose(b.inner, a.inner, rtol=rtol, atol=10 * atol)
         for with_end, norm in a.sq_norm.items():
             assert b.sq_norm[with_end] == pytest.approx(norm, rel=10 * rtol, abs=atol)
-        for stat in (Stat.MEAN_HIDDEN, Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN):
+        for stat in POOLED:
             np.testing.assert_allclose(b.pooled[stat], a.pooled[stat], rtol=rtol, atol=10 * atol)
 
 
