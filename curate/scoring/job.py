@@ -114,8 +114,7 @@ def score(
     Raises `InterruptedRunError` on Ctrl-C, SIGTERM, SIGHUP or when ``max_hours`` is over.
     """
     began = time.perf_counter()
-    requests = with_batch_sizes(store, with_inputs(requests), options, progress)
-    tell_dtypes(requests, progress)
+    requests = _prepared(store, requests, options, progress)
     job = _run(store, requests, options, progress, began)
     try:
         with store.held():
@@ -149,8 +148,7 @@ def score_slice(
     whole pool, and `InterruptedRunError` as `score` does.
     """
     began = time.perf_counter()
-    requests = with_batch_sizes(store, with_inputs(requests), options, progress)
-    tell_dtypes(requests, progress)
+    requests = _prepared(store, requests, options, progress)
     for request in requests:
         if isinstance(request.scorer, PoolScorer):
             raise ConfigError(
@@ -164,6 +162,15 @@ def score_slice(
     return SliceReport(
         slice_, len(job.scope), n_found, job.n_written, job.n_late, time.perf_counter() - began
     )
+
+
+def _prepared(
+    store: "Store", requests: Sequence[ScoreRequest], options: ScoringOptions, progress: Progress
+) -> list[ScoreRequest]:
+    """Return the requests with what they read, sized for the card; say which dtypes were chosen."""
+    prepared = with_batch_sizes(store, with_inputs(requests), options, progress)
+    tell_dtypes(prepared, progress)
+    return prepared
 
 
 def _run(

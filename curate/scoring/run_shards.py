@@ -115,14 +115,14 @@ def _with_stripes(
     sizes: Mapping[str, ShardSize] | None,
 ) -> list[ShardTask]:
     """Return the tasks with how many workers each of the last is worth; others are not shared."""
-    n_whole = len(tasks) - n_workers if n_workers > 1 else len(tasks)
+    n_whole = max(0, len(tasks) - n_workers) if n_workers > 1 else len(tasks)
     last = []
-    for task in tasks[max(n_whole, 0) :]:
+    for task in tasks[n_whole:]:
         pass_ = passes[task.pass_index]
         seconds = seconds_of(pass_, _sized(task, sizes), device)
         can = task.unfinished is not None and task.carrier is None  # it removes its copies
         last.append(replace(task, most_stripes=most_stripes(pass_, seconds) if can else 1))
-    return [*tasks[: max(n_whole, 0)], *last]
+    return [*tasks[:n_whole], *last]
 
 
 def _sized(task: ShardTask, sizes: Mapping[str, ShardSize] | None) -> Path | ShardSize:

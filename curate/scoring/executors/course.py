@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEEP_S: Final = 15.0  # the most work, about, that a killed run loses: batches take less
 TELL_S: Final = 0.5
+WORTH_A_FILE_S: Final = 0.5  # of work, where a run is cut short
 _UNIT: Final = "unit"  # the column that names it
 
 
@@ -148,7 +149,7 @@ class Course:
 
     def stopped(self) -> None:
         """Write what is finished of a run that is cut short, where that is worth a file."""
-        if time.perf_counter() - self._saved_at >= TELL_S:
+        if time.perf_counter() - self._saved_at >= WORTH_A_FILE_S:
             self.save()
 
     def discard(self) -> None:
