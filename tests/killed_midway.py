@@ -10,7 +10,7 @@ from typing import Any
 def score_and_die(store: Path, model: Path, marker: Path, n_shards: int) -> None:
     """Score with two workers: the first one to take a shard is killed, then, after some shards, all.
 
-    ``marker`` is a file that tells that the worker has died.
+    These include the shard that the dead worker was at. ``marker`` is a file that tells that it has died.
     """
     import curate as cu
     from curate.scoring.executors import local, worker
@@ -27,7 +27,7 @@ def score_and_die(store: Path, model: Path, marker: Path, n_shards: int) -> None
     def dying_after(self: Any, report: Any) -> None:
         write(self, report)
         reports.append(report)
-        if len(reports) == n_shards:
+        if len(reports) >= n_shards and any(each.task.n_retries for each in reports):
             os.kill(driver, signal.SIGKILL)
 
     worker.TaskRunner.run = dying_once  # type: ignore[method-assign]

@@ -225,6 +225,7 @@ def test_an_endpoint_of_another_package_answers_with_the_token_alone(tried):
 STATISTIC = {
     "curate/contracts/segments.py": [
         ('    LAST_HIDDEN = "last_hidden"\n', '    FIRST_HIDDEN = "first_hidden"\n'),
+        ("Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN", ", Stat.FIRST_HIDDEN"),
         (
             '    last_hidden: Float[np.ndarray, " dim"] | None = None\n',
             '    first_hidden: Float[np.ndarray, " dim"] | None = None\n',
@@ -233,7 +234,6 @@ STATISTIC = {
     "curate/models/passes/forward.py": [
         ("    if stat is Stat.LAST_HIDDEN:\n", None),
         ("            last_hidden=", None),
-        ("Stat.WEIGHTED_HIDDEN, Stat.LAST_HIDDEN", ", Stat.FIRST_HIDDEN"),
     ],
     "curate/testing/synthetic.py": [
         (
