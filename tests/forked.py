@@ -8,8 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -61,6 +64,26 @@ class Forked:
             path.read_text(encoding="utf-8") if path.exists() else "" for path in self._files
         )
         return out, err
+
+    def wait_for_workers(self, timeout: float = 20) -> None:
+        """Wait until none of the processes it started is left: those of a killed one end by themselves.
+
+        Until then they may still publish what they were at.
+        """
+        deadline = time.monotonic() + timeout
+        while left := [one for one in psutil.process_iter() if _is_of(one, self.pid)]:
+            assert time.monotonic() < deadline, (
+                f"{left} outlive process {self.pid} by {timeout:g} s"
+            )
+            time.sleep(0.01)
+
+
+def _is_of(process: psutil.Process, session: int) -> bool:
+    """Tell whether a process runs in a session, zombies apart: whoever adopts these may not wait."""
+    try:
+        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return False
 
 
 def forked_curate(words: list[str], folder: Path) -> Forked:

@@ -81,6 +81,7 @@ def test_here_on_ray_in_slices_and_mixed_with_kills(
     killed = Forked(score_and_die, mixed.store.path, tiny_model, marker, 3, folder=tmp_path)
     out = killed.communicate(120)
     assert (killed.returncode, marker.exists()) == (-signal.SIGKILL, True), out
+    killed.wait_for_workers()
     n_parts = len(list(mixed.store.parts.glob("scores/*/*.parquet")))
     assert 2 * 3 + 3 <= n_parts < 2 * N_SHARDS
     mixed.commit()
