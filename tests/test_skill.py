@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from curate import registry
-from curate.api.commands.catalogue import COMMANDS, flags_of
+from curate.api.commands.catalogue import COMMANDS
+from curate.api.commands.groups import flags_of
 from curate.cli import main
 
 SKILL = (Path(__file__).resolve().parent.parent / "SKILL.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import curate
-from curate.api.commands.catalogue import COMMANDS
+from curate.api.commands.catalogue import COMMANDS, SUMMARIES
 from curate.cli.console import Stdout
 from curate.cli.epilogs import EXAMPLES, START, epilog
 from curate.contracts.display import printable
@@ -43,8 +43,20 @@ class _Group(TyperGroup):
 
 @final
 class _Command(TyperCommand):
+    """A command whose module is imported when its parameters are asked for: the list of all needs none."""
+
+    _is_loaded = False
+
     def get_params(self, ctx: Any) -> list[Any]:
+        if not self._is_loaded:
+            self._load()
         return _without_types(super().get_params(ctx))
+
+    def _load(self) -> None:
+        alone = typer.Typer(add_completion=False)
+        alone.command()(import_module(f"curate.cli.{str(self.name).replace('-', '_')}").command)
+        loaded = typer.main.get_command(alone)
+        self.params, self.callback, self._is_loaded = loaded.params, loaded.callback, True
 
 
 app = typer.Typer(
@@ -77,14 +89,18 @@ def _root(version: Version = False) -> None:
     del version  # its callback has printed it
 
 
-for _name, _declared in COMMANDS.items():
+def _stands_for_one() -> None:
+    """Hold the place of a command until it is loaded."""
+
+
+for _name, _summary in SUMMARIES.items():
     app.command(
         _name,
         cls=_Command,
         context_settings=dict(_CONTEXT),
-        help=_declared.__doc__,
+        help=_summary,
         epilog=epilog(EXAMPLES[_name]),
-    )(import_module(f"curate.cli.{_name.replace('-', '_')}").command)
+    )(_stands_for_one)
 
 
 _WRONG_CHOICE: Final = re.compile(r"'([^']*)' is not one of (.+)$")

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import typer
 
-from curate.api.commands.catalogue import flags_of
-from curate.api.commands.groups import Shell
+from curate.api.commands.groups import Shell, flags_of
 from curate.api.commands.option import Command, Option, options_of, settle
 from curate.cli.completion import completion_of
 from curate.errors import ConfigError

@@ -1,58 +1,55 @@
 """Every command by name, in the order of ``curate --help``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, final
 
-from curate.api.commands.export import ExportCommand
-from curate.api.commands.gather import GatherCommand
-from curate.api.commands.groups import Shell
-from curate.api.commands.import_scores import ImportScoresCommand
-from curate.api.commands.ingest import IngestCommand
-from curate.api.commands.option import Command, Option, options_of
-from curate.api.commands.others import (
-    CommitCommand,
-    DemoCommand,
-    DoctorCommand,
-    ExplainCommand,
-    ExploreCommand,
-    ForgetCommand,
-    GcCommand,
-    MethodsCommand,
-    ReproduceCommand,
-    RunCommand,
-    SelectionsCommand,
-    StatusCommand,
-)
-from curate.api.commands.prove import ProveCommand
-from curate.api.commands.report import ReportCommand
-from curate.api.commands.score import ScoreCommand
-from curate.api.commands.select import SelectCommand
-from curate.api.commands.target import TargetCommand
-from curate.api.commands.train import TrainCommand
-
-COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
-    {
-        cls.command: cls
-        for cls in (
-            DemoCommand, IngestCommand, TargetCommand, GatherCommand, ScoreCommand, CommitCommand, ImportScoresCommand,
-            SelectCommand, ExportCommand, TrainCommand, ProveCommand, ReportCommand, ExploreCommand, StatusCommand, SelectionsCommand,
-            MethodsCommand, ExplainCommand, ReproduceCommand, RunCommand, DoctorCommand, GcCommand, ForgetCommand,
-        )
-    }
-)  # fmt: skip
-
-STEPS: Final = ("ingest", "gather", "score", "select", "train", "prove", "export", "report")
-
-# What of the shell's options a command has no use for.
-_WITHOUT: Final[Mapping[str, tuple[str, ...]]] = {
-    "demo": ("store",), "methods": ("store", "quiet", "verbose"), "doctor": ("quiet",),
-    "explain": ("quiet",), "run": ("store",), "reproduce": ("store",),
+# Where each stands, and what it does; importing them all takes longer than many a command.
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "demo": ("others.DemoCommand", "Run everything offline, on a generated pool with planted errors and a tiny model."),
+    "ingest": ("ingest.IngestCommand", "Read datasets into the pool: files, globs, folders or Hugging Face ids."),
+    "target": ("target.TargetCommand", "Add, list or remove target sets: examples to select towards, which never enter the pool."),
+    "gather": ("gather.GatherCommand", "Ask several models for responses to the pool's prompts, check them, and add them to the pool."),
+    "score": ("score.ScoreCommand", "Score every example in the pool once; resume where an earlier run stopped."),
+    "commit": ("others.CommitCommand", "Take the scores of slices and stopped runs into the store, and say which are missing."),
+    "import-scores": ("import_scores.ImportScoresCommand", "Import scores made elsewhere, as columns for --where, --rank, plots and reports."),
+    "select": ("select.SelectCommand", "Select a subset with any method; given DATA and -o, ingests, scores, selects and exports."),
+    "export": ("export.ExportCommand", "Write a selection to a file or folder, with its manifest beside it."),
+    "train": ("train.TrainCommand", "Fine-tune a model on a selection or a file; rerun the same command to resume."),
+    "prove": ("prove.ProveCommand", "Test whether training on each method's subset beats random subsets, and at what cost."),
+    "report": ("report.ReportCommand", "Write a self-contained report of the pool, its scores and selections, or of a proof."),
+    "explore": ("others.ExploreCommand", "Explore the pool, its scores and selections in your browser, and mark examples."),
+    "status": ("others.StatusCommand", "Show what the store holds: datasets, score sets, selections, sizes."),
+    "selections": ("others.SelectionsCommand", "List, rename or delete selections."),
+    "methods": ("others.MethodsCommand", "List scorers, selection methods and ways to train, or describe one with its fields and paper."),
+    "explain": ("others.ExplainCommand", "Show one example: its text, scores and selections, and exactly what a scorer's pass sees."),
+    "reproduce": ("others.ReproduceCommand", "Reproduce an exported subset from its manifest and compare it byte for byte."),
+    "run": ("others.RunCommand", "Run a recipe: the steps of a whole experiment from one YAML file."),
+    "doctor": ("others.DoctorCommand", "Check the installation and the store; report what is wrong and how to fix it."),
+    "gc": ("others.GcCommand", "Remove what nothing refers to: unfinished work, old caches, orphaned parts."),
+    "forget": ("others.ForgetCommand", "Delete examples from the pool for good: texts, raw rows and scores."),
 }  # fmt: skip
 
 
-def flags_of(cls: type[Command]) -> tuple[Option, ...]:
-    """Return everything a command takes on the command line, the shell's options last."""
-    without = _WITHOUT.get(cls.command, ())
-    own = [option for option in options_of(cls) if "flag" in option.declared.places]
-    return (*own, *(option for option in options_of(Shell) if option.name not in without))
+@final
+class _Commands(Mapping[str, type[Any]]):
+    """The class that declares each command, imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> type[Any]:
+        module, _, cls = _COMMANDS[name][0].partition(".")
+        return getattr(import_module(f"curate.api.commands.{module}"), cls)  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+COMMANDS: Final[Mapping[str, type[Any]]] = _Commands()
+SUMMARIES: Final[Mapping[str, str]] = MappingProxyType(
+    {name: summary for name, (_, summary) in _COMMANDS.items()}
+)
+
+STEPS: Final = ("ingest", "gather", "score", "select", "train", "prove", "export", "report")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
-from curate.api.commands.option import Command, option, options_of, passed_on
+from curate.api.commands.option import Command, Option, option, options_of, passed_on
 from curate.contracts.settings import MismatchError
 from curate.data.read.given import Data
 from curate.errors import ConfigError, DataError
@@ -215,3 +215,17 @@ def scoring_options(
     """Return what a command says about scoring, with a model for each role."""
     models = {**({"target": model} if model is not None else {}), **command.model_for}
     return ScoringOptions(models=models, **passed_on(command, ScoringOptions, without))  # type: ignore[arg-type]
+
+
+# What of the shell's options a command has no use for.
+_WITHOUT: Final[Mapping[str, tuple[str, ...]]] = {
+    "demo": ("store",), "methods": ("store", "quiet", "verbose"), "doctor": ("quiet",),
+    "explain": ("quiet",), "run": ("store",), "reproduce": ("store",),
+}  # fmt: skip
+
+
+def flags_of(cls: type[Command]) -> tuple[Option, ...]:
+    """Return everything a command takes on the command line, the shell's options last."""
+    without = _WITHOUT.get(cls.command, ())
+    own = [option for option in options_of(cls) if "flag" in option.declared.places]
+    return (*own, *(option for option in options_of(Shell) if option.name not in without))

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from curate.api.commands.catalogue import COMMANDS, flags_of
+from curate.api.commands.catalogue import COMMANDS
+from curate.api.commands.groups import flags_of
 from curate.api.commands.option import Option
 from curate.errors import ConfigError, did_you_mean
 

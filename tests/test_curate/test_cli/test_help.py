@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 import curate as cu
-from curate.api.commands.catalogue import flags_of
+from curate.api.commands.groups import flags_of
 from curate.cli.app import COMMANDS, _parser
 from curate.cli.epilogs import EXAMPLES, START
 

@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 import pytest
 import typer
 
-from curate.api.commands.catalogue import COMMANDS, STEPS, flags_of
-from curate.api.commands.groups import Shell
+from curate.api.commands.catalogue import COMMANDS, STEPS, SUMMARIES
+from curate.api.commands.groups import Shell, flags_of
 from curate.api.commands.option import (
     by_word,
     from_keywords,
@@ -54,8 +54,14 @@ class Made:
 
 def flags(command: str) -> dict[str, set[str]]:
     """Return what the real command line takes, by the name of the parameter."""
-    found = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    parser = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    found = parser.get_params(typer.Context(parser))
     return {one.name: set(one.opts) for one in found if one.name != "help"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_listed_by_its_own_name_and_docstring(command):
+    assert (COMMANDS[command].command, COMMANDS[command].__doc__) == (command, SUMMARIES[command])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
