@@ -41,26 +41,29 @@ def choose(
     if budget is None:
         ranked = selector.select(view, None, np.random.default_rng(seed))
     else:
-        ranked = _rank_everything(selector, view, seed)
+        ranked = rank(selector, view, seed)
     rows, forced = _with_extras(ranked, view, budget, include, shares)
     kept = rows if shares.mix else keep_within(rows, budget, view)
     return _reordered(ranked, kept, forced)
 
 
-def rank(
-    selector: Selector,
-    view: View,
-    seed: int,
-    include: Sequence[str] = (),
-    shares: Shares = NO_SHARES,
-    budget: Budget | None = None,
-) -> Selection:
-    """Return everything `choose` would take with any budget, best first.
+def rank(selector: Selector, view: View, seed: int) -> Selection:
+    """Return everything a selector would take with any budget, best first.
 
-    For a selector whose smaller budgets are prefixes of larger ones: see `Selector.nested`. What
-    quotas and a mix leave depends on the budget, and is that of ``budget``.
+    For a selector whose smaller budgets are prefixes of larger ones: see `Selector.nested`.
     """
-    ranked = _rank_everything(selector, view, seed)
+    first = selector.select(view, Budget(1), np.random.default_rng(seed))
+    n_ranked = len(view) - sum(first.excluded.values())
+    return selector.select(view, Budget(n_ranked), np.random.default_rng(seed))
+
+
+def with_shares(
+    ranked: Selection, view: View, include: Sequence[str], shares: Shares, budget: Budget | None
+) -> Selection:
+    """Return what `choose` would take of a ranking by `rank` with any budget, best first.
+
+    What quotas and a mix leave depends on the budget, and is that of ``budget``.
+    """
     if not include and not shares:
         return ranked
     rows, forced = _with_extras(ranked, view, budget, include, shares)
@@ -87,12 +90,6 @@ def _with_extras(
             f"include fewer, or allow more of their {' or '.join(shares.all_columns)}"
         )
     return left, forced
-
-
-def _rank_everything(selector: Selector, view: View, seed: int) -> Selection:
-    first = selector.select(view, Budget(1), np.random.default_rng(seed))
-    n_ranked = len(view) - sum(first.excluded.values())
-    return selector.select(view, Budget(n_ranked), np.random.default_rng(seed))
 
 
 def _rows_of(include: Sequence[str], view: View) -> Int[np.ndarray, " f"]:

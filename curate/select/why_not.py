@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 import numpy as np
 from jaxtyping import Float
 
-from curate.contracts import Expression, Need, Selection, Selector, View
+from curate.contracts import Selector, View
 from curate.contracts.budget import Budget
-from curate.contracts.settings import settings_of
 from curate.errors import CurateError
-from curate.registry import build, get_method
-from curate.select.choose import rank
+from curate.registry import get_method
 from curate.select.marks import METHOD, not_marked
 from curate.select.procedures.correct.revise import why_dropped
-from curate.select.record import LENGTH_ALIAS, quota_of
-from curate.select.share_columns import with_share_columns
-from curate.select.shares import SOURCE, Shares, value_of
-from curate.select.towards import with_target
+from curate.select.rankings import Ranked, Rankings, StoredRanking
+from curate.select.shares import SOURCE, value_of
 from curate.store.results.selection_names import internal
 
 if TYPE_CHECKING:
@@ -72,7 +68,10 @@ class Exclusion:
 
 
 def absences(
-    store: "Store", document: Mapping[str, Any], selections: Sequence[str] = ()
+    store: "Store",
+    document: Mapping[str, Any],
+    selections: Sequence[str] = (),
+    rankings: Rankings | None = None,
 ) -> list[Exclusion]:
     """Explain each stored selection that does not include an example, newest first.
 
@@ -89,7 +88,10 @@ def absences(
         The example, as `Store.example` returns it.
     selections
         Ids (or id prefixes) of the selections to explain; none for all.
+    rankings
+        What was computed for other examples of the same state of the store; it is added to.
     """
+    known = Rankings() if rankings is None else rankings
     asked = [store.selection(name)["selection_id"] for name in selections]
     newest = store.read(
         f"select selection_id from selections where method <> '{METHOD}' "
@@ -101,36 +103,35 @@ def absences(
     shown = [name for name in newest["selection_id"].to_pylist() if name not in hidden]
     lacking = [name for name in asked or shown if name not in having]
     return [
-        why_absent(store, document, name, ranked=bool(asked) or i < MAX_RANKED)
+        _why_absent(store, document, known.of(store, name), ranked=bool(asked) or i < MAX_RANKED)
         for i, name in enumerate(lacking)
     ]
 
 
-def why_absent(
-    store: "Store", document: Mapping[str, Any], selection_id: str, *, ranked: bool = True
+def _why_absent(
+    store: "Store", document: Mapping[str, Any], stored: StoredRanking, *, ranked: bool
 ) -> Exclusion:
     """Explain one selection that does not include an example; ``ranked``: recompute its ranking."""
-    with store.held():
-        record = store.selection(selection_id)
-        kept = store.selection_rows(selection_id)
-        cause, text = _before_ranking(store, document, record)
+    record, n = stored.record, stored.n_kept
+    selection_id, name = record["selection_id"], record["method"]
+    cause, text = _before_ranking(store, document, stored)
     if cause is None and not ranked:
         cause = "unknown"
         text = f"not ranked here; to rank it: curate explain {document['id']} --selection {selection_id}"
     if cause is not None:
-        return Exclusion(selection_id, record["method"], len(kept), cause, text)
+        return Exclusion(selection_id, name, n, cause, text)
     try:
-        return _by_rank(store, document, record, kept["id"].to_pylist())
+        return _by_rank(store, document, stored)
     except CurateError as error:
         text = f"unknown: {_RECOMPUTING} fails: {error}"
-        return Exclusion(selection_id, record["method"], len(kept), "unknown", text)
+        return Exclusion(selection_id, name, n, "unknown", text)
 
 
 def _before_ranking(
-    store: "Store", document: Mapping[str, Any], record: Mapping[str, Any]
+    store: "Store", document: Mapping[str, Any], stored: StoredRanking
 ) -> tuple[Cause | None, str]:
     """Return what can be told from the record alone, or no cause."""
-    example = document["id"]
+    example, record = document["id"], stored.record
     if record["method"] == METHOD:
         return (
             "not marked",
@@ -161,10 +162,9 @@ def _before_ranking(
                 "filtered",
                 f"it was made within selection {record['within']}, which does not include it",
             )
-    now = {status.set_id: status.content_hash for status in store.score_sets()}
     for alias, score_set in record["score_sets"].items():
-        if now.get(score_set["set_id"]) != score_set["content_hash"]:
-            reason = "changed since" if score_set["set_id"] in now else "was deleted"
+        if stored.hashes.get(score_set["set_id"]) != score_set["content_hash"]:
+            reason = "changed since" if score_set["set_id"] in stored.hashes else "was deleted"
             return "unknown", f"unknown: score set {score_set['set_id']} ({alias}) {reason}"
     return None, ""
 
@@ -173,10 +173,9 @@ def _select_again(datasets: set[str]) -> str:
     return f"select from {', '.join(sorted(datasets))} too"
 
 
-def _by_rank(
-    store: "Store", document: Mapping[str, Any], record: Mapping[str, Any], kept: Sequence[str]
-) -> Exclusion:
-    selection_id, name, n = record["selection_id"], record["method"], len(kept)
+def _by_rank(store: "Store", document: Mapping[str, Any], stored: StoredRanking) -> Exclusion:
+    record, n = stored.record, stored.n_kept
+    selection_id, name = record["selection_id"], record["method"]
 
     def because(cause: Cause, text: str, **facts: Any) -> Exclusion:
         return Exclusion(selection_id, name, n, cause, text, **facts)
@@ -191,24 +190,21 @@ def _by_rank(
     if not cls.nested:
         text = f"unknown: what {name} picks depends on how many are asked for"
         return because("unknown", text)
-    method = build(cls, settings_of(record["config"]))
-    view = _view(store, method, record)
+    view = stored.view()
     row = int(np.searchsorted(view.ids, document["id"].encode()))
     if row >= len(view) or view.ids[row] != document["id"].encode():
         if record["where"]:
             return because("filtered", f"it does not satisfy --where {record['where']!r}")
         return because("left out", "it has no value for something the method reads")
-    shares = Shares(quota_of(record), record.get("mix", {}))
-    view = with_share_columns(store, view, shares.columns, _sets_of(record), record["datasets"])
-    budget = None if record["budget"] is None else Budget.parse(record["budget"])
-    everything = rank(method, view, record["seed"], record["include"], shares, budget)
-    if view.ids[everything.indices[:n]].astype("U32").tolist() != list(kept):
+    ranked, view = stored.ranked(), stored.view()
+    if not ranked.agrees:
         return because("unknown", f"unknown: {_RECOMPUTING} gives another selection")
-    places = np.flatnonzero(everything.indices == row)
+    places = np.flatnonzero(ranked.selection.indices == row)
     if len(places):
-        text, facts = _place(everything, int(places[0]), n, view, record)
+        text, facts = _place(ranked, int(places[0]), n, view, record)
         return because("ranked below", text, **facts)
-    if shares and row in rank(method, view, record["seed"]).indices:
+    shares = stored.shares
+    if shares and row in ranked.considered:
         cause: Cause = "mix" if shares.mix else "quota"
         whose = " and ".join(
             f"its source {value_of(view, column, row)!r}" if column == SOURCE
@@ -217,37 +213,16 @@ def _by_rank(
         )  # fmt: skip
         text = f"the --{cause} of {whose} was filled by examples that rank higher"
         return because(cause, text)
-    counts = ", ".join(f"{count:,} {reason}" for reason, count in everything.excluded.items())
+    excluded = ranked.selection.excluded
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
     return because("left out", f"{name} did not consider it; it left out: {counts or 'none'}")
 
 
-def _view(store: "Store", method: Selector, record: Mapping[str, Any]) -> View:
-    needs = method.requires()
-    read = {alias for alias, need in needs.items() if isinstance(need, Need)}
-    read |= set() if record["n_tokens"] is None else {LENGTH_ALIAS}
-    sets = _sets_of(record)
-    bound = {alias: set_id for alias, set_id in sets.items() if alias in read}
-    view = store.view(
-        bind=bound,
-        expressions={a: need.text for a, need in needs.items() if isinstance(need, Expression)},
-        where=record["where"],
-        datasets=record["datasets"],
-        within=record["within"],
-        exclude=record["exclude"],
-        tokens_set=bound.get(LENGTH_ALIAS),
-        named={alias: set_id for alias, set_id in sets.items() if alias not in read},
-    )
-    return with_target(store, view, record["target"]) if "target" in record else view
-
-
-def _sets_of(record: Mapping[str, Any]) -> dict[str, str]:
-    return {alias: score_set["set_id"] for alias, score_set in record["score_sets"].items()}
-
-
 def _place(
-    everything: Selection, at: int, n_kept: int, view: View, record: Mapping[str, Any]
+    ranked: Ranked, at: int, n_kept: int, view: View, record: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Say where a row ranks, and what would include it: a budget, or a gain."""
+    everything = ranked.selection
     n_ranked = len(everything)
     needs = str(at + 1)
     if record["budget"] and Budget.parse(record["budget"]).counts_tokens:
@@ -262,8 +237,8 @@ def _place(
         text += f". Its gain is {gain:.6g}, the last one kept has {last:.6g}"
         if _sorted_by_gain(gains):
             text += ": a gain above that, all else equal, would also include it"
-    if everything.reasons is not None:
-        text += f" ({everything.reasons[at]})"
+    if ranked.reasons is not None:
+        text += f" ({ranked.reasons[at].as_py()})"
     return text, facts
 
 

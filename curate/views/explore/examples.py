@@ -57,15 +57,18 @@ def example(session: Session, example_id: str, *, whole: bool) -> dict[str, Any]
 def why_not(session: Session, example_id: str) -> list[dict[str, Any]]:
     """Return why each selection without an example does not include it, recomputing rankings for this.
 
-    One request at a time ranks; the others wait for their turn, or for the same answer.
+    One request at a time ranks; the others wait for their turn. What was ranked is kept for the next
+    question until the store changes.
     """
+    from curate.select.rankings import Rankings
     from curate.select.why_not import absences
 
     with session.ranking:
         session.snapshot()
+        rankings = session.remembered((STORED, "rankings"), Rankings)
         missing = session.remembered(
             (STORED, "why-not", example_id),
-            lambda: absences(session.store, session.store.example(example_id)),
+            lambda: absences(session.store, session.store.example(example_id), (), rankings),
         )
     return [
         {

@@ -10,6 +10,7 @@ import pytest
 import curate as cu
 from curate.api.pool import Pool
 from curate.errors import DataError
+from curate.select.rankings import Rankings, StoredRanking
 from curate.select.why_not import MAX_RANKED, Exclusion, absences
 
 
@@ -150,3 +151,43 @@ def test_only_the_newest_are_ranked_again_unless_asked(pool: Pool) -> None:
     assert {one.selection_id for one in lacking} <= set(ids)
     with pytest.raises(DataError, match="no selection 'nosuch' in the store"):
         why(pool, "e5", "nosuch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most_bytes", [1, 10**9])
+def test_answers_are_the_same_whatever_is_kept_of_other_answers(
+    pool: Pool, most_bytes: int
+) -> None:
+    pool.select(rank="n_chars", budget=4)
+    pool.select(rank="n_chars", budget=4, quota={"s1": "2"})
+    pool.select(rank="n_chars", budget=4, include=["e0"])
+    pool.select("random", budget=3, seed=1, where="n_chars > 12")
+    rankings = Rankings(most_bytes)
+    for i in range(12):
+        document = pool.store.example(f"e{i}")
+        kept = absences(pool.store, document, (), rankings)
+        assert kept == absences(pool.store, document)
+
+
+def test_a_selection_is_ranked_once_for_all_who_ask(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [pool.select("random", budget=1, seed=seed).id for seed in range(2)]
+    made: list[str] = []
+
+    def counted(store: Any, selection_id: str) -> StoredRanking:
+        made.append(selection_id)
+        return StoredRanking(store, selection_id)
+
+    monkeypatch.setattr("curate.select.rankings.StoredRanking", counted)
+    documents = [pool.store.example(f"e{i}") for i in range(12)]
+    both = [one for one in documents if not one["selections"]][:4]
+    rankings = Rankings()
+    for document in both:
+        assert len(absences(pool.store, document, (), rankings)) == 2
+    assert sorted(made) == sorted(chosen)
+    made.clear()
+    one = Rankings(most_bytes=1)  # keeps the last one all the same
+    for document in both:
+        assert len(absences(pool.store, document, chosen[:1], one)) == 1
+    assert made == chosen[:1]

@@ -126,10 +126,10 @@ class TestExample:
         colours.select(rank="quality.value", budget=4)
         page, computed, running, most = client(colours), [], [], []
 
-        def counted(store, document):
+        def counted(store, document, *more):
             running.append(document["id"])
             most.append(len(running))
-            found = absences(store, document)
+            found = absences(store, document, *more)
             time.sleep(0.02)
             running.remove(document["id"])
             computed.append(document["id"])
