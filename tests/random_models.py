@@ -77,6 +77,7 @@ EXACT = (
     "llama", "qwen2", "qwen3", "mistral", "gemma", "phi", "phi3", "olmo2", "cohere", "gpt_neox",
     "gpt2",
 )  # fmt: skip
+ALIKE = (*EXACT, *(name for name in MORE if name not in MORE_REFUSED))  # however rows are laid out
 REFUSED = ("gemma2", "falcon", "bloom", "mamba")  # soft-capped, biased or recurrent attention
 EVERYTHING = PassRequest.of(
     [

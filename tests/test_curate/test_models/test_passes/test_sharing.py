@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 from random_models import (
+    ALIKE,
     EVERYTHING,
-    EXACT,
-    MORE,
     MORE_REFUSED,
     REFUSED,
     assert_close,
@@ -21,7 +20,7 @@ from curate.models.passes.sharing import sharing_flaw
 from curate.models.text.render import Rendered
 
 
-@pytest.mark.parametrize("name", [*EXACT, *(name for name in MORE if name not in MORE_REFUSED)])
+@pytest.mark.parametrize("name", ALIKE)
 def test_rows_that_share_what_they_begin_with_get_what_padded_rows_get(name):
     """Mistral's window of 16 tokens ends within the prompt."""
     model = loaded(name)
