@@ -8,15 +8,19 @@ from jaxtyping import Int
 
 from curate.errors import ConfigError
 
-# Batches of 512 were 11% faster for rows on their own (tiny-english-6m; 26% with SmolLM2-135M on a busy machine),
-# of 1,024 9%; but rows that begin alike share less: of answers to gsm8k 21% and 32% of the tokens, not 33%.
-CPU_BATCH_TOKENS: Final = 2_048
+CPU_BATCH_TOKENS: Final = 2_048  # rows that begin alike share the more, the larger a batch is
+CPU_ALONE_TOKENS: Final = 512  # other rows: 10 to 17% faster than 2,048 (SmolLM2-135M, 36 rows)
 CUDA_BATCH_TOKENS: Final = 65_536
 
 
 def default_batch_tokens(device: str) -> int:
     """Return the token budget of a batch that suits a device, padding included."""
     return CUDA_BATCH_TOKENS if device.startswith("cuda") else CPU_BATCH_TOKENS
+
+
+def alone_tokens(batch_tokens: int) -> int:
+    """Return the budget on a CPU of a batch whose rows share nothing: a quarter of the default one."""
+    return CPU_ALONE_TOKENS if batch_tokens == CPU_BATCH_TOKENS else batch_tokens
 
 
 def plan_batches(

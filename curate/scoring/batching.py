@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from curate.models.batch import padded_tokens, plan_batches
+from curate.models.batch import alone_tokens, padded_tokens, plan_batches
 from curate.models.memory import Limit
 from curate.models.passes.prefixes import plan_shared
 from curate.scoring.batch_sizes import BatchSizes
@@ -117,7 +117,8 @@ class Batching:
                 return Batches(self._sharing, lists(shared.batches), shared.tokens, shared.saved)
             self._refused |= shared.pays
         lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
-        plan = plan_batches(lengths, ids, self.batch_tokens, packed=self.forward.packed)
+        budget = self.batch_tokens if self.is_cuda else alone_tokens(self.batch_tokens)
+        plan = plan_batches(lengths, ids, budget, packed=self.forward.packed)
         tokens = int(lengths.sum())
         padding = 0 if self.forward.packed else padded_tokens(lengths, plan) - tokens
         return Batches(self.forward, lists(plan), tokens, padding=padding)

@@ -9,18 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from random_models import random_rows
 
 import curate as cu
 from curate.cli.score import _plan_text
 from curate.contracts.progress import SilentProgress
-from curate.models.load import resolve_model
+from curate.models.load import load_model, resolve_model
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
 from curate.scoring.again import score_again
-from curate.scoring.batching import SHARED_FACT
+from curate.scoring.batching import SHARED_FACT, Batching
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.job import score
 from curate.scoring.options import ScoringOptions
@@ -185,3 +186,16 @@ def test_a_dry_run_says_what_need_not_run_and_a_timed_one_whether_the_model_can(
     monkeypatch.setattr(pool.progress, "note", notes.append)
     pool.score("likelihood", **asked, workers=1)
     assert [note for note in notes if "this model cannot share it: it is recurrent" in note]
+
+
+@pytest.mark.parametrize(("budget", "most"), [(2_048, 512), (1_000, 1_000), (4_096, 4_096)])
+def test_batches_of_rows_that_share_nothing_are_small_by_default(
+    tiny_model: Path, budget: int, most: int
+) -> None:
+    batching = Batching(
+        load_model(resolve_model(str(tiny_model)), "cpu", "float32"), budget, share=True
+    )
+    rows = random_rows(270)
+    plan = batching.plan(rows, [f"{n:03d}" for n in range(len(rows))])
+    sizes = [len(batch) * max(len(rows[n].ids) for n in batch) for batch in plan.rows]
+    assert plan.n_shared == 0 and 0.8 * most < max(sizes) <= most
