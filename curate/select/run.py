@@ -136,7 +136,7 @@ def select(
         record = _record(store, method, bound, view, chosen, options, towards)
         store.save_selection(record, selection_table(view, chosen))
     for warning in record["warnings"]:
-        progress.note(f"warning: {warning}")
+        progress.note(f"warning: {record['method']}: {warning}")
     return _report(record, began, bound.n_scored + (towards.n_scored if towards else 0))
 
 
@@ -360,7 +360,7 @@ def _run_procedure(
         warnings = list(dict.fromkeys([*warnings, *said]))  # a replayed run has it on record
     record |= {"method": options.method, "made_by": made_by, "warnings": warnings}
     for warning in warnings:
-        notes.note(f"warning: {warning}")
+        notes.note(f"warning: {options.method}: {warning}")
     if execute.models or outcome.warnings:
         store.save_selection(record, store.selection_rows(outcome.selection_id))
         execute.forget_models()
