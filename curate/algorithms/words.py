@@ -28,6 +28,7 @@ _FIRST_BYTES: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], dtype=np.ui
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
+_Unsigned = np.ndarray[Any, np.dtype[Any]]
 
 
 @final
@@ -38,35 +39,6 @@ class Words:
     hashes: Hashes
     lengths: Integers
 
-    def runs(self) -> tuple[Hashes, Integers]:
-        """Return the hash of every run of 13 words inside a text, and the number of that text."""
-        runs, owners, _ = self.runs_at(N_GRAM)
-        return runs, owners
-
-    def some_runs(self, one_in: int) -> tuple[Hashes, Integers]:
-        """Return those of `runs` whose hash is a multiple of a number: the same ones of every text."""
-        if one_in == 1 or len(self.hashes) < N_GRAM:
-            return self.runs()
-        total = self._windows(N_GRAM)
-        # numpy divides by a constant in a third of the time of its remainder
-        at = np.flatnonzero(total // np.uint64(one_in) * np.uint64(one_in) == total)
-        ends = np.cumsum(self.lengths)
-        owners = np.searchsorted(ends, at, side="right")
-        inside = at + N_GRAM <= ends[owners]
-        return total[at[inside]], owners[inside]
-
-    def _windows(self, n: int) -> Hashes:
-        """Return a polynomial, mod 2^64, of every n words in a row, across the ends of texts too."""
-        total, n_summed = self.hashes, 1
-        for digit in f"{n:b}"[1:]:
-            power = np.uint64(pow(int(_BASE), n_summed, 1 << 64))
-            total = total[:-n_summed] * power + total[n_summed:]
-            n_summed *= 2
-            if digit == "1":
-                total = total[:-1] * _BASE + self.hashes[n_summed:]
-                n_summed += 1
-        return total
-
     def runs_at(self, n: int) -> tuple[Hashes, Integers, Integers]:
         """Return the hash of every run of n words inside a text, its text, and its first word there."""
         owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
@@ -74,7 +46,7 @@ class Words:
         if n_runs <= 0:
             none = np.empty(0, dtype=np.int64)
             return np.empty(0, dtype=np.uint64), none, none
-        total = self._windows(n)
+        total = windows(self.hashes, n)
         whole = np.flatnonzero(owner[:n_runs] == owner[n - 1 :])
         starts = np.cumsum(self.lengths) - self.lengths
         owners = owner[whole]
@@ -90,6 +62,19 @@ class Words:
         if some.any():
             result[some] += np.add.reduceat(self.hashes * powers[places], starts[some])
         return result
+
+
+def windows(values: _Unsigned, n: int) -> _Unsigned:
+    """Return a polynomial of every n numbers in a row, modulo what their type holds."""
+    number, modulus = values.dtype.type, 1 << 8 * values.itemsize
+    total, n_summed = values, 1
+    for digit in f"{n:b}"[1:]:
+        total = total[:-n_summed] * number(pow(int(_BASE), n_summed, modulus)) + total[n_summed:]
+        n_summed *= 2
+        if digit == "1":
+            total = total[:-1] * number(int(_BASE) % modulus) + values[n_summed:]
+            n_summed += 1
+    return total
 
 
 def series_of(texts: "Sequence[str] | pa.Array") -> "pl.Series":

@@ -138,6 +138,7 @@ def write_texts(path: Path, n: int, texts_of: Callable[[int], tuple[str, str]]) 
         for low in range(0, n, BATCH):
             rows = range(low, min(n, low + BATCH))
             both = [texts_of(i) for i in rows]
+            n_chars = [len(prompt) + len(response) for prompt, response in both]
             prompts, responses = (pa.array(side) for side in zip(*both, strict=True))
             batch = pa.RecordBatch.from_pydict(
                 {
@@ -150,7 +151,7 @@ def write_texts(path: Path, n: int, texts_of: Callable[[int], tuple[str, str]]) 
                     "tools": pa.nulls(len(rows), pa.string()),
                     "prompt": prompts,
                     "response": responses,
-                    "n_chars": pa.array(rows, pa.int64()),
+                    "n_chars": pa.array(n_chars, pa.int64()),
                     "input_at": pa.nulls(len(rows), pa.int64()),
                 }
             )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from curate.algorithms.words import N_GRAM, Hashes, repeated, words_of
+from curate.algorithms.folded import hash_texts
+from curate.algorithms.words import N_GRAM, Hashes, repeated
 from curate.prove.contamination import READ_ROWS
 from curate.views.report.pool import Mask, PoolFacts, Rows
 
@@ -66,11 +67,10 @@ def find_repeats(store: "Store", pool: PoolFacts) -> Repeats:
     kept: list[Hashes] = []
     owners: list[Rows] = []
     for places, texts in _texts(store, pool):
-        words = words_of(texts)
-        whole[places] = words.whole()
-        runs, of = words.some_runs(one_in)
-        kept.append(runs)
-        owners.append(places[of])
+        found = hash_texts(texts, one_in)
+        whole[places] = found.whole
+        kept.append(found.runs)
+        owners.append(places[found.owners])
     if not kept:
         none = np.zeros(len(pool), dtype=bool)
         return Repeats(none, none, (), one_in)
@@ -116,10 +116,9 @@ def _same_word_pairs(whole: Hashes, same_words: Mask) -> list[tuple[int, int]]:
     return pairs
 
 
-def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, pa.Array]]":
+def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, list[pa.Array]]]":
     """Yield rows of the pool and their texts, block by block."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from curate.store.ids import id_bytes
@@ -131,11 +130,9 @@ def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, pa.Array]]"
                 places = pool.snapshot.places_in_order(id_bytes(batch["id"]), n_read)
                 n_read += batch.num_rows
                 inside = places >= 0  # an ingest may run at the same time
-                texts = pc.binary_join_element_wise(
-                    batch["prompt"], batch["response"], "\n", null_handling="replace"
-                )
+                texts = [batch["prompt"], batch["response"]]
                 if not inside.all():
-                    texts = texts.filter(pa.array(inside))
+                    texts = [part.filter(pa.array(inside)) for part in texts]
                 yield places[inside], texts
 
 

@@ -46,17 +46,6 @@ def test_tables_of_bytes_find_the_words_of_the_pattern_in_every_script(monkeypat
     assert words_of([]).lengths.tolist() == words_of([]).hashes.tolist() == []
 
 
-def test_some_runs_are_the_same_ones_of_every_text():
-    rng = random.Random(0)
-    found = words_of([" ".join(rng.choices("abcd", k=rng.randrange(40))) for _ in range(200)])
-    runs, of = found.runs()
-    some, of_some = found.some_runs(7)
-    chosen = runs % np.uint64(7) == 0
-    assert 0 < chosen.sum() < len(runs)
-    assert (some.tolist(), of_some.tolist()) == (runs[chosen].tolist(), of[chosen].tolist())
-    assert found.some_runs(1)[0].tolist() == runs.tolist()
-
-
 def test_whole_texts_and_runs_are_equal_where_their_words_are():
     rng = random.Random(0)
     texts = [" ".join(rng.choices("abc", k=rng.randrange(40))) for _ in range(60)]
@@ -66,7 +55,7 @@ def test_whole_texts_and_runs_are_equal_where_their_words_are():
     whole = found.whole().tolist()
     pairs = list(zip(words, whole, strict=True))
     assert all((a == b) == (u == v) for a, u in pairs for b, v in pairs)
-    runs, of = found.runs()
+    runs, of, _ = found.runs_at(N_GRAM)
     expected = [
         (k, tuple(one[at : at + N_GRAM]))
         for k, one in enumerate(words)
