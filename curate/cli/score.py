@@ -86,7 +86,9 @@ def _plan_text(d: dict[str, Any]) -> str:
     lines += [f"{name}: one run over the whole pool" for name in plan["pool_scorers"]]
     if plan["unified"]:
         lines.append(plan["unified"])
-    if plan["weights_mib"] is not None:
+    if plan["weights_over"] is not None:
+        lines.append(plan["weights_over"])
+    elif plan["weights_mib"] is not None:
         lines.append(
             f"weights take {plan['weights_mib']:,.0f} MiB in each of {counted(plan['workers'], 'worker')}"
         )

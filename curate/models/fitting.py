@@ -9,6 +9,7 @@ from curate.contracts.segments import POOLED
 from curate.models.batch import CUDA_BATCH_TOKENS
 from curate.models.memory import is_out_of_memory
 from curate.models.passes.prefixes import MOST_ROWS
+from curate.models.room import cards_of
 from curate.models.text.render import Rendered
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ def fits_on_card(model: "LoadedModel", tokens: int, *, packed: bool, shared: boo
         with torch.inference_mode():
             launch(model, rows, wants, packed=packed or shared, shared=shared).wait()
 
-    return leaves_room(run, model.device)
+    return leaves_room(run, model.place)
 
 
 def leaves_room(run: Callable[[], object], device: str, more: int = 0) -> bool:
-    """Return whether something runs on a GPU and leaves `SPARE` of its free memory.
+    """Return whether something runs on a GPU, or several, and leaves `SPARE` of the free memory of each.
 
     Parameters
     ----------
@@ -77,13 +78,18 @@ def leaves_room(run: Callable[[], object], device: str, more: int = 0) -> bool:
     import torch
 
     torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    held = torch.cuda.memory_reserved(device)
-    free = torch.cuda.mem_get_info(device)[0]
+    cards = cards_of(device)
+    for card in cards:
+        torch.cuda.reset_peak_memory_stats(card)
+    held = [torch.cuda.memory_reserved(card) for card in cards]
+    free = [torch.cuda.mem_get_info(card)[0] for card in cards]
     done = _runs(run)
-    used = torch.cuda.max_memory_reserved(device) - held
+    used = [torch.cuda.max_memory_reserved(card) for card in cards]
     torch.cuda.empty_cache()
-    return done and used + more <= (1 - SPARE) * free
+    return done and all(
+        peak - before + more <= (1 - SPARE) * there
+        for peak, before, there in zip(used, held, free, strict=True)
+    )
 
 
 def _runs(run: Callable[[], object]) -> bool:

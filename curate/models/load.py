@@ -18,8 +18,9 @@ from curate.models.files import (
     tokenizer_hash,
     weights_hash,
 )
-from curate.models.pretrained import UNREADABLE, first_line, read_pretrained
-from curate.models.room import check_room, use_device
+from curate.models.pretrained import UNREADABLE, first_line, read_causal
+from curate.models.room import cards_of, check_room, name_of, use_device
+from curate.models.spread import load_spread
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
 
@@ -172,7 +173,8 @@ def resolve_device(device: str = "auto") -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and device.partition(":")[0] != "cuda":
+    kind, colon, number = device.partition(":")
+    if device != "cpu" and (kind != "cuda" or bool(colon) != number.isdecimal()):
         raise ConfigError(f"no device {device!r}; choose auto, cpu, cuda or cuda:0")
     if device != "cpu" and not torch.cuda.is_available():
         raise ConfigError(
@@ -202,7 +204,11 @@ def resolve_dtype(dtype: str, device: str) -> str:
 @final
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A causal language model without its LM head's forward: the backbone, and the head apart."""
+    """A causal language model without its LM head's forward: the backbone, and the head apart.
+
+    ``device`` is where token ids go; ``cards`` are all devices of a model that lies on several, of which
+    the last hidden states may be on another, and the head on a third.
+    """
 
     resolved: ResolvedModel
     backbone: "nn.Module"
@@ -210,6 +216,12 @@ class LoadedModel:
     tokenizer: "PreTrainedTokenizerBase"
     device: str
     dtype: str
+    cards: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it lies: its device, or one name for all of its cards."""
+        return name_of(self.cards) if self.cards else self.device
 
     def hidden(self, ids: "Tensor") -> "Tensor":
         """Return the final hidden states, (rows, width, dim), of right-padded ids.
@@ -232,14 +244,21 @@ class LoadedModel:
 def load_model(resolved: ResolvedModel, device: str, dtype: str) -> LoadedModel:
     """Load weights and verify that our head gives the model's own logits.
 
-    Tied embeddings: the head is treated as a matrix of its own (``output_only``).
+    Tied embeddings: the head is treated as a matrix of its own (``output_only``). On a device such as
+    ``cuda:0,1`` the layers are dealt to several cards.
 
     Raises `ModelError` for an architecture that is not a causal language model, or whose logits
     are more than a scaled, soft-capped linear head can give.
     """
-    model = load_causal(resolved.name, resolved.path, resolved.adapter, device, dtype)
+    cards = cards_of(device)
+    if len(cards) == 1:
+        model = load_causal(resolved.name, resolved.path, resolved.adapter, device, dtype)
+        cards = ()
+    else:
+        model = load_spread(resolved.name, resolved.path, resolved.adapter, cards, dtype)
+        device = str(model.get_input_embeddings().weight.device)
     parts = take_apart(resolved.name, model, dtype)
-    return LoadedModel(resolved, *parts, load_tokenizer(resolved.path), device, dtype)
+    return LoadedModel(resolved, *parts, load_tokenizer(resolved.path), device, dtype, cards)
 
 
 def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype: str) -> Any:
@@ -253,29 +272,6 @@ def load_causal(name: str, folder: str, adapter: str | None, device: str, dtype:
     if adapter:
         model = merge_adapter(model, adapter)
     return model.to(device).eval().requires_grad_(False)
-
-
-def read_causal(name: str, folder: str, dtype: str, device: str = "cpu") -> Any:
-    """Read a causal language model from its folder, all of its weights; nothing is made up.
-
-    Raises `ModelError` for any other architecture, and for weights that transformers would draw.
-    """
-    from transformers import AutoModelForCausalLM
-
-    model, report = read_pretrained(
-        AutoModelForCausalLM, name, folder, dtype, "a causal language model", device=device
-    )
-    lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if lacking:
-        named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
-        unread = sorted(report["unexpected_keys"])
-        hint = f"; they hold {unread[0]} instead" if unread else ""
-        raise ModelError(
-            f"the weights of model {name!r} lack {named}{hint}; "
-            "random ones would take their place, so it is refused: copy the model again, or save it "
-            "with model.save_pretrained(folder)"
-        )
-    return model
 
 
 def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
@@ -316,7 +312,8 @@ def take_apart(name: str, model: Any, dtype: str) -> tuple["nn.Module", "Head"]:
             states = candidate(input_ids=ids, use_cache=False).last_hidden_state
             if states.shape[-1] != head.weight.shape[1]:
                 continue
-            logits = head.finish(head.project(states)).double()
+            logits = head.finish(head.project(states.to(head.weight.device))).double()
+            logits = logits.to(wanted.device)
             error = (logits - wanted).abs().max() / wanted.abs().max()
             if logits.shape == wanted.shape and error <= PROBE_TOLERANCE[dtype]:
                 return candidate, head

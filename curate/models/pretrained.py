@@ -18,7 +18,7 @@ def read_pretrained(
     dtype: str,
     kind: str,
     hint: str = "",
-    device: str = "cpu",
+    device: str | Mapping[str, str] = "cpu",
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return a model from its folder, and the report on its weights: what is missing, what is extra.
 
@@ -35,11 +35,12 @@ def read_pretrained(
         else, and what that message ends with.
     device
         A GPU the weights go to as they are read, so that processes of one machine hold no copies in its
-        memory; and cpu.
+        memory; and cpu. Or the device of each module, by its name.
     """
     import torch
 
-    placed = {"device_map": {"": device}} if device.startswith("cuda") else {}
+    by_module = {"": device} if isinstance(device, str) else dict(device)
+    placed = {} if by_module == {"": "cpu"} else {"device_map": by_module}
     try:
         with no_progress_bar(), _no_load_report():
             loaded: tuple[Any, Mapping[str, Any]] = auto.from_pretrained(
@@ -51,6 +52,29 @@ def read_pretrained(
             f"model {name!r} cannot be loaded as {kind}: {first_line(error)}{hint}"
         ) from error
     return loaded
+
+
+def read_causal(name: str, folder: str, dtype: str, device: str | Mapping[str, str] = "cpu") -> Any:
+    """Read a causal language model from its folder, all of its weights; nothing is made up.
+
+    Raises `ModelError` for any other architecture, and for weights that transformers would draw.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model, report = read_pretrained(
+        AutoModelForCausalLM, name, folder, dtype, "a causal language model", device=device
+    )
+    lacking = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if lacking:
+        named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if lacking[3:] else "")
+        unread = sorted(report["unexpected_keys"])
+        hint = f"; they hold {unread[0]} instead" if unread else ""
+        raise ModelError(
+            f"the weights of model {name!r} lack {named}{hint}; "
+            "random ones would take their place, so it is refused: copy the model again, or save it "
+            "with model.save_pretrained(folder)"
+        )
+    return model
 
 
 def first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""A model on its card: the card is the process's own, and the weights must fit on it."""
+"""A model on its cards: they are the process's own, and the weights must fit on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +11,27 @@ DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64":
 GIB: Final = 2**30
 
 
+def cards_of(device: str) -> tuple[str, ...]:
+    """Return the devices that a worker's device stands for: of ``cuda:2,3`` those are two."""
+    kind, colon, numbers = device.partition(":")
+    return tuple(f"{kind}{colon}{number}" for number in numbers.split(","))
+
+
+def name_of(cards: Sequence[str]) -> str:
+    """Return one name for several numbered cards, such as ``cuda:2,3``; see `cards_of`."""
+    kind, colon, _ = cards[0].partition(":")
+    return f"{kind}{colon}" + ",".join(card.partition(":")[2] for card in cards)
+
+
 def use_device(device: str) -> None:
-    """Make a numbered GPU the current one of this process, so that nothing of it lies on another."""
+    """Make a numbered GPU, the first of several, the current one of this process.
+
+    So nothing of it lies on one that is another's.
+    """
     if device.startswith("cuda:"):
         import torch
 
-        torch.cuda.set_device(torch.device(device))
+        torch.cuda.set_device(torch.device(cards_of(device)[0]))
 
 
 def card_bytes(device: str) -> tuple[str, int]:
@@ -43,8 +58,15 @@ def check_room(name: str, folder: str, dtype: str, device: str) -> None:
         return
     lacking = lack_of_room(count_parameters(Path(folder)) * DTYPE_BYTES[dtype], device)
     if lacking is not None:
+        import torch
+
         smaller = "" if dtype == "bfloat16" else "--dtype bfloat16, "
+        others = (
+            "a model runs on one card"
+            if torch.cuda.device_count() == 1
+            else "only for scorers of a forward pass, with --device cuda, does a model lie on several"
+        )
         raise DeviceError(
             f"the weights of model {name!r} in {dtype} take {lacking}; give {smaller}a smaller model, or a "
-            "card with more memory: a model runs on one card"
+            f"card with more memory: {others}"
         )

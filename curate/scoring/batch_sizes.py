@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from curate.contracts.libraries import versions_of
 from curate.models.fitting import LEAST, below
-from curate.models.room import GIB, card_bytes
+from curate.models.room import GIB, card_bytes, cards_of
 from curate.store.records import digest
 from curate.store.remembered import Remembered
 
@@ -72,6 +72,8 @@ class BatchSizes:
 
 @cache
 def card_of(device: str) -> str:
-    """Return the name and memory of a CUDA device."""
-    name, n_bytes = card_bytes(device)
-    return f"{name} ({n_bytes / GIB:.1f} GiB)"
+    """Return the name and memory of a CUDA device, of the first of several with their number."""
+    first, *others = cards_of(device)
+    name, n_bytes = card_bytes(first)
+    several = f"{1 + len(others)} x " if others else ""
+    return f"{several}{name} ({n_bytes / GIB:.1f} GiB)"

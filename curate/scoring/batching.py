@@ -74,10 +74,10 @@ class Batching:
         self._refused = False
 
     def _limit(self, size: "Callable[[Sequence[Rendered]], int]", kind: str = "") -> "Limit | None":
-        """Return what is known on this machine not to fit on the model's card; it remembers more."""
+        """Return what is known on this machine not to fit on the model's cards; it remembers more."""
         if not self.is_cuda:
             return None
-        known = BatchSizes.of(self.model.resolved, self.model.dtype, self.model.device)
+        known = BatchSizes.of(self.model.resolved, self.model.dtype, self.model.place)
         if known is None:
             return Limit(size)
         return Limit(size, known.too_many(kind), partial(known.failed, kind))
@@ -125,7 +125,7 @@ class Batching:
 
     def facts(self) -> dict[str, Any]:
         """Return what to record of a part that was run."""
-        facts = {"device": self.model.device}
+        facts = {"device": self.model.place}
         if self.forward.is_queued:
             facts["rows"] = f"padded: {self.padded_because}" if self.padded_because else "packed"
         if self.refused:

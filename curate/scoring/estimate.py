@@ -15,16 +15,15 @@ import pyarrow.parquet as pq
 from curate.contracts import PoolScorer, RunScorer
 from curate.contracts.display import counted
 from curate.contracts.progress import Progress
-from curate.models.room import DTYPE_BYTES, lack_of_room
+from curate.scoring.cards import deal, lack_of, weights_mib, weights_of
 from curate.scoring.chat_check import check_chat
 from curate.scoring.counting import Counts, counter_of
-from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.shard_run import PASS_TOKENS
 from curate.scoring.options import ScoringOptions
 from curate.scoring.passes import ForwardPass, WorkerPass
 from curate.scoring.plan import Pass, plan_passes, unify
 from curate.scoring.requests import ScoreRequest, in_waves, with_inputs
-from curate.scoring.sizing import origin_of, with_batch_sizes
+from curate.scoring.sizing import origins_of, with_batch_sizes
 from curate.scoring.workload import n_workers
 from curate.store.pool.input_values import with_rows
 
@@ -90,6 +89,7 @@ class PlanReport:
     unified: str | None
     sample: Mapping[str, float] | None
     lacking: str | None = None
+    over: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the document that `score --dry-run --json` prints."""
@@ -115,6 +115,7 @@ class PlanReport:
                 "disk_mib": round(self.disk_bytes / 2**20, 3),
                 "weights_mib": self.weights_mib,
                 "weights_lack": self.lacking,
+                "weights_over": self.over or None,
                 "workers": self.workers,
                 "unified": self.unified,
                 "measured_on": sample.get("n_examples"),
@@ -141,7 +142,7 @@ def plan(
     requests = with_batch_sizes(
         store, with_inputs(requests), options, progress, measure=limit is not None
     )
-    origins = {request.key.set_id: origin_of(store, request, options) for request in requests}
+    origins = origins_of(store, requests, options)
     shards = store.shards()
     missing = _missing(store, requests, shards)
     passes = _passes(store, requests, missing)
@@ -157,11 +158,14 @@ def plan(
     runs_weights = any(pass_.runs_weights for pass_ in passes)
     device = options.worker_device(runs_weights=runs_weights)
     work = [(pass_, [shard.path for shard in _of_pass(pass_, missing)]) for pass_ in passes]
+    dealt = deal(weights_of(passes), device, options.cards_per_worker)
+    dealt.check(options.asked_workers)
+    workers = n_workers(work, device, options.asked_workers, dealt.n)
     sample = None
     if limit is not None and passes:
         progress.note(f"timing {counted(len(passes), 'pass', 'passes')} on {limit} examples")
         inputs = {r.key.set_id: r.key.inputs for r in requests if r.inputs}
-        sample, refused = _measure(passes, missing, inputs, limit, devices_for(device, 1)[0])
+        sample, refused = _measure(passes, missing, inputs, limit, dealt.devices(1)[0])
         plans = tuple(
             _unshared(plan, pass_, _of_pass(pass_, missing), refused[number])
             if plan.shared and refused.get(number) else plan
@@ -173,9 +177,10 @@ def plan(
         n_reused=sum(s.n_examples for s in shards) * len(requests)
         - sum(s.n_examples for lacking in missing.values() for s in lacking),
         disk_bytes=_disk(requests, missing),
-        weights_mib=_weights_mib(passes),
-        lacking=lack_of_room(round((_weights_mib(passes) or 0) * 2**20), devices_for(device, 1)[0]),
-        workers=n_workers(work, device, options.asked_workers),
+        weights_mib=weights_mib(passes),
+        lacking=lack_of(passes, dealt, options),
+        over=dealt.describe(workers),
+        workers=workers,
         unified=_unified(requests, passes, plans, missing, options),
         sample=sample,
     )
@@ -383,12 +388,3 @@ def _column_bytes(request: ScoreRequest, dtype: str) -> int:
         request.model.path, local_files_only=True, trust_remote_code=False
     )
     return 4 * int(config.get_text_config().hidden_size)
-
-
-def _weights_mib(passes: Sequence[Pass]) -> float | None:
-    sizes = [
-        pass_.model.n_parameters * DTYPE_BYTES[pass_.dtype]
-        for pass_ in passes
-        if pass_.model is not None and pass_.model.n_parameters is not None
-    ]
-    return round(max(sizes) / 2**20, 1) if sizes else None

@@ -26,7 +26,8 @@ class ScoringOptions:
     ``models`` maps roles to folders or hub ids. ``max_failures`` is a count or a share such as
     ``1%`` of the examples of each score set. ``from_checkpoints`` is a folder whose checkpoints
     a trajectory is measured at, instead of training. ``ray_address``, ``num_gpus_per_worker`` and
-    ``max_workers`` are those of `Cluster`. ``reasoning``, ``template_args``,
+    ``max_workers`` are those of `Cluster`; without Ray ``num_gpus_per_worker`` are cards of this machine,
+    and None as few as the model needs. ``reasoning``, ``template_args``,
     ``chat_template`` and ``mask`` are those of `ChatOptions.of`, the arguments as one text.
     ``profile`` is a folder for a trace of the first shard of each pass. ``measures``: what is faster on
     this machine may decide how new sets are scored; False where other machines score the same sets.
@@ -65,6 +66,12 @@ class ScoringOptions:
     def asked_workers(self) -> int | None:
         """How many workers may start, or None for as many as the work is worth on this machine."""
         return (self.max_workers or sys.maxsize) if self.executor == RAY else self.workers
+
+    @property
+    def cards_per_worker(self) -> int | None:
+        """How many GPUs of this machine each worker holds; None for as few as its models need."""
+        asked = None if self.executor == RAY else self.num_gpus_per_worker
+        return None if asked is None else int(asked)
 
     def worker_device(self, *, runs_weights: bool) -> str:
         """Return the device that shards are scored on; cpu where no weights run."""
@@ -139,10 +146,11 @@ class ScoringOptions:
 
     def _check_ray(self) -> None:
         if self.executor != RAY:
-            for name in ("ray_address", "num_gpus_per_worker", "max_workers"):
+            for name in ("ray_address", "max_workers"):
                 if getattr(self, name) is not None:
                     flag = name.replace("_", "-")
                     raise ConfigError(f"--{flag} is for Ray; add --executor ray, or leave it out")
+            self._check_cards()
             return
         if self.workers is not None:
             raise ConfigError(
@@ -162,6 +170,21 @@ class ScoringOptions:
                 "GPU that it takes, and without one on the CPU; leave --device out"
             )
         require_ray()
+
+    def _check_cards(self) -> None:
+        asked = self.num_gpus_per_worker
+        if asked is None:
+            return
+        if asked < 1 or asked != int(asked):
+            raise ConfigError(
+                f"--num-gpus-per-worker is a whole number of GPUs on this machine, got {asked:g}; a part of one, "
+                "and none, are for --executor ray"
+            )
+        if self.backend != AUTO and asked > 1:
+            raise ConfigError(
+                f"--num-gpus-per-worker {asked:g} with --backend {self.backend}: each worker takes one GPU; "
+                "leave one of them out"
+            )
 
     def tolerated(self, n_examples: int) -> int:
         """Return how many of ``n_examples`` may fail."""

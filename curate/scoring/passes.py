@@ -19,6 +19,7 @@ from curate.errors import CurateError, ExampleFailure
 from curate.models.architectures import modelling_module
 from curate.models.load import load_model
 from curate.models.passes.vllm_forward import VllmModel, load_vllm
+from curate.models.room import cards_of
 from curate.models.text.render import Renderer
 from curate.scoring.batching import SHARED_FACT, Batches, Batching
 from curate.scoring.engine_batching import EngineBatching
@@ -113,13 +114,12 @@ class ForwardPass:
             ids += window.ids
             reading_s += window.read_s
             for rendering in self.spec.renderings:
-                device = self.model.device
-                with one_thread(device), resources_of(shard.stem, device):
+                with one_thread(self.model.device), resources_of(shard.stem, self.model.place):
                     self._run_rendering(rendering, window, collected, course)
         if course.stripe is not None:
             return {}
         for rider in collected:
-            refuse_lack_of_memory(shard.stem, ids, rider.failures, self.model.device)
+            refuse_lack_of_memory(shard.stem, ids, rider.failures, self.model.place)
         facts = {
             **self.batching.facts(),
             PASS_TOKENS: self._ran[0],
@@ -326,6 +326,10 @@ class WorkerPass:
         return _FORWARD_IMPORTS if own is None else (*_FORWARD_IMPORTS, own)
 
     def load(self, device: str) -> ForwardPass | RowPass:
-        """Load models and tokenizers, ready to run shards."""
-        kind = ForwardPass if self.spec.is_forward else RowPass
-        return kind(self.spec, device)
+        """Load models and tokenizers, ready to run shards.
+
+        Of several cards a forward pass takes all, and anything else the first.
+        """
+        if self.spec.is_forward:
+            return ForwardPass(self.spec, device)
+        return RowPass(self.spec, cards_of(device)[0])

@@ -7,10 +7,10 @@ from typing import final
 
 from curate.contracts.display import counted
 from curate.contracts.progress import SCORING, Progress
+from curate.scoring.cards import deal, weights_of
 from curate.scoring.executors import executor_for
 from curate.scoring.executors.course import Stripe
 from curate.scoring.executors.listener import Listener
-from curate.scoring.executors.local import devices_for
 from curate.scoring.executors.worker import ShardTask, TaskProgress, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import tell_once
@@ -43,12 +43,16 @@ def run_shards(
         (pass_, [_sized(task, sizes) for task in tasks if task.pass_index == index])
         for index, pass_ in enumerate(passes)
     ]
-    workers = workers_for(work, device, options.asked_workers)
-    devices = devices_for(device, workers.n)
+    dealt = deal(weights_of(passes), device, options.cards_per_worker)
+    dealt.check(options.asked_workers)
+    workers = workers_for(work, device, options.asked_workers, dealt.n)
+    devices = dealt.devices(workers.n)
     if workers.note:
         progress.note(workers.note)
     tasks = _with_stripes(tasks, passes, device, len(devices), sizes)
     devices = devices[: max(1, sum(task.most_stripes for task in tasks))]
+    if over := dealt.describe(len(devices)):
+        progress.note(over)
     progress.note(
         f"{counted(len(passes), 'pass', 'passes')} over "
         f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "

@@ -11,10 +11,11 @@ from curate.errors import CurateError, DeviceError
 from curate.models.fitting import fits_on_card, largest_that_fits
 from curate.models.load import load_model
 from curate.models.memory import is_device_error, is_out_of_memory
+from curate.models.room import card_bytes, cards_of
 from curate.scoring.batch_sizes import BatchSizes, card_of
 from curate.scoring.batching import Batching
+from curate.scoring.cards import Weights, deal
 from curate.scoring.executors import RAY
-from curate.scoring.executors.local import n_devices
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import ScoreRequest
 
@@ -37,7 +38,7 @@ def with_batch_sizes(
     score sets that exist nothing changes, so that a resumed run cuts the batches of its first.
     What is not remembered is measured with ``measure``: the model is loaded once for it.
     """
-    device = _device(options) if any(map(_is_forward, requests)) else None
+    device = _device(requests, options, refuses=measure)
     if device is None:
         return list(requests)
     sized = []
@@ -53,29 +54,50 @@ def with_batch_sizes(
     return sized
 
 
-def origin_of(store: "Store", request: ScoreRequest, options: ScoringOptions) -> str:
-    """Say where the tokens of a new set's batches come from; empty where they are a constant."""
-    device = _device(options) if _is_forward(request) else None
-    known = None if device is None else _sizes(request, device)
-    if device is None or known is None or store.find_score_set(request.key.set_id) is not None:
+def origins_of(
+    store: "Store", requests: Sequence[ScoreRequest], options: ScoringOptions
+) -> dict[str, str]:
+    """Say where the tokens of new sets' batches come from, by set id; empty where they are a constant."""
+    device = _device(requests, options, refuses=False)
+    return {
+        request.key.set_id: "" if device is None else _origin(store, request, device)
+        for request in requests
+    }
+
+
+def _origin(store: "Store", request: ScoreRequest, device: str) -> str:
+    known = _sizes(request, device)
+    if known is None or store.find_score_set(request.key.set_id) is not None:
         return ""
     when = " before the first run" if known.tokens is None else ""
     return f"measured on {card_of(device)}{when}"
 
 
-def _device(options: ScoringOptions) -> str | None:
-    """Return the CUDA device with the least memory that would be used; None where nothing is measured."""
-    if options.batch_tokens is not None or options.executor == RAY:
+def _device(
+    requests: Sequence[ScoreRequest], options: ScoringOptions, *, refuses: bool
+) -> str | None:
+    """Return what a worker gets with the least memory, a card or several; None where nothing is measured.
+
+    Where weights do not fit, that is None too, or with ``refuses`` a `DeviceError`.
+    """
+    forward = [request for request in requests if _is_forward(request)]
+    if not forward or options.batch_tokens is not None or options.executor == RAY:
         return None
     device = options.worker_device(runs_weights=True)
     if not device.startswith("cuda"):
         return None
-    import torch
-
-    if device != "cuda":
-        return device
-    cards = [f"cuda:{number}" for number in range(n_devices(device))]
-    return min(cards, key=lambda one: int(torch.cuda.get_device_properties(one).total_memory))
+    weights = [
+        Weights(request.model, request.dtype)
+        for request in forward
+        if request.model is not None and request.model.n_parameters
+    ]
+    dealt = deal(weights, device, options.cards_per_worker)
+    if dealt.refusal and not refuses:
+        return None
+    return min(
+        dealt.devices(dealt.n_workers),
+        key=lambda each: min(card_bytes(card)[1] for card in cards_of(each)),
+    )
 
 
 def _is_forward(request: ScoreRequest) -> bool:

@@ -53,17 +53,20 @@ class Workers:
 
 
 def workers_for(
-    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None = None
+    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]],
+    device: str,
+    asked: int | None = None,
+    cards: int = 1,
 ) -> Workers:
     """Return how many workers to start for the shards of each pass.
 
     Never more than there are shards, counting one that `most_stripes` says is worth sharing as several.
-    As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU, and
-    on a CPU as many as hold their model in the memory that is free.
+    As many as asked for, or as are busy for half a minute each: at most one per CPU core or GPU, or per
+    so many ``cards`` as each takes, and on a CPU as many as hold their model in the memory that is free.
     Reads the footers of shards until there is enough work for all. Raises `ConfigError` where more are
     asked for than engines of vLLM have room.
     """
-    n = _busy(work, device, asked)
+    n = _busy(work, device, asked, cards)
     each, free = _bytes_of_worker(work), free_bytes() if device == "cpu" else None
     if n == 1 or not each or free is None or n * each <= free:
         return Workers(n)
@@ -75,10 +78,13 @@ def workers_for(
 
 
 def n_workers(
-    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None = None
+    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]],
+    device: str,
+    asked: int | None = None,
+    cards: int = 1,
 ) -> int:
     """Return how many workers `workers_for` starts."""
-    return workers_for(work, device, asked).n
+    return workers_for(work, device, asked, cards).n
 
 
 def _bytes_of_worker(work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]]) -> int:
@@ -92,9 +98,12 @@ def _bytes_of_worker(work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]]) ->
 
 
 def _busy(
-    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]], device: str, asked: int | None
+    work: Sequence[tuple[Pass, Sequence[Path | ShardSize]]],
+    device: str,
+    asked: int | None,
+    cards: int,
 ) -> int:
-    most = n_devices(device) if asked is None else asked
+    most = n_devices(device) // cards if asked is None else asked
     if any(pass_.backend is not None for pass_, _ in work):
         most = _n_engines(device, asked)
     seconds, n_pieces = 0.0, 0

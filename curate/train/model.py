@@ -14,12 +14,11 @@ from curate.models.load import (
     LoadedModel,
     ResolvedModel,
     load_tokenizer,
-    read_causal,
     take_apart,
 )
 from curate.models.passes.head import Head
 from curate.models.passes.packing import packing_flaw
-from curate.models.pretrained import no_progress_bar
+from curate.models.pretrained import no_progress_bar, read_causal
 from curate.models.room import use_device
 
 if TYPE_CHECKING:

@@ -174,7 +174,7 @@ class ScoringPass(Scoring, TargetModel):
         "local", "Where shards are scored: local, or ray (a cluster).", group=SCORING
     )
     ray_address: str | None = option(None, "Ray cluster: HOST:PORT, auto (the one that runs on this machine) or local (one for this job). Default: RAY_ADDRESS, else local.", metavar="ADDRESS", group=SCORING)  # fmt: skip
-    num_gpus_per_worker: float | None = option(None, "GPUs that each worker takes of the Ray cluster, such as 1 or 0.5. Default: none, on the CPU.", metavar="X", group=SCORING)  # fmt: skip
+    num_gpus_per_worker: float | None = option(None, "GPUs that each worker holds; a language model lies over all of them. Default: as few as it needs; on Ray, where 0.5 shares one, none.", metavar="X", group=SCORING)  # fmt: skip
     max_workers: int | None = option(None, "Workers on Ray at most; those without room wait, so that a cluster that can grow does. Default: as many as there is room for.", metavar="N", group=SCORING)  # fmt: skip
 
 

@@ -99,7 +99,10 @@ class HostBatch:
 
     def to(self, device: str) -> dict[str, Tensor]:
         """Copy everything in one piece; on a GPU from page-locked memory, without waiting."""
-        values = to_device(self.values, device)
+        return self.parts(to_device(self.values, device))
+
+    def parts(self, values: Tensor) -> dict[str, Tensor]:
+        """Return the parts of the array on a device."""
         return {name: values[place] for name, place in self.places.items()}
 
 
@@ -191,11 +194,16 @@ def launch(
     """Queue everything a batch takes on the device and return at once.
 
     Columns of the results: ``nll``, ``entropy`` and ``inner`` over the scored tokens of all rows,
-    ``norm True`` and ``norm False`` per example, and the value of each pooled `Stat`, (rows, dim).
+    ``norm True`` and ``norm False`` per example, and the value of each pooled `Stat`, (rows, dim). They
+    come from the head's card: of a model on several, what it needs there goes over from the first.
     """
     batch = HostBatch.of(rows, packed=packed, shared=shared)
-    at = batch.to(model.device)
+    values = to_device(batch.values, model.device)
+    at = batch.parts(values)
     hidden = _hidden(model, batch, at, packed=packed)
+    if model.cards:
+        card = model.head.weight.device
+        hidden, at = hidden.to(card), batch.parts(values.to(card))
     results = DeviceResults(batch)
     if wants.nll:
         scored = at["tokens"].index_select(0, at["scored"]) if shared else at["scored"]
@@ -219,7 +227,9 @@ def _hidden(
         return packed_hidden(model.backbone, at["ids"], at["positions"], starts)
     wide = model.hidden(at["ids"].view(len(batch.lengths), batch.width))
     hidden = wide.reshape(-1, wide.shape[2])
-    return hidden if len(at["tokens"]) == len(hidden) else hidden.index_select(0, at["tokens"])
+    if len(at["tokens"]) == len(hidden):
+        return hidden
+    return hidden.index_select(0, at["tokens"].to(hidden.device))
 
 
 def tree_hidden(model: "LoadedModel", batch: HostBatch, at: dict[str, Tensor]) -> Tensor:

@@ -52,12 +52,13 @@ def row_statistics(
     entropy, log_total = torch.empty_like(nll), torch.empty_like(nll)
     if rows:
         launch: Any = _row_statistics[(rows,)]
-        launch(
-            raw, targets, raw if bias is None else bias, nll, entropy, log_total, raw.stride(0), scale,
-            1.0 if softcap is None else softcap, VOCABULARY=vocabulary,
-            HAS_BIAS=bias is not None, HAS_CAP=softcap is not None,
-            BLOCK=min(BLOCK, _power_of_two(vocabulary)), num_warps=WARPS,
-        )  # fmt: skip
+        with torch.cuda.device(raw.device):  # not always the current one: see `LoadedModel.cards`
+            launch(
+                raw, targets, raw if bias is None else bias, nll, entropy, log_total, raw.stride(0), scale,
+                1.0 if softcap is None else softcap, VOCABULARY=vocabulary,
+                HAS_BIAS=bias is not None, HAS_CAP=softcap is not None,
+                BLOCK=min(BLOCK, _power_of_two(vocabulary)), num_warps=WARPS,
+            )  # fmt: skip
     return nll, entropy, log_total
 
 
@@ -78,10 +79,11 @@ def to_residuals(raw: Tensor, targets: Tensor, nll: Tensor, log_total: Tensor) -
     block = min(BLOCK, _power_of_two(vocabulary))
     if rows:
         launch: Any = _residuals[(rows, (vocabulary + block - 1) // block)]
-        launch(
-            raw, targets, nll, log_total, raw.stride(0),
-            VOCABULARY=vocabulary, BLOCK=block, num_warps=WARPS,
-        )  # fmt: skip
+        with torch.cuda.device(raw.device):
+            launch(
+                raw, targets, nll, log_total, raw.stride(0),
+                VOCABULARY=vocabulary, BLOCK=block, num_warps=WARPS,
+            )  # fmt: skip
 
 
 def _power_of_two(n: int) -> int:

@@ -62,6 +62,18 @@ class Boundaries:
     lengths: tuple[int, ...]
     keys: Keys | None = None
     masks: dict[tuple[int, int, int | None], Tensor] = field(default_factory=dict)
+    elsewhere: "dict[torch.device, Boundaries]" = field(default_factory=dict)
+
+    def on(self, device: torch.device) -> "Boundaries":
+        """Return the same for layers on a device; copied once to each that layers are on."""
+        if self.starts.device == device:
+            return self
+        if device not in self.elsewhere:
+            keys = self.keys
+            if keys is not None:
+                keys = Keys(keys.places.to(device), keys.starts.to(device), keys.lengths)
+            self.elsewhere[device] = Boundaries(self.starts.to(device), self.lengths, keys)
+        return self.elsewhere[device]
 
     @property
     def longest(self) -> int:
@@ -153,6 +165,7 @@ def _attention(
     if query.is_cuda and torch.is_autocast_enabled("cuda"):
         dtype = torch.get_autocast_dtype("cuda")
         query, key, value = (tensor.to(dtype) for tensor in (query, key, value))
+    rows = rows.on(query.device)
     by_row = _row_by_row if rows.keys is None else _run_by_run
     run = _flash if query.is_cuda and query.dtype in FLASH_DTYPES else by_row
     return run(query, key, value, rows, dropout, scaling, sliding_window), None

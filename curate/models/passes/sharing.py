@@ -80,4 +80,5 @@ def _shared(model: "LoadedModel", rows: Sequence[np.ndarray]) -> Tensor:
     ]
     batch = HostBatch.of(rendered, packed=True, shared=True)
     at = batch.to(model.device)
-    return tree_hidden(model, batch, at).index_select(0, at["tokens"])
+    hidden = tree_hidden(model, batch, at)
+    return hidden.index_select(0, at["tokens"].to(hidden.device))

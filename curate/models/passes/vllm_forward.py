@@ -49,6 +49,11 @@ class VllmModel:
     head_weight_sq_norm: ClassVar[None] = None
 
     @property
+    def place(self) -> str:
+        """Where it runs."""
+        return self.device
+
+    @property
     def version(self) -> str:
         """Of vLLM."""
         return str(import_module("vllm").__version__)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from curate.errors import ConfigError, MissingPackageError
+from curate.models.room import name_of
 from curate.scoring.executors.worker import PassSpec
 
 ON_THIS_MACHINE: Final = "local"
@@ -38,7 +39,8 @@ class Cluster:
         ``HOST:PORT``; ``auto`` for the one that runs on this machine; ``local`` for one that is started
         for the job alone, which is the default where the variable ``RAY_ADDRESS`` is not set.
     gpus_per_worker
-        GPUs that each worker takes, or a part of one. 0: workers compute on the CPU.
+        GPUs that each worker takes, or a part of one. 0: workers compute on the CPU. A language model
+        lies over all that a worker takes.
     max_workers
         Workers at most; those that find no room wait for it, which makes a cluster grow that can.
         None: as many as the nodes of now have room for.
@@ -51,7 +53,9 @@ class Cluster:
     @property
     def device(self) -> str:
         """The device of a worker, which sees only the GPUs that it takes."""
-        return "cuda:0" if self.gpus_per_worker else "cpu"
+        if not self.gpus_per_worker:
+            return "cpu"
+        return name_of([f"cuda:{number}" for number in range(max(1, int(self.gpus_per_worker)))])
 
     @property
     def needs(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from curate.models.room import cards_of
 from curate.store.records import utc_now
 
 PASS_TOKENS: Final = "pass_tokens"  # what a pass says it ran, for all its score sets together
@@ -42,7 +43,7 @@ class ShardRun:
     peak_mib
         The most memory that the worker has held resident until then.
     device_peak_mib
-        The same of the GPU's memory; None on a CPU.
+        The same of the GPU's memory, of several of the fullest; None on a CPU.
     """
 
     worker: str
@@ -105,6 +106,7 @@ def _device_peak_mib(device: str) -> float | None:
         return None
     import torch
 
-    if int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
-        device = "cuda:0"  # a worker of vLLM sees its own card alone
-    return round(torch.cuda.max_memory_allocated(device) / _KIB**2, 1)
+    cards = cards_of(device)
+    if int(cards[0].partition(":")[2] or 0) >= torch.cuda.device_count():
+        cards = ("cuda:0",)  # a worker of vLLM sees its own card alone
+    return round(max(map(torch.cuda.max_memory_allocated, cards)) / _KIB**2, 1)

@@ -143,7 +143,7 @@ def test_a_worker_begins_with_what_earlier_ones_could_not_fit(card, tiny_model):
     assert Batching(model, 64, share=False).forward.limit is None
 
 
-def test_the_card_with_the_least_memory_decides(card, monkeypatch):
+def test_the_card_with_the_least_memory_decides(card, monkeypatch, tiny_model):
     sizes = {0: 80, 1: 24}
 
     def properties(device):
@@ -151,8 +151,9 @@ def test_the_card_with_the_least_memory_decides(card, monkeypatch):
         return type("P", (), {"name": f"Card {index}", "total_memory": sizes[index] * 2**30})
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
-    assert sizing._device(Options()) == "cuda:1"
-    assert sizing._device(Options(device="cuda:0")) == "cuda:0"
+    for options, decides in ((Options(), "cuda:1"), (Options(device="cuda:0"), "cuda:0")):
+        requests = asked(tiny_model, Likelihood(), options=options)
+        assert sizing._device(requests, options, refuses=True) == decides
 
 
 def test_a_run_stores_what_fits_with_the_score_set(store, tiny_model, monkeypatch):
