@@ -157,9 +157,10 @@ def _blocks(folder: str, dtype: str) -> tuple[_Block, ...]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    auto: Any = AutoModelForCausalLM
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        model = auto.from_config(config, dtype=getattr(torch, dtype))
     whole = frozenset(getattr(model, "_no_split_modules", None) or ())
     if not whole:
         raise ModelError(
