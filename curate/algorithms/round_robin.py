@@ -167,17 +167,24 @@ def nearest(
     """Return the k nearest of some candidates for each of some target examples, nearest first.
 
     Ties, after rounding to 10 decimals, go to the candidate that comes first in ``rows``, which is
-    ascending. ``k`` is at most ``len(rows)``.
+    ascending. ``k`` is at most ``len(rows)``. What is found is put among the best once there is as
+    much of it as they are, so that many blocks cost no more than few.
     """
-    best = np.full((len(targets), k), -np.inf)
+    best = np.full((len(targets), k), -np.inf)  # each falling
     neighbours = np.full((len(targets), k), -1)
+    found: list[tuple[Int[np.ndarray, " h"], Int[np.ndarray, " h"], Float[np.ndarray, " h"]]] = []
     for some, first, block in _blocks(scores, rows, targets):
-        worst = best[first : first + block.shape[1]].min(axis=1)
+        worst = best[first : first + block.shape[1], -1]
         hits = block > worst - 0.5 * 10.0**-DECIMALS
         if hits.sum() > 4 * k * block.shape[1]:
             hits = _first_of(block.round(DECIMALS), min(k, len(some)))
         row, column = np.nonzero(hits)
-        _merge(best, neighbours, first + column, some[row], block[row, column].round(DECIMALS))
+        found.append((first + column, some[row], block[row, column].round(DECIMALS)))
+        if sum(len(columns) for columns, _, _ in found) >= best.size:
+            _merge(best, neighbours, *map(np.concatenate, zip(*found, strict=True)))
+            found.clear()
+    if found:
+        _merge(best, neighbours, *map(np.concatenate, zip(*found, strict=True)))
     return neighbours, best
 
 

@@ -59,6 +59,26 @@ def test_turns_are_those_of_a_full_ranking_of_every_target(small_blocks, n, m, d
         assert np.array_equal(picks.values, exact[picks.rows, picks.targets])
 
 
+def test_more_blocks_are_not_more_merges(monkeypatch):
+    """Each merge sorts all that is listed, which grows with the pool as the number of blocks does."""
+    merges, merge = [], round_robin._merge
+
+    def counted(best, *given):
+        merges.append(best.size)
+        merge(best, *given)
+
+    monkeypatch.setattr(round_robin, "_merge", counted)
+    rng = np.random.default_rng(0)
+    search = cosines(made(rng, 9_000), made(rng, 4))
+    found = {}
+    for height in (3_000, 100):
+        monkeypatch.setattr(round_robin, "ENTRIES", 4 * height)
+        merges.clear()
+        found[height] = nearest(search, np.arange(9_000), np.arange(4), 300)
+        assert len(merges) <= 8
+    assert all(np.array_equal(a, b) for a, b in zip(*found.values(), strict=True))
+
+
 @pytest.mark.parametrize("distinct", [None, 4])
 def test_the_best_are_ranked_by_their_highest_score(small_blocks, distinct):
     rng = np.random.default_rng(0)
