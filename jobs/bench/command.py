@@ -26,11 +26,13 @@ from jobs.bench import (
     report,
     reporting,
     scale_out,
+    scripts,
     shards,
     startup,
     store_growth,
     stored,
     towards,
+    trainers,
     training,
 )
 from jobs.bench.children import fork_children
@@ -45,6 +47,10 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "donod": kernel.with_donod,
     "donod-step": literal.donod_step,
     "loops": kernel.against_loops,
+    "score-sorted": scripts.sorted_loop,
+    "score-padded-4": scripts.padded_by_four,
+    "score-padded-8": scripts.padded_by_eight,
+    "score-one-row": scripts.one_row,
     "shared-prefix": prefixes.shared_prefix,
     "render-one-turn": rendering.one_turn,
     "render-four-turns": rendering.four_turns,
@@ -56,6 +62,8 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "explore-start": exploring.start,
     "explore-answer": exploring.answer,
     "train": training.loop,
+    "train-trainer": trainers.against_trainer,
+    "train-trl": trainers.against_trl,
     "trajectory": training.trajectory,
     "s2l": training.s2l,
     "k-means": training.kmeans,
@@ -104,6 +112,7 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     console = Console(width=None if os.isatty(1) else 160)
     machine = facts()
     sizes = QUICK if options.quick else FULL

@@ -30,22 +30,23 @@ class Figure:
     name
         What ``--only`` and ``--profile`` call it.
     value, unit
-        The measured number; ``x`` is a ratio to the reference.
+        The measured number, None if it was not measured; ``x`` is a ratio to the reference.
     goal
         The number it is held against, with its sign and unit.
     passed
-        Whether the goal is met.
+        Whether the goal is met; None if that was not measured.
     reference
         What was measured, and against what.
     detail
-        Sizes, the single runs, and whatever else a reader needs to believe the number.
+        Sizes, the single runs, and whatever else a reader needs to believe the number; of a figure that
+        was not measured, what to type to have it measured.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     goal: str
-    passed: bool
+    passed: bool | None
     reference: str
     detail: str
 
@@ -75,6 +76,11 @@ def judged(
     return Figure(name, value, goal.unit, str(goal), passed, reference, detail)
 
 
+def unmeasured(name: str, goal: Goal, reference: str, remedy: str) -> Figure:
+    """Return a figure that could not be measured here, with what to type so that it can."""
+    return Figure(name, None, goal.unit, str(goal), None, reference, remedy)
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Sizes:
@@ -86,7 +92,7 @@ class Sizes:
         Interleaved runs of a ratio.
     repeats
         Runs of a figure that is no ratio.
-    kernel, large_kernel, donod, loops, trained, rendered
+    kernel, large_kernel, donod, loops, trained, trainers, rendered
         Real rows run through the model, the last through its tokenizer alone.
     ingest
         Rows of the file that is ingested; None is all of it.
@@ -107,6 +113,7 @@ class Sizes:
     donod: int
     loops: int
     trained: int
+    trainers: int
     rendered: int
     ingest: int | None
     stored: int
@@ -116,10 +123,10 @@ class Sizes:
 
 
 FULL: Final = Sizes(
-    5, 3, 256, 128, 192, 128, 256, 1_024, None, 1_000_000, (1_000, 100_000),
+    5, 3, 256, 128, 192, 128, 256, 128, 1_024, None, 1_000_000, (1_000, 100_000),
     (10_000, 100_000, 1_000_000), 10_000_000,
 )  # fmt: skip
-QUICK: Final = Sizes(1, 1, 2, 2, 4, 2, 24, 40, 200, 2_000, (50, 400), (40, 400), 4_000)
+QUICK: Final = Sizes(1, 1, 2, 2, 4, 2, 24, 6, 40, 200, 2_000, (50, 400), (40, 400), 4_000)
 
 
 @final

@@ -14,6 +14,8 @@ from jobs.bench.figure import Figure
 
 JSON: Final = "bench.json"
 QUICK_NOTE: Final = "quick sizes: these numbers show that the benchmark runs, and nothing else"
+_STYLES: Final = {True: None, False: "bold red", None: "yellow"}
+_VERDICTS: Final = {True: "met", False: "FELL SHORT", None: ""}
 _SAME_MACHINE: Final = ("cpu", "cores", "memory", "system", "python")
 
 
@@ -71,7 +73,7 @@ class Report:
 
 
 def show(figures: Sequence[Figure], notes: Sequence[str], console: Console) -> None:
-    """Print the figures, one that fell short in red, and what is to be said of them."""
+    """Print the figures, in red what fell short and in yellow what was not measured, and the notes."""
     table = Table("figure", "measured", "goal", "", "what", title="Speed and memory")
     for figure in figures:
         table.add_row(
@@ -80,10 +82,10 @@ def show(figures: Sequence[Figure], notes: Sequence[str], console: Console) -> N
             figure.goal,
             verdict(figure),
             figure.reference,
-            style=None if figure.passed else "bold red",
+            style=_STYLES[figure.passed],
         )
     console.print(table)
-    details = (f"{figure.name}: {figure.detail}" for figure in figures)
+    details = (f"{figure.name}: {figure.detail}" for figure in _measured(figures))
     for line in (*details, *notes, summary(figures)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -105,23 +107,34 @@ def write(report: Report, folder: Path) -> None:
 
 
 def summary(figures: Sequence[Figure]) -> str:
-    """Say how many figures met their goals, and name those that fell short."""
-    short = [figure.name for figure in figures if not figure.passed]
-    if not short:
-        return f"all {len(figures)} figures met their goals"
-    return f"{len(short)} of {len(figures)} figures fell short: {', '.join(short)}"
+    """Say how many figures met their goals, and name those that fell short or were not measured."""
+    known = _measured(figures)
+    short = [figure.name for figure in known if not figure.passed]
+    left = [figure.name for figure in figures if figure.value is None]
+    text = (
+        f"{len(short)} of {len(known)} figures fell short: {', '.join(short)}"
+        if short
+        else f"all {len(known)} figures met their goals"
+    )
+    return f"{text}; not measured: {', '.join(left)}" if left else text
 
 
 def measured(figure: Figure) -> str:
-    """Return a figure's value with its unit, as many digits as matter."""
+    """Return a figure's value with its unit, as many digits as matter, or that there is none."""
     value = figure.value
+    if value is None:
+        return f"not measured: {figure.detail}"
     digits = 0 if value >= 1000 else 1 if value >= 100 else 3
     return f"{value:,.{digits}f} {figure.unit}"
 
 
 def verdict(figure: Figure) -> str:
-    """Return ``met`` or ``FELL SHORT``."""
-    return "met" if figure.passed else "FELL SHORT"
+    """Return ``met`` or ``FELL SHORT``, and nothing of a figure that was not measured."""
+    return _VERDICTS[figure.passed]
+
+
+def _measured(figures: Sequence[Figure]) -> list[Figure]:
+    return [figure for figure in figures if figure.value is not None]
 
 
 def _markdown(figures: Sequence[Figure], facts: Mapping[str, str], notes: Sequence[str]) -> str:
@@ -130,11 +143,11 @@ def _markdown(figures: Sequence[Figure], facts: Mapping[str, str], notes: Sequen
     lines += ["", "| figure | measured | goal | | what |", "|---|---|---|---|---|"]
     lines += [
         f"| {f.name} | {measured(f)} | {f.goal} | "
-        f"{'met' if f.passed else '**FELL SHORT**'} | {f.reference} |"
+        f"{'**FELL SHORT**' if f.passed is False else verdict(f)} | {f.reference} |"
         for f in figures
     ]
     lines += ["", "## Details", ""]
-    lines += [f"- **{figure.name}**: {figure.detail}" for figure in figures]
+    lines += [f"- **{figure.name}**: {figure.detail}" for figure in _measured(figures)]
     lines += ["", "## Machine", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in facts.items()]
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 from jobs.bench.children import MIB, Spent, in_child, stopwatch
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.kernel import DTYPE, TEMPLATE, Ours, bare_model, load, padded, plan
+from jobs.bench.libraries import IGNORED
 from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
     from curate.train.model import TrainedModel
+    from curate.train.record import TrainRecord
 
 POOL: Final = "math_gsm8k_train"
 BATCH_TOKENS: Final = 4_096
@@ -28,14 +30,13 @@ LR: Final = 3e-4
 POINTS: Final = 12
 CLUSTERS: Final = 100
 MEMORY_GOAL: Final = 1024 * MIB
-IGNORED: Final = -100  # label of a position without loss
 
 
 def loop(bench: Bench) -> Figure:
     """Trained tokens per second of the whole loop, by those of a bare one on the same rows."""
     goal = Goal(">=", 0.9, "x")
     folder = bench.inputs.model()
-    rows = _rows(bench, bench.sizes.trained)
+    rows = train_rows(bench, bench.sizes.trained)
     ours, bare, waste = [], [], 0.0
     with fixed_threads():
         batches = _sorted_batches(folder, rows)
@@ -45,8 +46,9 @@ def loop(bench: Bench) -> Figure:
             if first:
                 bare.append(_bare_rate(folder, batches))
             with bench.profiled():
-                rate, waste = _our_rate(folder, rows, step, bench.inputs.work)
-            ours.append(rate)
+                cost = trained(folder, rows, step, bench.inputs.work).cost
+            ours.append(cost.tokens / cost.seconds)
+            waste = cost.padding
             if not first:
                 bare.append(_bare_rate(folder, batches))
     ratios = [o / b for o, b in zip(ours, bare, strict=True)]
@@ -170,7 +172,8 @@ def planted_losses(n: int, seed: int) -> "np.ndarray[Any, np.dtype[np.float32]]"
 # The two loops -----------------------------------------------------------------------------------
 
 
-def _rows(bench: Bench, n: int) -> "list[TrainRow]":
+def train_rows(bench: Bench, n: int) -> "list[TrainRow]":
+    """Return n real rows to train on."""
     from curate.train.data import TrainRow
 
     return [TrainRow(one.id, one) for one in bench.inputs.examples(POOL, n)]
@@ -188,27 +191,27 @@ def _config(folder: Path, batch_tokens: int = BATCH_TOKENS) -> "TrainConfig":
     )  # fmt: skip
 
 
-def _our_rate(
-    folder: Path, rows: "Sequence[TrainRow]", step: int, work: Path
-) -> tuple[float, float]:
-    """Train for one epoch in steps of so many tokens; return tokens per second, and the share of padding."""
+def trained(folder: Path, rows: "Sequence[TrainRow]", step: int, work: Path) -> "TrainRecord":
+    """Train for one epoch in steps of so many tokens by our loop."""
     from curate.train.api import train
 
     with tempfile.TemporaryDirectory(dir=work) as output:
-        record = train(_config(folder, step), rows, Path(output, "run"))
-    cost = record.cost
-    return cost.tokens / cost.seconds, cost.padding
+        return train(_config(folder, step), rows, Path(output, "run"))
 
 
-def _sorted_batches(folder: Path, rows: "Sequence[TrainRow]") -> "list[list[Rendered]]":
-    """Return the rows in batches of about as many tokens as ours, sorted by length."""
+def rendered(folder: Path, rows: "Sequence[TrainRow]") -> "list[Rendered]":
+    """Return the rows as they are trained on."""
     from curate.contracts import Rendering
     from curate.models.text.render import Renderer
 
     model = load(folder).model
     renderer = Renderer(model.tokenizer, model.resolved.max_length)
-    rendered = _rendered(renderer.render([row.example for row in rows], Rendering(TEMPLATE)))
-    return list(_cut(sorted(rendered, key=lambda one: len(one.ids))))
+    return _rendered(renderer.render([row.example for row in rows], Rendering(TEMPLATE)))
+
+
+def _sorted_batches(folder: Path, rows: "Sequence[TrainRow]") -> "list[list[Rendered]]":
+    """Return the rows in batches of about as many tokens as ours, sorted by length."""
+    return list(_cut(sorted(rendered(folder, rows), key=lambda one: len(one.ids))))
 
 
 def _cut(rows: "Sequence[Rendered]") -> "Iterator[list[Rendered]]":

@@ -64,9 +64,9 @@ def measured_rates() -> str:
 
 
 def measured_figures() -> str:
-    """Return figures of ``reports/bench.json`` in words; `KeyError` for one that is not there."""
+    """Return figures of ``reports/bench.json`` in words; `KeyError` for one that was not measured."""
     bench = json.loads((REPORT.parent / "bench.json").read_text(encoding="utf-8"))
-    values = {figure["name"]: float(figure["value"]) for figure in bench["figures"]}
+    values = {f["name"]: f["value"] for f in bench["figures"] if f["value"] is not None}
     rows = [(what, text.format(values[name])) for name, (what, text) in _FIGURES.items()]
     return table(("what", "measured"), rows) + "\n"
 

@@ -35,6 +35,9 @@ def test_every_line_runs_on_a_cpu_without_the_packages_a_gpu_machine_lacks(tmp_p
     float32 = [one["values"] for one in agreement if one["variant"].startswith("float32")]
     assert len(float32) == 2 and all(max(values.values()) < 1e-4 for values in float32)
     assert "log-normal" in document["notes"][0] and document["machine"]["device"] == "cpu"
+    assert {one["variant"]: one["note"] for one in document["measurements"]}["TRL, packing"] == (
+        "not measured: trl is not installed"
+    )
     assert (tmp_path / "gpu-profile.txt").stat().st_size > 1000
 
 

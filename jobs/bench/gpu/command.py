@@ -29,6 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure line by line, print and write as it goes; return 1 if any line failed."""
     options = _parser().parse_args(words)
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     warnings.simplefilter("ignore")
     if options.device.startswith("cuda") and not torch.cuda.is_available():

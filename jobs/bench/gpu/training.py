@@ -18,7 +18,10 @@ from curate.train.steps.optimiser import gradient_norm, make_optimiser
 from curate.train.steps.step import GradientMaker
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.shapes import Shape, loaded, qwen2, random_causal, random_rows
+from jobs.bench.gpu.trainers import library_step, ways
+from jobs.bench.libraries import Way
 
+LINE: Final = "training 1.5B"
 MICRO_TOKENS: Final = 4_096
 BATCH_ROWS: Final = 128
 PLAIN_ROWS: Final = 8
@@ -51,7 +54,7 @@ def training(bench: Bench) -> Iterator[Measurement]:
         variant = f"our step, rows end to end, loss by {name}"
         step, why = _fused(bench, model, rows, name)
         if step is None:
-            yield Measurement("training 1.5B", variant, note=why)
+            yield Measurement(LINE, variant, note=why)
         else:
             yield _timed(bench, variant, shape, rows, stepping(step))
     variant = f"our step, rows end to end, {4 * MICRO_TOKENS:,} tokens a pass"
@@ -65,6 +68,23 @@ def training(bench: Bench) -> Iterator[Measurement]:
     yield _timed(
         bench, "our step, padded", shape, few, stepping(_ours(bench, model, few, packed=False))
     )
+    optimiser.state.clear()  # the libraries make their own
+    for way, why in ways():
+        if why:
+            yield Measurement(LINE, way.words, note=why)
+        else:
+            yield _of_library(bench, model, shape, rows, way)
+
+
+def _of_library(
+    bench: Bench, model: Any, shape: Shape, rows: Sequence[Rendered], way: Way
+) -> Measurement:
+    bench.free()
+    try:
+        seconds, memory = library_step(bench, model, rows, way)
+    except RuntimeError as error:
+        return Measurement(LINE, way.words, error=f"{type(error).__name__}: {error}"[:600])
+    return _measured(bench, way.words, shape, rows, seconds, memory)
 
 
 def _timed(
@@ -75,7 +95,18 @@ def _timed(
         step()
         seconds, memory = bench.seconds(step, repeats=3)
     except RuntimeError as error:
-        return Measurement("training 1.5B", variant, error=f"{type(error).__name__}: {error}"[:600])
+        return Measurement(LINE, variant, error=f"{type(error).__name__}: {error}"[:600])
+    return _measured(bench, variant, shape, rows, seconds, memory)
+
+
+def _measured(
+    bench: Bench,
+    variant: str,
+    shape: Shape,
+    rows: Sequence[Rendered],
+    seconds: float,
+    memory: float,
+) -> Measurement:
     tokens = sum(len(row.ids) for row in rows)
     values = {
         "tokens/s": tokens / seconds, "rows/s": len(rows) / seconds,
@@ -83,7 +114,7 @@ def _timed(
         "peak GiB": memory,
     }  # fmt: skip
     note = f"one step of {len(rows)} rows, {tokens} tokens, float32 weights, bfloat16 autocast; {FORMULA}"
-    return Measurement("training 1.5B", variant, values, note)
+    return Measurement(LINE, variant, values, note)
 
 
 def _fused(
