@@ -115,13 +115,14 @@ def _trainer(
 def _trl_trainer(
     model: Any, tokenizer: Any, examples: Sequence[Example], settings: Mapping[str, Any]
 ) -> Any:
+    import trl
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
 
+    library: Any = trl
     given = {"bf16": False, "gradient_checkpointing": False, "max_length": None, **settings}
-    return SFTTrainer(
+    return library.SFTTrainer(
         model=model,
-        args=SFTConfig(**given),
+        args=library.SFTConfig(**given),
         train_dataset=Dataset.from_list(list(examples)),
         processing_class=tokenizer,
     )

@@ -111,7 +111,9 @@ def _least(model: Any, rows: Rows) -> Iterator[dict[str, Any]]:
     logp = torch.log_softmax(model.lm_head(hidden[owner, at]), dim=-1)
     chosen = logp.gather(1, targets[:, None])[:, 0]
     entropy = -(logp.exp() * logp).sum(dim=-1)
-    for p, h in zip(chosen.split(sizes), entropy.split(sizes), strict=True):
+    cuts = np.cumsum(sizes)[:-1]
+    of_rows = zip(np.split(chosen.numpy(), cuts), np.split(entropy.numpy(), cuts), strict=True)
+    for p, h in of_rows:
         yield {"mean_logp": float(p.mean()), "mean_entropy": float(h.mean())}
 
 

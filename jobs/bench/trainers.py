@@ -100,8 +100,8 @@ def _judged(
         f"{listed(first[1])}; {n_tokens / statistics.median(ours.spent):,.0f} against {first[0].rate:,.0f} "
         f"tokens/s, {first[0].way.words}{also}; one epoch of {len(texts)} rows, {n_tokens:,} tokens, "
         f"{sum(len(text.targets) for text in texts):,} of them scored; steps of {ours.step:,} tokens, theirs: "
-        f"{steps}; mean loss of the steps {ours.loss:.2f}, theirs: {losses}; rendering, packing and loading "
-        f"the model not counted, nor a first run of {WARM_UP} rows; AdamW, theirs fused, {DTYPE}, {THREADS} "
+        f"{steps}; mean loss of the steps {ours.loss:.2f}, theirs, one warm-up step behind: {losses}; rendering, "
+        f"packing and loading the model not counted, nor a first run of {WARM_UP} rows; AdamW, theirs fused, {DTYPE}, {THREADS} "
         "thread"
     )
     return judged(name, statistics.median(first[1]), goal, reference, detail)
