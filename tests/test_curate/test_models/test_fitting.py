@@ -13,6 +13,7 @@ from curate.models.fitting import (
     fits_on_card,
     largest_rows,
     largest_that_fits,
+    leaves_room,
 )
 from curate.models.passes.device_batch import HostBatch
 
@@ -58,6 +59,15 @@ def test_a_batch_that_runs_and_leaves_memory_fits(mocked_card, monkeypatch, shar
     assert not fits_on_card(model, 1_024, packed=True, shared=shared)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device=None: 66 * GIB)
     assert not fits_on_card(model, 256, packed=True, shared=shared)  # 64 of 70 free GiB
+
+
+def test_a_batch_must_leave_memory_on_each_of_several_cards(mocked_card, monkeypatch):
+    used = {"cuda:0": 30, "cuda:1": 62}
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: used[device] * GIB)
+    assert leaves_room(list, "cuda:0,1")
+    used["cuda:1"] = 66  # 64 of 70 free GiB
+    assert leaves_room(list, "cuda:0")
+    assert not leaves_room(list, "cuda:0,1")
 
 
 def test_another_error_is_no_lack_of_memory(mocked_card, monkeypatch):

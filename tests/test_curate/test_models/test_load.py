@@ -168,6 +168,9 @@ def test_device_and_dtype_resolve_to_what_there_is(monkeypatch):
         resolve_device("cuda")
     with pytest.raises(ConfigError, match="no device 'tpu'; choose auto, cpu, cuda or cuda:0"):
         resolve_device("tpu")
+    for several in ("cuda:0,1", "cuda:", "cuda:x"):
+        with pytest.raises(ConfigError, match=f"no device '{several}'; choose auto, cpu, cuda or"):
+            resolve_device(several)
     with pytest.raises(
         ConfigError, match="no dtype 'int8'; choose auto, float32, bfloat16, float64"
     ):

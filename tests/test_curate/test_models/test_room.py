@@ -8,7 +8,7 @@ from curate.errors import DeviceError
 from curate.models import load
 from curate.models.load import load_causal
 from curate.models.pretrained import read_pretrained
-from curate.models.room import check_room, lack_of_room, use_device
+from curate.models.room import cards_of, check_room, lack_of_room, name_of, use_device
 
 
 @pytest.fixture
@@ -30,14 +30,27 @@ class Auto:
 def test_weights_go_to_a_gpu_as_they_are_read():
     read_pretrained(Auto, "m", "folder", "bfloat16", "a model", device="cuda:1")
     assert Auto.asked["device_map"] == {"": "cuda:1"} and Auto.asked["dtype"] is torch.bfloat16
+    by_module = {"model.layers.0": "cuda:0", "model.layers.1": "cuda:1"}
+    read_pretrained(Auto, "m", "folder", "float32", "a model", device=by_module)
+    assert Auto.asked["device_map"] == by_module
     read_pretrained(Auto, "m", "folder", "float32", "a model")
     assert "device_map" not in Auto.asked
 
 
 def test_a_numbered_gpu_is_the_current_one(card):
-    for device in ("cpu", "cuda", "cuda:1"):
+    for device in ("cpu", "cuda", "cuda:1", "cuda:2,3"):
         use_device(device)
-    assert card.current == ["cuda:1"]
+    assert card.current == ["cuda:1", "cuda:2"]
+
+
+def test_several_cards_have_one_name():
+    for device, cards in {
+        "cuda:2,3": ("cuda:2", "cuda:3"),
+        "cuda:0": ("cuda:0",),
+        "cpu": ("cpu",),
+    }.items():
+        assert cards_of(device) == cards
+        assert name_of(cards) == device
 
 
 def test_weights_that_do_not_fit_are_not_read(card, tiny_model, monkeypatch):
@@ -51,6 +64,11 @@ def test_weights_that_do_not_fit_are_not_read(card, tiny_model, monkeypatch):
         "bfloat16, a smaller model, or a card with more memory: a model runs on one card"
     )
     check_room("m", str(tiny_model), "float32", "cpu")
+    MockedCard(monkeypatch, 100, n=2)
+    with pytest.raises(
+        DeviceError, match="memory: only for scorers of a forward pass, with --device"
+    ):
+        check_room("org/big-70b", str(tiny_model), "bfloat16", "cuda:1")
 
 
 @pytest.mark.parametrize(("adapter", "device"), [(None, "cuda:0"), ("folder", "cpu")])

@@ -10,7 +10,7 @@ from two_cards import MixedError, two_cards
 
 from curate.errors import DeviceError, ModelError
 from curate.models import spread
-from curate.models.load import LoadedModel, ResolvedModel, take_apart
+from curate.models.load import LoadedModel, ResolvedModel, load_causal, take_apart
 from curate.models.passes.forward import Forward
 from curate.models.passes.packing import Boundaries, Keys, packing_flaw
 from curate.models.passes.sharing import sharing_flaw
@@ -21,11 +21,11 @@ CARDS = ("cuda:0", "cuda:1")
 WAYS = {"padded": {}, "end to end": {"packed": True}, "shared": {"shared": True}}
 
 
-def loaded(model, folder, name, cards=()):
-    backbone, head = take_apart(name, model, "float32")
+def loaded(model, folder, name, cards=(), dtype="float32"):
+    backbone, head = take_apart(name, model, dtype)
     resolved = ResolvedModel(name, str(folder), None, name, name, None, None, 512, None)
     device = str(model.get_input_embeddings().weight.device)
-    return LoadedModel(resolved, backbone, head, None, device, "float32", cards)
+    return LoadedModel(resolved, backbone, head, None, device, dtype, cards)
 
 
 def by_batch(found):
@@ -53,6 +53,20 @@ def test_scores_are_those_of_one_device_and_leave_in_one_copy_a_batch(two_cards,
             np.testing.assert_allclose(b.nll, a.nll, atol=1e-5)
         assert len([move for move in two_cards.moved if move[1] == "cpu"]) == len(batches)
     assert packing_flaw(over) is None and sharing_flaw(over) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scores_over_real_cards_are_those_of_one(tmp_path, dtype):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    random_causal("llama").save_pretrained(tmp_path)
+    rows, name = random_groups(), str(tmp_path)
+    alone = loaded(load_causal("m", name, None, "cuda:0", dtype), name, "m", dtype=dtype)
+    over = loaded(spread.load_spread("m", name, None, CARDS, dtype), name, "m", CARDS, dtype)
+    for way in [{}, {"shared": True}, *([{"packed": True}] if dtype == "bfloat16" else [])]:
+        found = [by_batch(Forward(one, **way).run_all([rows], EVERYTHING)) for one in (alone, over)]
+        assert_close(*found)
 
 
 def test_tensors_of_two_cards_do_not_meet(two_cards):

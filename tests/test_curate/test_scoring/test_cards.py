@@ -22,6 +22,7 @@ from curate.scoring.batch_sizes import card_of
 from curate.scoring.cards import Dealt, Weights, deal, weights_of
 from curate.scoring.estimate import plan
 from curate.scoring.executors.ray_cluster import Cluster
+from curate.scoring.executors.shard_run import ShardRun
 from curate.scoring.options import ScoringOptions
 from curate.scoring.passes import WorkerPass
 from curate.scoring.plan import Pass, PassMember
@@ -285,3 +286,10 @@ def test_batches_are_measured_over_the_cards_of_a_worker(
     assert origins_of(store, requests, options) == {
         sized.key.set_id: "measured on 2 x Mocked 1 (80.0 GiB)"
     }
+
+
+def test_the_peak_of_several_cards_is_that_of_the_fullest(monkeypatch):
+    held = {"cuda:2": 3 * 2**20, "cuda:3": 5 * 2**20}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", held.__getitem__)
+    assert ShardRun.of({}, 1.0, 0, "cuda:2,3").device_peak_mib == 5.0
