@@ -9,7 +9,7 @@ import site
 import socket
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -115,8 +115,13 @@ def room(cluster: Cluster) -> int:
     """Return how many workers the nodes of now have room for when nothing else runs; at least 1."""
     import ray
 
-    has = ray.cluster_resources()
-    return max(1, min(int(has.get(name, 0.0) / n) for name, n in cluster.needs.items()))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, sum(_workers_on(has, cluster.needs) for has in nodes))
+
+
+def _workers_on(has: Mapping[str, float], needs: Mapping[str, float]) -> int:
+    """Return how many workers one node has room for: none takes of two."""
+    return min(int(has.get(name, 0.0) / n) for name, n in needs.items())
 
 
 def is_lost(node: str) -> bool:
@@ -132,6 +137,7 @@ def waiting_for(cluster: Cluster, minutes: float) -> str:
 
     has, free = ray.cluster_resources(), ray.available_resources()
     needs = " and ".join(f"{n:g} {name}" for name, n in cluster.needs.items())
+    needs += " on one node" if cluster.gpus_per_worker > 1 else ""
     there = ", ".join(
         f"{has.get(name, 0.0):g} {name} ({free.get(name, 0.0):g} free)" for name in cluster.needs
     )

@@ -12,7 +12,13 @@ import pytest
 import curate
 from curate.errors import ConfigError, MissingPackageError
 from curate.scoring.executors import EXECUTORS, executor_for
-from curate.scoring.executors.ray_cluster import Cluster, connected, modules_of
+from curate.scoring.executors.ray_cluster import (
+    Cluster,
+    connected,
+    modules_of,
+    room,
+    waiting_for,
+)
 from curate.scoring.options import ScoringOptions
 
 
@@ -58,6 +64,21 @@ def test_workers_compute_where_they_have_a_gpu() -> None:
     assert (shared.worker_dtype(), shared.asked_workers) == ("bfloat16", 4)
     assert shared.cluster.needs == {"CPU": 1.0, "GPU": 0.5}
     assert on_ray(num_gpus_per_worker=1, dtype="float32").worker_dtype() == "float32"
+
+
+def test_a_worker_of_several_gpus_has_room_on_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    nodes = [(8.0, 3.0, True), (8.0, 4.0, True), (8.0, 8.0, False), (1.0, 8.0, True)]
+    described = [
+        {"Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus}} for cpus, gpus, alive in nodes
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: described)
+    found = {gpus: room(Cluster(gpus_per_worker=gpus)) for gpus in (0.5, 1, 2, 4, 9)}
+    assert found == {0.5: 6 + 8 + 1, 1: 3 + 4 + 1, 2: 1 + 2 + 1, 4: 1 + 1, 9: 1}
+    for name in ("cluster_resources", "available_resources"):
+        monkeypatch.setattr(ray, name, lambda: {"CPU": 17.0, "GPU": 15.0})
+    assert "each needs 1 CPU and 9 GPU on one node, and" in waiting_for(Cluster("", 9), 5)
 
 
 def test_the_cluster_is_given_or_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
