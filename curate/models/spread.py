@@ -114,7 +114,6 @@ def load_spread(
     return model.eval().requires_grad_(False)
 
 
-@cache
 def _layout(folder: str, dtype: str, rooms: tuple[int, ...]) -> Mapping[str, int] | None:
     """Return the number of each module's card; None if one card or another is too small."""
     blocks = _blocks(folder, dtype)
@@ -151,9 +150,14 @@ def _fill(blocks: Sequence[_Block], rooms: Sequence[int]) -> dict[str, int] | No
     return placed if min(left) >= 0 else None
 
 
-@cache
 def _blocks(folder: str, dtype: str) -> tuple[_Block, ...]:
-    """Return the blocks of a model in order, made from its configuration without weights."""
+    """Return the blocks of a model in order."""
+    return _blocks_of(folder, dtype, Path(folder, "config.json").read_bytes())
+
+
+@cache
+def _blocks_of(folder: str, dtype: str, _: bytes) -> tuple[_Block, ...]:
+    """Make a model from its configuration, without weights, for its blocks; a second for 80 layers."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from accelerate.utils.modeling import check_device_map
 from mocked_card import GIB, MockedCard
 from random_models import CONFIGS, EVERYTHING, assert_close, random_causal, random_groups
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -187,3 +188,18 @@ def test_a_model_that_does_not_say_what_stays_whole_is_refused(folder, monkeypat
         f"architecture LlamaForCausalLM ({folder}) does not say which of its layers must stay whole, so it "
         "cannot lie on several cards; give a smaller --dtype, or a card with more memory"
     )
+
+
+@pytest.mark.slow
+def test_the_layers_of_every_architecture_can_be_dealt(tmp_path):
+    for name in CONFIGS:
+        folder = tmp_path / name
+        config = AutoConfig.for_model(name, **CONFIGS[name])
+        config.save_pretrained(folder)
+        n_bytes = sum(block.n_bytes for block in spread._blocks(str(folder), "float32"))
+        found = spread._layout(str(folder), "float32", (9 * n_bytes // 10,) * 2)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        check_device_map(model, found)  # raises where a weight has no card
+        assert sum(4 * weight.numel() for weight in model.parameters()) == n_bytes
+        assert set(found.values()) == {0, 1}

@@ -55,9 +55,7 @@ def big(monkeypatch, tiny_model):
 
     monkeypatch.setattr(spread, "_blocks", blocks)
     monkeypatch.setattr(spread, "count_parameters", lambda folder: int(str(folder)) * GIB // 2)
-    spread._layout.cache_clear()
-    yield weights
-    spread._layout.cache_clear()
+    return weights
 
 
 @pytest.fixture
@@ -211,9 +209,6 @@ def small(monkeypatch):
     """Let a card hold weights of 90,000 bytes, and pretend that more never fit."""
     monkeypatch.setattr(spread, "weight_room", lambda card: 90_000)
     monkeypatch.setattr(cards, "lack_of_room", lambda n, card: "more" if n > 90_000 else None)
-    spread._layout.cache_clear()
-    yield
-    spread._layout.cache_clear()
 
 
 Options = partial(ScoringOptions, dtype="float32", batch_tokens=64)
@@ -257,7 +252,6 @@ def test_the_plan_says_how_weights_lie_or_what_they_lack(
     assert (made["plan"]["weights_over"], made["plan"]["weights_lack"]) == (over, None)
     assert over in _plan_text(made).splitlines()
     monkeypatch.setattr(spread, "weight_room", lambda card: 20)
-    spread._layout.cache_clear()
     lacks = plan(store, requests, options, None, SilentProgress()).as_dict()
     assert "the weights do not fit: they take 0.0 GiB, but 8 x Mocked 1 hold 0.0" in _plan_text(
         lacks
