@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 
-def jaccard(ids: Collection[str], other: Collection[str]) -> float:
+def jaccard(ids: Collection[object], other: Collection[object]) -> float:
     """Return the overlap of two selections: shared examples over all examples of either, 1 if both are empty.
 
     Examples
@@ -17,7 +17,7 @@ def jaccard(ids: Collection[str], other: Collection[str]) -> float:
     return shared / union if union else 1.0
 
 
-def jaccard_matrix(ids: Sequence[Collection[str]]) -> list[list[float]]:
+def jaccard_matrix(ids: Sequence[Collection[object]]) -> list[list[float]]:
     """Return the overlap of each selection with each."""
     sets = [frozenset(selection) for selection in ids]
     return [[jaccard(chosen, other) for other in sets] for chosen in sets]

@@ -19,9 +19,8 @@ from curate.views.report.contaminated import contamination_section
 from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Warned
 from curate.views.report.pool import read_facts, read_scores
 from curate.views.report.proofs.sections import proof_sections, read_proof
-from curate.views.report.repeats import find_repeats
 from curate.views.report.selection_sections import overlap_section
-from curate.views.report.shown import read_texts
+from curate.views.report.texts import read_texts
 from curate.views.selected import distinct_names, read_picks
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from curate.store import Store
     from curate.views.report.chosen import SelectionFacts
     from curate.views.report.pool import PoolFacts, Scored
+    from curate.views.report.texts import TextFacts
     from curate.views.selected import Picks
 
 HTML_NAMES: Final = (".html", ".htm")
@@ -177,8 +177,6 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
         progress.advance("reading", 1)
         scored = read_scores(store, pool, store.score_sets())
         progress.advance("reading", 1)
-    repeats = find_repeats(store, pool) if len(pool) else None
-    progress.advance("reading", 1)
     overlaps = []
     for target in targets:
         overlaps.append(find_overlap(store, target))
@@ -187,14 +185,14 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
     with store.held():
         chosen = read_selections(store, pool, scored, [*dict.fromkeys(asked)])
     progress.advance("reading", 1)
-    progress.finish("reading")
     pictures = [pictured(pool, scored, facts) for facts in chosen]
-    shown = {row for pair in repeats.pairs for row in pair} if repeats else set()
-    texts = read_texts(store, pool, shown.union(*(picture.rows for picture in pictures)))
-    warned = _warnings(pool, scored, chosen, repeats, overlaps)
+    texts = read_texts(store, pool, set().union(*(picture.rows for picture in pictures)))
+    progress.advance("reading", 1)
+    progress.finish("reading")
+    warned = _warnings(pool, scored, chosen, texts, overlaps)
     sections = [
         Section("What to know first", [_notices(warned)]),
-        pool_sections.pool_section(pool, scored, repeats, texts),
+        pool_sections.pool_section(pool, scored, texts),
         *contamination_section(store, scored, overlaps),
         pool_sections.score_section(pool, scored),
     ]
@@ -202,14 +200,14 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
     names = distinct_names(shown_picks)
     said = []
     for facts, picture, name in zip(chosen, pictures, names, strict=False):
-        said.append(lead.selection_sentence(pool, scored, facts, name, repeats))
+        said.append(lead.selection_sentence(pool, scored, facts, name, texts.repeats))
         sections.append(
             selection_sections.selection_section(
-                pool, scored, facts, picture, repeats, texts, name, said[-1]
+                pool, scored, facts, picture, texts, name, said[-1]
             )
         )
     if len(shown_picks) > 1:
-        sections.append(overlap_section(names, [picks.names() for picks in shown_picks]))
+        sections.append(overlap_section(names, [picks.ids.tolist() for picks in shown_picks]))
     bound = {
         f"{name} ({selection.picks.selection_id})": [
             scores.status.set_id for scores in selection.scored.values()
@@ -229,16 +227,16 @@ def _newest(pool: "PoolFacts") -> list[str]:
 
 
 def _warnings(
-    pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[SelectionFacts]", repeats: Any,
+    pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[SelectionFacts]", texts: "TextFacts",
     overlaps: "Sequence[Overlap]",
 ) -> list[Warned]:  # fmt: skip
     warnings = [
-        *warned.about_pool(pool, repeats),
+        *warned.about_pool(pool, texts.repeats),
         *warned.about_scores(pool, scored),
         *warned.about_overlap(overlaps),
     ]
     for selection in chosen:
-        warnings += warned.about_selection(selection, pool, scored, overlaps)
+        warnings += warned.about_selection(selection, pool, scored, texts, overlaps)
     return sorted(warnings, key=lambda warning: warning.level != "warning")
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from curate.errors import ConfigError
 from curate.registry import get_scorer
-from curate.views.charts.numbers import Values
+from curate.views.charts.numbers import Values, most_common
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,8 +41,8 @@ class PoolFacts:
         Code of each example's group, (n,): examples of one prompt share it.
     n_rows
         Rows of the input that are this example, (n,).
-    n_chars, response_chars
-        Characters of all messages, and of the last response, (n,).
+    n_chars
+        Characters of all messages, (n,).
     """
 
     snapshot: "Snapshot"
@@ -51,7 +52,6 @@ class PoolFacts:
     groups: Rows
     n_rows: Rows
     n_chars: Rows
-    response_chars: Rows
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -63,7 +63,7 @@ class PoolFacts:
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ScoreColumn:
     """One numeric column of a score set over the whole pool; NaN where there is no value."""
 
@@ -85,6 +85,11 @@ class ScoreColumn:
         missing = np.isnan(self.values)
         return self.values[~missing] if missing.any() else self.values
 
+    @cached_property
+    def most_common(self) -> tuple[float, float]:
+        """The most common of its values, and its share of them."""
+        return most_common(self.finite)
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +106,7 @@ class Scored:
 
 
 def read_facts(store: "Store") -> PoolFacts:
-    """Read every example's facts; of its texts, only how long the response is."""
+    """Read every example's facts, and none of its texts."""
     snapshot = store.snapshot()
     sources, names = _by_appearance(*snapshot.codes("source"))
     groups, _ = snapshot.codes("group_id")
@@ -113,7 +118,6 @@ def read_facts(store: "Store") -> PoolFacts:
         groups=groups,
         n_rows=_whole(snapshot.array("n_rows")),
         n_chars=_whole(snapshot.array("n_chars")),
-        response_chars=_response_chars(snapshot),
     )
 
 
@@ -125,19 +129,6 @@ def _by_appearance(codes: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
     number = np.empty(len(names), dtype=np.int64)
     number[order] = np.arange(len(names))
     return number[codes], [names[k] for k in order.tolist()]
-
-
-def _response_chars(snapshot: "Snapshot") -> Rows:
-    from curate.store.ids import id_bytes
-
-    with snapshot.memory() as con:
-        table = con.sql(
-            f"select id, coalesce(length(response), 0) as n from {snapshot.text_sql()}"
-        ).to_arrow_table()
-    rows = snapshot.places_in_order(id_bytes(table["id"]), 0)
-    chars = np.zeros(len(snapshot), dtype=np.int64)
-    chars[rows[rows >= 0]] = table["n"].to_numpy()[rows >= 0]
-    return chars
 
 
 def read_scores(

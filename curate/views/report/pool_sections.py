@@ -13,7 +13,6 @@ from curate.views.charts.numbers import (
     Values,
     bin_counts,
     bin_edges,
-    most_common,
     percent,
     short,
     sketch,
@@ -35,6 +34,7 @@ from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
 from curate.views.report.repeats import Repeats
 from curate.views.report.repeats import describe as describe_repeats
 from curate.views.report.shown import NAME_CHARS, Texts
+from curate.views.report.texts import TextFacts
 
 QUANTILES: Final = (0.01, 0.25, 0.5, 0.75, 0.99)
 MAX_SOURCES: Final = 12
@@ -42,13 +42,8 @@ PAIR_CHARS: Final = 90
 SHARE: Final = "share of examples, %"
 
 
-def pool_section(
-    pool: PoolFacts, scored: Sequence[Scored], repeats: Repeats | None, texts: Texts
-) -> Section:
-    """Return what is in the pool: counts, lengths, sources, repeats, datasets.
-
-    ``texts`` are those of the pairs of near-duplicates.
-    """
+def pool_section(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) -> Section:
+    """Return what is in the pool: counts, lengths, sources, repeats, datasets."""
     status = pool.status
     tiles = Tiles(
         [
@@ -62,8 +57,8 @@ def pool_section(
     )
     blocks: list[Block] = [tiles]
     if len(pool):
-        blocks += [Paragraph(_responses(pool)), *_lengths(pool, scored), *_sources(pool)]
-        blocks += _repeated(pool, repeats, texts)
+        blocks += [Paragraph(_responses(pool)), *_lengths(pool, scored, texts), *_sources(pool)]
+        blocks += _repeated(pool, texts.repeats, texts.shown)
     blocks.append(_datasets(status["datasets"]))
     if status["targets"]:
         blocks.append(_targets(status["targets"]))
@@ -163,17 +158,17 @@ def _responses(pool: PoolFacts) -> str:
     )
 
 
-def _lengths(pool: PoolFacts, scored: Sequence[Scored]) -> Iterator[Block]:
+def _lengths(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) -> Iterator[Block]:
     length, unit = lengths(pool, scored)
     known = length[~np.isnan(length)]
+    response = texts.response_chars.astype(np.float64)
     table = Table(
         ("length", "minimum", "1%", "25%", "median", "75%", "99%", "maximum", "mean"),
         [
             (f"whole example, {unit}", *_summary(known)),
-            ("response, characters", *_summary(pool.response_chars.astype(np.float64))),
+            ("response, characters", *_summary(response)),
         ],
     )
-    response = pool.response_chars.astype(np.float64)
     yield Charts(
         [
             chart_of(known, "Length of an example", f"prompt and response, {unit}"),
@@ -322,7 +317,7 @@ def model_name(status: Any) -> str:
 
 def _column_row(pool: PoolFacts, column: ScoreColumn) -> list[str]:
     values = column.finite
-    value, share = most_common(values)
+    value, share = column.most_common
     if column.dtype == "bool":
         true = int(values.sum())
         return [

@@ -7,7 +7,7 @@ also occur in examples of other prompts. Runs that occur under more than 50 prom
 task would repeat every other; nor does it count that responses to one prompt share that prompt.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -15,13 +15,10 @@ import numpy as np
 
 from curate.algorithms.folded import hash_texts
 from curate.algorithms.words import N_GRAM, Hashes, repeated
-from curate.prove.contamination import READ_ROWS
 from curate.views.report.pool import Mask, PoolFacts, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from curate.store import Store
 
 SHARED: Final = 0.8
 TEMPLATE: Final = 50  # prompts
@@ -56,25 +53,35 @@ class Repeats:
         return self.same_words | self.same_runs
 
 
-def find_repeats(store: "Store", pool: PoolFacts) -> Repeats:
-    """Read every text once; O(words) time, and memory for a bounded number of runs.
+@final
+class RepeatFinder:
+    """Finds near-duplicates among texts that come in any order; O(words) time.
 
-    A pool with more runs than that is judged by every k-th of them, chosen by their hash, which is
-    the same choice in every example.
+    It holds a bounded number of runs. A pool with more is judged by one in k of them, chosen by
+    their words, which is the same choice in every example.
     """
-    one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
-    whole = np.zeros(len(pool), dtype=np.uint64)
-    kept: list[Hashes] = []
-    owners: list[Rows] = []
-    for places, texts in _texts(store, pool):
-        found = hash_texts(texts, one_in)
-        whole[places] = found.whole
-        kept.append(found.runs)
-        owners.append(places[found.owners])
-    if not kept:
-        none = np.zeros(len(pool), dtype=bool)
-        return Repeats(none, none, (), one_in)
-    return _judge(pool, whole, np.concatenate(kept), np.concatenate(owners), one_in)
+
+    def __init__(self, pool: PoolFacts) -> None:
+        self._pool = pool
+        self._one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
+        self._whole = np.zeros(len(pool), dtype=np.uint64)
+        self._runs: list[Hashes] = []
+        self._owners: list[Rows] = []
+
+    def add(self, rows: Rows, texts: "Sequence[pa.Array]") -> None:
+        """Take the texts of some rows of the pool, as `hash_texts` does."""
+        found = hash_texts(texts, self._one_in)
+        self._whole[rows] = found.whole
+        self._runs.append(found.runs)
+        self._owners.append(rows[found.owners])
+
+    def repeats(self) -> Repeats:
+        """Judge every row of the pool."""
+        if not self._runs:
+            none = np.zeros(len(self._pool), dtype=bool)
+            return Repeats(none, none, (), self._one_in)
+        runs, owners = np.concatenate(self._runs), np.concatenate(self._owners)
+        return _judge(self._pool, self._whole, runs, owners, self._one_in)
 
 
 def _judge(pool: PoolFacts, whole: Hashes, runs: Hashes, owners: Rows, one_in: int) -> Repeats:
@@ -114,26 +121,6 @@ def _same_word_pairs(whole: Hashes, same_words: Mask) -> list[tuple[int, int]]:
             break
         seen.setdefault(key, row)
     return pairs
-
-
-def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, list[pa.Array]]]":
-    """Yield rows of the pool and their texts, block by block."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from curate.store.ids import id_bytes
-
-    n_read = 0
-    for shard in store.shards():
-        with pq.ParquetFile(shard.path) as file:
-            for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
-                places = pool.snapshot.places_in_order(id_bytes(batch["id"]), n_read)
-                n_read += batch.num_rows
-                inside = places >= 0  # an ingest may run at the same time
-                texts = [batch["prompt"], batch["response"]]
-                if not inside.all():
-                    texts = [part.filter(pa.array(inside)) for part in texts]
-                yield places[inside], texts
 
 
 def describe(repeats: Repeats) -> str:

@@ -1,7 +1,7 @@
 """Sections about selections: what each took, from where, how long, how scored, and which."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -34,7 +34,8 @@ from curate.views.report.page import (
 from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
 from curate.views.report.pool_sections import axis_label, chart_of
 from curate.views.report.repeats import Repeats
-from curate.views.report.shown import NAME_CHARS, Texts, example_blocks
+from curate.views.report.shown import NAME_CHARS, example_blocks
+from curate.views.report.texts import TextFacts
 from curate.views.report.warned import median_place
 
 MAX_KINDS: Final = 12
@@ -47,14 +48,13 @@ def selection_section(
     scored: Sequence[Scored],
     chosen: SelectionFacts,
     pictured: Pictured,
-    repeats: Repeats | None,
-    texts: Texts,
+    texts: TextFacts,
     name: str,
     sentence: str,
 ) -> Section:
     """Return everything about one selection, ``sentence`` first; ``texts`` are those it shows."""
     record = chosen.record
-    blocks: list[Block] = [Paragraph(sentence), _tiles(pool, scored, chosen, repeats)]
+    blocks: list[Block] = [Paragraph(sentence), _tiles(pool, scored, chosen, texts.repeats)]
     blocks.append(_settings(record))
     said = [Warned("selection", str(text), "note") for text in record.get("warnings") or ()]
     if said:
@@ -71,7 +71,7 @@ def selection_section(
         blocks += [*_by_source(pool, chosen), *_by_length(pool, scored, chosen)]
         blocks += _by_cluster(pool, scored, chosen)
         blocks += [*_by_score(chosen, pictured.columns)]
-        blocks += [*example_blocks(pool, chosen, pictured, texts)]
+        blocks += [*example_blocks(pool, chosen, pictured, texts.shown)]
     blocks.append(
         Code(
             "Manifest", json.dumps(Portable().value(_trimmed(record)), indent=2, ensure_ascii=False)
@@ -80,7 +80,7 @@ def selection_section(
     return Section(f"Selection: {name}", blocks)
 
 
-def overlap_section(names: Sequence[str], ids: Sequence[Sequence[str]]) -> Section:
+def overlap_section(names: Sequence[str], ids: Sequence[Collection[object]]) -> Section:
     """Return how much selections overlap."""
     matrix = jaccard_matrix(ids)
     rows = [

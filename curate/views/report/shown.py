@@ -1,7 +1,7 @@
 """Examples of a selection: shortened texts, and scores with their rank in the pool."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Final, final
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from curate.views.report.chosen import Ordering, Pictured, SelectionFacts, perce
 from curate.views.report.page import Block, Examples, Excerpt, Shown
 from curate.views.report.pool import PoolFacts, ScoreColumn
 from curate.views.selected import Picks
-
-if TYPE_CHECKING:
-    from curate.store import Store
 
 TEXT_HEAD: Final = 600
 TEXT_TAIL: Final = 300
@@ -97,34 +94,34 @@ class _Showing:
         return text
 
 
-def read_texts(store: "Store", pool: PoolFacts, rows: Iterable[int]) -> Texts:
+def read_excerpts(pool: PoolFacts, rows: Iterable[int]) -> Texts:
     """Return prompt and response of a few examples, cut in the middle if they are long.
 
     Every file that has one of them is read whole, so ask once for all.
     """
-    rows = sorted(rows)
-    if not rows:
+    asked = np.array(sorted(rows), dtype=np.int64)
+    if not len(asked):
         return {}
     from curate.store.connection import literal
     from curate.store.ids import id_bytes
 
-    listed = ", ".join(map(literal, pool.snapshot.names(np.array(rows))))
-    cut = TEXT_HEAD + TEXT_TAIL + MIN_CUT
-    parts = "".join(
-        f", length({name}) as {name}_n, left({name}, {cut}) as {name}_head, "
-        f"right({name}, {TEXT_TAIL}) as {name}_tail"
-        for name in ("prompt", "response")
-    )
-    table = store.read(f"select id{parts} from examples where id in ({listed})")
-    excerpts = {}
-    at = pool.snapshot.places(id_bytes(table["id"]))
-    for row, texts in zip(at.tolist(), table.to_pylist(), strict=True):
-        excerpts[row] = (_excerpt("prompt", texts), _excerpt("response", texts))
-    return excerpts
+    listed = ", ".join(map(literal, pool.snapshot.names(asked)))
+    files = ", ".join(map(literal, pool.snapshot.text_files(asked)))
+    with pool.snapshot.memory() as con:
+        table = con.sql(
+            f"select id, prompt, response from read_parquet([{files}]) where id in ({listed})"
+        ).to_arrow_table()
+    at = pool.snapshot.places(id_bytes(table["id"])).tolist()
+    return {
+        row: (excerpt("prompt", texts["prompt"]), excerpt("response", texts["response"]))
+        for row, texts in zip(at, table.to_pylist(), strict=True)
+    }
 
 
-def _excerpt(name: str, row: Mapping[str, Any]) -> Excerpt:
-    n, head, tail = row[f"{name}_n"] or 0, row[f"{name}_head"] or "", row[f"{name}_tail"] or ""
-    if n < TEXT_HEAD + TEXT_TAIL + MIN_CUT:
-        return Excerpt(name, head)
-    return Excerpt(name, head[:TEXT_HEAD], n - TEXT_HEAD - TEXT_TAIL, tail)
+def excerpt(name: str, text: str | None) -> Excerpt:
+    """Return a text, cut in the middle if it is long."""
+    whole = text or ""
+    if len(whole) < TEXT_HEAD + TEXT_TAIL + MIN_CUT:
+        return Excerpt(name, whole)
+    n_left_out = len(whole) - TEXT_HEAD - TEXT_TAIL
+    return Excerpt(name, whole[:TEXT_HEAD], n_left_out, whole[-TEXT_TAIL:])

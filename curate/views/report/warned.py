@@ -8,12 +8,13 @@ import numpy as np
 from curate.contracts.display import counted, listed
 from curate.prove.contamination import Overlap
 from curate.scoring.outcome import text_limit
-from curate.views.charts.numbers import Values, most_common, percent, short
+from curate.views.charts.numbers import Values, percent, short
 from curate.views.report.chosen import SelectionFacts, mean_ratio
 from curate.views.report.contaminated import CONTAMINATION
 from curate.views.report.page import Level, Warned
 from curate.views.report.pool import PoolFacts, Scored, lengths
 from curate.views.report.repeats import Repeats
+from curate.views.report.texts import TextFacts
 from curate.views.selected import SelectedRows
 
 FEW: Final = 0.01  # a share below this is a note, not a warning
@@ -113,7 +114,7 @@ def _collapse(scored: Scored) -> Iterator[Warned]:
         values = column.finite
         if column.dtype == "bool" or len(values) < 2:
             continue
-        value, share = most_common(values)
+        value, share = column.most_common
         if share > COLLAPSED:
             what = f"{percent(share, 1)} of the examples have the value {short(value)}"
             text = f"{column.label} has collapsed: {what}. Ranking by it is mostly ranking by id."
@@ -156,7 +157,11 @@ def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
 
 
 def about_selection(
-    chosen: SelectionFacts, pool: PoolFacts, scored: Sequence[Scored], overlaps: Sequence[Overlap]
+    chosen: SelectionFacts,
+    pool: PoolFacts,
+    scored: Sequence[Scored],
+    texts: TextFacts,
+    overlaps: Sequence[Overlap],
 ) -> Iterator[Warned]:
     """Yield what is unusual about a selection compared with its pool."""
     picks = chosen.picks
@@ -167,7 +172,7 @@ def about_selection(
         )
         yield Warned("forgotten", f"{text} They are left out of everything below.")
     length, unit = lengths(pool, scored)
-    responses = pool.response_chars.astype(np.float64)
+    responses = texts.response_chars.astype(np.float64)
     biases = [
         length_bias(length, picks, f"examples ({unit})"),
         length_bias(responses, picks, "responses (characters)"),
@@ -178,7 +183,7 @@ def about_selection(
         )
         text += "it with a random subset of equal tokens, not of equal count."
         yield Warned("length_bias", text)
-    picked = {*picks.names()}
+    picked = {*picks.names()} if overlaps else set()
     for overlap in overlaps:
         shared = len(picked & overlap.in_pool)
         if shared:

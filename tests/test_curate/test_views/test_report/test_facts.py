@@ -16,7 +16,8 @@ from curate.views.report.chosen import (
     reason_kinds,
 )
 from curate.views.report.pool import lengths, read_facts, read_scores
-from curate.views.report.repeats import SHARED, TEMPLATE, find_repeats
+from curate.views.report.repeats import SHARED, TEMPLATE, Repeats
+from curate.views.report.texts import read_texts
 from curate.views.report.warned import median_place
 
 
@@ -29,6 +30,12 @@ def facts(pool):
 def read_one(pool, read, scored, selection_id):
     [selection] = read_selections(pool.store, read, scored, [selection_id])
     return selection
+
+
+def repeats_of(pool) -> Repeats:
+    found = read_texts(pool.store, read_facts(pool.store), ()).repeats
+    assert found is not None
+    return found
 
 
 def names(pool, rows):
@@ -49,7 +56,8 @@ def test_the_pool_is_read_in_order_of_id(colours):
     assert read.snapshot.ids.tolist() == sorted(read.snapshot.ids.tolist())
     assert sorted(read.source_names) == ["cold", "warm"]
     assert np.bincount(read.groups).tolist() == [2] * 6
-    shown = dict(zip(names(colours, range(12)), read.response_chars.tolist(), strict=True))
+    chars = read_texts(colours.store, read, ()).response_chars
+    shown = dict(zip(names(colours, range(12)), chars.tolist(), strict=True))
     assert shown["red-1"] == 3
     assert shown["gold-2"] == len(" ".join(["gold"] * 12))
 
@@ -206,10 +214,9 @@ def test_repeats_agree_with_the_definition_example_by_example(make_pool):
         prompt = f"Task {n if n % 4 else n // 8}: " + (body if n % 2 else body.upper() + "!")
         rows.append({"id": f"r{n}", "prompt": prompt, "response": f"Answer {n % 5}."})
     pool = make_pool(rows)
-    read, _ = facts(pool)
-    found = find_repeats(pool.store, read)
+    found = repeats_of(pool)
     same, near = reference(rows)
-    at = names(pool, range(len(read)))
+    at = names(pool, range(len(rows)))
     assert {n for n, yes in zip(at, found.same_words.tolist(), strict=True) if yes} == same
     assert {n for n, yes in zip(at, found.same_runs.tolist(), strict=True) if yes} == near
     assert near and len(near) < 90
@@ -223,8 +230,7 @@ def test_case_and_punctuation_make_no_difference_and_are_paired(make_pool):
         {"id": "c", "prompt": "say red", "response": "blue"},
     ]
     pool = make_pool(rows)
-    read, _ = facts(pool)
-    found = find_repeats(pool.store, read)
+    found = repeats_of(pool)
     assert found.same_words.sum() == 2
     assert [set(names(pool, pair)) for pair in found.pairs] == [{"a", "b"}]
 
@@ -237,17 +243,17 @@ def test_responses_to_one_prompt_and_a_shared_instruction_are_no_repeats(make_po
         for k in range(2)
     ]
     pool = make_pool(rows)
-    assert not find_repeats(pool.store, facts(pool)[0]).any.any()
+    assert not repeats_of(pool).any.any()
     fewer = facts(make_pool([]))[0]
     assert len(fewer) == len(rows)
 
 
-def test_a_pool_too_large_to_hold_is_sampled_by_hash(make_pool, monkeypatch):
+def test_a_pool_too_large_to_hold_is_sampled_by_words(make_pool, monkeypatch):
     monkeypatch.setattr("curate.views.report.repeats.MAX_RUNS", 400)
     body = " ".join(f"w{k}" for k in range(200))
     rows = [{"id": f"{n}", "prompt": f"{n} {body}", "response": "x"} for n in range(6)]
     pool = make_pool(rows)
-    found = find_repeats(pool.store, facts(pool)[0])
+    found = repeats_of(pool)
     assert found.one_in > 1
     assert found.same_runs.all()
     assert len(COLOURS) == len(found.pairs)
