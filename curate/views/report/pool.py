@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.errors import ConfigError
 from curate.registry import get_scorer
-from curate.views.charts.numbers import Values, most_common
+from curate.views.charts.numbers import Bins, Values, bin_counts, bin_edges, most_common
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +89,12 @@ class ScoreColumn:
     def most_common(self) -> tuple[float, float]:
         """The most common of its values, and its share of them."""
         return most_common(self.finite)
+
+    @cached_property
+    def bins(self) -> Bins:
+        """How its values lie, if it has some."""
+        finite = self.finite
+        return bin_counts(finite, bin_edges(finite))
 
 
 @final

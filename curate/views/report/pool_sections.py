@@ -10,6 +10,7 @@ from curate.data.write.card import shown_name
 from curate.data.write.portable import Portable
 from curate.views.charts import svg
 from curate.views.charts.numbers import (
+    Bins,
     Values,
     bin_counts,
     bin_edges,
@@ -112,17 +113,22 @@ def cost_section(
 
 
 def chart_of(
-    values: Values, title: str, x_label: str, chosen: Values | None = None, note: str = ""
-) -> Chart:
-    """Return a histogram of finite values; with ``chosen`` as an outline over the pool's bars."""
-    edges = bin_edges(values)
-    pool = bin_counts(values, edges)
+    values: Values, title: str, x_label: str, chosen: Values | None = None, note: str = "",
+    bins: Bins | None = None,
+) -> Chart:  # fmt: skip
+    """Return a histogram of finite values; with ``chosen`` as an outline over the pool's bars.
+
+    ``bins`` are those of the values, where they are known.
+    """
+    pool = bins or bin_counts(values, bin_edges(values))
+    edges = pool.edges
     series = [svg.Series("pool", pool.percent.tolist())]
-    drawn = (
-        f"{pool.n_below + pool.n_above:,} of {pool.n:,} values are outside the chart (from "
-        f"{short(float(values.min()))} to {short(float(values.max()))})."
-    )
-    remarks = [note, drawn if pool.n_below + pool.n_above else ""]
+    remarks = [note]
+    if outside := pool.n_below + pool.n_above:
+        remarks.append(
+            f"{outside:,} of {pool.n:,} values are outside the chart (from "
+            f"{short(float(values.min()))} to {short(float(values.max()))})."
+        )
     as_text = sketch(pool)
     if chosen is not None and len(chosen):
         taken = bin_counts(chosen, edges)
@@ -279,7 +285,9 @@ def _score_set(pool: PoolFacts, scored: Scored, *, is_first: bool) -> Iterator[B
         quiet=True,
     )
     drawn = [c for c in scored.columns if c.dtype != "bool" and _varies(c.finite)]
-    charts = [chart_of(c.finite, c.label, axis_label(c), note=_direction(c)) for c in drawn]
+    charts = [
+        chart_of(c.finite, c.label, axis_label(c), note=_direction(c), bins=c.bins) for c in drawn
+    ]
     if charts:
         yield Charts(charts)
     rows = [_column_row(pool, column) for column in scored.columns if len(column.finite)]

@@ -15,7 +15,6 @@ from curate.views.report.chosen import (
     Pictured,
     SelectionFacts,
     mean_ratio,
-    percentile,
     reason_kinds,
 )
 from curate.views.report.page import (
@@ -251,15 +250,17 @@ def _by_score(chosen: SelectionFacts, columns: Sequence[ScoreColumn]) -> Iterato
         taken = taken[~np.isnan(taken)]
         if not len(taken):
             continue
+        finite = column.finite
         if column.dtype != "bool":
-            charts.append(chart_of(column.finite, column.label, axis_label(column), taken))
-        means = float(column.finite.mean()), float(taken.mean())
+            drawn = chart_of(finite, column.label, axis_label(column), taken, bins=column.bins)
+            charts.append(drawn)
+        means = float(finite.mean()), float(taken.mean())
         if column.dtype == "bool":
             shares = (f"{percent(mean, 1)} true" for mean in means)
             rows.append((column.label, *shares, "-", "-"))
             continue
         middle = float(np.median(taken))
-        place = f"{percentile(np.sort(column.finite), middle):.0f}%"
+        place = f"{100 * np.count_nonzero(finite < middle) / len(finite):.0f}%"
         rows.append((column.label, *map(short, means), short(middle), place))
     if charts:
         yield Charts(charts)

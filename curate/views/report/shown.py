@@ -9,7 +9,7 @@ from curate.views.charts.numbers import short
 from curate.views.charts.text import one_line
 from curate.views.report.chosen import Ordering, Pictured, SelectionFacts, percentile
 from curate.views.report.page import Block, Examples, Excerpt, Shown
-from curate.views.report.pool import PoolFacts, ScoreColumn
+from curate.views.report.pool import Mask, PoolFacts, ScoreColumn
 from curate.views.selected import Picks
 
 TEXT_HEAD: Final = 600
@@ -47,14 +47,10 @@ class _Showing:
     ) -> None:  # fmt: skip
         self._pool, self._columns, self._texts, self._by = pool, columns, texts, by
         self._picks = picks
-        self._rank = {row: k for k, row in enumerate(picks.at.tolist()) if row >= 0}
-        self._best_of_group: dict[int, int] = {}
-        for row, k in self._rank.items():
-            self._best_of_group.setdefault(int(pool.groups[row]), k)
         self._sorted = {column.label: np.sort(column.finite) for column in columns}
 
     def __call__(self, row: int) -> Shown:
-        k = self._rank.get(row)
+        k = _first(self._picks.at == row)
         [name] = self._pool.snapshot.names(np.array([row]))
         prompt, response = self._texts.get(row, (Excerpt("prompt", ""), Excerpt("response", "")))
         place = f"#{k + 1}" if k is not None else "not picked"
@@ -79,7 +75,8 @@ class _Showing:
         return column.label, f"{short(value)} (higher than {below:.0f}%)"
 
     def _why_not(self, row: int) -> str:
-        mate = self._best_of_group.get(int(self._pool.groups[row]))
+        at = self._picks.at
+        mate = _first((at >= 0) & (self._pool.groups[at] == self._pool.groups[row]))
         if mate is not None:
             text = f"Another response to the same prompt was picked, at rank {mate + 1:,}."
         else:
@@ -92,6 +89,12 @@ class _Showing:
         if self._by.sign * value > self._by.sign * self._by.last:
             text += " It was skipped for a reason other than rank."
         return text
+
+
+def _first(holds: Mask) -> int | None:
+    """Return the first place at which something holds; None if there is none."""
+    k = int(holds.argmax()) if len(holds) else 0
+    return k if holds[k : k + 1].any() else None
 
 
 def read_excerpts(pool: PoolFacts, rows: Iterable[int]) -> Texts:
