@@ -97,8 +97,11 @@ def _blocks(parts: "Sequence[pa.Array]") -> "Iterator[pa.LargeStringArray]":
         yield pc.binary_join_element_wise(*some, nothing, between, null_handling="replace")
 
 
-def _fold(texts: "pa.LargeStringArray") -> tuple[Bytes, Integers]:
-    """Return the folded texts, and where each of them begins and the last one ends, (texts + 1,)."""
+def _fold(texts: "pa.LargeStringArray", *, ascii_left: bool = False) -> tuple[Bytes, Integers]:
+    """Return the folded texts, and where each of them begins and the last one ends, (texts + 1,).
+
+    With ``ascii_left``, all characters but those of ASCII are folded already.
+    """
     import polars as pl
     import pyarrow as pa
 
@@ -107,11 +110,12 @@ def _fold(texts: "pa.LargeStringArray") -> tuple[Bytes, Integers]:
     raw = bytearray(memoryview(data)[at[0] : at[-1]])
     codes = np.frombuffer(raw.translate(_FOLDED), np.uint8)
     has_gaps = False
-    if not raw.isascii():
+    if not ascii_left and not raw.isascii():
         places, points = _others(codes)
         folds = _folds()
         if not folds.know(points):
-            return _fold(series_of(texts).str.to_lowercase().to_arrow().cast(texts.type))
+            lower = series_of(texts).str.to_lowercase().str.replace_all(_NO_WORD, " ")
+            return _fold(lower.to_arrow().cast(texts.type), ascii_left=True)
         has_gaps = folds.write(codes, places, points)
     words = _packed(codes > _BLANK)
     kept = words | _next(words)  # of what stands between two words, the first byte
