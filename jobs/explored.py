@@ -17,6 +17,15 @@ def explore_page(
     store: Path, marker: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[str]:
     """Run ``curate explore`` over a store as long as the block lasts; yield its address."""
+    with explore_server(store, marker, environment) as (url, _):
+        yield url
+
+
+@contextmanager
+def explore_server(
+    store: Path, marker: str, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Do what `explore_page` does; yield the address and the number of the process."""
     words = ["explore", "--store", str(store), "--no-browser", "--json", "--marker", marker]
     process = subprocess.Popen(
         [sys.executable, "-c", CURATE, *words], env=environment, stdout=subprocess.PIPE, text=True
@@ -29,7 +38,7 @@ def explore_page(
             if not line:
                 raise RuntimeError(f"curate explore ended with {process.wait()}")
             printed += line
-        yield str(json.loads(printed)["url"])
+        yield str(json.loads(printed)["url"]), process.pid
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 from jobs.bench.profiling import Profiler, text_of
 
-_STATUS: Final = Path("/proc/self/status")
+_STATUS: Final = "/proc/{}/status"
 _HEAVY: Final = (
     "torch", "transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama",
     "curate.api.pool", "curate.scoring.passes", "curate.store.store",
@@ -89,14 +89,15 @@ def in_child(
     return received[0]
 
 
-def peak_bytes() -> int:
-    """Return the most memory this process has held resident.
+def peak_bytes(process: int | Literal["self"] = "self") -> int:
+    """Return the most memory this process has held resident, or on Linux another one.
 
     On Linux from the kernel's account of this program alone: ``ru_maxrss`` of a child starts at
     what its parent held when it forked.
     """
-    if _STATUS.is_file():
-        for line in _STATUS.read_text(encoding="ascii").splitlines():
+    status = Path(_STATUS.format(process))
+    if status.is_file():
+        for line in status.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024

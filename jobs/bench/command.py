@@ -20,6 +20,7 @@ from jobs.bench import (
     large,
     literal,
     memory,
+    methods_growth,
     nearest,
     prefixes,
     rendering,
@@ -34,6 +35,7 @@ from jobs.bench import (
     towards,
     trainers,
     training,
+    uses_growth,
 )
 from jobs.bench.children import fork_children
 from jobs.bench.figure import FULL, QUICK, Bench, Figure, Sizes
@@ -61,6 +63,7 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "report": reporting.report,
     "explore-start": exploring.start,
     "explore-answer": exploring.answer,
+    "explore-why-not": exploring.why_not,
     "train": training.loop,
     "train-trainer": trainers.against_trainer,
     "train-trl": trainers.against_trl,
@@ -97,10 +100,12 @@ FIGURES: Final[Mapping[str, Callable[[Bench], Figure]]] = {
     "shards-growth": shards.growth,
     "select-growth": store_growth.selections,
     "ingest-growth": store_growth.ingests,
+    "selectors-growth": methods_growth.methods,
+    "uses-growth": uses_growth.uses,
 }
 LARGE: Final = (
     "top-k-10m", "group-top-k-10m", "memory-10m", "ingest-memory", "shards-growth", "select-growth",
-    "ingest-growth",
+    "ingest-growth", "selectors-growth", "uses-growth",
 )  # fmt: skip
 """Figures that take 10 GB of disk and half an hour: at full size only those that ``--only`` names."""
 
@@ -126,7 +131,7 @@ def main(words: Sequence[str] | None = None) -> int:
             path = profile(options.profile, sizes, inputs, out)
             console.print(f"wrote {path}", highlight=False)
             return 0
-        bench = Bench(sizes, inputs)
+        bench = Bench(sizes, inputs, None, out, options.keep, machine)
         unasked = () if options.quick else LARGE
         names = options.only or [name for name in FIGURES if name not in unasked]
         figures = []

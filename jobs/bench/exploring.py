@@ -5,19 +5,24 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from jobs.bench.children import MIB, in_child, peak_bytes
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.paired import listed
 from jobs.bench.startup import environment
-from jobs.bench.stored import RANK, scored_pool
-from jobs.explored import explore_page
+from jobs.bench.stored import RANK, scored_pool, select_stored
+from jobs.explored import explore_server
 
 COLUMNS: Final = "likelihood.mean_logp,likelihood.n_tokens,source"
 ROWS: Final = 25
+CLIENTS: Final = 20
+WHY_NOT_GOAL: Final = Goal("<", 10, "s")  # they take turns, a quarter of a second each
+SELECTIONS: Final = (({"rank": RANK}, "10%"), ({"rank": RANK, "per_group": "1"}, None))
 
 
 def start(bench: Bench) -> Figure:
@@ -60,13 +65,53 @@ def answer(bench: Bench) -> Figure:
     return judged("explore-answer", statistics.median(times), Goal("<", 500, "ms"), what, detail)
 
 
-class Page:
-    """A client of a running explore page."""
+def why_not(bench: Bench) -> Figure:
+    """Seconds until clients that ask at once are told why selections lack one example each."""
+    store = scored_pool(bench)
+    for settings, budget in SELECTIONS:
+        in_child(select_stored, store, settings, budget, 0)
+    with explored(store) as page:
+        lowest = page.ask("rows", columns=COLUMNS, limit=CLIENTS + 1, sort=RANK, order="asc")
+        first, *asked = [row["id"] for row in lowest["rows"]]
+        before = peak_bytes(page.server)
+        alone = seconds_of(page, first)
+        clients = [page.another() for _ in asked]
+        with ThreadPoolExecutor(len(clients)) as pool:
+            times = sorted(pool.map(seconds_of, clients, asked))
+        peak = peak_bytes(page.server)
+    detail = (
+        f"{bench.sizes.stored:,} examples, {len(SELECTIONS)} selections; one client before the others "
+        f"{alone:.2f} s; of {len(times)} at once the first after {times[0]:.2f} s, half after "
+        f"{statistics.median(times):.2f} s, all after {times[-1]:.2f} s; peak of the server "
+        f"{peak / MIB:,.0f} MiB, {before / MIB:,.0f} before the first question"
+    )
+    what = f"seconds until all of {len(times)} clients that ask why-not at once are answered"
+    return judged("explore-why-not", times[-1], WHY_NOT_GOAL, what, detail)
 
-    def __init__(self, url: str) -> None:
+
+def seconds_of(page: "Page", example: str) -> float:
+    """Ask why selections lack an example; return the seconds until the answer."""
+    began = time.perf_counter()
+    answers = page.ask("why-not", id=example)["absent"]
+    spent = time.perf_counter() - began
+    causes = {absence["cause"] for absence in answers}
+    if len(answers) != len(SELECTIONS) or causes != {"ranked below", "left out"}:
+        raise AssertionError(f"why-not of {example} was answered by {answers}")
+    return spent
+
+
+class Page:
+    """A client of a running explore page, whose server is the process of that number."""
+
+    def __init__(self, url: str, server: int) -> None:
+        self._url, self.server = url, server
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
         self._headers = {"authorization": f"Bearer {parts.query.partition('=')[2]}"}
+
+    def another(self) -> "Page":
+        """Return another client of the same page."""
+        return Page(self._url, self.server)
 
     def ask(self, name: str, **given: Any) -> Any:
         """Return the answer to one question."""
@@ -89,5 +134,5 @@ class Page:
 @contextmanager
 def explored(store: Path) -> Iterator[Page]:
     """Run ``curate explore`` over a store as long as the block lasts."""
-    with explore_page(store, "bench", environment()) as url:
-        yield Page(url)
+    with explore_server(store, "bench", environment()) as (url, server):
+        yield Page(url, server)

@@ -3,7 +3,8 @@
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from jobs.bench.profiling import Profiler
@@ -104,6 +105,8 @@ class Sizes:
         Rows that growth is measured over, ascending.
     large
         Examples in the store of the figures of ten million.
+    methods
+        Examples that the growth of every selector is measured over, ascending.
     """
 
     runs: int
@@ -120,23 +123,41 @@ class Sizes:
     short_runs: tuple[int, int]
     growth: tuple[int, ...]
     large: int
+    methods: tuple[int, ...]
 
 
 FULL: Final = Sizes(
     5, 3, 256, 128, 192, 128, 256, 128, 1_024, None, 1_000_000, (1_000, 100_000),
-    (10_000, 100_000, 1_000_000), 10_000_000,
+    (10_000, 100_000, 1_000_000), 10_000_000, (10_000, 100_000, 1_000_000, 10_000_000),
 )  # fmt: skip
-QUICK: Final = Sizes(1, 1, 2, 2, 4, 2, 24, 6, 40, 200, 2_000, (50, 400), (40, 400), 4_000)
+QUICK: Final = Sizes(
+    1, 1, 2, 2, 4, 2, 24, 6, 40, 200, 2_000, (50, 400), (40, 400), 4_000, (40, 400),
+)  # fmt: skip
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Bench:
-    """What every figure works with: sizes, inputs, and a profiler when one was asked for."""
+    """What every figure works with.
+
+    Parameters
+    ----------
+    profiler
+        Where a profile was asked for.
+    out
+        Folder of the reports, for figures with a page of their own; None writes none.
+    keep
+        Whether a page that a stopped run left is gone on with.
+    facts
+        What the run is measured on, see `machine.facts`.
+    """
 
     sizes: Sizes
     inputs: "Inputs"
     profiler: Profiler | None = None
+    out: Path | None = None
+    keep: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def profiled(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Figures of the store: ingest, commit, and selections over a million stored examples."""
 
 import hashlib
+import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ def write_texts(path: Path, n: int, texts_of: Callable[[int], tuple[str, str]]) 
                     "group_id": [_hashed(-1 - i // GROUP) for i in rows],
                     "external_id": pa.nulls(len(rows), pa.string()),
                     "source": [f"source{i % 7}" for i in rows],
-                    "messages": prompts,
+                    "messages": [_messages(*one) for one in both],
                     "tools": pa.nulls(len(rows), pa.string()),
                     "prompt": prompts,
                     "response": responses,
@@ -168,7 +169,7 @@ def write_scored_pool(path: Path, n: int) -> None:
     write_parts(path, ["likelihood"])
     commit_parts(path, "likelihood")
     store = Store(path)
-    store.finish(_score_set(store, "likelihood"))
+    store.finish(score_set_of(store, "likelihood"))
 
 
 def write_parts(path: Path, aliases: Sequence[str]) -> None:
@@ -182,7 +183,7 @@ def write_parts(path: Path, aliases: Sequence[str]) -> None:
     from curate.store.parts import part_schema, write_part
 
     store = Store(path)
-    score_sets = [_score_set(store, alias) for alias in aliases]
+    score_sets = [score_set_of(store, alias) for alias in aliases]
     schema = part_schema({name: one.dtype for name, one in Likelihood.outputs.items()})
     rng = np.random.default_rng(0)
     for shard in store.shards():
@@ -199,7 +200,7 @@ def commit_parts(path: Path, alias: str) -> Spent:
     from curate.store import Store
 
     store = Store(path)
-    score_set = _score_set(store, alias)
+    score_set = score_set_of(store, alias)
     shards = [shard.shard_id for shard in store.shards()]
     with stopwatch() as spent:
         store.commit_parts(score_set, shards)
@@ -212,7 +213,7 @@ def write_parts_and_commit_singly(path: Path, aliases: Sequence[str]) -> Spent:
 
     write_parts(path, [*aliases, "singly"])
     store = Store(path)
-    score_set = _score_set(store, "singly")
+    score_set = score_set_of(store, "singly")
     shards = [shard.shard_id for shard in store.shards()]
     with stopwatch() as spent:
         for shard in shards:
@@ -238,7 +239,8 @@ def select_stored(
     return int(record["n_selected"]), spent, imports
 
 
-def _score_set(store: Any, alias: str) -> "ScoreSet":
+def score_set_of(store: Any, alias: str) -> "ScoreSet":
+    """Return the score set of an alias."""
     found: ScoreSet = store.score_set(_key(alias), alias, {})
     return found
 
@@ -257,6 +259,11 @@ def _values(kind: "pa.DataType", n: int, rng: "np.random.Generator") -> "pa.Arra
     if pa.types.is_integer(kind):
         return pa.array(rng.integers(1, 500, n), kind)
     return pa.array(-rng.random(n), kind)
+
+
+def _messages(prompt: str, response: str) -> str:
+    turns = (("user", prompt), ("assistant", response))
+    return json.dumps([{"role": role, "content": text} for role, text in turns])
 
 
 def _hashed(number: int) -> str:

@@ -19,7 +19,7 @@ _LINK: Final = re.compile(r"\]\(\.\./((?:\.\./)*reports/)")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every page and picture of ``reports/``."""
     for path in sorted(REPORTS.iterdir()):
-        if path.suffix in (".md", ".png"):
+        if path.suffix in (".md", ".png", ".svg"):
             files.append(File.generated(config, f"reports/{path.name}", abs_src_path=str(path)))
     return files
 

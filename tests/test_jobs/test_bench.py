@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from curate.registry import names
 from jobs.bench import growth
 from jobs.bench.children import Finished, in_child, peak_bytes
 from jobs.bench.command import FIGURES, main
@@ -58,6 +59,10 @@ def test_quick_run_measures_every_figure(tmp_path):
     assert any(note.startswith("quick sizes") for note in report["notes"])
     page = (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert all(f"| {name} | " in page for name in FIGURES)
+    page = (tmp_path / "growth.md").read_text(encoding="utf-8")
+    assert all(f"| {name} | " in page for name in names("selector"))
+    assert all(f"- {name}: " in page for name in names("procedure"))
+    assert "| why-not | " in page
     if left:
         pytest.skip("trl is not installed: train-trl was not measured")
 
