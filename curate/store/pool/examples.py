@@ -163,12 +163,12 @@ def _resolve(con: duckdb.DuckDBPyConnection, name: str) -> str:
 
 def example(store: StoreHandle, name: str) -> dict[str, Any]:
     """Return everything about one example."""
-    exact = _exists(store, name)
-    example_id = name if exact else resolve_ids(store, [name])[0]
+    example_id, places = name, _places(store, name)
+    if not places:
+        example_id = resolve_ids(store, [name])[0]
+        places = _places(store, example_id)
+    shard, dataset, n_rows = places[0]
     with store.connect() as con:
-        shard, dataset, n_rows = con.execute(
-            "select shard, dataset, n_rows from internal.examples where id = ?", [example_id]
-        ).fetchall()[0]
         rows = con.execute(
             """select r.dataset, r.position, r.external_id, r.source from rows r
             join internal.datasets d on d.dataset_id = r.dataset
@@ -221,9 +221,12 @@ def example(store: StoreHandle, name: str) -> dict[str, Any]:
     }
 
 
-def _exists(store: StoreHandle, example_id: str) -> bool:
+def _places(store: StoreHandle, example_id: str) -> list[tuple[Any, ...]]:
+    """Return shard, dataset and number of rows of an example; nothing if there is none."""
     with store.connect() as con:
-        return scalar(con, "select count(*) from internal.examples where id = ?", [example_id]) > 0
+        return con.execute(
+            "select shard, dataset, n_rows from internal.examples where id = ?", [example_id]
+        ).fetchall()
 
 
 def _scores(con: duckdb.DuckDBPyConnection, example_id: str) -> dict[str, dict[str, Any]]:
