@@ -70,8 +70,8 @@ def hash_texts(parts: "Sequence[pa.Array]", one_in: int = 1) -> Hashed:
     >>> bool(found.whole[0] == found.whole[1]), len(found.runs)
     (True, 0)
     """
-    whole, runs, owners, n_texts = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], [], 0
-    owners.append(np.empty(0, np.int64))
+    hashes, numbers = np.empty(0, np.uint64), np.empty(0, np.int64)
+    whole, runs, owners, n_texts = [hashes], [hashes], [numbers], 0
     for texts in _blocks(parts):
         codes, bounds = _fold(texts)
         starts, ends, of = _some_runs(codes, bounds, one_in)
@@ -124,9 +124,7 @@ def _fold(texts: "pa.LargeStringArray", *, ascii_left: bool = False) -> tuple[By
     return _taken(pl.Series(pa.array(codes)), kept), _n_before(kept, at - at[0])
 
 
-def _some_runs(
-    codes: Bytes, bounds: Integers, one_in: int
-) -> tuple[Integers, Integers, Integers]:  # fmt: skip
+def _some_runs(codes: Bytes, bounds: Integers, one_in: int) -> tuple[Integers, Integers, Integers]:
     """Return where runs begin and where they end, without their last blank, and whose they are."""
     import polars as pl
     import pyarrow as pa
@@ -137,7 +135,7 @@ def _some_runs(
     if one_in == 1 or not n_runs:
         at = np.arange(n_runs)
     else:
-        firsts = _next(blanks)
+        firsts = _next(blanks)  # what follows a blank, and the first byte, begins a word
         firsts[0] |= np.uint64(1)
         words = np.diff(ends, prepend=np.int32(-1)).astype(np.uint32) << np.uint32(8)
         words |= _taken(pl.Series(pa.array(codes)), firsts)
