@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from curate.models.batch import CPU_BATCH_TOKENS
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.inputs import SEED
 from jobs.bench.kernel import load, padded, plan
@@ -27,7 +28,8 @@ def less(bench: Bench) -> Figure:
     """Gradients of each example by an adapter, projected, against training the adapter on them once."""
     folder = bench.inputs.model()
     with fixed_threads():
-        planned = plan(load(folder), bench.inputs.examples(POOL, bench.sizes.loops))
+        examples = bench.inputs.examples(POOL, bench.sizes.loops)
+        planned = plan(load(folder), examples, CPU_BATCH_TOKENS)
         batches = [[planned.rows[row] for row in batch] for batch in planned.batches]
         gradients, moments = _gradients(_with_adapter(folder))
         trained = _with_adapter(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from curate.contracts import Example, ForwardScorer, Rendering, Stat
+from curate.models.batch import CPU_ALONE_TOKENS, plan_batches
 from jobs.bench.figure import Bench, Figure, Goal, judged
 from jobs.bench.inputs import LARGE_VOCABULARY, SMALL_VOCABULARY
 from jobs.bench.paired import THREADS, fixed_threads, interleave, listed
@@ -232,9 +233,10 @@ def bare_model(folder: Path, dtype: str = DTYPE) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def plan(forward: "Forward", examples: Sequence[Example]) -> Planned:
-    """Render examples and cut them into the batches a worker would run."""
-    from curate.models.batch import CPU_BATCH_TOKENS, plan_batches
+def plan(
+    forward: "Forward", examples: Sequence[Example], batch_tokens: int = CPU_ALONE_TOKENS
+) -> Planned:
+    """Render examples and cut them into the batches that a worker runs of rows which share nothing."""
     from curate.models.text.render import Renderer
 
     model = forward.model
@@ -243,7 +245,7 @@ def plan(forward: "Forward", examples: Sequence[Example]) -> Planned:
     rows = [row for row in rendered if not isinstance(row, str)]
     lengths = np.array([len(row.ids) for row in rows])
     ids = [f"{number:08x}" for number in range(len(rows))]
-    batches = plan_batches(lengths, ids, CPU_BATCH_TOKENS)
+    batches = plan_batches(lengths, ids, batch_tokens)
     return Planned(rows, [batch.tolist() for batch in batches])
 
 

@@ -57,8 +57,8 @@ def shared_prefix(bench: Bench) -> Figure:
     shares = [(1 - cost) / saved if saved else 0.0 for cost in times.costs]
     agreed = apart <= AGREEMENT
     reference = (
-        "share of the time that is saved against padded batches, by the share of the tokens; planning "
-        "included, and there is no padding either"
+        "share of the time that is saved against padded batches of as many tokens, by the share of the "
+        "tokens; planning included, and there is no padding either"
     )
     detail = (
         f"{listed(shares)}; {saved:.1%} of the tokens need not run, {listed(times.speedups)} times the speed; "
