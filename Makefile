@@ -70,7 +70,7 @@ gpu: $(VENV)/.stamp  ## the tests that need a CUDA device
 	$(RUN) -m pytest -m gpu
 
 bench: $(VENV)/.stamp  ## speed and memory, as ratios
-	$(RUN) jobs/bench
+	$(RUN) jobs/bench --keep
 
 bench-gpu: $(VENV)/.stamp  ## what a GPU makes of the pass, in five minutes
 	$(RUN) jobs/bench --device cuda

@@ -139,10 +139,11 @@ def main(words: Sequence[str] | None = None) -> int:
             console.print(f"measuring {name}", highlight=False)
             figures.append(FIGURES[name](bench))
             notes = [*_about(sizes), *inputs.notes]
-            if earlier is None:
-                made = report.Report(figures, machine, notes, {})
-            else:
+            made = report.Report(figures, machine, notes, {})
+            if earlier is not None and options.only:
                 made = earlier.with_later(figures, machine, notes)
+            elif earlier is not None:
+                made = made.with_earlier(earlier)
             report.write(made, out)  # a run that is stopped keeps its figures
     report.show(figures, notes, console)
     console.print(f"wrote {out / 'bench.md'} and {report.JSON}", highlight=False, soft_wrap=True)

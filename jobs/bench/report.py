@@ -22,18 +22,18 @@ _SAME_MACHINE: Final = ("cpu", "cores", "memory", "system", "python")
 @final
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Figures, the machine and the notes of the run that measured them, and which a later run measured.
+    """Figures, the machine and the notes of the run that measured them, and which another run measured.
 
     Parameters
     ----------
-    later
-        By figure, the facts of the run that measured it, where that was not the first.
+    others
+        By figure, the facts of the run that measured it, where that was another.
     """
 
     figures: Sequence[Figure]
     facts: Mapping[str, str]
     notes: Sequence[str]
-    later: Mapping[str, Mapping[str, str]]
+    others: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def read(cls, folder: Path) -> "Report":
@@ -43,7 +43,7 @@ class Report:
             [Figure(**figure) for figure in document["figures"]],
             document["machine"],
             document["notes"],
-            document.get("later", {}),
+            document["others"],
         )
 
     def with_later(
@@ -52,13 +52,20 @@ class Report:
         """Put figures of a later run in the place of those of the same name, or after all others."""
         new = {figure.name: figure for figure in figures}
         kept = [new.pop(figure.name, figure) for figure in self.figures]
-        later = {**self.later, **{figure.name: dict(facts) for figure in figures}}
+        others = {**self.others, **{figure.name: dict(facts) for figure in figures}}
         more = [note for note in notes if note not in self.notes]
-        return Report([*kept, *new.values()], self.facts, [*self.notes, *more], later)
+        return Report([*kept, *new.values()], self.facts, [*self.notes, *more], others)
+
+    def with_earlier(self, earlier: "Report") -> "Report":
+        """Put the figures of an earlier run that this one did not measure behind its own."""
+        own = {figure.name for figure in self.figures}
+        kept = [figure for figure in earlier.figures if figure.name not in own]
+        others = {one.name: earlier.others.get(one.name, earlier.facts) for one in kept}
+        return Report([*self.figures, *kept], self.facts, self.notes, {**self.others, **others})
 
     def all_notes(self) -> list[str]:
-        """Return the notes, and one for each later run."""
-        runs = [(facts["date"], name, facts) for name, facts in self.later.items()]
+        """Return the notes, and one for each other run."""
+        runs = [(facts["date"], name, facts) for name, facts in self.others.items()]
         found = list(self.notes)
         for date, of_run in groupby(sorted(runs, key=lambda run: run[0]), key=lambda run: run[0]):
             members = list(of_run)
@@ -67,7 +74,7 @@ class Report:
             machine = "the same machine" if same else f"{facts['cpu']}, {facts['cores']} cores"
             names = ", ".join(name for _, name, _ in members)
             found.append(
-                f"measured in a later run on {machine}, at commit {facts['commit']} ({date}): {names}"
+                f"measured in another run on {machine}, at commit {facts['commit']} ({date}): {names}"
             )
         return found
 
@@ -98,7 +105,7 @@ def write(report: Report, folder: Path) -> None:
         "machine": dict(report.facts),
         "notes": list(report.notes),
         "figures": [asdict(figure) for figure in report.figures],
-        "later": {name: dict(facts) for name, facts in report.later.items()},
+        "others": {name: dict(facts) for name, facts in report.others.items()},
     }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     (folder / JSON).write_text(text, encoding="utf-8")

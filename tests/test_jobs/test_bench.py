@@ -161,16 +161,30 @@ def test_later_figures_take_the_place_of_earlier_ones(tmp_path):
     assert read.facts["commit"] == "old"
     assert read.all_notes() == [
         "a note", "another",
-        "measured in a later run on the same machine, at commit new (2): b, c",
+        "measured in another run on the same machine, at commit new (2): b, c",
     ]  # fmt: skip
     again = read.with_later([figure_of("b", 4.0)], {**later, "date": "3", "cpu": "bones"}, [])
     assert again.all_notes()[2:] == [
-        "measured in a later run on the same machine, at commit new (2): c",
-        "measured in a later run on bones, 2 cores, at commit new (3): b",
+        "measured in another run on the same machine, at commit new (2): c",
+        "measured in another run on bones, 2 cores, at commit new (3): b",
     ]
     page = (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert "all 3 figures met their goals" in page
-    assert "- measured in a later run on the same machine, at commit new (2): b, c" in page
+    assert "- measured in another run on the same machine, at commit new (2): b, c" in page
+
+
+def test_a_whole_run_keeps_what_it_did_not_measure_behind_its_own():
+    facts = [{**MACHINE, "date": f"{n}", "commit": f"c{n}"} for n in (1, 2, 3)]
+    first = Report([figure_of("a", 1.0), figure_of("b", 1.0)], facts[0], ["old"], {})
+    both = first.with_later([figure_of("large", 1.0)], facts[1], [])
+    new = Report([figure_of("a", 2.0)], facts[2], ["new"], {}).with_earlier(both)
+    assert [(one.name, one.value) for one in new.figures] == [("a", 2), ("b", 1), ("large", 1)]
+    assert new.facts["commit"] == "c3"
+    assert new.all_notes() == [
+        "new",
+        "measured in another run on the same machine, at commit c1 (1): b",
+        "measured in another run on the same machine, at commit c2 (2): large",
+    ]
 
 
 def test_figures_are_kept_of_a_report_of_the_same_sizes_only(tmp_path, capsys):
