@@ -200,8 +200,10 @@ class _Bars:
     def __exit__(self, *_exception: object) -> None:
         self._progress.stop()
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
-        self._tasks[stage] = self._progress.add_task(f"{stage} ({unit})", total=total)
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        self._tasks[stage] = self._progress.add_task(
+            f"{stage} ({unit})", total=total, completed=done
+        )
 
     def advance(self, stage: str, amount: int) -> None:
         self._progress.advance(self._tasks[stage], amount)
@@ -221,14 +223,16 @@ class _Lines:
 
     quiet: bool
     done: dict[str, int] = field(default_factory=dict)
+    found: dict[str, int] = field(default_factory=dict)
     totals: dict[str, tuple[int | None, str]] = field(default_factory=dict)
     began: dict[str, float] = field(default_factory=dict)
     said: dict[str, float] = field(default_factory=dict)
     shown: dict[str, int] = field(default_factory=dict)
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         now = time.monotonic()
-        self.done[stage], self.shown[stage], self.totals[stage] = 0, 0, (total, unit)
+        self.done[stage] = self.shown[stage] = self.found[stage] = done
+        self.totals[stage] = (total, unit)
         self.began[stage] = self.said[stage] = now
 
     def advance(self, stage: str, amount: int) -> None:
@@ -249,7 +253,7 @@ class _Lines:
         elapsed = max(self.said[stage] - self.began[stage], 1e-9)
         total, unit = self.totals[stage]
         of = f" of {total:,}" if total is not None else ""
-        rate = self.done[stage] / elapsed
+        rate = (self.done[stage] - self.found[stage]) / elapsed
         left = f", {(total - self.done[stage]) / rate:,.0f} s left" if total and rate else ""
         speed = f"{rate:,.0f}/s" if rate >= 1 else f"{1 / rate:,.0f} s each" if rate else "0/s"
         self.note(f"{stage}: {self.done[stage]:,}{of} {unit}, {speed}, {elapsed:,.0f} s{left}")

@@ -11,8 +11,11 @@ TRIALS: Final = "trials"  # and that of a proof
 class Progress(Protocol):
     """Receiver of progress; every method returns at once."""
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
-        """Begin a stage of ``total`` units (None: unknown)."""
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        """Begin a stage of ``total`` units (None: unknown), ``done`` of them by an earlier run.
+
+        These say nothing about how fast the others will be.
+        """
 
     def advance(self, stage: str, amount: int) -> None:
         """Report ``amount`` more units of a stage as done."""
@@ -28,7 +31,7 @@ class Progress(Protocol):
 class SilentProgress:
     """A silent `Progress`, for library use."""
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """Ignore the stage."""
 
     def advance(self, stage: str, amount: int) -> None:
@@ -49,9 +52,9 @@ class DedupedNotes:
     to: Progress
     said: set[str] = field(default_factory=set)
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """Pass it on."""
-        self.to.start(stage, total, unit)
+        self.to.start(stage, total, unit, done)
 
     def advance(self, stage: str, amount: int) -> None:
         """Pass it on."""

@@ -22,10 +22,10 @@ class Outline:
 
     to: Progress
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """Pass on a long stage."""
         if stage in _STAGES:
-            self.to.start(stage, total, unit)
+            self.to.start(stage, total, unit, done)
 
     def advance(self, stage: str, amount: int) -> None:
         """Pass on a long stage."""

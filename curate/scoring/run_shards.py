@@ -9,7 +9,7 @@ from curate.contracts.display import counted
 from curate.contracts.progress import SCORING, Progress
 from curate.scoring.cards import deal, weights_of
 from curate.scoring.executors import executor_for
-from curate.scoring.executors.course import Stripe
+from curate.scoring.executors.course import Stripe, n_unfinished
 from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.worker import ShardTask, TaskProgress, TaskReport
 from curate.scoring.options import ScoringOptions
@@ -64,11 +64,13 @@ def run_shards(
             f"an earlier run was killed while it scored shard {task.shard_id}, often for want of "
             "memory; it is run again in a process of its own"
         )
-    progress.start(SCORING, sum(task.n_examples for task in tasks), "examples")
+    n_examples = {task.key: task.n_examples for task in tasks}
+    kept = {task.key: _n_kept(task, passes[task.pass_index].set_ids) for task in tasks}
+    progress.start(SCORING, sum(n_examples.values()), "examples", done=sum(kept.values()))
 
     log = ShardLog(logs, passes)
     told: set[str] = set()
-    reached = _Reached({task.key: task.n_examples for task in tasks}, progress)
+    reached = _Reached(n_examples, progress, kept)
 
     def finished(report: TaskReport) -> None:
         on_report(report)
@@ -88,14 +90,15 @@ def run_shards(
 class _Reached:
     """Advances the progress of a run by what its tasks say while they are under way.
 
-    Those that begin again, in this run or after an earlier one, begin from where they had been.
+    Those that begin again, in this run or after an earlier one, begin from where they had been:
+    ``told`` are the examples of each that are known to be done.
     """
 
     n_examples: Mapping[tuple[int, str], int]
     progress: Progress
+    told: dict[tuple[int, str], int]
     whole: dict[tuple[int, str], float] = field(default_factory=dict)
     stripes: dict[tuple[int, str], dict[Stripe, float]] = field(default_factory=dict)
-    told: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def tell(self, at: TaskProgress) -> None:
         of_shard = self.stripes.setdefault(at.key, {})
@@ -105,10 +108,19 @@ class _Reached:
             of_shard[at.stripe] = at.n_done / at.stripe.count
         reached = max(self.whole.get(at.key, 0.0), sum(of_shard.values()))
         n_done = min(int(reached), self.n_examples[at.key])
-        before = self.told.get(at.key, 0)
+        before = self.told[at.key]
         if n_done > before:
             self.told[at.key] = n_done
             self.progress.advance(SCORING, n_done - before)
+
+
+def _n_kept(task: ShardTask, set_ids: Sequence[str]) -> int:
+    """Return how many examples of a shard earlier runs finished and kept, about."""
+    if task.unfinished is None:
+        return 0
+    found = n_unfinished(task.unfinished)
+    n_kept = max((found.get(set_id, 0.0) for set_id in set_ids), default=0.0)
+    return min(int(n_kept), task.n_examples)
 
 
 def _with_stripes(

@@ -144,8 +144,7 @@ class Loop:
         """
         self._resume()
         self.model.whole.train()
-        self.progress.start(STAGE, self.stream.n_steps, "steps")
-        self.progress.advance(STAGE, self.step)
+        self.progress.start(STAGE, self.stream.n_steps, "steps", done=self.step)
         with _on_signal(self._interrupt):
             while self.step < self.stream.n_steps and not self.counters.stopped_early:
                 self._train()

@@ -62,7 +62,7 @@ class _Clock:
         counted = self.done[1:] or self.done
         return sum(n for _, n in counted) / (self.done[-1][0] - first)
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """Ignore the stage."""
 
     def advance(self, stage: str, amount: int) -> None:

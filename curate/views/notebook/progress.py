@@ -33,13 +33,17 @@ def notebook_progress() -> Progress | None:
 
 @dataclass
 class _Stage:
-    """The progress of one stage; ``handle`` draws it, if each stage has its own."""
+    """The progress of one stage; ``handle`` draws it, if each stage has its own.
+
+    ``found`` units were done by an earlier run.
+    """
 
     name: str
     total: int | None
     unit: str
     handle: Any
     done: int = 0
+    found: int = 0
     began: float = field(default_factory=time.monotonic)
 
     def text(self, ended: bool) -> str:
@@ -47,8 +51,9 @@ class _Stage:
         seconds = time.monotonic() - self.began
         of = f" of {self.total:,}" if self.total is not None and not ended else ""
         left = ""
-        if not ended and self.total and self.done:
-            left = f", about {seconds / self.done * (self.total - self.done):,.0f} s left"
+        n_own = self.done - self.found
+        if not ended and self.total and n_own:
+            left = f", about {seconds / n_own * (self.total - self.done):,.0f} s left"
         return f"{self.name}: {self.done:,}{of} {self.unit}, {seconds:,.0f} s{left}"
 
 
@@ -64,10 +69,10 @@ class KernelProgress:
         self._stages: dict[str, _Stage] = {}
         self._shown = 0.0
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """Begin a stage below the ones before it."""
         self._begin_cell()
-        self._stages[stage] = _Stage(stage, total, unit, None)
+        self._stages[stage] = _Stage(stage, total, unit, None, done, done)
         self._show()
 
     def advance(self, stage: str, amount: int) -> None:
@@ -135,7 +140,7 @@ class MarimoProgress:
         self._marimo = marimo
         self._stages: dict[str, tuple[_Stage, Any]] = {}
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """Begin a stage below the ones before it."""
         status = self._marimo.status
         title = plain(f"{stage} ({unit})")
@@ -144,7 +149,10 @@ class MarimoProgress:
             if not total
             else status.progress_bar(total=total, title=title, remove_on_exit=True)
         )
-        self._stages[stage] = _Stage(stage, total, unit, drawn.__enter__()), drawn
+        bar = _Stage(stage, total, unit, drawn.__enter__(), done, done)
+        self._stages[stage] = bar, drawn
+        if total and done:
+            bar.handle.update(increment=done)
 
     def advance(self, stage: str, amount: int) -> None:
         """Report units as done."""

@@ -1,5 +1,6 @@
 """What a terminal of 80 columns shows: no id in two lines, no warning twice."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from reported import proof_document
 
-from curate.cli.console import Coloured, emit, joined, table
+from curate.cli.console import LINE_INTERVAL_S, Coloured, emit, joined, progress, table
 from curate.cli.prove import comparison_tables
 from curate.cli.status import _state, short_paths
 
@@ -22,6 +23,19 @@ def test_narrow_columns_keep_their_cells_whole(monkeypatch: pytest.MonkeyPatch) 
     assert max(map(len, lines)) <= 80
     assert sum(ID in line and "12,345" in line for line in lines) == 1
     assert text.count("word") == 40
+
+
+def test_the_speed_is_that_of_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("curate.cli.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # no terminal, which gets bars
+    with progress(quiet=False) as lines:
+        lines.start("scoring", 500, "examples", done=230)
+        now[0] += LINE_INTERVAL_S
+        lines.advance("scoring", 5 * int(LINE_INTERVAL_S))
+        lines.finish("scoring")
+        said = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert said == "scoring: 280 of 500 examples, 5/s, 10 s, 44 s left\n"
 
 
 def test_nothing_is_lost_where_no_column_fits(monkeypatch: pytest.MonkeyPatch) -> None:

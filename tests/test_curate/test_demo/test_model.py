@@ -34,7 +34,7 @@ class Steps:
         self.stop_at = stop_at
         self.notes: list[str] = []
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         self.total = total
 
     def advance(self, stage: str, amount: int) -> None:

@@ -13,7 +13,7 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def start(self, stage: str, total: int | None, unit: str) -> None:
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         self.said.append(f"start {stage}")
 
     def advance(self, stage: str, amount: int) -> None:

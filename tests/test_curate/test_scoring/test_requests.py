@@ -109,7 +109,7 @@ class Impatient(SilentProgress):
 
     stages = 0
 
-    def start(self, stage, total, unit):
+    def start(self, stage, total, unit, done=0):
         self.stages += 1
 
     def advance(self, stage, amount):

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from copied import copied
 from poisoned import KILLS, POISON, Poisoned
 
 import curate as cu
+from curate.contracts.progress import SilentProgress
 from curate.errors import InterruptedRunError
 from curate.registry import register
 from curate.scoring import run_shards, workload
@@ -29,6 +31,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pool.ingest([{"prompt": f"poem {n}", "response": r} for n, r in enumerate(responses)])
     assert len(pool.store.shards()) == 1
     return folder
+
+
+@dataclass
+class Counted(SilentProgress):
+    """How many examples a scoring run finds done, and how many it adds."""
+
+    found: int = 0
+    advanced: int = 0
+
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        self.found += done
+
+    def advance(self, stage: str, amount: int) -> None:
+        self.advanced += amount
 
 
 @pytest.fixture
@@ -124,7 +140,9 @@ def test_a_run_that_is_stopped_within_a_shard_says_how_far_it_is_and_goes_on(
     [row] = watched(pool.store)["score_sets"]
     assert row["state"] == "interrupted" and 0 < row["n_done"] < N
     assert row["n_left"] == N - row["n_done"]
+    pool.progress = shown = Counted()
     assert hashes(pool.score("likelihood", **settings)) == expected
+    assert shown.found == row["n_done"] and shown.found + shown.advanced == N
 
 
 def test_the_hours_are_over_within_a_shard_too(

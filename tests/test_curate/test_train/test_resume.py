@@ -109,7 +109,7 @@ class Stop:
     def __init__(self, step):
         self.step, self.done = step, 0
 
-    def start(self, stage, total, unit):
+    def start(self, stage, total, unit, done=0):
         pass
 
     def advance(self, stage, amount):

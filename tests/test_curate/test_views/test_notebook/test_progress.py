@@ -84,6 +84,17 @@ def test_an_interrupted_stage_is_forgotten_with_its_cell(kernel):
     assert "scoring" not in kernel.calls[-1][0]["text/html"]
 
 
+def test_what_an_earlier_run_did_says_nothing_of_the_time_left(kernel, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("curate.views.notebook.progress.time.monotonic", lambda: now[0])
+    progress = notebook_progress()
+    progress.start("train", 200, "steps", done=100)
+    assert kernel.calls[-1][0]["text/plain"] == "train: 100 of 200 steps, 0 s"
+    now[0] += 10
+    progress.advance("train", 50)
+    assert kernel.calls[-1][0]["text/plain"] == "train: 150 of 200 steps, 10 s, about 10 s left"
+
+
 def test_a_kernel_shows_real_work(kernel, tmp_path):
     from reported import colour_rows, write_rows
 
@@ -128,3 +139,5 @@ def test_marimo_gets_its_own_bars(monkeypatch):
     assert kinds == ["made", "update", "closed", "said"] * 2
     assert done[0][1]["total"] == 10 and done[1][1] == {"increment": 4}
     assert done[5][1]["subtitle"].startswith("reading: 4 rows")
+    progress.start("train", 10, "steps", done=3)
+    assert done[-1] == ("update", {"increment": 3})
