@@ -1,6 +1,6 @@
 """Cutting an ingest into new examples and shards, out of core."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from curate.store import engine
 from curate.store.connection import arrow_reader, literal
 from curate.store.parts import WRITTEN
+from curate.store.pool.buckets import in_order, shards_of_a_bucket
 from curate.store.schema import scalar
 
 MAX_SHARD: Final = 16_384
@@ -113,39 +114,52 @@ def cut(folder: Path, staged: Path, known: Path, dataset_id: str) -> Cut:
         con.execute(
             f"copy (select * from seen order by id) to {literal(str(seen))} (format parquet)"
         )
-        _write_shards(con, folder / "examples", staged)
+        _write_shards(con, folder / "examples", staged, n_shards)
     return Cut(index, seen, n_new, n_shards)
 
 
-def _write_shards(con: duckdb.DuckDBPyConnection, folder: Path, staged: Path) -> None:
-    """Write the shards; the whole staging folder is synced at once, when it is complete."""
+def _write_shards(
+    con: duckdb.DuckDBPyConnection, folder: Path, staged: Path, n_shards: int
+) -> None:
+    """Write the shards; the whole staging folder is synced at once, when it is complete.
+
+    More rows than are sorted in memory are not left to the engine to sort: with long texts it runs
+    out of memory where it should spill.
+    """
     folder.mkdir(exist_ok=True)
     columns = ", ".join(f"p.{name}" for name in SHARD_SCHEMA.names)
-    ordered = con.sql(
-        f"""select a.number, {columns}
-        from assigned a join read_parquet({literal(str(staged))}) p on p.position = a.position
-        order by a.first, a.position"""
-    )
-    with arrow_reader(ordered, 2_048) as reader:
-        for number, table in _by_number(reader):
+    rows = f"""select a.number, a.first, a.position, {columns}
+        from assigned a join read_parquet({literal(str(staged))}) p on p.position = a.position"""
+    shards_each = shards_of_a_bucket(_uncompressed(staged), n_shards)
+    is_small = shards_each >= n_shards
+    relation = con.sql(f"{rows} order by a.first, a.position" if is_small else rows)
+    with arrow_reader(relation, 2_048) as reader:
+        ordered = reader if is_small else in_order(reader, folder.with_name("buckets"), shards_each)
+        for number, table in _by_number(ordered):
             path = folder / f"shard-{number:05d}.parquet"
             pq.write_table(table.cast(SHARD_SCHEMA), path, **WRITTEN)
 
 
-def _by_number(reader: pa.RecordBatchReader) -> Iterator[tuple[int, pa.Table]]:
+def _uncompressed(path: Path) -> int:
+    """Return the bytes that the columns of a Parquet file have without their compression."""
+    facts = pq.read_metadata(path)
+    return sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
+
+
+def _by_number(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
     """Split a stream that is ordered by its first column into one table per value of it."""
     current = -1
     pieces: list[pa.RecordBatch] = []
-    for batch in reader:
+    for batch in batches:
         numbers = batch.column(0).to_numpy(zero_copy_only=False)
         edges = [0, *(numbers[1:] != numbers[:-1]).nonzero()[0] + 1, len(numbers)]
         for low, high in pairwise(edges):
             if low == high:
                 continue
             if numbers[low] != current and pieces:
-                yield current, pa.Table.from_batches(pieces).drop_columns("number")
+                yield current, pa.Table.from_batches(pieces).select(SHARD_SCHEMA.names)
                 pieces = []
             current = int(numbers[low])
             pieces.append(batch.slice(low, high - low))
     if pieces:
-        yield current, pa.Table.from_batches(pieces).drop_columns("number")
+        yield current, pa.Table.from_batches(pieces).select(SHARD_SCHEMA.names)
