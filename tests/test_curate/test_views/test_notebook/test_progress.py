@@ -85,12 +85,11 @@ def test_an_interrupted_stage_is_forgotten_with_its_cell(kernel):
 
 
 def test_what_an_earlier_run_did_says_nothing_of_the_time_left(kernel, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("curate.views.notebook.progress.time.monotonic", lambda: now[0])
     progress = notebook_progress()
     progress.start("train", 200, "steps", done=100)
     assert kernel.calls[-1][0]["text/plain"] == "train: 100 of 200 steps, 0 s"
-    now[0] += 10
+    later = progress._stages["train"].began + 10
+    monkeypatch.setattr("curate.views.notebook.progress.time.monotonic", lambda: later)
     progress.advance("train", 50)
     assert kernel.calls[-1][0]["text/plain"] == "train: 150 of 200 steps, 10 s, about 10 s left"
 
