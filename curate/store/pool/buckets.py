@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-BUCKET_BYTES: Final = 64 * 2**20  # of rows that are sorted in memory at once
+ENGINE_BYTES: Final = 256 * 2**20  # of rows that the engine sorts in one go, which is quicker
+BUCKET_BYTES: Final = 64 * 2**20  # of more rows, those that are sorted in memory at once
 BUFFER_BYTES: Final = 64 * 2**20  # of rows that wait to be written
 MOST_FILES: Final = 256  # open at once; more rows make larger buckets
 
@@ -18,8 +19,10 @@ _ORDER: Final = ("number", "first", "position")  # of a row: its shard, its grou
 
 def shards_of_a_bucket(n_bytes: int, n_shards: int) -> int:
     """Return how many shards of rows that take so many bytes together are sorted at once."""
+    if n_bytes <= ENGINE_BYTES:
+        return n_shards
     n_buckets = min(MOST_FILES, -(-n_bytes // BUCKET_BYTES))
-    return max(1, -(-n_shards // max(n_buckets, 1)))
+    return max(1, -(-n_shards // n_buckets))
 
 
 def in_order(

@@ -45,10 +45,11 @@ def test_rows_come_by_shard_group_and_place(groups, shards_each, rows_a_batch, o
 
 
 def test_a_bucket_holds_as_many_shards_as_memory_does_and_there_are_not_too_many():
-    assert shards_of_a_bucket(0, 5) == shards_of_a_bucket(buckets.BUCKET_BYTES, 5) == 5
-    assert shards_of_a_bucket(2 * buckets.BUCKET_BYTES, 5) == 3
-    assert shards_of_a_bucket(10_000 * buckets.BUCKET_BYTES, 5) == 1
-    assert shards_of_a_bucket(10_000 * buckets.BUCKET_BYTES, 2_560) == 10
+    one = buckets.BUCKET_BYTES
+    assert shards_of_a_bucket(0, 5) == shards_of_a_bucket(buckets.ENGINE_BYTES, 5) == 5
+    assert shards_of_a_bucket(5 * one, 5) == 1 and shards_of_a_bucket(5 * one, 11) == 3
+    assert shards_of_a_bucket(10_000 * one, 5) == 1
+    assert shards_of_a_bucket(10_000 * one, 2_560) == 10
 
 
 def test_an_ingest_cut_in_pieces_makes_the_same_shards(
@@ -56,10 +57,11 @@ def test_an_ingest_cut_in_pieces_makes_the_same_shards(
 ) -> None:
     numbers = [(n * 37) % 2_000 for n in range(2_000)]  # groups far apart
     made = []
-    for name, most in (("whole", buckets.BUCKET_BYTES), ("pieces", 2_000)):
+    for name, most in (("whole", buckets.ENGINE_BYTES), ("pieces", 2_000)):
         (tmp_path / name).mkdir()
         store = Store(tmp_path / name / "curate.duckdb")
         with monkeypatch.context() as patched:
+            patched.setattr(buckets, "ENGINE_BYTES", most)
             patched.setattr(buckets, "BUCKET_BYTES", most)
             patched.setattr(cut, "IN_MEMORY_BYTES", 0)
             pools.ingest(store, "a", numbers)
