@@ -273,6 +273,7 @@ def work(
     ``environment`` replaces that of a worker whose own is older than the job.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's, where it forked
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     if environment is not None:
         os.environ.clear()

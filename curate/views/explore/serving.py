@@ -85,7 +85,9 @@ def prepare(store: Path, port: int, marker: str | None) -> Served:
     listener = listen(port)
     taken = int(listener.getsockname()[1])
     session = Session(opened, name)
-    threading.Thread(target=_warm, args=(session,), daemon=True).start()  # while the browser starts
+    # While the browser starts. Waited for at the end: in a thread that Python abandons there, the
+    # engine would abort the process.
+    threading.Thread(target=_warm, args=(session,)).start()
     token = secrets.token_urlsafe(24)
     return Served(
         f"http://{ADDRESS}:{taken}/?token={token}", taken, opened.n_examples(), name, listener,
