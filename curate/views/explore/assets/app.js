@@ -4,7 +4,7 @@ import { ask, byId, count, el, fill, option, short, tell } from "./elements.js";
 import { Bulk } from "./bulk.js";
 import { ExampleView } from "./example.js";
 import { PANELS, PARTS } from "./panels.js";
-import { EVERYTHING, question, recall, remember, state } from "./state.js";
+import { EVERYTHING, question, recall, remember, state, stepBack, steppedBack } from "./state.js";
 import { Table } from "./table.js";
 
 const LIMIT = 25;
@@ -140,7 +140,7 @@ function open(id) {
 function closed() {
   if (state.open) {
     state.open = "";
-    if (history.state?.opened) history.back();
+    if (history.state?.opened) stepBack();
     else remember(false);
   }
   table.focus(table.current);
@@ -159,6 +159,7 @@ function conditions() {
 }
 
 window.addEventListener("popstate", async () => {
+  if (steppedBack()) return; // what is asked for is shown already
   const before = conditions();
   const { tab } = state;
   recall();

@@ -29,9 +29,32 @@ function written() {
   return `#${kept}`;
 }
 
+// A step back that the page takes itself comes some time after it is asked for. What the person
+// does meanwhile counts, and is written once it has come.
+let isSteppingBack = false;
+let hasStepped = false;
+
+export function stepBack() {
+  isSteppingBack = true;
+  history.back();
+}
+
+// Whether the page went back by itself: then its address is that of what it shows.
+export function steppedBack() {
+  if (!isSteppingBack) return false;
+  isSteppingBack = false;
+  remember(hasStepped);
+  hasStepped = false;
+  return true;
+}
+
 // Write the state into the address; `step` makes it one that Back returns from.
 export function remember(step) {
   hits.search(state.q);
+  if (isSteppingBack) {
+    hasStepped ||= step;
+    return;
+  }
   const hash = written();
   if (hash === location.hash) return;
   const address = `${location.pathname}${hash}`;

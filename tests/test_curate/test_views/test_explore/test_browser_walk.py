@@ -47,6 +47,7 @@ def test_a_person_walks_through_everything(browser, explore, clustered_store):
     browser.get(explore(pool.store.path))
     page.shows("60 of 60 examples")
     keys_and_back(page)
+    opens_right_after_closing(page)
     everything_fits(page)
     marks_many(page, pool)
     drags_over_the_map(page, pool)
@@ -96,6 +97,30 @@ def keys_and_back(page):
     page.shows("20 of 60 examples")
     page.press("#clear")
     page.shows("60 of 60 examples")
+
+
+def opens_right_after_closing(page):
+    """What is opened, or asked for, before the step back of closing has come stays as it is."""
+    first, second = page.ids()[:2]
+    page.press(f"tr[data-id='{first}'] .open")
+    page.opened(first)
+    n_steps = page.run("return history.length")
+    page.run(
+        "document.querySelector('#example').addEventListener('close', () => {"
+        "  document.querySelector(arguments[0]).click();"
+        "  window.hasLeft = new Promise((come) => addEventListener('popstate', () => setTimeout(come), { once: true }));"
+        "}, { once: true });"
+        "document.querySelector('#example .close').click();",
+        f"tr[data-id='{second}'] .open",
+    )
+    page.opened(second)
+    page.run("return window.hasLeft")
+    assert page.all("dialog[open]")
+    assert f"open={second}" in page.browser.current_url
+    assert page.run("return history.length") == n_steps
+    page.browser.back()
+    page.until("closed", lambda: not page.all("dialog[open]"))
+    assert "open=" not in page.browser.current_url
 
 
 def everything_fits(page):
