@@ -18,9 +18,9 @@ def default_batch_tokens(device: str) -> int:
     return CUDA_BATCH_TOKENS if device.startswith("cuda") else CPU_BATCH_TOKENS
 
 
-def alone_tokens(batch_tokens: int) -> int:
-    """Return the budget on a CPU of a batch whose rows share nothing: a quarter of the default one."""
-    return CPU_ALONE_TOKENS if batch_tokens == CPU_BATCH_TOKENS else batch_tokens
+def default_alone_tokens(device: str) -> int | None:
+    """Return the token budget that suits a batch whose rows share nothing; None if it is the same."""
+    return None if device.startswith("cuda") else CPU_ALONE_TOKENS
 
 
 def plan_batches(

@@ -17,7 +17,7 @@ from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.job import score
 from curate.scoring.keys import dtype_of
 from curate.scoring.options import ScoringOptions
-from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, make_request, request_for
+from curate.scoring.requests import ALONE, PREFIXES, SHARED, ScoreRequest, make_request, request_for
 from curate.store.parts import atomic_path
 from curate.store.records import IMPORTED_INPUT
 
@@ -91,7 +91,7 @@ def score_again(
 def _cut_as(request: ScoreRequest, run: Mapping[str, Any]) -> ScoreRequest:
     """Return a request that cuts the pool as an earlier run did, with the parameters stored of it."""
     shared, block = run.get(PREFIXES) == SHARED, run.get(BLOCK, ROW_BLOCK)
-    return replace(request, share_prefixes=shared, row_block=block)
+    return replace(request, alone_tokens=run.get(ALONE), share_prefixes=shared, row_block=block)
 
 
 def _chat_again(store: "Store", alias: str, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from curate.models.batch import alone_tokens, padded_tokens, plan_batches
+from curate.models.batch import padded_tokens, plan_batches
 from curate.models.memory import Limit
 from curate.models.passes.prefixes import plan_shared
 from curate.scoring.batch_sizes import BatchSizes
@@ -51,14 +51,24 @@ class Batching:
         Budget of a batch in tokens.
     share
         Whether rows that begin alike compute that once, where the model can and it pays.
+    alone_tokens
+        On a CPU, the budget of a batch whose rows share nothing; None if it is ``batch_tokens``.
     """
 
-    def __init__(self, model: "LoadedModel", batch_tokens: int, *, share: bool) -> None:
+    def __init__(
+        self,
+        model: "LoadedModel",
+        batch_tokens: int,
+        *,
+        share: bool,
+        alone_tokens: int | None = None,
+    ) -> None:
         from curate.models.passes.forward import Forward
         from curate.models.passes.packing import FLASH_DTYPES, packing_flaw
 
         self.model = model
         self.batch_tokens = batch_tokens
+        self.alone_tokens = batch_tokens if self.is_cuda else alone_tokens or batch_tokens
         self.share = share
         self.padded_because = "rows are padded on a CPU"
         if self.is_cuda:
@@ -117,8 +127,7 @@ class Batching:
                 return Batches(self._sharing, lists(shared.batches), shared.tokens, shared.saved)
             self._refused |= shared.pays
         lengths = np.array([0 if isinstance(row, str) else len(row.ids) for row in rows])
-        budget = self.batch_tokens if self.is_cuda else alone_tokens(self.batch_tokens)
-        plan = plan_batches(lengths, ids, budget, packed=self.forward.packed)
+        plan = plan_batches(lengths, ids, self.alone_tokens, packed=self.forward.packed)
         tokens = int(lengths.sum())
         padding = 0 if self.forward.packed else padded_tokens(lengths, plan) - tokens
         return Batches(self.forward, lists(plan), tokens, padding=padding)

@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.contracts import Rendering, RowScorer
 from curate.errors import ExampleFailure
-from curate.models.batch import alone_tokens, padded_tokens, plan_batches
+from curate.models.batch import padded_tokens, plan_batches
 from curate.models.load import load_tokenizer
 from curate.models.passes.prefixes import plan_shared
 from curate.models.text.render import Rendered, Renderer
@@ -107,5 +107,5 @@ def _count_batches(
             counts.padded += shared.tokens
             counts.shared += shared.saved
             return
-    alone = plan_batches(lengths, ids, alone_tokens(pass_.batch_tokens))
+    alone = plan_batches(lengths, ids, pass_.alone_tokens or pass_.batch_tokens)
     counts.padded += padded_tokens(lengths, alone)

@@ -78,7 +78,9 @@ class ForwardPass:
         self.batching: Batching | EngineBatching = (
             EngineBatching(model, spec.batch_tokens)
             if isinstance(model, VllmModel)
-            else Batching(model, spec.batch_tokens, share=spec.share_prefixes)
+            else Batching(
+                model, spec.batch_tokens, share=spec.share_prefixes, alone_tokens=spec.alone_tokens
+            )
         )
         self.window = WINDOW if self.batching.forward.is_queued else None
         self._ran = [0, 0]  # tokens of the shard, and padding
@@ -134,7 +136,8 @@ class ForwardPass:
         import torch
 
         device, forward = self.model.device.partition(":")[0], self.batching.forward
-        return self.spec.batch_tokens, device, forward.packed, torch.__version__
+        budgets = self.spec.batch_tokens, self.spec.alone_tokens
+        return budgets, device, forward.packed, torch.__version__
 
     def _windows(self, shard: Path, portion: Portion) -> Iterator[Window]:
         only = narrowed(self.only, portion)

@@ -12,7 +12,7 @@ from curate.models.text.chat_options import ChatOptions
 from curate.scoring.backends import refuse_several
 from curate.scoring.blocks import BLOCK, ROW_BLOCK
 from curate.scoring.keys import NOTHING_CHOSEN
-from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, with_template
+from curate.scoring.requests import ALONE, PREFIXES, SHARED, ScoreRequest, with_template
 
 
 @final
@@ -49,6 +49,8 @@ class Pass:
         Parquet file with the ids of the only examples it scores, or None for all.
     served_chat
         How conversations are shown to a model on a server.
+    alone_tokens
+        Budget on a CPU of a batch whose rows share nothing; None if it is ``batch_tokens``.
     share_prefixes
         Whether rows that begin alike compute that once: part of how rows are cut into batches.
     row_block
@@ -63,6 +65,7 @@ class Pass:
     batch_tokens: int
     within: Path | None = None
     served_chat: ChatOptions = NOTHING_CHOSEN
+    alone_tokens: int | None = None
     share_prefixes: bool = False
     row_block: int = ROW_BLOCK
     backend: str | None = None
@@ -150,7 +153,7 @@ def plan_passes(
             template = request.scorer.segments()[0].rendering.template
             group: tuple[Any, ...] = (
                 request.model, request.dtype, _batch_tokens(request, runs), template, _within(request),
-                _share_prefixes(request, runs), request.key.backend,
+                _alone_tokens(request, runs), _share_prefixes(request, runs), request.key.backend,
             )  # fmt: skip
         else:
             group = (request.key.set_id,)
@@ -168,6 +171,7 @@ def plan_passes(
             batch_tokens=_batch_tokens(group[0], runs),
             within=_within(group[0]),
             served_chat=group[0].served_chat,
+            alone_tokens=_alone_tokens(group[0], runs),
             share_prefixes=_share_prefixes(group[0], runs),
             row_block=_row_block(group[0], runs),
             backend=group[0].key.backend,
@@ -190,6 +194,13 @@ def unify(requests: Sequence[ScoreRequest], template: str) -> list[ScoreRequest]
 def _batch_tokens(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> int:
     stored = (runs or {}).get(request.key.set_id, {})
     return int(stored.get("batch_tokens", request.batch_tokens))
+
+
+def _alone_tokens(
+    request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None
+) -> int | None:
+    stored = (runs or {}).get(request.key.set_id, request.run_parameters())
+    return stored.get(ALONE)  # a set that was begun without it has one budget
 
 
 def _row_block(request: ScoreRequest, runs: Mapping[str, Mapping[str, Any]] | None) -> int:

@@ -18,7 +18,7 @@ from curate.contracts import (
     Scorer,
 )
 from curate.errors import ConfigError, MissingColumnError
-from curate.models.batch import CPU_BATCH_TOKENS, default_batch_tokens
+from curate.models.batch import CPU_BATCH_TOKENS, default_alone_tokens, default_batch_tokens
 from curate.models.classifiers.nli import resolve_nli
 from curate.models.load import ResolvedModel, resolve_encoder, resolve_model
 from curate.models.text.chat_options import ChatOptions
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from curate.scoring.scope import Scope
     from curate.store import ScoreSetStatus, Store
 
+ALONE: Final = "alone_tokens"  # run parameter, where it is not that of all batches
 PREFIXES: Final = "prefixes"  # run parameter: whether what rows begin with runs once
 SHARED: Final = "shared"
 ENCODER_SCORERS: Final[Mapping[str, str]] = {"embedding": "sentence-embedding"}
@@ -48,11 +49,12 @@ class ScoreRequest:
 
     ``paper_template`` says whether the scorer keeps the template it was configured with; False means
     that ``--template`` replaced it, so the scores are not the published ones. A derived or pool scorer
-    has ``inputs``, what it reads and may still have to be computed, and a derived one
-    ``input_specs``, by alias. ``dtype_why`` says in words why ``auto`` chose its dtype. With a ``scope`` only its examples are scored. ``served_chat`` is what was
-    chosen for a model on a server. With ``share_prefixes`` rows that begin alike compute that once, in a
-    pass of a language model. ``targets`` has the folder of parts of each target set the scorer
-    reads, by name. A row scorer is given ``row_block`` examples at once.
+    has ``inputs``, what it reads and may still have to be computed, and a derived one ``input_specs``,
+    by alias. ``dtype_why`` says in words why ``auto`` chose its dtype. With a ``scope`` only its examples
+    are scored. ``served_chat`` is what was chosen for a model on a server. With ``share_prefixes`` rows
+    that begin alike compute that once, in a pass of a language model; rows that share nothing have
+    batches of ``alone_tokens`` on a CPU, unless that is None. ``targets`` has the folder of parts of each
+    target set the scorer reads, by name. A row scorer is given ``row_block`` examples at once.
     """
 
     alias: str
@@ -67,6 +69,7 @@ class ScoreRequest:
     scope: "Scope | None" = None
     served_chat: ChatOptions = NOTHING_CHOSEN
     targets: Mapping[str, Path] = field(default_factory=dict)
+    alone_tokens: int | None = None
     share_prefixes: bool = True
     dtype_why: str = ""
     row_block: int = ROW_BLOCK
@@ -84,17 +87,17 @@ class ScoreRequest:
         """Return what is stored when the score set is created, and reused by every later run."""
         model = self.model
         where = None if model is None else (model.name if model.revision else model.path)
-        inputs = {"inputs": dict(self.input_specs)} if self.input_specs else {}
-        scope = {"within": self.scope.selection} if self.scope else {}
-        chat = {} if self.chat == NOTHING_CHOSEN else {"chat": self.chat.identity}
         shares = self.share_prefixes and isinstance(self.scorer, ForwardScorer)
-        prefixes = {PREFIXES: SHARED} if shares else {}
+        usual_without = {
+            "inputs": dict(self.input_specs) or None,
+            "within": self.scope.selection if self.scope else None,
+            "chat": None if self.chat == NOTHING_CHOSEN else self.chat.identity,
+            PREFIXES: SHARED if shares else None,
+            ALONE: self.alone_tokens,
+            BLOCK: None if self.row_block == ROW_BLOCK else self.row_block,
+        }
         return {
-            **inputs,
-            **scope,
-            **chat,
-            **prefixes,
-            **({BLOCK: self.row_block} if self.row_block != ROW_BLOCK else {}),
+            **{name: value for name, value in usual_without.items() if value is not None},
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,
@@ -273,25 +276,25 @@ def request_for(
     read = {**(inputs or {}), **files_of(scorer)}
     runs_weights = model is not None and scorer.reads_weights
     backend = backend_for(scorer, runs_weights=runs_weights, asked=options.backend)
-    resolved = None
-    chosen = Chosen("float32")
+    resolved, chosen = None, Chosen("float32")
     if model is not None:
         options.worker_dtype()  # refuses a device that is not there before the model is read
-        resolved = resolve_for(
+        found = resolve_for(
             scorer, model, options.chat, revision=options.revision, adapter=options.adapter
         )
-        resolved = with_room(resolved, backend)
+        resolved = with_room(found, backend)
         keyed = partial(score_key, scorer, resolved, inputs=read, chat=chat, backend=backend)
         if scorer.role != "encoder":
             chosen = choose_dtype(store, scorer, resolved, options, keyed)
     key = score_key(scorer, resolved, chosen.dtype, read, chat, backend)
     device = options.worker_device(runs_weights=runs_weights)
     tokens = options.batch_tokens or tokens_at_once(backend, default_batch_tokens(device))
+    is_forward = isinstance(scorer, ForwardScorer)
     block = row_block(resolved if runs_weights else None, device, served=is_served(scorer))
     return ScoreRequest(
         alias, scorer, key, resolved, chosen.dtype, tokens, paper_template, served_chat=chat,
-        row_block=ROW_BLOCK if isinstance(scorer, ForwardScorer) else block,
-        dtype_why=chosen.why, share_prefixes=backend is None,
+        alone_tokens=default_alone_tokens(device) if is_forward and not (backend or options.batch_tokens) else None,
+        row_block=ROW_BLOCK if is_forward else block, dtype_why=chosen.why, share_prefixes=backend is None,
     )  # fmt: skip
 
 

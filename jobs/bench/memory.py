@@ -49,7 +49,7 @@ def ingest_short(folders: Sequence[Path], data: Sequence[str]) -> list[list[Path
 
 def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int]:
     """Run every shard and write its parts, as a worker does; return the shards and tokens run."""
-    from curate.models.batch import CPU_BATCH_TOKENS
+    from curate.models.batch import CPU_ALONE_TOKENS, CPU_BATCH_TOKENS
     from curate.models.load import resolve_model
     from curate.registry import get_scorer
     from curate.scoring.executors.worker import ShardTask, TaskRunner
@@ -60,7 +60,9 @@ def score_shards(shards: list[Path], model: Path, parts: Path) -> tuple[int, int
     rides = tuple(
         PassMember(name, name, with_template(get_scorer(name)(), "plain")[0]) for name in SCORERS
     )
-    spec = Pass(rides, resolve_model(str(model)), "float32", CPU_BATCH_TOKENS)
+    spec = Pass(
+        rides, resolve_model(str(model)), "float32", CPU_BATCH_TOKENS, alone_tokens=CPU_ALONE_TOKENS
+    )
     runner = TaskRunner((WorkerPass(spec),), "cpu")
     tokens = 0
     for number, shard in enumerate(shards):

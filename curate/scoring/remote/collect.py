@@ -12,6 +12,7 @@ from curate.scoring.remote.places import (
     RECORD,
     REFUSED,
     Arrivals,
+    budgets_of,
     flaw_of,
     ids_digest,
     part_folder,
@@ -71,12 +72,12 @@ def _wanted(store: "Store", there: Arrivals) -> Iterator[_Wanted]:
             made = store.find_score_set(status.set_id)
             if made is None or made.set_id not in arrived:
                 continue
-            tokens = int(made.run["batch_tokens"])
+            cut = budgets_of(made.run)
             for shard in store.pending_shards(made, shards)[0]:
                 if shard.shard_id not in digests:
                     digests[shard.shard_id] = ids_digest(shard.path)
                 ids = digests[shard.shard_id]
-                yield _Wanted(made, shard, part_folder(made.set_id, tokens, shard.shard_id, ids))
+                yield _Wanted(made, shard, part_folder(made.set_id, cut, shard.shard_id, ids))
 
 
 def _bring(objects: Objects, there: Arrivals, wanted: _Wanted) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any, Final, final
 import curate
 from curate.errors import StoreError
 from curate.models.text.chat_options import ChatOptions
-from curate.scoring.remote.places import PLAN
+from curate.scoring.remote.places import PLAN, budgets_of
+from curate.scoring.requests import ALONE
 from curate.store.objects import Objects
 from curate.store.records import ScoreKey, canonical_json, digest
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # becomes part of paths here
 _HEX: Final = re.compile(r"[0-9a-f]{8,64}")
 
@@ -40,8 +41,8 @@ class PlannedSet:
     """One score set: its key, how it is run, and the shards that lack a part.
 
     ``settings`` are the scorer's fields, also those that are not in the key. ``reads`` has, by alias,
-    the id of each set it reads and the tokens in its batches. ``share_prefixes`` and ``row_block`` are as
-    in `ScoreRequest`, fixed with the set.
+    the id of each set it reads and the budgets of its batches, as `budgets_of` writes them. ``alone_tokens``,
+    ``share_prefixes`` and ``row_block`` are as in `ScoreRequest`, fixed with the set.
     """
 
     alias: str
@@ -50,6 +51,7 @@ class PlannedSet:
     model: PlannedModel | None
     dtype: str
     batch_tokens: int
+    alone_tokens: int | None
     paper_template: bool
     served_chat: ChatOptions
     reads: Mapping[str, Sequence[Any]]
@@ -57,6 +59,11 @@ class PlannedSet:
     missing: Sequence[str]
     share_prefixes: bool
     row_block: int
+
+    @property
+    def budgets(self) -> str:
+        """The token budgets of its batches, after which the folder of its parts is named."""
+        return budgets_of({"batch_tokens": self.batch_tokens, ALONE: self.alone_tokens})
 
 
 @final

@@ -10,7 +10,7 @@
     parts/SET-BATCH/SHARD-IDS/ATTEMPT.refused   why the record does not count: the shard is scored again
     slices/NAME.json                      what each run of a slice says of itself
 
-SET is the id of the score set and BATCH a digest of the tokens in a batch, SHARD the id of the shard and
+SET is the id of the score set and BATCH a digest of the budgets of its batches, SHARD the id of the shard and
 IDS a digest of its examples: together all that decides the bytes of the scores. ATTEMPT begins with the
 time, UTC; records count in the order of their names.
 """
@@ -22,11 +22,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import curate
 from curate.errors import StoreError
 from curate.models.files import file_hash
+from curate.scoring.requests import ALONE
 from curate.store.objects import Objects
 from curate.store.parts import atomic_path, read_parquet
 from curate.store.records import digest, utc_now
@@ -46,14 +47,20 @@ def ids_digest(shard: Path) -> str:
     return digest("\n".join(read_parquet(shard, ["id"])["id"].to_pylist()), DIGEST_BYTES)
 
 
-def set_folder(set_id: str, batch_tokens: int) -> str:
-    """Return the folder of the parts of a score set that is scored in batches of so many tokens."""
-    return f"{PARTS}/{set_id}-{digest(str(batch_tokens), DIGEST_BYTES)}"
+def budgets_of(run: Mapping[str, Any]) -> str:
+    """Write the token budgets that a score set's run parameters have for its batches."""
+    alone = run.get(ALONE)
+    return f"{run['batch_tokens']}" if alone is None else f"{run['batch_tokens']}, alone {alone}"
 
 
-def part_folder(set_id: str, batch_tokens: int, shard_id: str, ids: str) -> str:
+def set_folder(set_id: str, budgets: str) -> str:
+    """Return the folder of the parts of a score set that is scored in batches of these budgets."""
+    return f"{PARTS}/{set_id}-{digest(budgets, DIGEST_BYTES)}"
+
+
+def part_folder(set_id: str, budgets: str, shard_id: str, ids: str) -> str:
     """Return the folder of every try at one part."""
-    return f"{set_folder(set_id, batch_tokens)}/{shard_id}-{ids}"
+    return f"{set_folder(set_id, budgets)}/{shard_id}-{ids}"
 
 
 @final

@@ -79,7 +79,7 @@ def _request(
     return ScoreRequest(
         planned.alias, scorer, key, model, planned.dtype, planned.batch_tokens,
         planned.paper_template, scope=scope, served_chat=planned.served_chat,
-        share_prefixes=planned.share_prefixes, row_block=planned.row_block,
+        alone_tokens=planned.alone_tokens, share_prefixes=planned.share_prefixes, row_block=planned.row_block,
     )  # fmt: skip
 
 

@@ -29,11 +29,12 @@ from curate.scoring.remote.places import (
     SCOPES,
     SHARDS,
     Arrivals,
+    budgets_of,
     deliver,
     ids_digest,
     part_folder,
 )
-from curate.scoring.requests import PREFIXES, SHARED, ScoreRequest, with_inputs
+from curate.scoring.requests import ALONE, PREFIXES, SHARED, ScoreRequest, with_inputs
 from curate.scoring.workload import ShardSize
 from curate.store.objects import Objects
 from curate.store.parts import read_parquet, write_parquet
@@ -218,10 +219,11 @@ def _set(
         model=_model(request, options),
         dtype=request.dtype,
         batch_tokens=int(made.run["batch_tokens"]),
+        alone_tokens=made.run.get(ALONE),
         paper_template=request.paper_template,
         served_chat=request.served_chat,
         reads={
-            alias: [set_id, int(read[set_id].run["batch_tokens"])]
+            alias: [set_id, budgets_of(read[set_id].run)]
             for alias, set_id in request.key.inputs.items()
             if set_id in read
         },
@@ -260,9 +262,9 @@ def _deliver_inputs(objects: Objects, plan: PlanDocument, read: Mapping[str, "Sc
     there = Arrivals.below(objects)
     shards = {shard.shard_id: shard for shard in plan.shards}
     for planned in plan.sets:
-        for set_id, batch_tokens in planned.reads.values():
+        for set_id, cut in planned.reads.values():
             for shard_id in planned.missing:
                 part = read[set_id].part(shard_id)
-                folder = part_folder(set_id, batch_tokens, shard_id, shards[shard_id].ids)
+                folder = part_folder(set_id, cut, shard_id, shards[shard_id].ids)
                 if part.exists() and not there.attempts(folder):
                     deliver(objects, folder, part, set_id, shard_id, plan.plan_id)

@@ -160,7 +160,7 @@ class _Work:
                 shard.shard_id
                 for shard in self.scope
                 if shard.shard_id in own.intersection(planned.missing)
-                and not there.attempts(self._folder_of(set_id, planned.batch_tokens, shard))
+                and not there.attempts(self._folder_of(set_id, planned.budgets, shard))
             }
             self.missing[set_id] = lacking
             self.n_found += len(self.scope) - len(lacking)
@@ -234,12 +234,12 @@ class _Work:
     def _carrier(
         self, shard: PlannedShard, set_ids: Sequence[str], read: Mapping[str, Sequence[Any]]
     ) -> Carrier:
-        folders = {i: self._folder_of(i, self.plan.set_of(i).batch_tokens, shard) for i in set_ids}
-        inputs = {a: self._folder_of(set_id, n, shard) for a, (set_id, n) in read.items()}
+        folders = {i: self._folder_of(i, self.plan.set_of(i).budgets, shard) for i in set_ids}
+        inputs = {a: self._folder_of(set_id, cut, shard) for a, (set_id, cut) in read.items()}
         return Carrier(self.objects, self.plan.plan_id, shard.checksum, folders, inputs)
 
     def _part(self, index: int, set_id: str, shard: PlannedShard) -> Path:
         return self.folder / f"{index}" / "scores" / set_id / f"{shard.shard_id}{DATA}"
 
-    def _folder_of(self, set_id: str, batch_tokens: int, shard: PlannedShard) -> str:
-        return part_folder(set_id, batch_tokens, shard.shard_id, shard.ids)
+    def _folder_of(self, set_id: str, budgets: str, shard: PlannedShard) -> str:
+        return part_folder(set_id, budgets, shard.shard_id, shard.ids)

@@ -14,19 +14,20 @@ from random_models import random_rows
 import curate as cu
 from curate.cli.score import _plan_text
 from curate.contracts.progress import SilentProgress
-from curate.models.load import load_model, resolve_model
+from curate.models.load import resolve_model
 from curate.scorers.donod import DONOD
 from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
 from curate.scoring.again import score_again
-from curate.scoring.batching import SHARED_FACT, Batching
+from curate.scoring.batching import SHARED_FACT
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.job import score
 from curate.scoring.options import ScoringOptions
 from curate.scoring.passes import ForwardPass, Part
 from curate.scoring.plan import Pass, PassMember, plan_passes
+from curate.scoring.remote.places import budgets_of, set_folder
 from curate.scoring.requests import ScoreRequest, request_for
 from curate.store import ScoreSet, Store
 from curate.store.parts import read_part
@@ -124,6 +125,22 @@ def test_whether_a_set_shares_is_fixed_with_it_and_is_not_in_its_key(tiny_model:
     assert [p.share_prefixes for p in plan_passes([one, two], stored)] == [False, True]
 
 
+def test_the_budget_of_rows_that_share_nothing_is_fixed_with_a_set(tiny_model: Path) -> None:
+    one = ask(tiny_model, Likelihood())
+    asked = replace(one, alone_tokens=None)
+    assert one.run_parameters() == {**asked.run_parameters(), "alone_tokens": 512}
+    assert one.key == asked.key
+    assert [p.alone_tokens for p in plan_passes([one])] == [512]
+    for begun, goes_on in ((asked, one), (one, asked)):
+        stored = {one.key.set_id: begun.run_parameters()}
+        assert [p.alone_tokens for p in plan_passes([goes_on], stored)] == [begun.alone_tokens]
+    apart = plan_passes([asked, ask(tiny_model, Embedding(template="grape"))])
+    assert [p.alone_tokens for p in apart] == [None, 512]
+    assert "alone_tokens" not in ask(tiny_model, Length()).run_parameters()
+    folders = {set_folder("0" * 16, budgets_of(each.run_parameters())) for each in (one, asked)}
+    assert len(folders) == 2
+
+
 def made_pool(tmp_path: Path, name: str) -> cu.Pool:
     rows = [json.dumps({"prompt": q, "response": a}) for q, a in TEXTS]
     (tmp_path / "pool.jsonl").write_text("\n".join(rows))
@@ -188,13 +205,13 @@ def test_a_dry_run_says_what_need_not_run_and_a_timed_one_whether_the_model_can(
     assert [note for note in notes if "this model cannot share it: it is recurrent" in note]
 
 
-@pytest.mark.parametrize(("budget", "most"), [(2_048, 512), (1_000, 1_000), (4_096, 4_096)])
-def test_batches_of_rows_that_share_nothing_are_small_by_default(
-    tiny_model: Path, budget: int, most: int
+@pytest.mark.parametrize(("asked", "most"), [(None, 512), (2_048, 2_048), (1_000, 1_000)])
+def test_batches_of_rows_that_share_nothing_are_small_unless_a_size_is_asked_for(
+    tiny_model: Path, asked: int | None, most: int
 ) -> None:
-    batching = Batching(
-        load_model(resolve_model(str(tiny_model)), "cpu", "float32"), budget, share=True
-    )
+    options = ScoringOptions(device="cpu", batch_tokens=asked)
+    [spec] = plan_passes([request_for(Likelihood(), "likelihood", str(tiny_model), options)])
+    batching = ForwardPass(spec, "cpu").batching
     rows = random_rows(270)
     plan = batching.plan(rows, [f"{n:03d}" for n in range(len(rows))])
     sizes = [len(batch) * max(len(rows[n].ids) for n in batch) for batch in plan.rows]

@@ -302,7 +302,7 @@ def test_a_damaged_shard_or_plan_is_refused_by_name(pool, elsewhere, bucket):
     for broken, said in (
         ("{", "it is no plan"),
         (text.replace('"n_examples": 3', '"n_examples": 4'), "the hash it names"),
-        (text.replace('"format": 2', '"format": 3'), "in another form than this version"),
+        (text.replace('"format": 3', '"format": 4'), "in another form than this version"),
         (text.replace('"shard_id": "', '"shard_id": "../'), "is no name that a plan has"),
     ):
         plan.write_text(broken)
