@@ -23,12 +23,23 @@ _FIGURES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "donod": ("the pass with DONOD as well", "{:.2f} times its time"),
     "loops": ("three loops of one row at a time instead of the pass", "{:.1f} times its time"),
+    "score-padded-4": (
+        "log-probability and entropy in one pass",
+        "{:.1f} times the tokens/s of padded batches of 4 with full logits",
+    ),
+    "score-padded-8": ("the same", "{:.1f} times those of padded batches of 8"),
+    "two-workers": ("two workers on two cores", "{:.2f} times the rate of one"),
     "ingest": ("reading, hashing and storing rows", "{:,.0f} rows/s"),
     "top-k": ("selecting 10% of 1,000,000 examples by one score, stored with reasons", "{:.1f} s"),
     "group-top-k": ("selecting the best of every group of 1,000,000 examples", "{:.1f} s"),
     "s2l": ("`s2l` on 1,000,000 examples with 12 points, clustering included", "{:.1f} s"),
     "kmq": ("`kmq` on 1,000,000 examples, after the clustering", "{:.1f} s"),
     "train": ("the training loop", "{:.2f} times the tokens/s of a plain loop sorted by length"),
+    "train-trainer": (
+        "the training loop",
+        "{:.2f} times the trained tokens/s of transformers' `Trainer`, padded, rows in random order",
+    ),
+    "train-trl": ("the training loop", "{:.2f} times those of TRL's `SFTTrainer` with packing"),
     "memory": ("a worker's memory for 100,000 rows, more than for 1,000", "{:.0f} MiB"),
     "explore-start": ("opening the explore page on 1,000,000 examples", "{:.1f} s"),
 }
