@@ -1,5 +1,6 @@
 """The trainers of transformers and of TRL, ready to train on rows that are rendered already."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, final
@@ -78,7 +79,7 @@ def make_trainer(
         **SETTINGS, "per_device_train_batch_size": way.rows, **way.settings, **settings,
     }  # fmt: skip
     make = _trl_trainer if way.by_trl else _trainer
-    made = make(model, tokenizer, examples, settings)
+    made = make(model, _padding(tokenizer), examples, settings)
     made.remove_callback(PrinterCallback)
     fed, wanted = (
         sum(len(example["input_ids"]) for example in data)
@@ -95,6 +96,15 @@ def whole(text: "Rendered") -> Example:
     labels = np.full(len(ids), IGNORED)
     labels[text.positions + 1] = text.targets
     return {"input_ids": ids.tolist(), "labels": labels.tolist()}
+
+
+def _padding(tokenizer: Any) -> Any:
+    """Return a tokenizer that can pad: where it has no token for that, with the end of a text."""
+    if tokenizer.pad_token is not None:
+        return tokenizer
+    able = copy.deepcopy(tokenizer)
+    able.pad_token = able.eos_token
+    return able
 
 
 def _trainer(
