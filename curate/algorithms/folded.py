@@ -7,6 +7,7 @@ Where nothing else is asked of the words, this takes a fourth of the time.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Places = np.ndarray[Any, np.dtype[np.int32]]  # in a block
 
 _BYTES_AT_ONCE: Final = 1 << 20
+_BLOCKS_AT_ONCE: Final = 8  # are hashed in one call: each wakes another thread
+_SHORT: Final = 12  # bytes: a string of no more stands in its view
+_HIGH_BITS: Final = np.uint64(0x8080808080808080)
 _LEAD: Final = 0xC0  # the first byte of a character that is not ASCII is at least this
 _CODE_POINTS: Final = 0x110000
 _NO_WORD: Final = r"[^\p{L}\p{N}_]+"
@@ -72,13 +77,21 @@ def hash_texts(parts: "Sequence[pa.Array]", one_in: int = 1) -> Hashed:
     """
     hashes, numbers = np.empty(0, np.uint64), np.empty(0, np.int64)
     whole, runs, owners, n_texts = [hashes], [hashes], [numbers], 0
-    for texts in _blocks(parts):
-        codes, bounds = _fold(texts)
-        starts, ends, of = _some_runs(codes, bounds, one_in)
-        whole.append(_hash_all(codes, bounds))
-        runs.append(_hash_slices(codes, starts, ends))
-        owners.append(of + n_texts)
-        n_texts += len(texts)
+    blocks = _blocks(parts)
+    while some := [*islice(blocks, _BLOCKS_AT_ONCE)]:
+        codes, of_texts, of_runs = [], [], []
+        for number, texts in enumerate(some):
+            folded, bounds = _fold(texts)
+            starts, ends, of = _some_runs(folded, bounds, one_in)
+            codes.append(folded)
+            of_texts.append(_views(folded, bounds[:-1], bounds[1:], number))
+            of_runs.append(_views(folded, starts, ends, number))
+            owners.append(of + n_texts)
+            n_texts += len(texts)
+        hashes = _hash(codes, [*of_texts, *of_runs])
+        n_here = sum(map(len, of_texts))
+        whole.append(hashes[:n_here])
+        runs.append(hashes[n_here:])
     return Hashed(np.concatenate(whole), np.concatenate(runs), np.concatenate(owners))
 
 
@@ -107,8 +120,9 @@ def _fold(texts: "pa.LargeStringArray", *, ascii_left: bool = False) -> tuple[By
 
     _, offsets, data = texts.buffers()
     at = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    raw = bytearray(memoryview(data)[at[0] : at[-1]])
-    codes = np.frombuffer(raw.translate(_FOLDED), np.uint8)
+    n_bytes = int(at[-1] - at[0])
+    raw = bytearray().join([memoryview(data)[at[0] : at[-1]], bytes(64 - n_bytes % 64)])
+    codes = np.frombuffer(raw.translate(_FOLDED), np.uint8)  # with blanks to a multiple of 64
     has_gaps = False
     if not ascii_left and not raw.isascii():
         places, points = _others(codes)
@@ -124,28 +138,30 @@ def _fold(texts: "pa.LargeStringArray", *, ascii_left: bool = False) -> tuple[By
     return _taken(pl.Series(pa.array(codes)), kept), _n_before(kept, at - at[0])
 
 
-def _some_runs(codes: Bytes, bounds: Integers, one_in: int) -> tuple[Integers, Integers, Integers]:
+def _some_runs(codes: Bytes, bounds: Integers, one_in: int) -> tuple[Places, Places, Integers]:
     """Return where runs begin and where they end, without their last blank, and whose they are."""
     import polars as pl
     import pyarrow as pa
 
     blanks = _packed(codes == _BLANK)
-    ends = _taken(_places(len(codes)), blanks)
+    ends: Places = _taken(_places(len(codes)), blanks)
     n_runs = max(0, len(ends) - N_GRAM + 1)  # some of them begin in one text and end in the next
     if one_in == 1 or not n_runs:
-        at = np.arange(n_runs)
+        at = np.arange(n_runs, dtype=np.int32)
     else:
         firsts = _next(blanks)  # what follows a blank, and the first byte, begins a word
         firsts[0] |= np.uint64(1)
-        words = np.diff(ends, prepend=np.int32(-1)).astype(np.uint32) << np.uint32(8)
+        words = np.diff(ends, prepend=np.int32(-1)).view(np.uint32)
+        words <<= np.uint32(8)
         words |= _taken(pl.Series(pa.array(codes)), firsts)
-        at = np.flatnonzero(windows(words, N_GRAM) < np.uint32((1 << 32) // one_in))
-    until = np.searchsorted(ends, bounds[1:].astype(np.int32))  # words up to the end of each text
-    n_of = np.diff(np.searchsorted(at, until), prepend=0)
-    inside = at + N_GRAM <= np.repeat(until, n_of)
-    at, owners = at[inside], np.repeat(np.arange(len(until)), n_of)[inside]
-    starts = np.where(at > 0, ends[at - 1] + 1, 0)
-    return starts, ends[at + N_GRAM - 1], owners
+        is_chosen = windows(words, N_GRAM) < np.uint32((1 << 32) // one_in)
+        at = _taken(_places(n_runs), _packed(is_chosen))
+    starts = np.where(at > 0, ends[at - 1] + np.int32(1), np.int32(0))
+    ends = ends[at + np.int32(N_GRAM - 1)]
+    n_of = np.diff(np.searchsorted(starts, bounds[1:].astype(np.int32)), prepend=0)
+    owners = np.repeat(np.arange(len(n_of)), n_of)
+    inside = ends < bounds[1:][owners]
+    return starts[inside], ends[inside], owners[inside]
 
 
 # Polars as a processor of numpy's arrays --------------------------------------------------------------
@@ -184,31 +200,34 @@ def _taken(values: "pl.Series", bits: Hashes) -> "np.ndarray[Any, Any]":
     return values.filter(pl.Series(mask)).to_numpy()
 
 
-def _hash_all(codes: Bytes, bounds: Integers) -> Hashes:
-    """Hash slices that follow each other."""
-    import polars as pl
-    import pyarrow as pa
-
-    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(codes)]
-    slices = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(bounds) - 1, buffers)
-    return pl.Series(slices).hash().to_numpy()
-
-
-def _hash_slices(codes: Bytes, starts: Integers, ends: Integers) -> Hashes:
-    """Hash slices of more than 12 bytes, which may overlap, where they are."""
-    import polars as pl
-    import pyarrow as pa
-
-    if not len(starts):
-        return np.empty(0, dtype=np.uint64)
-    views = np.zeros(
-        (len(starts), 4), dtype=np.int32
-    )  # n bytes, the first 4, buffer, its place there
-    views[:, 0] = ends - starts
-    views[:, 1] = np.ndarray((len(codes) - 3,), np.int32, codes, strides=(1,))[starts]
+def _views(
+    codes: Bytes, starts: "Places | Integers", ends: "Places | Integers", number: int
+) -> "np.ndarray[Any, np.dtype[np.int32]]":
+    """Return Arrow's views of slices, which may overlap, of the buffer of this number, (slices, 4)."""
+    views = np.zeros((len(starts), 4), np.int32)  # n bytes, the first 4, buffer, its place there
+    lengths = views[:, 0] = ends - starts
+    if len(codes) > _SHORT:
+        fours = np.ndarray((len(codes) - 3,), np.int32, codes, strides=(1,))
+        views[:, 1] = fours[np.minimum(starts, len(fours) - 1)]
+    views[:, 2] = number
     views[:, 3] = starts
-    buffers = [None, pa.py_buffer(views), pa.py_buffer(codes)]
-    slices = pa.Array.from_buffers(pa.binary_view(), len(starts), buffers)
+    short = np.flatnonzero(lengths <= _SHORT)
+    if len(short):  # these are all bytes, and 0 after them
+        places = starts[short, None] + np.arange(_SHORT)
+        inline = codes.take(places, mode="clip") if len(codes) else np.zeros(places.shape, np.uint8)
+        inline[np.arange(_SHORT) >= lengths[short, None]] = 0
+        views[short, 1:] = inline.view(np.int32)
+    return views
+
+
+def _hash(codes: Sequence[Bytes], views: "Sequence[np.ndarray[Any, Any]]") -> Hashes:
+    """Hash the bytes that views show, where they are."""
+    import polars as pl
+    import pyarrow as pa
+
+    n_views = sum(map(len, views))
+    buffers = [None, pa.py_buffer(np.concatenate(views)), *map(pa.py_buffer, codes)]
+    slices = pa.Array.from_buffers(pa.binary_view(), n_views, buffers)
     return pl.Series(slices).hash().to_numpy()
 
 
@@ -229,10 +248,9 @@ def _computed_places(n: int) -> "pl.Series":
 
 def _others(codes: Bytes) -> tuple[Integers, Integers]:
     """Return where each character that is not ASCII begins, and its code point."""
-    bits = _packed(codes >= _LEAD)
-    some = np.flatnonzero(bits != 0)
-    near = np.flatnonzero(np.unpackbits(bits[some].view(np.uint8), bitorder="little"))
-    at = some[near >> 6] << 6 | near & 63
+    some = np.flatnonzero((codes.view(np.uint64) & _HIGH_BITS) != 0)
+    near = np.flatnonzero(codes.reshape(-1, 8)[some] >= _LEAD)
+    at = some[near >> 3] << 3 | near & 7
     lead = codes[at]
     n_bytes = _n_bytes(lead)
     points = lead & (0x7F >> n_bytes)

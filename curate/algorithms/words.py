@@ -312,23 +312,50 @@ def mixed(hashes: Hashes) -> Hashes:
 
 
 def repeated(hashes: Hashes) -> Integers:
-    """Return the places of the hashes that occur more than once, in order.
-
-    O(n log n), but only the hashes are sorted, and their places never are.
+    """Return the places of the hashes that occur more than once, in order; O(n log n).
 
     Examples
     --------
     >>> repeated(np.array([7, 3, 7, 1, 3], dtype=np.uint64)).tolist()
     [0, 1, 2, 4]
     """
-    ordered = np.sort(hashes)
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(twice):
-        return np.empty(0, dtype=np.int64)
-    shift = np.uint64(40)
-    maybe = np.zeros(1 << 24, dtype=bool)  # by the leading bits: most of the others end here
-    maybe[twice >> shift] = True
-    places = np.flatnonzero(maybe[hashes >> shift])
-    at = np.minimum(np.searchsorted(twice, hashes[places]), len(twice) - 1)
-    again: Integers = places[twice[at] == hashes[places]]
-    return again
+    places, _ = repeats(hashes)
+    return np.sort(places)
+
+
+def repeats(hashes: Hashes) -> tuple[Integers, Integers]:
+    """Return the places of the hashes that occur more than once, equal ones together, and their numbers.
+
+    Equal hashes have one number, from 0 on without a gap; their places ascend. O(n log n), but what
+    is sorted is one number a hash: its low bits, and its place where the others were.
+
+    Examples
+    --------
+    >>> places, numbers = repeats(np.array([7, 3, 7, 1, 3], dtype=np.uint64))
+    >>> places.tolist(), numbers.tolist()
+    ([1, 4, 0, 2], [0, 0, 1, 1])
+    """
+    n_bits = np.uint64(len(hashes).bit_length())
+    limit = np.uint64(1) << n_bits
+    keys = hashes << n_bits
+    keys |= np.arange(len(hashes), dtype=np.uint64)
+    keys.sort()
+    maybe = keys[_beside((keys[1:] ^ keys[:-1]) < limit)]
+    places = (maybe & (limit - np.uint64(1))).view(np.int64)
+    wanted = hashes[places]
+    rolled = wanted << n_bits | wanted >> (np.uint64(64) - n_bits)
+    order = np.argsort(rolled, kind="stable")  # few are out of order: where only low bits are equal
+    places, rolled = places[order], rolled[order]
+    again = _beside(rolled[1:] == rolled[:-1])
+    places, rolled = places[again], rolled[again]
+    numbers = np.zeros(len(rolled), dtype=np.int64)
+    np.cumsum(rolled[1:] != rolled[:-1], out=numbers[1:])
+    return places, numbers
+
+
+def _beside(alike: "np.ndarray[Any, np.dtype[np.bool_]]") -> Integers:
+    """Return the places of values that are like one beside them; ``alike``: each, and the next."""
+    either = np.zeros(len(alike) + 1, dtype=bool)
+    either[1:] = alike
+    either[:-1] |= alike
+    return np.flatnonzero(either)

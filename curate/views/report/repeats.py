@@ -9,12 +9,12 @@ task would repeat every other; nor does it count that responses to one prompt sh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
 from curate.algorithms.folded import hash_texts
-from curate.algorithms.words import N_GRAM, Hashes, repeated
+from curate.algorithms.words import N_GRAM, Hashes, repeated, repeats
 from curate.views.report.pool import Mask, PoolFacts, Rows
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ class RepeatFinder:
         self._pool = pool
         self._one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
         self._whole = np.zeros(len(pool), dtype=np.uint64)
-        self._runs: list[Hashes] = []
-        self._owners: list[Rows] = []
+        n_runs = int(pool.n_chars.sum()) // (_CHARS_PER_RUN * self._one_in)
+        self._runs, self._owners = _Growing(np.uint64, n_runs), _Growing(np.int64, n_runs)
+        self._has_texts = False
 
     def add(self, rows: Rows, texts: "Sequence[pa.Array]") -> None:
         """Take the texts of some rows of the pool, as `hash_texts` does."""
@@ -74,29 +75,46 @@ class RepeatFinder:
         self._whole[rows] = found.whole
         self._runs.append(found.runs)
         self._owners.append(rows[found.owners])
+        self._has_texts = True
 
     def repeats(self) -> Repeats:
         """Judge every row of the pool."""
-        if not self._runs:
+        if not self._has_texts:
             none = np.zeros(len(self._pool), dtype=bool)
             return Repeats(none, none, (), self._one_in)
-        runs, owners = np.concatenate(self._runs), np.concatenate(self._owners)
-        return _judge(self._pool, self._whole, runs, owners, self._one_in)
+        return _judge(self._pool, self._whole, self._runs.values, self._owners.values, self._one_in)
+
+
+@final
+class _Growing:
+    """Numbers that are added to; room for as many as are expected costs nothing before it is used."""
+
+    def __init__(self, dtype: type[np.generic], n_expected: int) -> None:
+        self._room = np.empty(n_expected, dtype)
+        self._n = 0
+
+    @property
+    def values(self) -> np.ndarray[Any, Any]:
+        """The numbers so far."""
+        return self._room[: self._n]
+
+    def append(self, values: np.ndarray[Any, Any]) -> None:
+        """Add some more."""
+        n = self._n + len(values)
+        if n > len(self._room):
+            self._room = np.concatenate([self.values, np.empty(n, self._room.dtype)])
+        self._room[self._n : n] = values
+        self._n = n
 
 
 def _judge(pool: PoolFacts, whole: Hashes, runs: Hashes, owners: Rows, one_in: int) -> Repeats:
     same_words = np.zeros(len(pool), dtype=bool)
     same_words[repeated(whole)] = True
     of = np.bincount(owners, minlength=len(pool))
-    again = repeated(runs)  # the others occur in one example
-    runs, owners = runs[again], owners[again]
-    order = np.lexsort((pool.groups[owners], runs))  # by run, by group within a run
-    runs, owners = runs[order], owners[order]
-    new_run = np.r_[True, runs[1:] != runs[:-1]][: len(runs)]
+    again, number = repeats(runs)  # the others occur in one example
+    owners = owners[again]
     groups = pool.groups[owners]
-    new_group = new_run | np.r_[True, groups[1:] != groups[:-1]][: len(runs)]
-    number = np.cumsum(new_run) - 1
-    n_groups = np.bincount(number[new_group], minlength=1)[number] if len(runs) else number
+    n_groups = _n_groups(number, groups)[number]
     of -= np.bincount(owners[n_groups > TEMPLATE], minlength=len(pool))
     shared = owners[(n_groups <= TEMPLATE) & (n_groups > 1)]
     part = np.bincount(shared, minlength=len(pool))
@@ -108,6 +126,15 @@ def _judge(pool: PoolFacts, whole: Hashes, runs: Hashes, owners: Rows, one_in: i
         others = owners[np.isin(number, mine) & (groups != pool.groups[row])]
         pairs.append((row, int(np.bincount(others).argmax())))
     return Repeats(same_words, same_runs, pairs, one_in)
+
+
+def _n_groups(number: Rows, groups: Rows) -> Rows:
+    """Return how many groups each number stands beside, (numbers,)."""
+    n_all = int(groups.max(initial=0)) + 1
+    both = np.sort(number * n_all + groups)
+    is_new = np.ones(len(both), dtype=bool)
+    is_new[1:] = both[1:] != both[:-1]
+    return np.bincount(both[is_new] // n_all)
 
 
 def _same_word_pairs(whole: Hashes, same_words: Mask) -> list[tuple[int, int]]:

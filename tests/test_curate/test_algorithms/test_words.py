@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from curate.algorithms import words as words_module
-from curate.algorithms.words import N_GRAM, repeated, spelled, words_of
+from curate.algorithms.words import N_GRAM, repeated, repeats, spelled, words_of
 
 TEXTS = [
     "Say  Red.", "say red", "", " \n", "naïve CAFÉ_2, ½ ②", "ΟΔΟΣ οδος", "שלום עולם", "हिन्दी शब्द",
@@ -73,3 +73,18 @@ def test_repeated_hashes_are_found_where_they_stand():
     expected = np.flatnonzero(np.isin(hashes, values[counts > 1]))
     assert repeated(hashes).tolist() == expected.tolist()
     assert repeated(values).tolist() == repeated(hashes[:0]).tolist() == []
+
+
+def test_hashes_that_differ_only_in_their_first_bits_are_no_repeats_of_each_other():
+    rng = np.random.default_rng(0)
+    first, last = rng.integers(0, 4, 800, dtype=np.uint64), rng.integers(0, 700, 800)
+    hashes = first << np.uint64(62) | last.astype(np.uint64)
+    places, numbers = repeats(hashes)
+    _, of, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    assert sorted(places.tolist()) == np.flatnonzero(counts[of] > 1).tolist()
+    together = np.split(places, np.flatnonzero(np.diff(numbers)) + 1)
+    assert all(len({*hashes[some].tolist()}) == 1 for some in together)
+    assert all(some.tolist() == sorted(some.tolist()) for some in together)
+    assert numbers.tolist() == np.repeat(range(len(together)), [*map(len, together)]).tolist()
+    assert len(together) == (counts > 1).sum() > 50
+    assert len(np.unique(last)) < len(np.unique(hashes))
