@@ -155,7 +155,7 @@ def n_forgotten(con: duckdb.DuckDBPyConnection, selection_id: str) -> int:
     """Return how many rows of a selection are no longer in the pool."""
     return scalar(
         con,
-        """select count(*) from selection_rows s where s.selection_id = ?
-        and s.id not in (select id from internal.examples)""",
+        """select count(*) from selection_rows s anti join internal.examples e on e.id = s.id
+        where s.selection_id = ?""",
         [selection_id],
     )

@@ -46,19 +46,36 @@ class Bins:
         return 100.0 * self.counts / max(self.n, 1)
 
 
-def bin_edges(values: Values) -> Values:
+def quantiles(ordered: Values, shares: Sequence[float]) -> Values:
+    """Return the quantiles of ascending values as `np.quantile` does, but look at no others.
+
+    Examples
+    --------
+    >>> quantiles(np.array([1.0, 2.0, 4.0]), [0.0, 0.25, 1.0]).tolist()
+    [1.0, 1.5, 4.0]
+    """
+    at = np.asarray(shares) * (len(ordered) - 1)
+    before = np.floor(at).astype(np.int64)
+    low, high = ordered[before], ordered[np.minimum(before + 1, len(ordered) - 1)]
+    part, between = at - before, high - low
+    found: Values = np.where(part < 0.5, low + between * part, high - between * (1 - part))
+    return found
+
+
+def bin_edges(values: Values, *, in_order: bool = False) -> Values:
     """Return at most 40 bins over finite values; a long tail beyond 0.5% of them is left outside.
 
     A tail is long when it more than doubles the range. Whole numbers get bins of whole width,
-    centred on them; a single value gets one bin.
+    centred on them; a single value gets one bin. ``in_order``: the values ascend.
 
     Examples
     --------
     >>> bin_edges(np.array([1.0, 2.0, 2.0, 4.0])).tolist()
     [0.5, 1.5, 2.5, 3.5, 4.5]
     """
-    low, high = float(values.min()), float(values.max())
-    inner_low, inner_high = np.quantile(values, [TAIL, 1 - TAIL]).tolist()
+    ordered = values if in_order else np.sort(values)
+    low, high = float(ordered[0]), float(ordered[-1])
+    inner_low, inner_high = quantiles(ordered, [TAIL, 1 - TAIL]).tolist()
     spread = inner_high - inner_low
     low = inner_low if spread > 0 and inner_low - low > spread else low
     high = inner_high if spread > 0 and high - inner_high > spread else high
@@ -73,27 +90,45 @@ def bin_edges(values: Values) -> Values:
     return np.linspace(low, high, N_BINS + 1)
 
 
-def bin_counts(values: Values, edges: Values) -> Bins:
-    """Count finite values between edges."""
+def bin_counts(values: Values, edges: Values, *, in_order: bool = False) -> Bins:
+    """Count finite values between edges; ``in_order``: the values ascend."""
+    if in_order:
+        until = np.searchsorted(values, edges)
+        until[-1] = np.searchsorted(values, edges[-1], "right")
+        return Bins(edges, np.diff(until), int(until[0]), len(values) - int(until[-1]))
     counts, _ = np.histogram(values, edges)
     below, above = int((values < edges[0]).sum()), int((values > edges[-1]).sum())
     return Bins(edges, counts, below, above)
 
 
-def most_common(values: Values) -> tuple[float, float]:
-    """Return the most common value, to 6 significant digits, and its share; NaN and 0 if there are none.
+def most_common(ordered: Values) -> tuple[float, float]:
+    """Return the most common of ascending values, to 6 significant digits, and its share.
+
+    NaN and 0 if there are none; the lowest of several that are as common.
 
     Examples
     --------
     >>> most_common(np.array([0.5, 0.5 + 1e-9, 2.0, 3.0]))
     (0.5, 0.5)
     """
-    if not len(values):
+    if not len(ordered):
         return math.nan, 0.0
-    size = np.where(values == 0, 1.0, np.abs(values))
-    scale = 10.0 ** (5 - np.floor(np.log10(size)))
-    rounded, counts = np.unique(np.round(values * scale) / scale, return_counts=True)
-    return float(rounded[counts.argmax()]), float(counts.max() / len(values))
+    first = _changes(ordered)
+    values = ordered[first]
+    digits = np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values))))
+    part = _changes(digits)
+    scale = np.repeat(10.0 ** (5 - digits[part]), np.diff(part, append=len(digits)))
+    rounded = np.round(values * scale) / scale
+    kind = _changes(rounded)  # in order, too
+    counts = np.diff(first[kind], append=len(ordered))
+    return float(rounded[kind[counts.argmax()]]), float(counts.max() / len(ordered))
+
+
+def _changes(values: Values) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return where a value differs from the one before, the first place included."""
+    is_new = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=is_new[1:])
+    return np.flatnonzero(is_new)
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

@@ -86,15 +86,19 @@ class ScoreColumn:
         return self.values[~missing] if missing.any() else self.values
 
     @cached_property
+    def ordered(self) -> Values:
+        """Values that exist, ascending."""
+        return np.sort(self.finite)
+
+    @cached_property
     def most_common(self) -> tuple[float, float]:
         """The most common of its values, and its share of them."""
-        return most_common(self.finite)
+        return most_common(self.ordered)
 
     @cached_property
     def bins(self) -> Bins:
         """How its values lie, if it has some."""
-        finite = self.finite
-        return bin_counts(finite, bin_edges(finite))
+        return bin_counts(self.ordered, bin_edges(self.ordered, in_order=True), in_order=True)
 
 
 @final

@@ -15,6 +15,7 @@ from curate.views.charts.numbers import (
     bin_counts,
     bin_edges,
     percent,
+    quantiles,
     short,
     sketch,
 )
@@ -171,8 +172,8 @@ def _lengths(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) -> Ite
     table = Table(
         ("length", "minimum", "1%", "25%", "median", "75%", "99%", "maximum", "mean"),
         [
-            (f"whole example, {unit}", *_summary(known)),
-            ("response, characters", *_summary(response)),
+            (f"whole example, {unit}", *_summary(known, np.sort(known))),
+            ("response, characters", *_summary(response, np.sort(response))),
         ],
     )
     yield Charts(
@@ -184,8 +185,9 @@ def _lengths(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) -> Ite
     yield table
 
 
-def _summary(values: Values) -> list[str]:
-    statistics = [values.min(), *np.quantile(values, QUANTILES), values.max(), values.mean()]
+def _summary(values: Values, ordered: Values) -> list[str]:
+    inner = quantiles(ordered, QUANTILES)
+    statistics = [ordered[0], *inner, ordered[-1], values.mean()]
     return [short(float(value)) for value in statistics]
 
 
@@ -284,13 +286,13 @@ def _score_set(pool: PoolFacts, scored: Scored, *, is_first: bool) -> Iterator[B
         + (f", without a score: {failed}." if failed else "."),
         quiet=True,
     )
-    drawn = [c for c in scored.columns if c.dtype != "bool" and _varies(c.finite)]
+    drawn = [c for c in scored.columns if c.dtype != "bool" and _varies(c.ordered)]
     charts = [
         chart_of(c.finite, c.label, axis_label(c), note=_direction(c), bins=c.bins) for c in drawn
     ]
     if charts:
         yield Charts(charts)
-    rows = [_column_row(pool, column) for column in scored.columns if len(column.finite)]
+    rows = [_column_row(pool, column) for column in scored.columns if len(column.ordered)]
     if rows:
         names = (
             "column",
@@ -313,8 +315,8 @@ def _score_set(pool: PoolFacts, scored: Scored, *, is_first: bool) -> Iterator[B
     yield Code("What these scores are keyed by", _pretty(status.spec))
 
 
-def _varies(values: Values) -> bool:
-    return bool(len(values) and values.min() < values.max())
+def _varies(ordered: Values) -> bool:
+    return bool(len(ordered) and ordered[0] < ordered[-1])
 
 
 def model_name(status: Any) -> str:
@@ -336,7 +338,7 @@ def _column_row(pool: PoolFacts, column: ScoreColumn) -> list[str]:
             "-",
         ]
     common = f"{short(value)} ({percent(share, 1)})"
-    return [column.name, f"{len(values):,}", *_summary(values), common]
+    return [column.name, f"{len(values):,}", *_summary(values, column.ordered), common]
 
 
 def _pretty(value: Any) -> str:

@@ -15,6 +15,7 @@ from curate.views.report.chosen import (
     Pictured,
     SelectionFacts,
     mean_ratio,
+    percentile,
     reason_kinds,
 )
 from curate.views.report.page import (
@@ -260,7 +261,7 @@ def _by_score(chosen: SelectionFacts, columns: Sequence[ScoreColumn]) -> Iterato
             rows.append((column.label, *shares, "-", "-"))
             continue
         middle = float(np.median(taken))
-        place = f"{100 * np.count_nonzero(finite < middle) / len(finite):.0f}%"
+        place = f"{percentile(column.ordered, middle):.0f}%"
         rows.append((column.label, *map(short, means), short(middle), place))
     if charts:
         yield Charts(charts)

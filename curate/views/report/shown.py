@@ -47,7 +47,6 @@ class _Showing:
     ) -> None:  # fmt: skip
         self._pool, self._columns, self._texts, self._by = pool, columns, texts, by
         self._picks = picks
-        self._sorted = {column.label: np.sort(column.finite) for column in columns}
 
     def __call__(self, row: int) -> Shown:
         k = _first(self._picks.at == row)
@@ -71,7 +70,7 @@ class _Showing:
             return column.label, "none"
         if column.dtype == "bool":
             return column.label, "yes" if value else "no"
-        below = percentile(self._sorted[column.label], value)
+        below = percentile(column.ordered, value)
         return column.label, f"{short(value)} (higher than {below:.0f}%)"
 
     def _why_not(self, row: int) -> str:

@@ -97,8 +97,8 @@ def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
     alike: dict[tuple[int, int, str], list[str]] = {}
     for scores in scored:
         column = scores.column("truncated")
-        if column is not None and column.finite.sum() > 0:
-            key = (int(column.finite.sum()), len(column.finite), text_limit(scores.status))
+        if column is not None and (n := int(column.finite.sum())) > 0:
+            key = (n, len(column.ordered), text_limit(scores.status))
             alike.setdefault(key, []).append(scores.status.alias)
     for (n, total, limit), names in alike.items():
         what = f"{counted(n, 'example')} ({percent(n, total)})"
@@ -111,8 +111,7 @@ def _truncation(scored: Sequence[Scored]) -> Iterator[Warned]:
 
 def _collapse(scored: Scored) -> Iterator[Warned]:
     for column in scored.columns:
-        values = column.finite
-        if column.dtype == "bool" or len(values) < 2:
+        if column.dtype == "bool" or len(column.ordered) < 2:
             continue
         value, share = column.most_common
         if share > COLLAPSED:

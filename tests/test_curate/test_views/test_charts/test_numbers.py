@@ -10,6 +10,7 @@ from curate.views.charts.numbers import (
     bin_edges,
     most_common,
     percent,
+    quantiles,
     short,
     sketch,
     tick_text,
@@ -68,7 +69,34 @@ def test_ticks_are_written_apart():
 
 def test_the_most_common_value_of_nothing():
     assert np.isnan(most_common(np.array([]))[0])
-    assert most_common(np.array([0.0, 0.0, -5.0])) == (0.0, pytest.approx(2 / 3))
+    assert most_common(np.array([-5.0, 0.0, 0.0])) == (0.0, pytest.approx(2 / 3))
+
+
+def _samples():
+    rng = np.random.default_rng(0)
+    wide = np.exp(rng.normal(0, 20, 3_000)) * rng.choice([-1, 1], 3_000)
+    powers = 10.0 ** np.arange(-8, 9)
+    near = np.concatenate([np.nextafter(powers, 0), powers, powers * (1 + 1e-8), -powers])
+    whole = rng.integers(-30, 30, 3_000).astype(float)
+    return [wide, near, whole, np.round(rng.normal(size=3_000), 3), np.full(7, 2.5), np.zeros(1)]
+
+
+@pytest.mark.parametrize("values", _samples())
+def test_values_in_order_are_summed_up_as_in_any_order(values):
+    ordered = np.sort(values)
+    scale = 10.0 ** (5 - np.floor(np.log10(np.where(values == 0, 1.0, np.abs(values)))))
+    rounded, counts = np.unique(np.round(values * scale) / scale, return_counts=True)
+    most = float(rounded[counts.argmax()]), float(counts.max() / len(values))
+    assert most_common(ordered) == most
+    shares = [0.0, 0.005, 0.25, 1 / 3, 0.5, 0.99, 1.0]
+    assert quantiles(ordered, shares).tolist() == np.quantile(values, shares).tolist()
+    edges = bin_edges(values)
+    assert bin_edges(ordered, in_order=True).tolist() == edges.tolist()
+    for some in (edges, edges[:-1] + np.diff(edges) / 3, edges[:1] + [0.0, 1.0]):
+        if len(some) > 1:
+            found, expected = bin_counts(ordered, some, in_order=True), bin_counts(values, some)
+            assert found.counts.tolist() == expected.counts.tolist()
+            assert (found.n_below, found.n_above) == (expected.n_below, expected.n_above)
 
 
 def test_numbers_that_are_none_are_dashes():
