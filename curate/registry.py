@@ -7,6 +7,7 @@ package by the entry point groups ``curate.scorers``, ``curate.selectors``, ``cu
 """
 
 import importlib
+import importlib.util
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -47,10 +48,11 @@ __all__ = [
 
 C = TypeVar("C", bound=type)
 
-_PACKAGES: Final = (
-    "curate.scorers", "curate_selectors",
-    "curate.train.objectives", "curate.train.policies", "curate.train.mixtures",
-)  # fmt: skip
+_PACKAGES: Final[Mapping[Kind, str]] = {
+    "scorer": "curate.scorers", "selector": "curate_selectors", "procedure": "curate_selectors",
+    "objective": "curate.train.objectives", "policy": "curate.train.policies",
+    "mixture": "curate.train.mixtures",
+}  # fmt: skip
 _GROUPS: Final = (
     "curate.scorers", "curate.selectors", "curate.procedures",
     "curate.objectives", "curate.policies", "curate.mixtures",
@@ -121,17 +123,43 @@ def names(kind: Kind | Literal["method"]) -> list[str]:
 
 
 def get(kind: Kind | Literal["method"], name: str) -> Registrable:
-    """Return a class by name; raise `ConfigError` with the nearest spelling and the list."""
-    _discover()
-    for concrete in _kinds(kind):
-        if name in _classes[concrete]:
-            return cast(Registrable, _classes[concrete][name])
+    """Return a class by name; raise `ConfigError` with the nearest spelling and the list.
+
+    Of the packages here, a file of that name is looked at first: it takes a tenth of a second to
+    import all the others.
+    """
+    found = _known(kind, name)
+    if found is None:
+        _import_file(kind, name)
+        found = _known(kind, name)
+    if found is None:
+        _discover()
+        found = _known(kind, name)
+    if found is not None:
+        return found
     called = aliases(kind)
     if name in called:
         return get(kind, called[name])
     known = names(kind)
     hint = did_you_mean(str(name).lower().replace("_", "-"), [*known, *called])
     raise ConfigError(f"no {kind} {name!r}{hint}; choose one of: {', '.join(known) or 'none'}")
+
+
+def _known(kind: Kind | Literal["method"], name: str) -> Registrable | None:
+    for concrete in _kinds(kind):
+        if name in _classes[concrete]:
+            return cast(Registrable, _classes[concrete][name])
+    return None
+
+
+def _import_file(kind: Kind | Literal["method"], name: str) -> None:
+    """Import the file of our packages that is called like a class, if there is one."""
+    if not _COLUMN_NAME.fullmatch(name):
+        return
+    for package_name in dict.fromkeys(_PACKAGES[concrete] for concrete in _kinds(kind)):
+        module_name = f"{package_name}.{name.replace('-', '_')}"
+        if importlib.util.find_spec(module_name) is not None:
+            importlib.import_module(module_name)
 
 
 def aliases(kind: Kind | Literal["method"]) -> dict[str, str]:
@@ -265,7 +293,7 @@ def _rivals(kind: Kind) -> tuple[Kind, ...]:
 
 @cache
 def _discover() -> None:
-    for package_name in _PACKAGES:
+    for package_name in dict.fromkeys(_PACKAGES.values()):
         package = importlib.import_module(package_name)
         for module in pkgutil.walk_packages(package.__path__, package_name + "."):
             importlib.import_module(module.name)

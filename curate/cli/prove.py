@@ -13,7 +13,8 @@ from curate.cli.options import from_options
 from curate.contracts.display import counted
 from curate.errors import ConfigError
 from curate.prove.conclusions import conclusions
-from curate.prove.result_table import METRICS, Tone, result_rows, tone_of
+from curate.prove.result_table import METRICS, result_rows
+from curate.prove.tones import Tone, tone_of
 
 _COLOURS: Final[Mapping[Tone | None, str]] = {"good": "green", "bad": "red", "open": "yellow"}
 

@@ -1,13 +1,10 @@
 """A result of a proof as rows of text: for the terminal, the page and notebooks."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from curate.prove.config import RANDOM
 from curate.prove.results import EXACT_MATCH, NLL
-from curate.prove.statistics import BETTER, NO_DIFFERENCE, TOO_FEW_SEEDS, WORSE
-
-Tone = Literal["good", "bad", "even", "open"]
 
 METRICS: Final[Mapping[str, str]] = {
     NLL: "NLL in nats per response token, lower is better",
@@ -22,25 +19,6 @@ VERDICTS: Final = (
     "verdict",
     "minus random (corrected interval)",
 )
-# A sign for each tone, so that a verdict can be told apart without its colour.
-SIGNS: Final[Mapping[Tone, str]] = {"good": "✓", "bad": "✗", "even": "≈", "open": "?"}
-_TONES: Final[Mapping[str, Tone]] = {
-    BETTER: "good",
-    WORSE: "bad",
-    NO_DIFFERENCE: "even",
-    TOO_FEW_SEEDS: "open",
-}
-
-
-def tone_of(verdict: str) -> Tone | None:
-    """Return what a verdict is drawn as; None for the baseline and for what does not apply.
-
-    Examples
-    --------
-    >>> tone_of("better"), tone_of("the baseline")
-    ('good', None)
-    """
-    return _TONES.get(verdict)
 
 
 def verdict_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from curate.prove.result_table import SIGNS, tone_of
+from curate.prove.tones import SIGNS, tone_of
 from curate.views.charts.canvas import STYLE as CHART_STYLE
 from curate.views.charts.text import html as safe
 from curate.views.report.page import (

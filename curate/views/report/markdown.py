@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from curate.prove.result_table import SIGNS, tone_of
+from curate.prove.tones import SIGNS, tone_of
 from curate.views.charts.text import fenced, one_line, plain
 from curate.views.charts.text import markdown as safe
 from curate.views.report.page import (
