@@ -151,7 +151,9 @@ def _some_runs(codes: Bytes, bounds: Integers, one_in: int) -> tuple[Places, Pla
     else:
         firsts = _next(blanks)  # what follows a blank, and the first byte, begins a word
         firsts[0] |= np.uint64(1)
-        words = np.diff(ends, prepend=np.int32(-1)).view(np.uint32)
+        words = np.empty(len(ends), np.uint32)
+        words[0] = ends[0] + 1
+        np.subtract(ends[1:], ends[:-1], out=words[1:].view(np.int32))
         words <<= np.uint32(8)
         words |= _taken(pl.Series(pa.array(codes)), firsts)
         is_chosen = windows(words, N_GRAM) < np.uint32((1 << 32) // one_in)

@@ -16,6 +16,7 @@ WORD: Final = r"[\p{L}\p{N}_]+"  # what `re` of the standard library calls a wor
 _BASE: Final = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power of it loses a bit
 _INVERSE: Final = pow(int(_BASE), -1, 1 << 64)
 _BYTES_AT_ONCE: Final = 1 << 16
+_HASHES_AT_ONCE: Final = 1 << 16
 _LONG_WORD: Final = 64  # bytes
 _NOT_ASCII: Final = 255
 _SIGMA: Final = "\N{GREEK CAPITAL LETTER SIGMA}".encode()
@@ -337,10 +338,17 @@ def repeats(hashes: Hashes) -> tuple[Integers, Integers]:
     """
     n_bits = np.uint64(len(hashes).bit_length())
     limit = np.uint64(1) << n_bits
-    keys = hashes << n_bits
-    keys |= np.arange(len(hashes), dtype=np.uint64)
+    keys = np.empty_like(hashes)
+    for first in range(0, len(hashes), _HASHES_AT_ONCE):
+        some = slice(first, min(first + _HASHES_AT_ONCE, len(hashes)))
+        np.left_shift(hashes[some], n_bits, out=keys[some])
+        keys[some] |= np.arange(some.start, some.stop, dtype=np.uint64)
     keys.sort()
-    maybe = keys[_beside((keys[1:] ^ keys[:-1]) < limit)]
+    alike = np.empty(max(len(keys) - 1, 0), dtype=bool)
+    for first in range(0, len(alike), _HASHES_AT_ONCE):
+        some = slice(first, min(first + _HASHES_AT_ONCE, len(alike)))
+        alike[some] = (keys[some] ^ keys[1:][some]) < limit
+    maybe = keys[_beside(alike)]
     places = (maybe & (limit - np.uint64(1))).view(np.int64)
     wanted = hashes[places]
     rolled = wanted << n_bits | wanted >> (np.uint64(64) - n_bits)

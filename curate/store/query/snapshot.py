@@ -162,9 +162,12 @@ class Snapshot:
             )
             table = con.sql(f"select row, {listed} from {shape.table}").to_arrow_table()
         at = self._at(table["row"].to_numpy())
-        inside = at >= 0
+        inside = at >= 0  # an ingest may run at the same time
+        is_all = bool(inside.all())
+        at = at if is_all else at[inside]
         for name, column in numbers.items():
-            column[at[inside]] = table[name].to_numpy()[inside]
+            values = table[name].to_numpy()
+            column[at] = values if is_all else values[inside]
         return numbers
 
     def place(self, example_id: str) -> int:

@@ -159,3 +159,12 @@ def n_forgotten(con: duckdb.DuckDBPyConnection, selection_id: str) -> int:
         where s.selection_id = ?""",
         [selection_id],
     )
+
+
+def forgotten_by_selection(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return `n_forgotten` of every selection that has some."""
+    rows = con.execute(
+        """select s.selection_id, count(*) from selection_rows s
+        anti join internal.examples e on e.id = s.id group by all"""
+    ).fetchall()
+    return dict(rows)

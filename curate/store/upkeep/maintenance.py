@@ -16,7 +16,7 @@ from curate.store.parts import FOREIGN_TMP_S, TMP_MARK, UNFINISHED, how_to_mend,
 from curate.store.pool import examples
 from curate.store.records import Finding
 from curate.store.results import selection_names
-from curate.store.results.selections import n_forgotten
+from curate.store.results.selections import forgotten_by_selection
 from curate.store.schema import SCHEMA_VERSION, scalar
 from curate.store.scores import sets, shard_runs
 
@@ -40,11 +40,12 @@ def _status(store: StoreHandle) -> dict[str, Any]:
             group by all order by s.created_at, s.selection_id"""
         ).fetchall()
         names = ("selection_id", "method", "budget", "seed", "created_at", "n_selected")
+        gone = forgotten_by_selection(con)
         called = selection_names.described(con, store.parts)
         selections = [
             {
                 **dict(zip(names, row, strict=True)),
-                "n_forgotten": n_forgotten(con, row[0]),
+                "n_forgotten": gone.get(row[0], 0),
                 **called[row[0]],
             }
             for row in chosen

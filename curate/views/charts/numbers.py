@@ -101,6 +101,11 @@ def bin_counts(values: Values, edges: Values, *, in_order: bool = False) -> Bins
     return Bins(edges, counts, below, above)
 
 
+def bins_of(ordered: Values) -> Bins:
+    """Count ascending values in bins of their own."""
+    return bin_counts(ordered, bin_edges(ordered, in_order=True), in_order=True)
+
+
 def most_common(ordered: Values) -> tuple[float, float]:
     """Return the most common of ascending values, to 6 significant digits, and its share.
 

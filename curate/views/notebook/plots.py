@@ -183,7 +183,7 @@ class PoolPlots:
         [chosen] = self._selections([selection])
         known = columns.numbers(column)
         taken = known[read.picked(columns.view, chosen)]
-        return Picture.of(tenths_chart(known, taken, unit))
+        return Picture.of(tenths_chart(np.sort(known), taken, unit))
 
     def curve(self, proof: Mapping[str, Any]) -> Pictures:
         """Draw each method's result at each budget of a proof."""

@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING, Any, Final, final
 from curate.contracts.progress import Progress, SilentProgress
 from curate.data.write.manifest import library_versions
 from curate.errors import ConfigError
-from curate.prove.conclusions import conclusions
 from curate.prove.contamination import find_overlap
-from curate.prove.targets import read_targets
 from curate.store.records import utc_now
 from curate.views.report import html, lead, markdown, pool_sections, selection_sections, warned
 from curate.views.report.chosen import pictured, read_selections
 from curate.views.report.contaminated import contamination_section
 from curate.views.report.page import Block, Notices, Page, Paragraph, Section, Warned
-from curate.views.report.pool import read_facts, read_scores
-from curate.views.report.proofs.sections import proof_sections, read_proof
+from curate.views.report.pool import lengths, read_facts, read_scores
 from curate.views.report.selection_sections import overlap_section
 from curate.views.report.texts import read_texts
 from curate.views.selected import distinct_names, read_picks
 
 if TYPE_CHECKING:
     from curate.prove.contamination import Overlap
+    from curate.prove.targets import Target
     from curate.store import Store
     from curate.views.report.chosen import SelectionFacts
-    from curate.views.report.pool import PoolFacts, Scored
+    from curate.views.report.pool import Lengths, PoolFacts, Scored
     from curate.views.report.texts import TextFacts
     from curate.views.selected import Picks
 
@@ -135,6 +133,9 @@ def build_page(
     about: list[str] = []
     said: list[str] = []
     if options.proof is not None:
+        from curate.prove.conclusions import conclusions
+        from curate.views.report.proofs.sections import proof_sections, read_proof
+
         document = read_proof(options.proof)
         sections += proof_sections(document)
         said += conclusions(document)
@@ -170,7 +171,7 @@ class StorePage:
 def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> StorePage:
     for selection in options.selections:
         store.selection(selection)  # a wrong name fails before anything long is read
-    targets = read_targets(options.benchmarks) if options.benchmarks else []
+    targets = _targets(options.benchmarks)
     progress.start("reading", 4 + len(targets), "parts")
     with store.held():
         pool = read_facts(store)
@@ -189,10 +190,11 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
     texts = read_texts(store, pool, set().union(*(picture.rows for picture in pictures)))
     progress.advance("reading", 1)
     progress.finish("reading")
-    warned = _warnings(pool, scored, chosen, texts, overlaps)
+    length = lengths(pool, scored)
+    warned = _warnings(pool, scored, length, chosen, texts, overlaps)
     sections = [
         Section("What to know first", [_notices(warned)]),
-        pool_sections.pool_section(pool, scored, texts),
+        pool_sections.pool_section(pool, length, texts),
         *contamination_section(store, scored, overlaps),
         pool_sections.score_section(pool, scored),
     ]
@@ -200,10 +202,10 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
     names = distinct_names(shown_picks)
     said = []
     for facts, picture, name in zip(chosen, pictures, names, strict=False):
-        said.append(lead.selection_sentence(pool, scored, facts, name, texts.repeats))
+        said.append(lead.selection_sentence(pool, length, facts, name, texts.repeats))
         sections.append(
             selection_sections.selection_section(
-                pool, scored, facts, picture, texts, name, said[-1]
+                pool, scored, length, facts, picture, texts, name, said[-1]
             )
         )
     if len(shown_picks) > 1:
@@ -219,6 +221,14 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
     return StorePage(sections, warned, chosen, first)
 
 
+def _targets(benchmarks: Sequence[str]) -> "Sequence[Target]":
+    if not benchmarks:
+        return ()
+    from curate.prove.targets import read_targets
+
+    return read_targets(benchmarks)
+
+
 def _newest(pool: "PoolFacts") -> list[str]:
     """Return the newest selection of each method, newest last, up to four."""
     by_method = {record["method"]: record["selection_id"] for record in pool.selections}
@@ -227,8 +237,8 @@ def _newest(pool: "PoolFacts") -> list[str]:
 
 
 def _warnings(
-    pool: "PoolFacts", scored: "Sequence[Scored]", chosen: "Sequence[SelectionFacts]", texts: "TextFacts",
-    overlaps: "Sequence[Overlap]",
+    pool: "PoolFacts", scored: "Sequence[Scored]", length: "Lengths", chosen: "Sequence[SelectionFacts]",
+    texts: "TextFacts", overlaps: "Sequence[Overlap]",
 ) -> list[Warned]:  # fmt: skip
     warnings = [
         *warned.about_pool(pool, texts.repeats),
@@ -236,7 +246,7 @@ def _warnings(
         *warned.about_overlap(overlaps),
     ]
     for selection in chosen:
-        warnings += warned.about_selection(selection, pool, scored, texts, overlaps)
+        warnings += warned.about_selection(selection, length, texts, overlaps)
     return sorted(warnings, key=lambda warning: warning.level != "warning")
 
 

@@ -10,7 +10,7 @@ from curate.views.charts.numbers import percent
 from curate.views.charts.text import one_line
 from curate.views.report.chosen import SelectionFacts, mean_ratio
 from curate.views.report.page import Warned
-from curate.views.report.pool import PoolFacts, Scored, lengths
+from curate.views.report.pool import Lengths, PoolFacts, Scored
 from curate.views.report.repeats import Repeats
 
 MAX_NAMED: Final = 6
@@ -53,7 +53,7 @@ def pool_lead(
 
 def selection_sentence(
     pool: PoolFacts,
-    scored: Sequence[Scored],
+    length: Lengths,
     chosen: SelectionFacts,
     name: str,
     repeats: Repeats | None,
@@ -63,16 +63,15 @@ def selection_sentence(
     kept = f"{name} keeps {counted(len(rows), 'example')} of {len(pool):,}"
     if not len(rows):
         return f"{kept}."
-    parts = [f"{kept} ({percent(len(rows), len(pool))})", _length(pool, scored, chosen)]
+    parts = [f"{kept} ({percent(len(rows), len(pool))})", _length(length, chosen)]
     if repeats is not None:
         n = int(repeats.any[rows].sum())
         parts.append(f"{n:,} of them nearly repeat another example" if n > 1 else "")
     return f"{', '.join(filter(None, parts))}.{_shift(pool, chosen)}"
 
 
-def _length(pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts) -> str:
-    length, _ = lengths(pool, scored)
-    ratio = mean_ratio(length, chosen.picks.rows)
+def _length(length: Lengths, chosen: SelectionFacts) -> str:
+    ratio = mean_ratio(length.values, chosen.picks.rows)
     if ratio is None:
         return ""
     if abs(ratio - 1) < ALIKE:

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.errors import ConfigError
 from curate.registry import get_scorer
-from curate.views.charts.numbers import Bins, Values, bin_counts, bin_edges, most_common
+from curate.views.charts.numbers import Bins, Values, bins_of, most_common
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +98,7 @@ class ScoreColumn:
     @cached_property
     def bins(self) -> Bins:
         """How its values lie, if it has some."""
-        return bin_counts(self.ordered, bin_edges(self.ordered, in_order=True), in_order=True)
+        return bins_of(self.ordered)
 
 
 @final
@@ -113,6 +113,25 @@ class Scored:
     def column(self, name: str) -> ScoreColumn | None:
         """Return a column by name, or None."""
         return next((column for column in self.columns if column.name == name), None)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """The length of each example, NaN where it is not known, (n,), and its unit."""
+
+    values: Values
+    unit: str
+
+    @cached_property
+    def ordered(self) -> Values:
+        """Lengths that are known, ascending."""
+        return np.sort(self.values[~np.isnan(self.values)])
+
+    @cached_property
+    def bins(self) -> Bins:
+        """How they lie, if some are known."""
+        return bins_of(self.ordered)
 
 
 def read_facts(store: "Store") -> PoolFacts:
@@ -170,15 +189,15 @@ def _read_set(store: "Store", snapshot: "Snapshot", status: "ScoreSetStatus") ->
     return Scored(status, columns, failures)
 
 
-def lengths(pool: PoolFacts, scored: Sequence[Scored]) -> tuple[Values, str]:
-    """Return each example's length, and its unit: tokens if counted, else characters."""
+def lengths(pool: PoolFacts, scored: Sequence[Scored]) -> Lengths:
+    """Return each example's length: in tokens if they are counted, else in characters."""
     for scores in reversed(scored):
         if scores.status.scorer == LENGTH_SCORER and scores.status.complete:
             parts = [scores.column("prompt_tokens"), scores.column("response_tokens")]
             total = np.sum([part.values for part in parts if part is not None], axis=0)
             if not np.isnan(total).all():
-                return total, "tokens"
-    return pool.n_chars.astype(np.float64), "characters"
+                return Lengths(total, "tokens")
+    return Lengths(pool.n_chars.astype(np.float64), "characters")
 
 
 def _meanings(scorer: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from curate.views.charts.numbers import (
     Values,
     bin_counts,
     bin_edges,
+    bins_of,
     percent,
     quantiles,
     short,
@@ -32,7 +33,7 @@ from curate.views.report.page import (
     Table,
     Tiles,
 )
-from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
+from curate.views.report.pool import Lengths, PoolFacts, ScoreColumn, Scored
 from curate.views.report.repeats import Repeats
 from curate.views.report.repeats import describe as describe_repeats
 from curate.views.report.shown import NAME_CHARS, Texts
@@ -44,7 +45,7 @@ PAIR_CHARS: Final = 90
 SHARE: Final = "share of examples, %"
 
 
-def pool_section(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) -> Section:
+def pool_section(pool: PoolFacts, length: Lengths, texts: TextFacts) -> Section:
     """Return what is in the pool: counts, lengths, sources, repeats, datasets."""
     status = pool.status
     tiles = Tiles(
@@ -59,7 +60,7 @@ def pool_section(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) ->
     )
     blocks: list[Block] = [tiles]
     if len(pool):
-        blocks += [Paragraph(_responses(pool)), *_lengths(pool, scored, texts), *_sources(pool)]
+        blocks += [Paragraph(_responses(pool)), *_lengths(length, texts), *_sources(pool)]
         blocks += _repeated(pool, texts.repeats, texts.shown)
     blocks.append(_datasets(status["datasets"]))
     if status["targets"]:
@@ -165,21 +166,28 @@ def _responses(pool: PoolFacts) -> str:
     )
 
 
-def _lengths(pool: PoolFacts, scored: Sequence[Scored], texts: TextFacts) -> Iterator[Block]:
-    length, unit = lengths(pool, scored)
-    known = length[~np.isnan(length)]
+def _lengths(length: Lengths, texts: TextFacts) -> Iterator[Block]:
+    unit, known = length.unit, length.values[~np.isnan(length.values)]
     response = texts.response_chars.astype(np.float64)
+    in_order = np.sort(response)
     table = Table(
         ("length", "minimum", "1%", "25%", "median", "75%", "99%", "maximum", "mean"),
         [
-            (f"whole example, {unit}", *_summary(known, np.sort(known))),
-            ("response, characters", *_summary(response, np.sort(response))),
+            (f"whole example, {unit}", *_summary(known, length.ordered)),
+            ("response, characters", *_summary(response, in_order)),
         ],
     )
     yield Charts(
         [
-            chart_of(known, "Length of an example", f"prompt and response, {unit}"),
-            chart_of(response, "Length of a response", "last response, characters"),
+            chart_of(
+                known, "Length of an example", f"prompt and response, {unit}", bins=length.bins
+            ),
+            chart_of(
+                response,
+                "Length of a response",
+                "last response, characters",
+                bins=bins_of(in_order),
+            ),
         ]
     )
     yield table

@@ -9,7 +9,7 @@ import numpy as np
 from curate.algorithms.overlap import jaccard_matrix
 from curate.data.write.portable import Portable
 from curate.views.charts import svg
-from curate.views.charts.numbers import percent, short
+from curate.views.charts.numbers import Values, percent, quantiles, short
 from curate.views.charts.text import one_line
 from curate.views.report.chosen import (
     Pictured,
@@ -31,7 +31,7 @@ from curate.views.report.page import (
     Tiles,
     Warned,
 )
-from curate.views.report.pool import PoolFacts, ScoreColumn, Scored, lengths
+from curate.views.report.pool import Lengths, PoolFacts, ScoreColumn, Scored
 from curate.views.report.pool_sections import axis_label, chart_of
 from curate.views.report.repeats import Repeats
 from curate.views.report.shown import NAME_CHARS, example_blocks
@@ -46,6 +46,7 @@ CLUSTER: Final = "cluster"
 def selection_section(
     pool: PoolFacts,
     scored: Sequence[Scored],
+    length: Lengths,
     chosen: SelectionFacts,
     pictured: Pictured,
     texts: TextFacts,
@@ -54,7 +55,7 @@ def selection_section(
 ) -> Section:
     """Return everything about one selection, ``sentence`` first; ``texts`` are those it shows."""
     record = chosen.record
-    blocks: list[Block] = [Paragraph(sentence), _tiles(pool, scored, chosen, texts.repeats)]
+    blocks: list[Block] = [Paragraph(sentence), _tiles(pool, length, chosen, texts.repeats)]
     blocks.append(_settings(record))
     said = [Warned("selection", str(text), "note") for text in record.get("warnings") or ()]
     if said:
@@ -68,7 +69,7 @@ def selection_section(
     ]
     blocks.append(Table(("reason of the pick (# is a number)", "picks"), kinds[:MAX_KINDS]))
     if len(chosen.picks.rows):
-        blocks += [*_by_source(pool, chosen), *_by_length(pool, scored, chosen)]
+        blocks += [*_by_source(pool, chosen), *_by_length(length, chosen)]
         blocks += _by_cluster(pool, scored, chosen)
         blocks += [*_by_score(chosen, pictured.columns)]
         blocks += [*example_blocks(pool, chosen, pictured, texts.shown)]
@@ -97,11 +98,11 @@ def overlap_section(names: Sequence[str], ids: Sequence[Collection[object]]) -> 
 
 
 def _tiles(
-    pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts, repeats: Repeats | None
+    pool: PoolFacts, length: Lengths, chosen: SelectionFacts, repeats: Repeats | None
 ) -> Tiles:
     record = chosen.record
-    length, unit = lengths(pool, scored)
-    ratio, place = mean_ratio(length, chosen.picks.rows), median_place(length, chosen.picks)
+    ratio = mean_ratio(length.values, chosen.picks.rows)
+    place = median_place(length.values, chosen.picks)
     groups = len(np.unique(pool.groups[chosen.picks.rows]))
     tokens = record.get("n_tokens")
     items = [
@@ -110,7 +111,7 @@ def _tiles(
         ("could be picked", short(record.get("n_eligible"))),
         ("tokens", short(tokens)),
         ("prompts", f"{groups:,}"),
-        (f"times the pool's mean length ({unit})", "-" if ratio is None else f"{ratio:.2f}"),
+        (f"times the pool's mean length ({length.unit})", "-" if ratio is None else f"{ratio:.2f}"),
         ("of the pool is shorter than its median", "-" if place is None else f"{place:.0f}%"),
     ]
     if repeats is not None:
@@ -194,32 +195,29 @@ def _shares(
     yield Folded("Numbers", [Table(columns, rows)], open_as_text=True)
 
 
-def _by_length(
-    pool: PoolFacts, scored: Sequence[Scored], chosen: SelectionFacts
-) -> Iterator[Block]:
-    length, unit = lengths(pool, scored)
-    known = length[~np.isnan(length)]
-    taken = length[chosen.picks.rows]
+def _by_length(length: Lengths, chosen: SelectionFacts) -> Iterator[Block]:
+    taken = length.values[chosen.picks.rows]
     taken = taken[~np.isnan(taken)]
+    known, label = length.ordered, f"prompt and response, {length.unit}"
     if not len(known):
         return
     yield Charts(
         [
-            chart_of(known, "Length, pool and picks", f"prompt and response, {unit}", taken),
-            tenths_chart(known, taken, unit),
+            chart_of(known, "Length, pool and picks", label, taken, bins=length.bins),
+            tenths_chart(known, taken, length.unit),
         ]
     )
 
 
-def tenths_chart(known: np.ndarray[Any, Any], taken: np.ndarray[Any, Any], unit: str) -> Chart:
-    """Draw the share of each tenth of the pool, by length, that was picked."""
-    cuts = np.unique(np.quantile(known, np.linspace(0, 1, 11)))
-    inside = cuts[1:-1]
-    everything = np.bincount(np.searchsorted(inside, known, "left"), minlength=len(inside) + 1)
+def tenths_chart(known: Values, taken: Values, unit: str) -> Chart:
+    """Draw the share of each tenth of the pool, by length, that was picked; ``known`` ascends."""
+    inside = np.unique(quantiles(known, np.linspace(0, 1, 11).tolist()))[1:-1]
+    until = np.searchsorted(known, inside, "right")
+    everything = np.diff(until, prepend=0, append=len(known))
     picked = np.bincount(np.searchsorted(inside, taken, "left"), minlength=len(inside) + 1)
     kept = everything > 0
-    ends = [*inside.tolist(), float(known.max())]
-    starts = [float(known.min()), *inside.tolist()]
+    ends = [*inside.tolist(), float(known[-1])]
+    starts = [float(known[0]), *inside.tolist()]
     names = [
         f"{low:,.0f}" if round(low) == round(high) else f"{low:,.0f} to {high:,.0f}"
         for low, high in zip(starts, ends, strict=True)

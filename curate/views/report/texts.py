@@ -66,7 +66,7 @@ def _texts(store: "Store", pool: PoolFacts) -> "Iterator[tuple[Rows, pa.Array, p
 
     n_read = 0
     for shard in store.shards():
-        with pq.ParquetFile(shard.path) as file:
+        with pq.ParquetFile(shard.path, memory_map=True) as file:
             for batch in file.iter_batches(READ_ROWS, columns=["id", "prompt", "response"]):
                 places = pool.snapshot.places_in_order(id_bytes(batch["id"]), n_read)
                 n_read += batch.num_rows

@@ -12,7 +12,7 @@ from curate.views.charts.numbers import Values, percent, short
 from curate.views.report.chosen import SelectionFacts, mean_ratio
 from curate.views.report.contaminated import CONTAMINATION
 from curate.views.report.page import Level, Warned
-from curate.views.report.pool import PoolFacts, Scored, lengths
+from curate.views.report.pool import Lengths, PoolFacts, Scored
 from curate.views.report.repeats import Repeats
 from curate.views.report.texts import TextFacts
 from curate.views.selected import SelectedRows
@@ -157,8 +157,7 @@ def about_overlap(overlaps: Sequence[Overlap]) -> Iterator[Warned]:
 
 def about_selection(
     chosen: SelectionFacts,
-    pool: PoolFacts,
-    scored: Sequence[Scored],
+    length: Lengths,
     texts: TextFacts,
     overlaps: Sequence[Overlap],
 ) -> Iterator[Warned]:
@@ -170,10 +169,9 @@ def about_selection(
             f"{picks.n_deleted:,} of {len(picks.at):,} picks of {name} are no longer in the pool."
         )
         yield Warned("forgotten", f"{text} They are left out of everything below.")
-    length, unit = lengths(pool, scored)
     responses = texts.response_chars.astype(np.float64)
     biases = [
-        length_bias(length, picks, f"examples ({unit})"),
+        length_bias(length.values, picks, f"examples ({length.unit})"),
         length_bias(responses, picks, "responses (characters)"),
     ]
     if any(biases):

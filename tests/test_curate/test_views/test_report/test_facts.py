@@ -95,15 +95,16 @@ def test_numbers_of_a_reason_make_no_kind_of_their_own():
 
 def test_length_is_in_tokens_where_they_are_counted(colours):
     read, scored = facts(colours)
-    assert lengths(read, scored)[1] == "characters"
+    assert lengths(read, scored).unit == "characters"
     columns = {
         "prompt_tokens": ("int", lambda n: 2),
         "response_tokens": ("int", lambda n: int(n[-1])),
     }
     score(colours, "length", columns)
-    values, unit = lengths(*facts(colours))
-    assert unit == "tokens"
-    assert sorted(set(values.tolist())) == [3, 4]
+    found = lengths(*facts(colours))
+    assert found.unit == "tokens"
+    assert sorted(set(found.values.tolist())) == [3, 4]
+    assert found.ordered.tolist() == sorted(found.values.tolist())
 
 
 # Selections --------------------------------------------------------------------------------------
