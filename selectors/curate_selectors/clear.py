@@ -43,7 +43,7 @@ class Clear(Selector):
     set has one kind of consistency, so the median never mixes kinds.
 
     Evidence: better than random in our proof on the demo's pool, a fifth of whose answers are wrong
-    (`reports/proof-demo.md`: -0.048 nats a token). Its confidence tells swapped responses with AUROC 0.55
+    (`reports/proof-demo.md`: -0.086 nats a token). Its confidence tells swapped responses with AUROC 0.55
     to 0.59, no better than the mean log-probability (`reports/noise-auroc.md`).
 
     Parameters

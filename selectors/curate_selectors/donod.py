@@ -43,6 +43,7 @@ class DONOD(Selector):
     other two it is the wrong one, 0.29 and 0.35 against 0.73 and 0.66**, and the mean log-probability alone is
     better in all five (0.55 to 0.84): prove a selection before training on it. NOD is close to length (Spearman
     0.77 to 0.96 of -NOD with response tokens): compare it with `longest`. See ``reports/method-faults.md``.
+    In our proof on the demo's pool it was better than random (`reports/proof-demo.md`: -0.094 nats a token).
 
     The paper's text was not available to us. Taken from its reviews and a summary: the directions,
     and TOPSIS. Ours: equal weights, scaling by length (the textbook's), and all that the scorer

@@ -46,7 +46,7 @@ class GRAPE(Selector):
     ``--set likelihood.score_tokens=all`` is the literal reading of the paper's perplexity formula.
 
     Evidence: in our proofs better than random on the demo's pool, whose responses differ in style and a
-    fifth of which are wrong (`reports/proof-demo.md`: -0.055 nats a token), and worse on sampled
+    fifth of which are wrong (`reports/proof-demo.md`: -0.109 nats a token), and worse on sampled
     solutions of GSM8K (`reports/proof-gsm8k-solutions.md`: +0.040, +0.023 to +0.056).
 
     Parameters

@@ -46,7 +46,8 @@ class IFD(Selector):
     left out, as are truncated ones and undefined ratios. Gains are ratios. O(n log n).
 
     Evidence: in our proofs no difference from random was shown on questions and on sampled solutions of
-    GSM8K (`reports/proof-gsm8k-train.md`, `reports/proof-gsm8k-solutions.md`). The ratios beside those of
+    GSM8K, and on the demo's pool (`reports/proof-gsm8k-train.md`, `reports/proof-gsm8k-solutions.md`,
+    `reports/proof-demo.md`). The ratios beside those of
     the official scripts: `reports/method-faults.md`.
 
     Parameters

@@ -74,8 +74,7 @@ class KMQ(Selector):
     An embedding that is not finite or has length 0, or a quality that is not finite, leaves its
     example out, counted and named. O(n k dim niter) for k-means, then O(n log n).
 
-    Evidence: better than random in our proof on the demo's pool (`reports/proof-demo.md`: -0.013 nats a token,
-    -0.020 to -0.007). It covers more of 138 tasks than random draws do, with two models, and of eight broad
+    Evidence: no difference from random was shown in our proof on the demo's pool (`reports/proof-demo.md`). It covers more of 138 tasks than random draws do, with two models, and of eight broad
     categories no more (`reports/kmq-coverage.md`).
 
     Parameters

@@ -55,8 +55,8 @@ class KMQIterative(Procedure):
     left out; and forward passes over what was drawn. The references' rewards are computed once and
     kept; answers are written and scored again in every round.
 
-    Evidence: no difference from random was shown in our proof on the demo's pool, with ``init=uniform``, where
-    static `kmq` was better (`reports/proof-demo.md`). Whom the rounds can reach, beside the published code:
+    Evidence: worse than random in our proof on the demo's pool, with ``init=uniform``, where for static `kmq`
+    no difference was shown (`reports/proof-demo.md`: +0.069 nats a token). Whom the rounds can reach, beside the published code:
     `reports/method-faults.md`.
 
     Parameters

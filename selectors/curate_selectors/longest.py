@@ -27,9 +27,9 @@ class Longest(Selector):
     Counted with the target's tokenizer and before any truncation [1]_. Gains are response tokens.
     Deviation: ties go to the smaller id, not to the earlier row of the input. O(n log n).
 
-    Evidence: a baseline that every proof compares with. In ours it was worse than random on GSM8K and its
-    sampled solutions (`reports/proof-gsm8k-train.md`, `reports/proof-gsm8k-solutions.md`), and no
-    difference was shown elsewhere.
+    Evidence: a baseline that every proof compares with. In ours it was worse than random on GSM8K, its
+    sampled solutions and the demo's pool (`reports/proof-gsm8k-train.md`,
+    `reports/proof-gsm8k-solutions.md`, `reports/proof-demo.md`), and no difference was shown elsewhere.
 
     References
     ----------

@@ -29,7 +29,8 @@ class Perplexity(Selector):
     examples across instructions, which GRAPE never does. Truncated responses stay in, scored on
     what fits the context, and a warning counts those selected. O(n log n).
 
-    Evidence: no difference from random was shown in our proof on GSM8K (`reports/proof-gsm8k-train.md`).
+    Evidence: in our proofs no difference from random was shown on GSM8K (`reports/proof-gsm8k-train.md`), and on
+    the demo's pool it was worse (`reports/proof-demo.md`: +0.063 nats a token).
 
     Parameters
     ----------
