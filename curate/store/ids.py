@@ -18,6 +18,11 @@ def id_bytes(ids: pa.Array | pa.ChunkedArray) -> Ids:
     array = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     if len(array) == 0:
         return np.empty(0, dtype=f"S{ID_LENGTH}")
+    if array.type in (pa.string(), pa.binary()) and not array.null_count:
+        _, offsets, text = array.buffers()
+        at = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+        if bool((np.diff(at) == ID_LENGTH).all()):  # they lie side by side
+            return np.frombuffer(text, f"S{ID_LENGTH}", count=len(array), offset=int(at[0]))
     fixed = array.cast(pa.binary()).cast(pa.binary(ID_LENGTH))
     start = fixed.offset * ID_LENGTH
     return np.frombuffer(fixed.buffers()[1], f"S{ID_LENGTH}", count=len(fixed), offset=start)

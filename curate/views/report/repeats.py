@@ -66,7 +66,8 @@ class RepeatFinder:
         self._one_in = 1 + int(pool.n_chars.sum()) // (_CHARS_PER_RUN * MAX_RUNS)
         self._whole = np.zeros(len(pool), dtype=np.uint64)
         n_runs = int(pool.n_chars.sum()) // (_CHARS_PER_RUN * self._one_in)
-        self._runs, self._owners = _Growing(np.uint64, n_runs), _Growing(np.int64, n_runs)
+        self._runs, self._owners = _Growing(np.uint64, n_runs), _Growing(np.int32, n_runs)
+        self._n_runs = np.zeros(len(pool), dtype=np.int64)
         self._has_texts = False
 
     def add(self, rows: Rows, texts: "Sequence[pa.Array]") -> None:
@@ -75,6 +76,7 @@ class RepeatFinder:
         self._whole[rows] = found.whole
         self._runs.append(found.runs)
         self._owners.append(rows[found.owners])
+        self._n_runs[rows] = np.bincount(found.owners, minlength=len(rows))
         self._has_texts = True
 
     def repeats(self) -> Repeats:
@@ -82,7 +84,8 @@ class RepeatFinder:
         if not self._has_texts:
             none = np.zeros(len(self._pool), dtype=bool)
             return Repeats(none, none, (), self._one_in)
-        return _judge(self._pool, self._whole, self._runs.values, self._owners.values, self._one_in)
+        runs, owners = self._runs.values, self._owners.values
+        return _judge(self._pool, self._whole, runs, owners, self._n_runs, self._one_in)
 
 
 @final
@@ -107,15 +110,17 @@ class _Growing:
         self._n = n
 
 
-def _judge(pool: PoolFacts, whole: Hashes, runs: Hashes, owners: Rows, one_in: int) -> Repeats:
+def _judge(
+    pool: PoolFacts, whole: Hashes, runs: Hashes, owners: "np.ndarray[Any, np.dtype[np.int32]]",
+    n_runs: Rows, one_in: int,
+) -> Repeats:  # fmt: skip
     same_words = np.zeros(len(pool), dtype=bool)
     same_words[repeated(whole)] = True
-    of = np.bincount(owners, minlength=len(pool))
     again, number = repeats(runs)  # the others occur in one example
     owners = owners[again]
     groups = pool.groups[owners]
     n_groups = _n_groups(number, groups)[number]
-    of -= np.bincount(owners[n_groups > TEMPLATE], minlength=len(pool))
+    of = n_runs - np.bincount(owners[n_groups > TEMPLATE], minlength=len(pool))
     shared = owners[(n_groups <= TEMPLATE) & (n_groups > 1)]
     part = np.bincount(shared, minlength=len(pool))
     same_runs = (of > 0) & (part >= SHARED * of)

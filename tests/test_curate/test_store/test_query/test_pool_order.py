@@ -81,3 +81,18 @@ def test_ids_that_share_their_first_half_are_sorted_by_the_second() -> None:
     names = ["0" * 16 + f"{n:016x}" for n in (3, 1, 2)] + [f"{1:032x}"]
     ids = id_bytes(pa.array(names))
     assert np.array_equal(ids[order(ids)], np.sort(ids))
+
+
+def test_ids_are_read_where_they_lie_or_copied() -> None:
+    names = [f"{k:032x}" for k in range(6)]
+    expected = [name.encode() for name in names]
+    for kind in (pa.string(), pa.binary(), pa.large_string(), pa.string_view()):
+        array = pa.array(names).cast(kind)
+        assert id_bytes(array).tolist() == expected
+        assert id_bytes(array[2:5]).tolist() == expected[2:5]
+        assert id_bytes(pa.chunked_array([array[:1], array[4:]])).tolist() == [
+            expected[0],
+            *expected[4:],
+        ]
+    with pytest.raises(pa.ArrowInvalid):
+        id_bytes(pa.array([names[0], names[1][:31], names[2] + "0"]))
