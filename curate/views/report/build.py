@@ -133,8 +133,8 @@ def build_page(
     about: list[str] = []
     said: list[str] = []
     if options.proof is not None:
-        from curate.prove.conclusions import conclusions
-        from curate.views.report.proofs.sections import proof_sections, read_proof
+        from curate.prove.conclusions import conclusions  # lazy: only a page with a proof needs it
+        from curate.views.report.proofs.sections import proof_sections, read_proof  # lazy: the same
 
         document = read_proof(options.proof)
         sections += proof_sections(document)
@@ -224,7 +224,7 @@ def _store_page(store: "Store", options: ReportOptions, progress: Progress) -> S
 def _targets(benchmarks: Sequence[str]) -> "Sequence[Target]":
     if not benchmarks:
         return ()
-    from curate.prove.targets import read_targets
+    from curate.prove.targets import read_targets  # lazy: only benchmarks need the readers
 
     return read_targets(benchmarks)
 
