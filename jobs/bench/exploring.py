@@ -67,7 +67,7 @@ def answer(bench: Bench) -> Figure:
 
 def why_not(bench: Bench) -> Figure:
     """Seconds until clients that ask at once are told why selections lack one example each."""
-    store = scored_pool(bench)
+    store = scored_pool(bench, "asked")  # with these selections alone
     for settings, budget in SELECTIONS:
         in_child(select_stored, store, settings, budget, 0)
     with explored(store) as page:

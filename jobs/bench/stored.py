@@ -99,9 +99,9 @@ def _cost(spent: Sequence[Spent], done: Sequence[Finished]) -> str:
     return f"processor {listed(one.cpu_s for one in spent)} s; peak {peak:,.0f} MiB"
 
 
-def scored_pool(bench: Bench) -> Path:
-    """Return a store with the generated pool and one complete score set; made once per run."""
-    path = bench.inputs.work / "stored" / "curate.duckdb"
+def scored_pool(bench: Bench, name: str = "stored") -> Path:
+    """Return a store with the generated pool and one complete score set; each name is made once per run."""
+    path = bench.inputs.work / name / "curate.duckdb"
     if not path.parent.is_dir():
         path.parent.mkdir()
         in_child(write_scored_pool, path, bench.sizes.stored)
