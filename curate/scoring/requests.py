@@ -88,7 +88,7 @@ class ScoreRequest:
         model = self.model
         where = None if model is None else (model.name if model.revision else model.path)
         shares = self.share_prefixes and isinstance(self.scorer, ForwardScorer)
-        usual_without = {
+        optional = {
             "inputs": dict(self.input_specs) or None,
             "within": self.scope.selection if self.scope else None,
             "chat": None if self.chat == NOTHING_CHOSEN else self.chat.identity,
@@ -97,7 +97,7 @@ class ScoreRequest:
             BLOCK: None if self.row_block == ROW_BLOCK else self.row_block,
         }
         return {
-            **{name: value for name, value in usual_without.items() if value is not None},
+            **{name: value for name, value in optional.items() if value is not None},
             "batch_tokens": self.batch_tokens,
             "paper_template": self.paper_template,
             "model": where,
