@@ -18,7 +18,9 @@ class DemoCommand:
     command: ClassVar[str] = "demo"
 
     folder: Path = option(Path("curate-demo"), "Folder for the pool, the store and the subsets.", flag="--dir")  # fmt: skip
-    everything: bool = option(False, "Prove every method the demo has a model for, slow ones too.", flag="--all")
+    everything: bool = option(
+        False, "Prove every method the demo has a model for, slow ones too.", flag="--all"
+    )
     seed: int = option(0, "Seed for every random choice.")
 
 
