@@ -194,6 +194,11 @@ def _hash_file(path: str, size: int, mtime_ns: int) -> str:
     return file_hash(Path(path))
 
 
+def bytes_hash(data: bytes) -> str:
+    """Return the BLAKE2b-128 hash of bytes in hex: the `file_hash` of a file that holds them."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def file_hash(path: Path) -> str:
     """Return the BLAKE2b-128 hash of a file in hex."""
     with path.open("rb") as file:

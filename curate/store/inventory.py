@@ -1,11 +1,13 @@
 """Size and hash of every finished file of the parts, kept where the catalogue is, to find damage."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import duckdb
 
-from curate.models.files import file_hash
+from curate.models.files import bytes_hash, file_hash
 from curate.store.parts import how_to_mend
 from curate.store.records import Finding
 from curate.store.sealed import PartDamageError, open_sealed
@@ -14,19 +16,40 @@ _TABLE = """create table if not exists internal.files (
     path varchar primary key, n_bytes bigint, hash varchar)"""
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is kept of a finished file: its path below the parts, its size, its BLAKE2b hash in hex."""
+
+    name: str
+    n_bytes: int
+    hash: str
+
+
 def record(con: duckdb.DuckDBPyConnection, parts: Path, paths: Iterable[Path]) -> None:
-    """Write down the size and BLAKE2b hash of finished files; reads each once.
+    """Write down the size and hash of finished files; reads each once.
 
     ``con`` is of the transaction that makes the files part of the store.
     """
+    record_facts(
+        con,
+        [FileFacts(_name(parts, path), path.stat().st_size, file_hash(path)) for path in paths],
+    )
+
+
+def facts_of(parts: Path, path: Path, data: bytes) -> FileFacts:
+    """Return what is kept of a finished file whose bytes were read already."""
+    return FileFacts(_name(parts, path), len(data), bytes_hash(data))
+
+
+def record_facts(con: duckdb.DuckDBPyConnection, facts: Sequence[FileFacts]) -> None:
+    """Write down what is known of finished files, as `record` does."""
     con.execute(_TABLE)
-    facts = [(p.relative_to(parts).as_posix(), p.stat().st_size, file_hash(p)) for p in paths]
     if not facts:
         return
-    names, sizes, hashes = zip(*facts, strict=True)
     con.execute(
         "insert or replace into internal.files select unnest(?), unnest(?), unnest(?)",
-        [list(names), list(sizes), list(hashes)],
+        [[one.name for one in facts], [one.n_bytes for one in facts], [one.hash for one in facts]],
     )
 
 
@@ -62,6 +85,10 @@ def findings(con: duckdb.DuckDBPyConnection, parts: Path, *, deep: bool) -> Iter
                 action = "the same curate score command, which scores its shard again"
                 how = how_to_mend(path) if below.parts[0] != "scores" else action
                 yield Finding("error", "damaged", f"{path} cannot be read ({damage.why})", how)
+
+
+def _name(parts: Path, path: Path) -> str:
+    return path.relative_to(parts).as_posix()
 
 
 def _known(con: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:

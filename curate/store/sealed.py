@@ -64,6 +64,11 @@ def open_sealed(path: Path) -> pq.ParquetFile:
 
     Raises `PartDamageError` for others.
     """
+    return load_sealed(path)[0]
+
+
+def load_sealed(path: Path) -> tuple[pq.ParquetFile, bytes]:
+    """Open a part as `open_sealed` does; return its bytes too."""
     try:
         data = path.read_bytes()
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
@@ -78,16 +83,19 @@ def open_sealed(path: Path) -> pq.ParquetFile:
         raise PartDamageError(str(error)) from error
     if stored is not None and not _holds(data, stored):
         raise PartDamageError(CHANGED)
-    return file
+    return file, data
 
 
 def _holds(data: bytes, stored: bytes) -> bool:
     at = data.rfind(stored)
     if at < 0 or len(stored) != len(UNSEALED):
         return False
-    blank = data[:at] + UNSEALED + data[at + len(stored) :]
-    return _checksum(blank) == stored
+    view = memoryview(data)
+    return _checksum(view[:at], UNSEALED, view[at + len(stored) :]) == stored
 
 
-def _checksum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).hexdigest().encode()
+def _checksum(*pieces: bytes | memoryview) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest().encode()

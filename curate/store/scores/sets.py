@@ -1,4 +1,4 @@
-"""Score sets: creates them, commits parts, and verifies what they hold."""
+"""Score sets: creates them, has parts committed, and counts what they hold."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,20 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from curate.errors import ScoreError, StoreError
-from curate.store import inventory, schema
-from curate.store.connection import identifier
+from curate.errors import StoreError
+from curate.store import schema
 from curate.store.handle import StoreHandle
-from curate.store.parts import (
-    column_dtypes,
-    part_metadata,
-    read_json,
-    remove_stale_temporaries,
-    write_json,
-)
+from curate.store.parts import read_json, remove_stale_temporaries, write_json
 from curate.store.pool import examples
 from curate.store.records import (
     POOL_INPUT,
@@ -30,15 +21,11 @@ from curate.store.records import (
     canonical_json,
     utc_now,
 )
-from curate.store.scores import hashing, names, outdated, shard_runs
-from curate.store.sealed import DamagedPart, PartDamageError, open_sealed
+from curate.store.scores import committing, hashing, names, outdated
+from curate.store.sealed import DamagedPart
 
 SHARDS_AT_ONCE = 64  # parts held in memory together by the committer
 
-_SQL_TYPES = {
-    "float": "double", "int": "bigint", "bool": "boolean", "text": "varchar",
-    "floats": "float[]", "ints": "integer[]",
-}  # fmt: skip
 _COLUMNS = (
     "set_id, alias, aliases, scorer, version, config, model, spec, key, run, created_at, columns, "
     "n_examples, n_failed, tokens, wall_s, device, content_hash"
@@ -154,7 +141,7 @@ def commit_in(
     new = outdated.current(con, score_set.folder, new)
     damaged: list[DamagedPart] = []
     for start in range(0, len(new), SHARDS_AT_ONCE):
-        damaged += _commit_batch(con, score_set, new[start : start + SHARDS_AT_ONCE])
+        damaged += committing.commit_batch(con, score_set, new[start : start + SHARDS_AT_ONCE])
     if len(new) > len(damaged) and (not done or _is_complete(con, score_set.set_id)):
         schema.refresh_score_views(con, parts)
     return damaged
@@ -196,133 +183,6 @@ def _record_totals(store: StoreHandle, set_id: str, content_hash: str) -> None:
             where s.set_id = ?""",
             [content_hash, set_id, set_id],
         )
-
-
-def _commit_batch(
-    con: duckdb.DuckDBPyConnection, score_set: ScoreSet, asked_for: Sequence[str]
-) -> list[DamagedPart]:
-    shard_ids: list[str] = []
-    tables, facts = [], []
-    damaged: list[DamagedPart] = []
-    dtypes: dict[str, str] = {}
-    for shard_id in asked_for:
-        try:
-            file = open_sealed(score_set.part(shard_id))
-        except PartDamageError as damage:
-            damaged.append(DamagedPart(shard_id, score_set.part(shard_id), damage.why))
-            continue
-        dtypes = column_dtypes(file.schema_arrow)
-        names = [name for name, dtype in dtypes.items() if dtype != "vector"]
-        table = file.read(columns=["id", *names, "failure"]).replace_schema_metadata()
-        _check_finite(table, score_set, shard_id, dtypes)
-        numbers = pa.repeat(pa.scalar(len(shard_ids), pa.int32()), table.num_rows)
-        shard_ids.append(shard_id)
-        facts.append(part_metadata(file.schema_arrow))
-        tables.append(table.append_column("part_number", numbers))
-    if not shard_ids:
-        return damaged
-    con.register("part", pa.concat_tables(tables, promote_options="permissive"))
-    asked = pa.array(list(shard_ids), pa.string())
-    con.register("asked", pa.table({"shard": asked, "part_number": range(len(shard_ids))}))
-    con.execute(
-        """create or replace temp table matched as select e.row, part.* from part
-        join (select row, id, a.part_number from internal.examples
-            join asked a on a.shard = examples.shard) e
-        on e.id = part.id and e.part_number = part.part_number"""
-    )
-    _check_ids(con, score_set)
-    _insert(con, score_set, dtypes)
-    for name in ("part", "asked"):
-        con.unregister(name)
-    inventory.record(con, score_set.folder.parents[1], map(score_set.part, shard_ids))
-    parts = zip(shard_ids, tables, facts, strict=True)
-    shard_runs.record(
-        con,
-        score_set.set_id,
-        [
-            shard_runs.PartFacts(i, table.num_rows, table.num_rows - table["failure"].null_count, f)
-            for i, table, f in parts
-        ],
-    )
-    return damaged
-
-
-def _insert(con: duckdb.DuckDBPyConnection, score_set: ScoreSet, dtypes: Mapping[str, str]) -> None:
-    stored = {name: dtype for name, dtype in dtypes.items() if dtype != "vector"}
-    table = f"internal.scalars_{score_set.set_id}"
-    known = con.execute(
-        "select columns from internal.score_sets where set_id = ?", [score_set.set_id]
-    ).fetchall()[0]
-    if known[0] == "{}":
-        declared = "".join(f", {identifier(n)} {_SQL_TYPES[d]}" for n, d in stored.items())
-        con.execute(f"create table {table} (row bigint{declared})")
-        con.execute(
-            "update internal.score_sets set columns = ? where set_id = ?",
-            [json.dumps(dict(dtypes)), score_set.set_id],
-        )
-    elif json.loads(known[0]) != dict(dtypes):
-        raise ScoreError(
-            f"scorer {score_set.key.scorer!r} returned the columns {dict(dtypes)}, but its score "
-            f"set {score_set.set_id} has {json.loads(known[0])}; nothing was written; "
-            "raise the scorer's version"
-        )
-    columns = "".join(f", {identifier(name)}" for name in stored)
-    con.execute(
-        f"insert into {table} (row{columns}) select row{columns} from matched where failure is null"
-    )
-    con.execute(
-        "insert into failures select id, ?, failure from matched where failure is not null",
-        [score_set.set_id],
-    )
-
-
-def _check_ids(con: duckdb.DuckDBPyConnection, score_set: ScoreSet) -> None:
-    wrong = con.execute(
-        """select a.shard, coalesce(p.n, 0), coalesce(m.n, 0), coalesce(m.n_distinct, 0),
-            s.n_examples
-        from asked a
-        left join internal.shards s on s.shard_id = a.shard
-        left join (select part_number, count(*) as n from part group by all) p
-            on p.part_number = a.part_number
-        left join (select part_number, count(*) as n, count(distinct row) as n_distinct
-            from matched group by all) m on m.part_number = a.part_number
-        where s.n_examples is null or (not ? and coalesce(p.n, 0) <> s.n_examples)
-            or coalesce(m.n_distinct, 0) <> coalesce(p.n, 0)
-        order by a.shard limit 1""",
-        [score_set.key.is_partial],
-    ).fetchall()
-    if not wrong:
-        return
-    shard_id, n, n_known, n_distinct, expected = wrong[0]
-    scorer = f"shard {shard_id}: scorer {score_set.key.scorer!r} returned"
-    if expected is None:
-        raise ScoreError(f"shard {shard_id} is not in the pool; nothing was written")
-    if n != expected and not score_set.key.is_partial:
-        raise ScoreError(f"{scorer} {n} rows for {expected} examples; nothing was written")
-    raise ScoreError(
-        f"{scorer} {n} rows, of which {n_known - n_distinct} repeat an id and {n - n_known} have "
-        f"an id that is not in the shard; nothing was written"
-    )
-
-
-def _check_finite(
-    table: pa.Table, score_set: ScoreSet, shard_id: str, dtypes: Mapping[str, str]
-) -> None:
-    for name, dtype in dtypes.items():
-        if dtype != "float":
-            continue
-        bad = pc.and_(
-            pc.is_null(table["failure"]),
-            pc.fill_null(pc.invert(pc.is_finite(table[name])), False),
-        )
-        n_bad = pc.sum(bad).as_py() or 0
-        if n_bad:
-            first = table["id"].filter(bad)[0].as_py()
-            raise ScoreError(
-                f"shard {shard_id}: scorer {score_set.key.scorer!r} returned {n_bad} values of "
-                f"{name!r} that are not finite and not marked as failures, the first for example "
-                f"{first}; nothing was written"
-            )
 
 
 def _committed(con: duckdb.DuckDBPyConnection, set_id: str) -> set[str]:

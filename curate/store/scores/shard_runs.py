@@ -42,17 +42,18 @@ def record(con: duckdb.DuckDBPyConnection, set_id: str, parts: Sequence[PartFact
 
     A part of before workers measured themselves, or of a scorer of the whole pool, has no run.
     """
-    con.executemany(
-        "insert into internal.set_shards values (?, ?, ?, ?, ?, ?, ?)",
-        [
-            [
-                set_id, part.shard, part.n_examples, part.n_failed,
-                int(part.metadata.get("tokens", 0)), float(part.metadata.get("wall_s", 0.0)),
-                str(part.metadata.get("device", "")),
-            ]
-            for part in parts
-        ],
-    )  # fmt: skip
+    committed = [
+        (
+            set_id, part.shard, part.n_examples, part.n_failed,
+            int(part.metadata.get("tokens", 0)), float(part.metadata.get("wall_s", 0.0)),
+            str(part.metadata.get("device", "")),
+        )
+        for part in parts
+    ]  # fmt: skip
+    con.execute(
+        f"insert into internal.set_shards select {', '.join(['unnest(?)'] * len(committed[0]))}",
+        [list(column) for column in zip(*committed, strict=True)],
+    )
     rows = [
         {
             **part.metadata[RUN], "set_id": set_id, "shard": part.shard,

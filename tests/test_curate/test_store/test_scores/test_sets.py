@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -136,6 +137,42 @@ def test_repeated_and_foreign_ids_are_refused(store: Store, pools: Any) -> None:
         ScoreError, match="0 repeat an id and 1 have an id that is not in the shard"
     ):
         store.commit_parts(score_set, [shard.shard_id])
+
+
+def test_rows_go_to_their_examples_whatever_their_order_in_a_part(store: Store, pools: Any) -> None:
+    pools.ingest(store, "p", range(300))
+    shards = store.shards()
+    values = {}
+    for name in ("in_order", "reversed", "shuffled"):
+        score_set = store.score_set(pools.key(name), name, {})
+        for shard in shards:
+            part = pools.part(shard)
+            order = {
+                "in_order": np.arange(len(part)),
+                "reversed": np.arange(len(part))[::-1],
+                "shuffled": np.random.default_rng(0).permutation(len(part)),
+            }[name]
+            write_part(score_set.part(shard.shard_id), part.take(order), {})
+        store.commit_parts(score_set, [shard.shard_id for shard in reversed(shards)])
+        values[name] = store.read(f"select id, {name} from scores order by id")[name].to_pylist()
+        values[f"failures of {name}"] = store.read(
+            f"select id, reason from failures where set_id = '{score_set.set_id}' order by id"
+        ).to_pylist()
+    for name in ("reversed", "shuffled"):
+        assert values[name] == values["in_order"]
+        assert values[f"failures of {name}"] == values["failures of in_order"] != []
+
+
+def test_a_part_with_the_examples_of_another_shard_is_refused(store: Store, pools: Any) -> None:
+    pools.ingest(store, "p", range(300))
+    first, second = store.shards()[:2]
+    score_set = store.score_set(pools.key("a"), "a", {})
+    one, two = pools.part(first), pools.part(second)
+    mixed = (pa.concat_tables([two[:1], one[1:]]), pa.concat_tables([one[:1], two[1:]]))
+    for shard, part in zip((first, second), mixed, strict=True):
+        write_part(score_set.part(shard.shard_id), part, {})
+    with pytest.raises(ScoreError, match="an id that is not in the shard; nothing was written"):
+        store.commit_parts(score_set, [first.shard_id, second.shard_id])
 
 
 def test_a_nan_without_a_failure_is_refused(store: Store, pools: Any) -> None:
