@@ -24,6 +24,7 @@ from curate.models.text.beginnings.trace import (
 
 MESSAGES: Final = "messages"
 _LOOP: Final = "loop"
+_MARKED: Final = "_generation_support"  # the method of transformers' extension for the marks
 _PROMPT: Final = "add_generation_prompt"
 _OF_THE_PAST: Final = frozenset(
     {"first", "index", "index0", "depth", "depth0", "cycle", "changed", "previtem"}
@@ -50,6 +51,7 @@ def report_foresight(tree: nodes.Template) -> bool:
         return False
     if any(name.name == "self" for name in tree.find_all(nodes.Name)):
         return False
+    _Unmarking().visit(tree)
     aliases = _aliases(tree)
     if MESSAGES not in aliases:
         return False
@@ -67,6 +69,20 @@ def report_foresight(tree: nodes.Template) -> bool:
     before = [reports.visit(node) for node in tree.body[:at]]
     tree.body = [*before, reports.main(loops[0]), _statement(ENDED), *tree.body[at + 1 :]]
     return True
+
+
+class _Unmarking(NodeTransformer):
+    """Writes what stands in ``{% generation %}`` marks as it is: nobody asks a trace for the marks.
+
+    The names it sets stay its own, as in the macro that the marks make of it.
+    """
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:
+        self.generic_visit(node)
+        called = node.call.node
+        if isinstance(called, nodes.ExtensionAttribute) and called.name == _MARKED:
+            return nodes.Scope(node.body)
+        return node
 
 
 class _Reports(NodeTransformer):

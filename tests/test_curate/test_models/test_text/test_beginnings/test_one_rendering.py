@@ -66,6 +66,32 @@ AHEAD = {
     "sum of anything": LOOP + "{{ 1 + loop.index0 + 2 }}{{ [1] + [2] }}{{ 'a' + m.role + 'b' }}" + END,
 }  # fmt: skip
 
+# What stands in generation marks is written without them in one rendering.
+MARK, UNMARK = "{% generation %}", "{% endgeneration %}"
+MARKED = {
+    "content": "{% for m in messages %}" + MARK + "{{ m.content }}#" + UNMARK + END,
+    "own name": LOOP + MARK + "{% set x = 1 %}{{ x }}" + UNMARK + "{{ x is defined }}" + END,
+    "name of outside": (
+        "{% set x = 1 %}" + LOOP + MARK + "{{ x }}{% set x = 2 %}{{ x }}" + UNMARK + "{{ x }}" + END
+    ),
+    "namespace": (
+        "{% set ns = namespace(n=0) %}"
+        + LOOP + MARK + "{% set ns.n = ns.n + 1 %}{{ ns.n }}" + UNMARK + "{{ ns.n }}" + END
+    ),
+    "position": LOOP + MARK + "{{ loop.index0 }}{{ loop.first }}" + UNMARK + END,
+    "last": LOOP + MARK + "{% if loop.last %}!{% endif %}" + UNMARK + END,
+    "loop inside": LOOP + MARK + "{% for c in m.role %}{{ c }}{{ loop.index }}{% endfor %}" + UNMARK + END,
+    "in a condition": (
+        "{% for m in messages %}{% if m.role == 'assistant' %}" + MARK + "{{ m.content }}" + UNMARK
+        + "{% else %}{{ m.content }}{% endif %}" + END
+    ),
+    "around another call": (
+        "{% macro f() %}({{ caller() }}){% endmacro %}"
+        + LOOP + MARK + "{% call f() %}{{ m.role }}{% endcall %}" + UNMARK + END
+    ),
+    "raises": LOOP + MARK + "{% if loop.index > 2 %}{{ raise_exception('no') }}{% endif %}" + UNMARK + END,
+}  # fmt: skip
+
 
 def rows(chat, messages, turns="all"):
     try:
@@ -118,6 +144,11 @@ def test_our_own_templates_write_the_same_rows_in_one_rendering(path, tokenizer,
 @pytest.mark.parametrize("name", AHEAD)
 def test_a_template_that_looks_ahead_is_rendered_turn_by_turn(name, tokenizer, monkeypatch):
     check(tokenizer, AHEAD[name], monkeypatch)
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_generation_marks_change_nothing_of_one_rendering(name, tokenizer, monkeypatch):
+    check(tokenizer, MARKED[name], monkeypatch)
 
 
 @pytest.mark.slow
