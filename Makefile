@@ -19,6 +19,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # and pytest rewrites every assertion again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Tests write and flush thousands of small files, which a disk in use by others makes them wait for:
+# they lie in memory where there is room for several times what a run leaves.
+ROOMY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8 * 1024 * 1024 { print "/dev/shm" }')
+export PYTEST_DEBUG_TEMPROOT ?= $(ROOMY)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types cpu unit gpu bench bench-gpu docs notebooks golden compat fuzz soak clean
 

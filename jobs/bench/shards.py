@@ -49,7 +49,7 @@ def growth(bench: Bench) -> Figure:
 
 def two_workers(bench: Bench) -> Figure:
     """Compare two local workers with one, for a model too small to use two cores."""
-    n = bench.sizes.short_runs[1] // 2  # about a minute for one worker, and seconds to start two
+    n = bench.sizes.short_runs[1]  # minutes for one worker, and seconds to start two
     data, model = str(bench.inputs.short_rows(n)), bench.inputs.model()
     ratios, runs = [], []
     for _ in range(bench.sizes.repeats):
