@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests write and flush thousands of small files, which a disk in use by others makes them wait for:
-# they lie in memory where there is room for several times what a run leaves.
+# they lie in memory where there is room. What passes removes its own.
 ROOMY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8 * 1024 * 1024 { print "/dev/shm" }')
 export PYTEST_DEBUG_TEMPROOT ?= $(ROOMY)
 
