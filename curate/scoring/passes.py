@@ -209,7 +209,8 @@ class ForwardPass:
             yield batch, measured
             n_split = self.batching.n_split - split
             split += n_split
-            course.finished(unit, len(batch) / n_turns, partial(kept_table, measured), n_split)
+            worth = turn.worth(batch, n_turns)
+            course.finished(unit, worth, partial(kept_table, measured), n_split)
             n_done += turn.n_tokens(batch)
             course.reached(turn.examples(n_done / n_tokens, n_turns))
 
@@ -229,6 +230,11 @@ class _Turn:
 
     def n_tokens(self, batch: Sequence[int]) -> int:
         return sum(len(row.ids) for row in self.rows_of(batch))
+
+    def worth(self, batch: Sequence[int], n_turns: int) -> float:
+        """Return the work of a batch, by tokens, in examples of the shard: as `examples` counts."""
+        n_tokens = sum(map(self.n_tokens, self.planned.rows))
+        return len(self.window.ids) * self.n_tokens(batch) / n_tokens / n_turns
 
     def unit(self, batch: Sequence[int]) -> str:
         """Name a batch by its examples in order, which of them are blanks, and how it runs."""

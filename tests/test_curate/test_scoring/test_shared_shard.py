@@ -145,6 +145,31 @@ def test_a_run_that_is_stopped_within_a_shard_says_how_far_it_is_and_goes_on(
     assert shown.found == row["n_done"] and shown.found + shown.advanced == N
 
 
+@pytest.mark.usefixtures("pool")
+def test_what_is_kept_counts_by_its_work_as_what_is_done_does(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = [200] * 8 + [1] * 40
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
+    pool.ingest([{"prompt": f"poem {n}", "response": "two " * m} for n, m in enumerate(lengths)])
+    settings = {"model": str(tiny_model), "batch_tokens": 250, "workers": 1}
+
+    def interrupt(n_heard: int) -> None:
+        if n_heard == 3:
+            raise KeyboardInterrupt
+
+    pool.progress = before = Counted()
+    with monkeypatch.context() as patched:
+        told(patched, interrupt)
+        with pytest.raises(InterruptedRunError):
+            pool.score("likelihood", **settings)
+    pool.progress = after = Counted()
+    pool.score("likelihood", **settings)
+    assert before.advanced > 10
+    assert abs(after.found - before.advanced) <= 1
+    assert after.found + after.advanced == len(lengths)
+
+
 def test_the_hours_are_over_within_a_shard_too(
     pool: cu.Pool, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
