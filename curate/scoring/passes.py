@@ -233,8 +233,8 @@ class _Turn:
 
     def worth(self, batch: Sequence[int], n_turns: int) -> float:
         """Return the work of a batch, by tokens, in examples of the shard: as `examples` counts."""
-        n_tokens = sum(map(self.n_tokens, self.planned.rows))
-        return len(self.window.ids) * self.n_tokens(batch) / n_tokens / n_turns
+        share = self.n_tokens(batch) / self.planned.tokens
+        return len(self.window.ids) * share / n_turns
 
     def unit(self, batch: Sequence[int]) -> str:
         """Name a batch by its examples in order, which of them are blanks, and how it runs."""

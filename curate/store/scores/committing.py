@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 import duckdb
@@ -53,12 +54,8 @@ def commit_batch(
 
     Raises `ScoreError` for a part with other examples than its shard, or a value that is not finite.
     """
-
-    def read(shard_id: str) -> _Part | DamagedPart:
-        return _read(score_set, shard_id)
-
     with ThreadPoolExecutor(READERS) as readers:
-        found = list(readers.map(read, shard_ids))
+        found = list(readers.map(partial(_read, score_set), shard_ids))
     parts = [part for part in found if isinstance(part, _Part)]
     if parts:
         for part in parts:
