@@ -194,9 +194,12 @@ def _hash_file(path: str, size: int, mtime_ns: int) -> str:
     return file_hash(Path(path))
 
 
-def bytes_hash(data: bytes) -> str:
-    """Return the BLAKE2b-128 hash of bytes in hex: the `file_hash` of a file that holds them."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def bytes_hash(*pieces: bytes | memoryview) -> str:
+    """Return the BLAKE2b-128 hash of bytes in hex: the `file_hash` of a file that holds them in a row."""
+    digest = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -3,7 +3,6 @@
 Checksums of pages cover values alone: a changed bit in the footer may rename a column.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, Final, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from curate.models.files import bytes_hash
 
 SEAL: Final = b"curate:checksum"  # entry of the footer
 UNSEALED: Final = b"unsealed" * 4  # its value while the file is hashed
@@ -50,7 +51,7 @@ def write_sealed(path: Path, table: pa.Table, options: Mapping[str, Any]) -> Non
     data = path.read_bytes()
     with path.open("r+b") as file:
         file.seek(data.rindex(UNSEALED))
-        file.write(_checksum(data))
+        file.write(bytes_hash(data).encode())
 
 
 def unsealed(table: pa.Table) -> pa.Table:
@@ -91,11 +92,4 @@ def _holds(data: bytes, stored: bytes) -> bool:
     if at < 0 or len(stored) != len(UNSEALED):
         return False
     view = memoryview(data)
-    return _checksum(view[:at], UNSEALED, view[at + len(stored) :]) == stored
-
-
-def _checksum(*pieces: bytes | memoryview) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest().encode()
+    return bytes_hash(view[:at], UNSEALED, view[at + len(stored) :]).encode() == stored

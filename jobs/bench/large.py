@@ -156,11 +156,12 @@ def write_large(path: Path, n: int) -> None:
         store.finish(score_set)
 
 
-def set_of(store: "Store", scorer: str) -> "ScoreSet":
-    """Return the generated score set of a scorer, which has its name."""
+def set_of(store: "Store", scorer: str, alias: str | None = None) -> "ScoreSet":
+    """Return the generated score set of a scorer: the one with its name, or another one."""
     from curate.store import ScoreKey
 
-    return store.score_set(ScoreKey(scorer, 1, {"generated": True}), scorer, {})
+    name = alias or scorer
+    return store.score_set(ScoreKey(scorer, 1, {"generated": name}), name, {})
 
 
 def write_random_parts(

@@ -170,11 +170,10 @@ def write_and_commit(path: Path, number: int) -> tuple[float, float, float]:
     Returns the seconds until the last part was written, those spent in commits, and those from the
     last part until everything was committed.
     """
-    from curate.store import ScoreKey, Store
+    from curate.store import Store
 
     store = Store(path)
-    key = ScoreKey("likelihood", 1, {"generated": True, "number": number})
-    score_set = store.score_set(key, f"likelihood-{number}", {})
+    score_set = set_of(store, "likelihood", f"likelihood-{number}")
     shards = store.shards()
     writers = [
         threading.Thread(
