@@ -251,8 +251,7 @@ def _add_head(
         if entropy is not None:
             results.add("entropy", entropy)
         return
-    kernel = wants.fused and scored.is_cuda and head_kernel.available()
-    if kernel and head.is_linear and scored.dtype != torch.float64:
+    if _fits_kernel(scored, wants) and head.is_linear:
         nll, entropy, norms = gram_norms(
             head, scored, targets, at["ends"].bool(), at["owners"], at["counts"],
             results.batch.counts, wants.head.grams,
@@ -279,11 +278,17 @@ def _add_head(
         )
 
 
+def _fits_kernel(scored: Tensor, wants: BatchWants) -> bool:
+    """Whether a kernel reads the logits: it sums in float32, too coarse for a model in float64."""
+    there = wants.fused and scored.is_cuda and head_kernel.available()
+    return there and scored.dtype != torch.float64
+
+
 def _likelihood(
     head: Head, scored: Tensor, targets: Tensor, wants: BatchWants
 ) -> tuple[Tensor, Tensor | None]:
     """Return negative log-probabilities and entropies of all scored tokens, (rows,) each."""
-    if wants.fused and scored.is_cuda and head_kernel.available():
+    if _fits_kernel(scored, wants):
         chunk = max(1, wants.chunk_elements // len(head.weight))
         parts = [
             head_kernel.row_statistics(
@@ -317,11 +322,13 @@ def pool_rows(hidden: Tensor, at: dict[str, Tensor], lengths: Sequence[int], sta
     rising = stat is Stat.WEIGHTED_HIDDEN
     sums = []
     for first, last, start, stop in _row_blocks(lengths, max(1, POOL_ELEMENTS // hidden.shape[1])):
-        part = hidden[start:stop].double()
-        if rising:
-            part *= (at["positions"][start:stop, None] + 1).double()
+        part = hidden[start:stop]
+        if rising:  # double by its second factor, and not in place: `hidden` may be double itself
+            part = part * (at["positions"][start:stop, None] + 1).double()
         sums.append(
-            torch.segment_reduce(part, "sum", lengths=at["lengths"][first:last], unsafe=True)
+            torch.segment_reduce(
+                part.double(), "sum", lengths=at["lengths"][first:last], unsafe=True
+            )
         )
     n = at["lengths"].double()[:, None]
     return torch.cat(sums) / (n * (n + 1) / 2 if rising else n)

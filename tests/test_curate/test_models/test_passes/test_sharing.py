@@ -97,3 +97,11 @@ def test_a_failing_device_is_no_flaw_of_the_model(monkeypatch):
     monkeypatch.setattr(packing, "_run_by_run", fails)
     with pytest.raises(torch.OutOfMemoryError):
         sharing_flaw(loaded("llama"))
+
+
+def test_in_float64_one_way_to_pool_states_leaves_the_next_what_it_reads():
+    model, rows = loaded("llama", dtype="float64"), random_groups()
+    wanted = [one for _, one in Forward(model).run(rows, EVERYTHING)]
+    for a, b in zip(wanted, Forward(model, shared=True).run(rows, EVERYTHING), strict=True):
+        for stat, vector in a.pooled.items():
+            np.testing.assert_allclose(b[1].pooled[stat], vector, rtol=1e-9, atol=1e-12)
