@@ -95,7 +95,7 @@ def first_step(model: Any, ids: "Tensor", mask: "Tensor") -> "Tensor":
 
     start = torch.full((len(ids), 1), int(model.config.decoder_start_token_id), device=ids.device)
     added = None
-    if not bool(mask.all()):
+    if mask.is_cuda or not bool(mask.all()):  # whose answer a GPU would be waited for
         added = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
         added = added.masked_fill(mask == 0, torch.finfo(model.dtype).min)[:, None, None, :]
     output = model(input_ids=ids, attention_mask=added, decoder_input_ids=start, use_cache=False)

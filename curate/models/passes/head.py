@@ -304,14 +304,11 @@ class _GradientNorm:
             self.gram = block if self.gram is None else self.gram + block
             return
         for with_end, keep in self.keeps.items():
-            if (
-                residual.is_cuda
-            ):  # zeros instead of a choice of rows, whose number would be waited for
-                kept = residual * keep[:, None]
-                part = (kept.T @ self.hidden).double().square().sum()
-                self.direct[with_end] = self.direct.get(with_end, torch.zeros_like(part)) + part
-                continue
-            part = (residual[keep].T @ self.hidden[keep]).double().square().sum()
+            if residual.is_cuda:  # zeros, as the number of chosen rows would be waited for
+                product = (residual * keep[:, None]).T @ self.hidden
+            else:
+                product = residual[keep].T @ self.hidden[keep]
+            part = product.double().square().sum()
             self.direct[with_end] = self.direct.get(with_end, torch.zeros_like(part)) + part
 
     def finish(self) -> dict[bool, Tensor]:

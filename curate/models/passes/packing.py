@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ATTENTION: Final = "curate_packed"  # what transformers knows our attention by
 FLASH_DTYPES: Final = (torch.bfloat16, torch.float16)
-FLASH_HEAD_DIM: Final = 256
 PROBE_LENGTHS: Final = (7, 16, 1, 12)
 PACKED_TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 5e-2, "float64": 1e-9}  # of the largest
 

@@ -128,12 +128,10 @@ def summed_nll(
     batches = plan_batches(lengths, [f"{i:012d}" for i in range(len(rendered))], batch_tokens)
     if processes is not None:
         batches = batches[processes.index :: processes.count]
-    forward = Forward(loaded)
-    wants = PassRequest(HeadWants(), ())
+    rows = ([rendered[row] for row in batch] for batch in batches)
     nll = np.zeros(len(rendered))
-    for batch in batches:
-        for place, measured in forward.run([rendered[row] for row in batch], wants):
-            nll[batch[place]] = math.nan if measured is None else measured.nll.sum()
+    for number, place, measured in Forward(loaded).run_all(rows, PassRequest(HeadWants(), ())):
+        nll[batches[number][place]] = math.nan if measured is None else measured.nll.sum()
     return nll if processes is None else processes.add(nll)
 
 
