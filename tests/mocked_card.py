@@ -24,6 +24,8 @@ class MockedCard:
             "is_available": lambda: True,
             "device_count": lambda: n,
             "is_bf16_supported": lambda: True,
+            "get_device_capability": lambda device=None: (9, 0),
+            "get_device_name": lambda device=None: "Mocked 1",
             "get_device_properties": lambda device: SimpleNamespace(
                 name="Mocked 1", total_memory=80 * GIB, index=torch.device(device).index
             ),

@@ -19,7 +19,7 @@ from curate.models.files import (
     weights_hash,
 )
 from curate.models.pretrained import UNREADABLE, first_line, read_causal
-from curate.models.room import cards_of, check_room, name_of, use_device
+from curate.models.room import cards_of, check_number, check_room, has_bfloat16, name_of, use_device
 from curate.models.spread import load_spread
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
@@ -167,7 +167,7 @@ def load_tokenizer(folder: str) -> "PreTrainedTokenizerBase":
 def resolve_device(device: str = "auto") -> str:
     """Return a torch device: ``auto`` is cuda if available, else cpu.
 
-    Raises `ConfigError` for cuda without CUDA, and for anything that is not a device.
+    Raises `ConfigError` for cuda without CUDA or such a GPU, and for anything that is not a device.
     """
     import torch
 
@@ -181,6 +181,7 @@ def resolve_device(device: str = "auto") -> str:
             f"device {device!r} was requested, but torch finds no CUDA device here; "
             "pass --device cpu, or install a torch build with CUDA"
         )
+    check_number(device)
     return device
 
 
@@ -192,9 +193,7 @@ def device_for(device: str, *, runs_weights: bool) -> str:
 def resolve_dtype(dtype: str, device: str) -> str:
     """Return a dtype name: ``auto`` is float32 on the CPU and bfloat16 on a GPU that has it."""
     if dtype == "auto":
-        import torch
-
-        fast = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        fast = device.startswith("cuda") and has_bfloat16(device)
         return "bfloat16" if fast else "float32"
     if dtype not in DTYPES:
         raise ConfigError(f"no dtype {dtype!r}; choose auto, {', '.join(DTYPES)}")

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from curate.errors import DeviceError
+from curate.contracts.display import counted
+from curate.errors import ConfigError, DeviceError
 from curate.models.files import count_parameters
 
 DTYPE_BYTES: Final[Mapping[str, int]] = {"float32": 4, "bfloat16": 2, "float64": 8}
 GIB: Final = 2**30
+_HAS_BFLOAT16: Final = (8, 0)  # compute capability; older cards go by way of float32
 
 
 def cards_of(device: str) -> tuple[str, ...]:
@@ -32,6 +34,29 @@ def use_device(device: str) -> None:
         import torch
 
         torch.cuda.set_device(torch.device(cards_of(device)[0]))
+
+
+def check_number(device: str) -> None:
+    """Raise `ConfigError` for the number of a GPU that is not here."""
+    number = device.partition(":")[2]
+    if not number:
+        return
+    import torch
+
+    there = torch.cuda.device_count()
+    if int(number) >= there:
+        names = ", ".join(f"cuda:{n}" for n in range(there))
+        raise ConfigError(
+            f"device {device!r} was requested, but torch finds {counted(there, 'GPU')} here: {names}; pass "
+            "one of these, or cuda for all"
+        )
+
+
+def has_bfloat16(device: str) -> bool:
+    """Return whether a GPU multiplies in bfloat16 itself: torch says so too of those that emulate it."""
+    import torch
+
+    return torch.cuda.get_device_capability(torch.device(device)) >= _HAS_BFLOAT16
 
 
 def card_bytes(device: str) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from curate.contracts import Column, Columns, Example, LoadContext, Role, RowSco
 from curate.errors import MissingPackageError, ModelError, UndefinedScore
 from curate.models.files import find_folder
 from curate.models.pretrained import no_progress_bar
+from curate.models.room import use_device
 from curate.models.text.templates import text_template, turn_text
 from curate.registry import register
 
@@ -97,6 +98,7 @@ def load_encoder(context: LoadContext, scorer: str) -> Any:
         ) from error
     assert context.model is not None
     folder, _ = find_folder(context.model, context.revision)
+    use_device(context.device)
     try:
         with no_progress_bar():
             return SentenceTransformer(

@@ -134,3 +134,29 @@ def test_vllm_is_measured_beside_our_pass_where_it_is_installed(monkeypatch, tmp
     assert theirs.variant == "vLLM: prompt_logprobs" and theirs.values["rows/s"] > 0
     assert theirs.note.startswith(ours.note) and "gpu_memory_utilization 0.8" in theirs.note
     assert theirs.values["largest difference"] < 1e-5
+
+
+def test_what_is_measured_is_the_gpu_that_was_named(monkeypatch, tmp_path):
+    import torch
+    from mocked_card import GIB, MockedCard
+
+    from jobs.bench.gpu import command
+
+    card, happened = MockedCard(monkeypatch, 100, n=2), []
+    for name in ("synchronize", "reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: happened.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * GIB)
+
+    def measured(bench, names, until, done):
+        assert card.current == ["cuda:1"] and bench.dtype == "bfloat16"
+        bench.free()
+        assert bench.seconds(lambda: happened.append("work"))[1] == 3.0
+        done(Measurement("peak", "-", {"x": 1.0}))
+
+    monkeypatch.setattr(command, "measure", measured)
+    assert command.main(["--device", "cuda:1", "--tiny", "--out", str(tmp_path)]) == 0
+    assert happened == [
+        "empty_cache", "synchronize", "reset_peak_memory_stats", "work", "synchronize",
+    ]  # fmt: skip
+    facts = json.loads((tmp_path / "gpu.json").read_text())["machine"]
+    assert (facts["device"], facts["card"], facts["memory"]) == ("cuda:1", "Mocked 1", "80.0 GiB")

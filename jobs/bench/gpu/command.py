@@ -17,6 +17,7 @@ from typing import Final
 
 import torch
 
+from curate.models.room import use_device
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.lines import LINES, measure
 from jobs.bench.gpu.shapes import FORMULA, LENGTHS
@@ -35,6 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print(f"no CUDA device here for --device {options.device}; try --device cpu --tiny")
         return 2
+    use_device(options.device)  # what is measured of "the device" is the current one
     out = Path(options.out or os.environ.get("OUT") or ROOT / "reports")
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()

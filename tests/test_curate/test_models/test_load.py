@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from mocked_card import MockedCard
 from safetensors.torch import load_file, save_file
 
 from curate.errors import ConfigError, MissingPackageError, ModelError
@@ -175,9 +176,32 @@ def test_device_and_dtype_resolve_to_what_there_is(monkeypatch):
         ConfigError, match="no dtype 'int8'; choose auto, float32, bfloat16, float64"
     ):
         resolve_dtype("int8", "cpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert (resolve_device("auto"), resolve_dtype("auto", "cuda:0")) == ("cuda", "bfloat16")
+
+
+def test_a_card_that_only_emulates_bfloat16_gets_float32(monkeypatch):
+    MockedCard(monkeypatch, 100, n=2)
+    compute = {
+        0: (9, 0),
+        1: (7, 5),
+    }  # an H100, and a T4, of which torch says that it supports bfloat16
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: compute[device.index or 0]
+    )
+    assert resolve_device("auto") == resolve_device("cuda") == "cuda"
+    found = [resolve_dtype("auto", device) for device in ("cuda", "cuda:0", "cuda:1")]
+    assert found == ["bfloat16", "bfloat16", "float32"]
+    assert resolve_dtype("bfloat16", "cuda:1") == "bfloat16"
+
+
+def test_a_card_that_is_not_here_is_refused_with_those_that_are(monkeypatch):
+    MockedCard(monkeypatch, 100, n=2)
+    assert resolve_device("cuda:1") == "cuda:1"
+    with pytest.raises(ConfigError) as error:
+        resolve_device("cuda:2")
+    assert str(error.value) == (
+        "device 'cuda:2' was requested, but torch finds 2 GPUs here: cuda:0, cuda:1; pass one of these, or "
+        "cuda for all"
+    )
 
 
 def test_a_tokenizer_that_reports_no_limit_sets_none():

@@ -1,7 +1,10 @@
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from mocked_card import MockedCard
 
 from curate.contracts import Example, LoadContext
 from curate.errors import ExampleFailure, MissingPackageError
@@ -47,3 +50,18 @@ def test_without_the_library_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(MissingPackageError, match=r"type: pip install 'curate-sft\[encoder\]'"):
         SentenceEmbedding().load(LoadContext("cpu", "float32", "nowhere"))
+
+
+def test_an_encoder_of_a_numbered_gpu_makes_it_the_current_one(monkeypatch, tmp_path):
+    card, asked = MockedCard(monkeypatch, 100, n=2), []
+
+    class SentenceTransformer:
+        def __init__(self, folder, *, device, **options):
+            asked.append((Path(folder), device, list(card.current)))
+
+    library = ModuleType("sentence_transformers")
+    library.SentenceTransformer = SentenceTransformer
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    (tmp_path / "config.json").write_text("{}")
+    SentenceEmbedding().load(LoadContext("cuda:1", "float32", str(tmp_path)))
+    assert asked == [(tmp_path, "cuda:1", ["cuda:1"])]
