@@ -86,6 +86,8 @@ def leaves_room(run: Callable[[], object], device: str, more: int = 0) -> bool:
     done = _runs(run)
     used = [torch.cuda.max_memory_reserved(card) for card in cards]
     torch.cuda.empty_cache()
+    for card in cards:  # what was only tried is no peak of the run that follows
+        torch.cuda.reset_peak_memory_stats(card)
     return done and all(
         peak - before + more <= (1 - SPARE) * there
         for peak, before, there in zip(used, held, free, strict=True)

@@ -120,6 +120,7 @@ def _measure(
     assert request.model is not None
     name, card = request.model.name, card_of(device)
     progress.note(f"measuring how many tokens of {name} fit on {card}")
+    tokens = None
     try:
         tokens = _most_tokens(request, request.model, device)
     except (MemoryError, RuntimeError) as error:
@@ -134,9 +135,10 @@ def _measure(
             f"that cannot be measured ({str(error).splitlines()[0]}); batches have {request.batch_tokens:,} "
             "tokens, and are halved where they do not fit"
         )
-        return None
-    gc.collect()
+    gc.collect()  # after the handler, whose traceback held the model: workers get all of the card
     torch.cuda.empty_cache()
+    if tokens is None:
+        return None
     known.measured(tokens)
     progress.note(f"batches have {tokens:,} tokens; this is remembered for the model on this card")
     return tokens

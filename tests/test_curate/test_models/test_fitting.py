@@ -77,3 +77,18 @@ def test_another_error_is_no_lack_of_memory(mocked_card, monkeypatch):
     monkeypatch.setattr("curate.models.passes.device_batch.launch", broken)
     with pytest.raises(RuntimeError, match="no kernel"):
         fits_on_card(loaded("llama"), 64, packed=False, shared=False)
+
+
+def test_what_was_tried_is_no_peak_of_the_run_that_follows(mocked_card, monkeypatch):
+    happened = []
+    for name in ("reset_peak_memory_stats", "max_memory_reserved"):
+        answer = getattr(torch.cuda, name)
+        monkeypatch.setattr(
+            torch.cuda, name, lambda card, name=name, answer=answer: happened.append((name, card)) or answer(card)
+        )  # fmt: skip
+    assert leaves_room(lambda: happened.append("tried"), "cuda:0,1")
+    resets, peaks = (
+        [(name, f"cuda:{n}") for n in (0, 1)]
+        for name in ("reset_peak_memory_stats", "max_memory_reserved")
+    )
+    assert happened == [*resets, "tried", *peaks, *resets]

@@ -1,6 +1,7 @@
 """Batches sized by a card's memory: measured once, remembered, stored with the score set."""
 
 import json
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -17,13 +18,13 @@ from curate.models import fitting
 from curate.models.load import load_model, resolve_model
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
-from curate.scoring import batch_sizes, job, sizing
+from curate.scoring import batch_sizes, cards, job, sizing
 from curate.scoring.batch_sizes import BatchSizes
 from curate.scoring.batching import Batching
 from curate.scoring.estimate import plan
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import request_for
-from curate.scoring.sizing import with_batch_sizes
+from curate.scoring.sizing import origins_of, with_batch_sizes
 
 Options = partial(ScoringOptions, device="cuda", dtype="float32")
 
@@ -83,6 +84,7 @@ def test_a_score_set_keeps_the_batches_of_its_first_run(card, store, tiny_model)
     known = BatchSizes.of(requests[0].model, "float32", "cuda:0")
     known.measured(48)
     assert with_batch_sizes(store, requests, options, SilentProgress()) == requests
+    assert origins_of(store, requests, options) == {made.set_id: ""}
     assert store.find_score_set(made.set_id).run["batch_tokens"] == 96
 
 
@@ -168,6 +170,18 @@ def test_a_run_stores_what_fits_with_the_score_set(store, tiny_model, monkeypatc
     assert store.find_score_set(report.sets[0].status.set_id).run["batch_tokens"] == 77
 
 
+def test_weights_that_fit_nowhere_are_refused_by_a_run_and_not_by_its_plan(
+    card, store, tiny_model, monkeypatch
+):
+    monkeypatch.setattr(cards, "cards_needed", lambda *_: None)
+    monkeypatch.setattr(cards, "lack_of_room", lambda *_: "more")
+    requests = asked(tiny_model, Likelihood(), options=Options())
+    assert with_batch_sizes(store, requests, Options(), SilentProgress(), measure=False) == requests
+    with pytest.raises(DeviceError, match="or more GPUs: layers are never left on"):
+        with_batch_sizes(store, requests, Options(), SilentProgress())
+    assert not card.tried
+
+
 def test_weights_without_room_are_an_error_in_words(card, store, tiny_model, monkeypatch):
     def full(resolved, device, dtype):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -186,9 +200,13 @@ def test_weights_without_room_are_an_error_in_words(card, store, tiny_model, mon
 def test_what_cannot_be_measured_keeps_the_constant_and_says_so(
     card, store, tiny_model, monkeypatch
 ):
-    def broken(*args, **options):
+    models, emptied = [], []
+
+    def broken(model, *args, **options):
+        models.append(weakref.ref(model))
         raise RuntimeError("no kernel image\nmore")
 
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(models[0]()))
     monkeypatch.setattr(sizing, "fits_on_card", broken)
     said, options = Noted(), Options()
     requests = asked(tiny_model, Likelihood(), options=options)
@@ -197,6 +215,17 @@ def test_what_cannot_be_measured_keeps_the_constant_and_says_so(
         "that cannot be measured (no kernel image); batches have 65,536 tokens, and are halved where they do "
         "not fit"
     )
+    assert emptied == [None]  # workers of other processes get the memory of the model
+
+
+def test_a_lost_card_ends_the_run_as_it_is(card, store, tiny_model, monkeypatch):
+    def lost(*args, **options):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(sizing, "fits_on_card", lost)
+    requests = asked(tiny_model, Likelihood(), options=Options())
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        with_batch_sizes(store, requests, Options(), SilentProgress())
 
 
 def test_a_cache_that_cannot_be_written_loses_nothing_but_the_memory(
