@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from random_models import random_rows
+from random_models import loaded, random_rows
 
 import curate as cu
 from curate.cli.score import _plan_text
@@ -21,7 +21,7 @@ from curate.scorers.ifd import IFD
 from curate.scorers.length import Length
 from curate.scorers.likelihood import Likelihood
 from curate.scoring.again import score_again
-from curate.scoring.batching import SHARED_FACT
+from curate.scoring.batching import SHARED_FACT, Batching
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.job import score
 from curate.scoring.options import ScoringOptions
@@ -216,3 +216,30 @@ def test_batches_of_rows_that_share_nothing_are_small_unless_a_size_is_asked_for
     plan = batching.plan(rows, [f"{n:03d}" for n in range(len(rows))])
     sizes = [len(batch) * max(len(rows[n].ids) for n in batch) for batch in plan.rows]
     assert plan.n_shared == 0 and 0.8 * most < max(sizes) <= most
+
+
+def on_card(monkeypatch: pytest.MonkeyPatch, flaw: str | None) -> Batching:
+    """Return how rows run on a model that says it is on a GPU, in bfloat16, and has a flaw or none."""
+    monkeypatch.setattr("curate.models.passes.packing.packing_flaw", lambda _: flaw)
+    model = replace(loaded("llama", dtype="bfloat16"), device="cuda:0")
+    return Batching(model, 100, share=True, alone_tokens=7)
+
+
+def test_on_a_gpu_rows_lie_end_to_end_where_the_model_allows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("curate.models.passes.sharing.sharing_flaw", lambda _: None)
+    rows = random_rows()
+    ids = [str(n) for n in range(len(rows))]
+    packed = on_card(monkeypatch, None)
+    assert packed.facts() == {"device": "cuda:0", "rows": "packed"}
+    assert not packed.unshared_because and packed.alone_tokens == 100
+    assert packed.plan(rows, ids).padding == 0
+    limit = packed.forward.limit  # remembered by nobody: the model has no files
+    assert limit is not None and limit.size(rows) == sum(len(row.ids) for row in rows)
+    padded = on_card(monkeypatch, "attention with sinks cannot be computed on packed rows")
+    reason = "attention with sinks cannot be computed on packed rows"
+    assert padded.facts()["rows"] == f"padded: {reason}" and padded.unshared_because == reason
+    assert padded.plan(rows, ids).padding > 0
+    limit = padded.forward.limit
+    assert limit is not None and limit.size(rows) == len(rows) * max(len(row.ids) for row in rows)

@@ -137,6 +137,14 @@ def test_weights_that_fit_on_no_cards_are_refused_with_what_would(eight, big):
     assert "give --dtype bfloat16 (500.0 GiB), a smaller model" in wide.refusal
 
 
+def test_a_layer_without_room_for_a_batch_beside_it_takes_the_card_that_holds_it(
+    eight, big, monkeypatch
+):
+    monkeypatch.setattr(spread, "_blocks", lambda *_: (spread._Block("layers.0", 75 * GIB),))
+    dealt = deal([big(75)], "cuda")
+    assert (dealt.n, dealt.refusal) == (1, "")
+
+
 def test_fewer_cards_than_a_model_needs_are_refused_with_how_many_it_does(eight, big):
     asked = deal([big(141)], "cuda", 2)
     assert asked.refusal == (

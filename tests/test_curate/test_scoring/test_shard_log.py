@@ -1,6 +1,7 @@
 """Each shard leaves one line and one row of facts, and a run a record of itself while it lives."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -179,6 +180,30 @@ def test_a_trace_names_the_operations(tmp_path):
     events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     assert "aten::matmul" in {event.get("name") for event in events}
     assert [each.name for each in path.parent.iterdir()] == ["trace.json"]
+
+
+def test_a_trace_on_a_gpu_has_its_kernels_too(tmp_path, monkeypatch):
+    from torch import profiler
+
+    asked = []
+
+    class Profile:
+        def __init__(self, activities):
+            asked.extend(activity.name for activity in activities)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            asked.append("stopped")
+
+        def export_chrome_trace(self, path):
+            Path(path).write_text(f"{asked}", encoding="utf-8")
+
+    monkeypatch.setattr(profiler, "profile", Profile)
+    with traced(tmp_path / "trace.json", "cuda:1"):
+        assert asked == ["CPU", "CUDA"]
+    assert (tmp_path / "trace.json").read_text(encoding="utf-8") == "['CPU', 'CUDA', 'stopped']"
 
 
 def test_padding_is_a_share_of_what_ran():
