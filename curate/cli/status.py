@@ -29,6 +29,7 @@ _TARGETS: Final = {
 @from_options(StatusCommand)
 def command(options: StatusCommand, shell: Shell) -> None:
     """Print what the store holds, or how far scoring is."""
+    from curate.scoring.watching import kept_of_shards
     from curate.store import Store
 
     store = Store(shell.store, create=False)
@@ -36,11 +37,11 @@ def command(options: StatusCommand, shell: Shell) -> None:
         watch(store, as_json=shell.as_json)
         return
     status = store.status()
-    text = _text(status, workers=shell.verbose)
+    text = _text(status, kept_of_shards(store), workers=shell.verbose)
     emit(status, shell.as_json, "" if shell.quiet and not shell.as_json else text)
 
 
-def _text(status: dict[str, Any], *, workers: bool = False) -> str:
+def _text(status: dict[str, Any], kept: Mapping[str, int], *, workers: bool = False) -> str:
     head = (
         f"{status['store']}: {status['n_examples']:,} examples, {status['n_rows']:,} rows, "
         f"{status['n_groups']:,} instructions, {sum(status['bytes'].values()) / 2**20:,.1f} MiB"
@@ -49,11 +50,11 @@ def _text(status: dict[str, Any], *, workers: bool = False) -> str:
     current = [row for row in status["score_sets"] if not row["stale"]]
     tables = (
         ("datasets", _DATASETS, status["datasets"]),
-        ("score sets", _SCORE_SETS, _score_sets(current, status["n_examples"])),
+        ("score sets", _SCORE_SETS, _score_sets(current, status["n_examples"], kept)),
         (
             "score sets of an earlier pool, read only by their id",
             _SCORE_SETS,
-            _score_sets(stale, status["n_examples"]),
+            _score_sets(stale, status["n_examples"], kept),
         ),
     )
     drawn = [_drawn(title, columns, rows) for title, columns, rows in tables if rows]
@@ -85,25 +86,31 @@ def _drawn(title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, A
     return table(list(columns), cells, title)
 
 
-def _score_sets(statuses: list[dict[str, Any]], n_pool: int) -> list[dict[str, Any]]:
+def _score_sets(
+    statuses: list[dict[str, Any]], n_pool: int, kept: Mapping[str, int]
+) -> list[dict[str, Any]]:
     models = short_paths([_model(row) for row in statuses])
     return [
         {
             **row, "alias": ", ".join(row["aliases"]), "model": model,
-            "scored": row["n_examples"] - row["n_failed"], "state": _state(row, n_pool),
+            "scored": row["n_examples"] - row["n_failed"], "state": _state(row, n_pool, kept.get(row["set_id"], 0)),
         }
         for row, model in zip(statuses, models, strict=True)
     ]  # fmt: skip
 
 
-def _state(row: Mapping[str, Any], n_pool: int) -> str:
-    """Say how far a score set is; one that is not complete is shown with its share of the pool."""
+def _state(row: Mapping[str, Any], n_pool: int, n_kept: int = 0) -> str:
+    """Say how far a score set is; one that is not complete is shown with its share of the pool.
+
+    ``n_kept``: the examples, about, that are kept of shards a run has left unfinished. They count.
+    """
     if row["complete"]:
         return "complete"
     if row["stale"]:
         return "the pool changed since"
-    percent = 100 * row["n_examples"] // max(n_pool, 1)  # rounded down: 100% would be all of it
-    part = f"{percent}%, {row['n_examples']:,} of {n_pool:,}"
+    n_done = min(row["n_examples"] + n_kept, n_pool)
+    percent = 100 * n_done // max(n_pool, 1)  # rounded down: 100% would be all of it
+    part = f"{percent}%, {n_done:,} of {n_pool:,}"
     return f"partial: {part}" if row["partial"] else f"unfinished: {part}"
 
 

@@ -11,6 +11,7 @@ from curate.errors import ConfigError, InterruptedRunError, MissingColumnError, 
 from curate.scoring.auto_dtype import tell_dtypes
 from curate.scoring.backends import refuse_recorded
 from curate.scoring.chat_check import check_chat
+from curate.scoring.executors.course import n_kept
 from curate.scoring.executors.cut_off import forget_finished
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.ledger import Ledger
@@ -358,12 +359,18 @@ class _Job:
             return f"{why}: every finished shard is kept in {self.store.parts}; {error}"
 
     def saved(self, why: str) -> str:
-        """Say what is saved and how to resume."""
-        sets = self.ledger.sets.values()
+        """Say what is saved, within shards too, and how to resume."""
+        sets = self.ledger.sets
+        pending = {i: self.store.pending_shards(made, self.scope)[0] for i, made in sets.items()}
         total = len(sets) * len(self.scope)
-        left = sum(len(self.store.pending_shards(made, self.scope)[0]) for made in sets)
+        saved = total - sum(map(len, pending.values()))
         whose = "" if self.record is None else f" of slice {self.record.slice}"
-        return f"{why}: {total - left} of {total} shards{whose} are saved; rerun the same command to resume"
+        kept = max(n_kept(self.store.parts, pending).values(), default=0)
+        others = f", and about {kept:,} examples of others" if kept else ""
+        return (
+            f"{why}: {saved} of {total} shards{whose} are saved{others}; rerun the same command to "
+            "resume"
+        )
 
     def outcome(self, request: ScoreRequest) -> ScoredSet:
         """Finish one score set and report its cost."""

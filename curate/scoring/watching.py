@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from curate.scoring.executors.course import n_unfinished
+from curate.scoring.executors.course import n_kept
 from curate.scoring.shard_log import RunRecord
 from curate.store.parts import UNFINISHED
 from curate.store.records import utc_now
@@ -32,7 +32,7 @@ def watched(store: "Store") -> dict[str, Any]:
         with store.connect() as con:
             speeds = shard_runs.speeds(con)
             workers = shard_runs.workers(con)
-        done = {s.set_id: _n_done(store, s, shards) for s in statuses if not s.complete}
+        done = _n_done(store, [s for s in statuses if not s.complete], shards)
     runs = RunRecord.all_in(store.parts)
     n_pool = sum(shard.n_examples for shard in shards)
     live = {set_id for run in runs if run.is_alive for set_id in run.n_examples}
@@ -49,19 +49,42 @@ def watched(store: "Store") -> dict[str, Any]:
     }
 
 
-def _n_done(store: "Store", status: "ScoreSetStatus", shards: Sequence["Shard"]) -> int:
+def kept_of_shards(store: "Store") -> dict[str, int]:
+    """Return how many examples are kept, about, of shards that a run left unfinished, by score set.
+
+    Sets of which nothing is kept are left out. Reads the store only where something is kept.
+    """
+    if not any((store.parts / UNFINISHED).glob("*")):
+        return {}
+    with store.held():
+        unfinished = [s for s in store.score_sets() if not (s.complete or s.partial or s.stale)]
+        pending = _pending(store, unfinished, store.shards())
+    return {set_id: n for set_id, n in n_kept(store.parts, pending).items() if n}
+
+
+def _n_done(
+    store: "Store", statuses: Sequence["ScoreSetStatus"], shards: Sequence["Shard"]
+) -> dict[str, int]:
     """Return the examples of the shards whose parts are committed or written, and those kept of others."""
-    made = store.find_score_set(status.set_id)
-    assert made is not None
-    without = store.pending_shards(made, shards)[0]
-    if status.partial:
-        return status.n_examples
-    under_way = {path.name: n_unfinished(path) for path in (store.parts / UNFINISHED).glob("*")}
-    left = sum(
-        max(s.n_examples - int(under_way.get(s.shard_id, {}).get(status.set_id, 0)), 0)
-        for s in without
-    )
-    return sum(s.n_examples for s in shards) - left
+    pending = _pending(store, [s for s in statuses if not s.partial], shards)
+    kept = n_kept(store.parts, pending)
+    n_pool = sum(shard.n_examples for shard in shards)
+    done = {s.set_id: s.n_examples for s in statuses if s.partial}
+    for set_id, without in pending.items():
+        done[set_id] = n_pool - sum(shard.n_examples for shard in without) + kept[set_id]
+    return done
+
+
+def _pending(
+    store: "Store", statuses: Sequence["ScoreSetStatus"], shards: Sequence["Shard"]
+) -> dict[str, list["Shard"]]:
+    """Return the shards of each score set that have neither a committed part nor a written one."""
+    found = {}
+    for status in statuses:
+        made = store.find_score_set(status.set_id)
+        assert made is not None
+        found[status.set_id] = store.pending_shards(made, shards)[0]
+    return found
 
 
 def _progress(

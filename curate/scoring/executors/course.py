@@ -2,17 +2,20 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import StoreError
+from curate.store.parts import UNFINISHED
 from curate.store.records import digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from curate.store import Shard
 
 KEEP_S: Final = 15.0  # the most work, about, that a killed run loses: batches take less
 TELL_S: Final = 0.5
@@ -158,6 +161,22 @@ class Course:
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):  # another pass keeps something of this shard
                 self.folder.parent.rmdir()
+
+
+def n_kept(parts: Path, pending: Mapping[str, Sequence["Shard"]]) -> dict[str, int]:
+    """Return how many examples of shards without a part are kept so far, about, by score set.
+
+    ``parts`` is the store's folder of parts, ``pending`` has the shards of each set that lack one.
+    """
+    folder = parts / UNFINISHED
+    of_shard = {path.name: n_unfinished(path) for path in folder.glob("*")} if pending else {}
+    return {
+        set_id: sum(
+            min(int(of_shard.get(shard.shard_id, {}).get(set_id, 0)), shard.n_examples)
+            for shard in shards
+        )
+        for set_id, shards in pending.items()
+    }
 
 
 def n_unfinished(folder: Path) -> dict[str, float]:

@@ -93,6 +93,7 @@ def test_a_score_set_is_unfinished_or_of_an_earlier_pool_in_words() -> None:
     }  # fmt: skip
     assert _state(one, 2_500) == "unfinished: 38%, 950 of 2,500"
     assert _state({**one, "n_examples": 2_499}, 2_500) == "unfinished: 99%, 2,499 of 2,500"
+    assert _state(one, 2_500, 300) == "unfinished: 50%, 1,250 of 2,500"
     assert _state({**one, "stale": True}, 2_500) == "the pool changed since"
     assert _state({**one, "complete": True}, 2_500) == "complete"
 

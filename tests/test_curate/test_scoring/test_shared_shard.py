@@ -18,7 +18,7 @@ from curate.registry import register
 from curate.scoring import run_shards, workload
 from curate.scoring.executors import course, local
 from curate.scoring.executors.worker import TaskProgress
-from curate.scoring.watching import watched
+from curate.scoring.watching import kept_of_shards, watched
 
 N = 60
 
@@ -135,14 +135,20 @@ def test_a_run_that_is_stopped_within_a_shard_says_how_far_it_is_and_goes_on(
 
     with monkeypatch.context() as patched:
         told(patched, interrupt)
-        with pytest.raises(InterruptedRunError, match="interrupted: 0 of 1 shards are saved"):
+        with pytest.raises(InterruptedRunError) as stopped:
             pool.score("likelihood", **settings)
     [row] = watched(pool.store)["score_sets"]
+    assert str(stopped.value) == (
+        f"interrupted: 0 of 1 shards are saved, and about {row['n_done']} examples of others; rerun "
+        "the same command to resume"
+    )
     assert row["state"] == "interrupted" and 0 < row["n_done"] < N
     assert row["n_left"] == N - row["n_done"]
+    assert kept_of_shards(pool.store) == {row["set_id"]: row["n_done"]}
     pool.progress = shown = Counted()
     assert hashes(pool.score("likelihood", **settings)) == expected
     assert shown.found == row["n_done"] and shown.found + shown.advanced == N
+    assert kept_of_shards(pool.store) == {}
 
 
 @pytest.mark.usefixtures("pool")
