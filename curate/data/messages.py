@@ -1,11 +1,12 @@
 """Converts turns of any dialect to canonical messages, and checks what an example must have."""
 
-import ast
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from curate.contracts.conversation import WEIGHT, is_trained
+from curate.data.notations import object_of, value_in, value_of
 
 Message: TypeAlias = dict[str, Any]
 
@@ -59,6 +60,13 @@ def text_of(message: Mapping[str, Any]) -> str:
 def _part_text(part: Mapping[str, Any]) -> str:
     text = part.get("text")
     return text if isinstance(text, str) else f"[{part.get('type', 'part')}]"
+
+
+def only_text(part: Mapping[str, Any]) -> str | None:
+    """Return the text of a content part, None for one that is more than text; keys that are null say nothing."""
+    text = part.get("text")
+    more = any(v is not None for key, v in part.items() if key not in ("type", "text"))
+    return text if isinstance(text, str) and not more else None
 
 
 def history_text(history: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> str:
@@ -120,26 +128,11 @@ def turns(value: object, role: str) -> list[Any]:
 
 def _list_in(text: str, role: str) -> Any:
     try:
-        return json.loads(text)
+        return value_in(text)
     except ValueError:
-        if not text.lstrip().startswith("["):
-            raise RowError(f"{role} is text, not a list of messages") from None
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise RowError(
-            f"{role} is text, not a list of messages: neither JSON nor Python's notation of a list"
-        ) from None
-
-
-def object_of(text: object) -> Any:
-    """Return the object that a JSON text is, and anything else as it is."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        looks = text.lstrip().startswith("[")
+        why = ": neither JSON nor Python's notation of a list" if looks else ""
+        raise RowError(f"{role} is text, not a list of messages{why}") from None
 
 
 def _transposed(value: Mapping[str, Any]) -> Any:
@@ -151,25 +144,6 @@ def _transposed(value: Mapping[str, Any]) -> Any:
         return value
     rows = [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
     return [{key: held for key, held in row.items() if held is not None} for row in rows]
-
-
-def listed_in(text: str) -> list[Any] | None:
-    """Return the responses that the JSON text of a list holds, None for any other text.
-
-    A list of anything but texts, turns and lists of them is no list of responses, but an answer.
-
-    Examples
-    --------
-    >>> listed_in('["yes", "no"]'), listed_in("[1, 2]"), listed_in("[sic]")
-    (['yes', 'no'], None, None)
-    """
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if value and all(isinstance(item, str | list | dict) for item in value) else None
 
 
 def is_conversation(value: object) -> bool:
@@ -193,17 +167,23 @@ def conversation(value: object, role: str) -> list[Message]:
 def _message(turn: object, i: int) -> Message:
     if not isinstance(turn, Mapping):
         raise RowError(f"message {i} is {kind(turn)}, not an object with role and content")
-    if "role" in turn and "content" in turn:
-        message = _openai_message(turn, i)
-    elif turn.get("value") is not None or ("from" in turn and "content" not in turn):
-        message = _sharegpt_message(turn, i)
-    elif "from" in turn:
-        message = _openai_message({"role": turn["from"], **turn}, i)
-    else:
-        message = _openai_message(turn, i)
+    message = _sharegpt_message(turn, i) if _is_sharegpt(turn) else _openai_message(turn, i)
     if len(turn) > 2:
         _add_mask(message, turn, i)
     return message
+
+
+def _is_sharegpt(turn: Mapping[str, Any]) -> bool:
+    """Whether a turn is read by ``value``; a key that is null is as good as none."""
+    if turn.get("content") is not None and turn.get("role") is not None:
+        return False
+    if turn.get("value") is not None:
+        return not ("content" in turn and turn.get("role") is not None and _calls_of(turn))
+    return turn.get("from") is not None and "content" not in turn
+
+
+def _calls_of(turn: Mapping[str, Any]) -> Any:
+    return turn.get("tool_calls") or turn.get("function_call")
 
 
 def _add_mask(message: Message, turn: Mapping[str, Any], i: int) -> None:
@@ -219,7 +199,8 @@ def _add_mask(message: Message, turn: Mapping[str, Any], i: int) -> None:
 
 
 def _openai_message(turn: Mapping[str, Any], i: int) -> Message:
-    role = _role(turn.get("role"), i)
+    speaker = turn.get("role")
+    role = _role(turn.get("from") if speaker is None else speaker, i)
     message: Message = {}
     content = turn.get("content")
     if type(content) is str:
@@ -235,7 +216,9 @@ def _openai_message(turn: Mapping[str, Any], i: int) -> Message:
     if (call := turn.get("function_call")) and "tool_calls" not in message:
         message["tool_calls"] = [{"type": "function", "function": call}]
     if "tool_calls" in message:
-        message["tool_calls"] = _objects(message["tool_calls"], f"message {i}: tool_calls")
+        message["tool_calls"] = _calls(message["tool_calls"], i)
+        if not message["tool_calls"]:
+            del message["tool_calls"]
     for key in ("name", "tool_call_id", "reasoning_content"):
         if key in message and not isinstance(message[key], str):
             raise RowError(f"message {i}: {key} is {kind(message[key])}, not text")
@@ -262,6 +245,16 @@ def _objects(value: object, what: str) -> list[dict[str, Any]]:
     raise RowError(f"{what} is {kind(value)}, not a list of objects")
 
 
+def _calls(value: object, i: int) -> list[dict[str, Any]]:
+    """Return tool calls, given as a list or as the text of one, of objects or of their JSON texts."""
+    value = value_of(value)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        value = [object_of(call) for call in value]
+    return _objects(value, f"message {i}: tool_calls")
+
+
 def _role(role: object, i: int) -> str:
     if role is None:
         raise RowError(f"message {i} has no role (null or missing)")
@@ -269,13 +262,15 @@ def _role(role: object, i: int) -> str:
     if known is None:
         raise RowError(
             f"message {i} has role {role!r}; known: {', '.join(ROLES)}; say what it is with "
-            f"--role {str(role).strip()}=assistant (or user, system, tool)"
+            f"--role {shlex.quote(f'{str(role).strip()}=assistant')} (or user, system, tool)"
         )
     return known
 
 
 def _sharegpt_message(turn: Mapping[str, Any], i: int) -> Message:
-    speaker = turn.get("from", turn.get("role"))
+    speaker = turn.get("from")
+    if speaker is None:
+        speaker = turn.get("role")
     role = _role(speaker, i)
     value = turn.get("value")
     if value is None:
@@ -301,10 +296,7 @@ def _reasoning(turn: Mapping[str, Any], i: int) -> str | None:
 
 
 def _function_calls(text: str, i: int) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
+    value = value_of(text)
     calls = value if isinstance(value, list) else [value]
     if not calls or not all(isinstance(call, dict) and "name" in call for call in calls):
         raise RowError(f"message {i} (function_call) is not JSON with a name and arguments")
@@ -317,9 +309,11 @@ def tool_list(value: object) -> list[dict[str, Any]] | None:
         return None
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = value_in(value)
         except ValueError:
             raise RowError("tools is text, not a list of objects or its JSON") from None
+        if value is None:
+            return None
     if isinstance(value, list) and value and isinstance(value[0], str):
         value = [object_of(tool) for tool in value]
     return _objects(value, "tools") or None

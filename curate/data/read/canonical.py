@@ -14,9 +14,9 @@ from curate.data.messages import (
     check_example,
     history_text,
     kind,
-    object_of,
     text_of,
 )
+from curate.data.notations import object_of, turns_in, value_of
 from curate.data.read.detection import Layout
 from curate.data.read.formats import MEDIA_ROLES
 from curate.data.read.records import BadRecord, Chunk
@@ -93,15 +93,18 @@ def canonical_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadR
     media = {r: cells for r in MEDIA_ROLES if (cells := _optional(chunk, layout, r))}
     columns = columns_of(chunk, layout)
     if layout.roles:
-        columns = [_mapped(column, layout.roles) for column in columns]
+        columns = [
+            _mapped(column, layout.roles, is_text=role != "messages")
+            for role, column in zip(roles, columns, strict=True)
+        ]
     for i, values in enumerate(zip(*columns, strict=True)):
         try:
             messages, tools = convert(*values)
             check_example(messages)
             for role, held in media.items():
                 _refuse_media(held[i], layout.columns[role], role)
-            if arguments is not None and arguments[i]:
-                messages[0] = {**messages[0], TEMPLATE_ARGUMENTS: _arguments(arguments[i])}
+            if arguments is not None and (own := _arguments(arguments[i])):
+                messages[0] = {**messages[0], TEMPLATE_ARGUMENTS: own}
             at = None if extra is None or not values[extra] else _input_at(messages, values[extra])
             identity = identify(messages, tools)
             if layout.format.name == "text":  # these do not all answer one empty instruction
@@ -124,18 +127,16 @@ def _optional(chunk: Chunk, layout: Layout, role: str) -> list[Any] | None:
     return chunk.values(column)
 
 
-def _mapped(column: Sequence[Any], roles: Mapping[str, str]) -> list[Any]:
+def _mapped(column: Sequence[Any], roles: Mapping[str, str], *, is_text: bool) -> list[Any]:
+    """Return a column with mapped speakers; where it ``is_text`` a text may be more than turns."""
     return [
-        renamed_speakers(v, roles) if isinstance(v, list | Mapping) or _is_list(v) else v
+        v if isinstance(v, str) and is_text and turns_in(v) is None else renamed_speakers(v, roles)
         for v in column
     ]
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, str) and value.lstrip().startswith("[")
-
-
 def _refuse_media(held: Any, column: str, role: str) -> None:
+    held = value_of(held)
     if is_filled(held):
         n = len(held) if isinstance(held, list) else 1
         raise RowError(
@@ -145,7 +146,7 @@ def _refuse_media(held: Any, column: str, role: str) -> None:
 
 
 def _arguments(held: Any) -> dict[str, Any]:
-    arguments = object_of(held)
+    arguments = value_of(held) or {}
     if not isinstance(arguments, dict):
         raise RowError(f"{TEMPLATE_ARGUMENTS} is {kind(held)}, not an object")
     return arguments

@@ -11,12 +11,12 @@ from curate.data.messages import (
     conversation,
     is_conversation,
     kind,
-    listed_in,
     system,
     tool_list,
     turns,
     user,
 )
+from curate.data.notations import listed_in, turns_in
 
 Tools: TypeAlias = list[dict[str, Any]] | None
 Conversion: TypeAlias = tuple[list[Message], Tools]
@@ -98,6 +98,7 @@ def _with_system(system_text: object, messages: list[Message]) -> list[Message]:
 
 
 def _asked(prompt: object, role: str) -> list[Message]:
+    prompt = turns_in(prompt) or prompt
     if is_conversation(prompt):
         return conversation(prompt, role)
     return [user(prompt, role)]
@@ -113,6 +114,8 @@ def _prompt_completion(
     prompt: object, completion: object, system_text: object, tools: object
 ) -> Conversion:
     asked = _with_system(system_text, _asked(prompt, "prompt"))
+    if turns_in(prompt):  # and not an answer that happens to be such a list
+        completion = turns_in(completion) or completion
     return asked + _answered(completion, "completion"), tool_list(tools)
 
 
@@ -158,7 +161,9 @@ def _text(text: object) -> Conversion:
 def _preference(
     chosen: object, rejected: object, prompt: object, system_text: object, tools: object
 ) -> Conversion:
-    del rejected  # stays in the raw row
+    prompt = turns_in(prompt) or prompt
+    if turns_in(rejected):  # which stays in the raw row
+        chosen = turns_in(chosen) or chosen
     if not is_conversation(chosen):
         if prompt is None:
             raise RowError("chosen is text but there is no prompt to go before it")

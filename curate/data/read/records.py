@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias, final
 
 import pyarrow as pa
 
+from curate.data.json_columns import holds_json, said_by
 from curate.store.pool.values import python_values
 
 MAX_ROWS: Final = 8192
@@ -112,16 +113,18 @@ class Chunk:
         """Return one column as Python values; None where a record lacks it.
 
         Null fields of Arrow structs are dropped: nested columns hold every key of every row, null
-        where a row did not have it. Maps become dictionaries; see `python_values` for what Python
-        has no room for.
+        where a row did not have it. Maps become dictionaries, and JSON what it says; see
+        `python_values` for what Python has no room for.
         """
         if self.rows is not None:
             return [row.get(name) for row in self.rows]
         column = self.raw.column(name)
         values = python_values(column)
-        if not pa.types.is_nested(column.type):
-            return values
-        return [without_nulls(value) for value in values]
+        if pa.types.is_nested(column.type):
+            values = [without_nulls(value) for value in values]
+        if holds_json(column.type):
+            values = [said_by(name, value, column.type) for value in values]
+        return values
 
     def head(self, n: int) -> "Chunk":
         """Keep the records among the first ``n`` read."""

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import pyarrow as pa
 
 from curate.contracts.json_values import json_text
-from curate.data.messages import listed_in
+from curate.data.notations import listed_in
 from curate.data.read.detection import Layout
 from curate.data.read.records import MAX_BYTES, MAX_ROWS, BadRecord, Chunk
 from curate.errors import DataError

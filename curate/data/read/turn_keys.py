@@ -30,7 +30,7 @@ def unread_turn_keys(values: Sequence[Any]) -> Iterator[str]:
 
 
 def _unread(turn: Mapping[str, Any]) -> Iterator[str]:
-    read = _READ if "content" in turn or "value" not in turn else _ANY
+    read = _READ if turn.get("content") is not None or turn.get("value") is None else _ANY
     for key, held in turn.items():
         if key not in read and is_filled(held):
             yield key
@@ -50,6 +50,6 @@ def _renamed(turn: Any, roles: Mapping[str, str]) -> Any:
         return turn
     for key in _SPEAKERS:
         speaker = turn.get(key)
-        if isinstance(speaker, str) and (known := roles.get(speaker.strip().lower())):
+        if speaker is not None and (known := roles.get(str(speaker).strip().lower())):
             return {**turn, key: known}
     return turn
