@@ -8,6 +8,7 @@ from curate.data.messages import ROLES, RowError, turns
 from curate.data.read.formats import COMMON_ROLES, FORMATS, Format
 from curate.data.read.records import Sample
 from curate.data.read.suggestion import all_text, suggested
+from curate.data.read.turn_keys import is_filled
 from curate.errors import ConfigError, DataError, did_you_mean
 
 _N_SAMPLED: Final = 100
@@ -225,8 +226,12 @@ def _with_optional(
                 bound[role] = wanted[role]
             continue
         free = [name for name in defaults if name in names and name not in columns.values()]
-        if free and (role != "source" or all_text(sample(free[0]))):
-            bound[role] = free[0]
+        if not free:
+            continue
+        said = (name for name in free if len(free) == 1 or any(map(is_filled, sample(name))))
+        column = next(said, free[0])  # of several the first that says anything
+        if role != "source" or all_text(sample(column)):
+            bound[role] = column
     return bound
 
 
@@ -242,7 +247,7 @@ def _needs(layout: Format) -> str:
 def _unknown(name: str, names: Sequence[str], candidates: Sequence[Format], sample: Sample) -> str:
     what = f"the format {candidates[0].name!r}" if len(candidates) == 1 else "any known format"
     known = "; ".join(f"{layout.name} ({_needs(layout)})" for layout in candidates)
-    fix = suggested(names, sample) if len(candidates) > 1 else ""
+    fix = suggested(names, sample, name) if len(candidates) > 1 else ""
     return (
         f"{name} does not fit {what}; its columns are {_listed(names)}; "
         + (f"{fix}; " if fix else "")

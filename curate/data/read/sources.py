@@ -24,7 +24,9 @@ KNOWN: Final = "write .jsonl, .json, .csv, .parquet or .arrow, each also with .g
 _HUB_ID: Final = re.compile(
     r"^(?P<id>[\w-][\w.-]*/[\w.-]+?)(?::(?P<config>[\w.+-]+))?(?:@(?P<revision>[\w./-]+))?$"
 )
-_SPLIT_NAME: Final = re.compile(r"^(train|test|validation|valid|val|dev|eval)(?=$|[-_.])")
+_SPLITS: Final = "train|test|validation|valid|val|dev|eval"
+_SPLIT_NAME: Final = re.compile(rf"^({_SPLITS})(?=$|[-_.])")
+_SPLIT_WITHIN: Final = re.compile(rf"(?:^|[-_. ])({_SPLITS})(?=$|[-_. ])")
 
 
 @final
@@ -157,6 +159,7 @@ def _from_folder(name: str, folder: Path, split: str) -> Source:
         and not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
         and not file.name.endswith((".manifest.json", "dataset_info.json", "dataset_infos.json"))
         and file.name != "manifest.json"
+        and not (file.name == "revisions.jsonl" and (folder / "manifest.json").is_file())
     ]
     if not files:
         raise DataError(f"folder {name} holds no data file; {KNOWN}")
@@ -164,17 +167,39 @@ def _from_folder(name: str, folder: Path, split: str) -> Source:
 
 
 def _of_split(name: str, folder: Path, files: list[Path], split: str) -> list[Path]:
-    """Keep the files of one split where the files or their folders are named after splits."""
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        parts = file.relative_to(folder).parts
-        named = next((m[1] for part in parts if (m := _SPLIT_NAME.match(part.lower()))), "")
-        by_split.setdefault(named, []).append(file)
-    if "" in by_split:
+    """Keep the files of one split where the files or their folders are named after splits.
+
+    Raises `DataError` where other files lie beside those of other splits: they may hold anything.
+    """
+    by_split = _by_split(folder, files, _SPLIT_NAME)
+    if set(by_split) == {""}:
+        within = _by_split(folder, files, _SPLIT_WITHIN)
+        by_split = within if len(within) > 1 and "" not in within else by_split
+    unnamed = by_split.pop("", [])
+    others = sorted(by_split.keys() - {split})
+    if unnamed and others:
+        raise DataError(
+            f"{name} holds files of the split{'s' if len(others) > 1 else ''} {' and '.join(others)}, and "
+            f"{unnamed[0].relative_to(folder)}, whose name says no split; name what to read: a file, or a "
+            f"pattern such as '{name.rstrip('/')}/{split}*'"
+        )
+    if unnamed:
         return files
     if split not in by_split:
         raise DataError(f"{name} has no split {split!r}; choose --split {' or '.join(by_split)}")
     return by_split[split]
+
+
+def _by_split(
+    folder: Path, files: Sequence[Path], pattern: re.Pattern[str]
+) -> dict[str, list[Path]]:
+    """Return files by the split that their name or that of a folder says, "" for none."""
+    by_split: dict[str, list[Path]] = {}
+    for file in files:
+        parts = file.relative_to(folder).parts
+        named = next((m[1] for part in parts if (m := pattern.search(part.lower()))), "")
+        by_split.setdefault(named, []).append(file)
+    return by_split
 
 
 def _saved(name: str, folder: Path, split: str) -> Source:

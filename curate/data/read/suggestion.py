@@ -1,10 +1,12 @@
 """The options that would read a dataset whose columns fit no known format."""
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from curate.data.notations import turns_in
 from curate.data.read.records import Sample
 
 _PROMPTS: Final = (
@@ -15,22 +17,31 @@ _RESPONSES: Final = (
     "response", "completion", "output", "answer", "solution", "reply", "assistant", "target",
     "gold", "gpt", "a",
 )  # fmt: skip
+_SPEAKERS: Final = frozenset(("role", "from"))
+_CONVERSATION: Final = re.compile("message|conversation|dialog|turn|chat")
 _LOOKED_AT: Final = 1_000  # columns; a file may have a hundred thousand
 _LEAST_CHARS: Final = 8  # of a column's texts on average; labels and numbers are shorter
 _LEAST_DISTINCT: Final = 0.5  # of its texts; categories repeat
 
+Objects: TypeAlias = Sequence[Sequence[Mapping[str, Any]]]
 
-def suggested(names: Sequence[str], sample: Sample) -> str:
+
+def suggested(names: Sequence[str], sample: Sample, dataset: str = "pool") -> str:
     """Return what to type to read these columns, with its condition, or "" where nothing stands out.
+
+    ``dataset`` is its name.
 
     Columns are told by the words in their names; failing that, the two with the longest texts
     that differ from row to row are taken for prompt and response, in their order.
     """
     looked_at = names[:_LOOKED_AT]
-    columns = {name: [value for value in sample(name) if value is not None] for name in looked_at}
-    for name, values in columns.items():
-        if values and all(map(_is_turns, values)):
-            return f"if {name!r} holds conversations, add {_flag('messages', name)}"
+    columns = {
+        name: [turns_in(value) or value for value in sample(name) if value is not None]
+        for name in looked_at
+    }
+    objects = {n: v for n, v in columns.items() if v and all(map(_is_objects, v))}
+    if found := next(filter(None, (_of_objects(*item, dataset) for item in objects.items())), ""):
+        return found
     texts = {name: values for name, values in columns.items() if values and all_text(values)}
     prompt, response = _named(texts, _PROMPTS), _named(texts, _RESPONSES)
     if prompt is None or response is None:
@@ -39,7 +50,9 @@ def suggested(names: Sequence[str], sample: Sample) -> str:
         flags = f"{_flag('prompt', prompt)} {_flag('response', response)}"
         return f"if {prompt!r} is the prompt and {response!r} the response, add {flags}"
     only = next(iter(_prose(texts)), None)
-    return "" if only is None else f"to learn {only!r} whole, add {_flag('text', only)}"
+    if only is not None:
+        return f"to learn {only!r} whole, add {_flag('text', only)}"
+    return next((_no_turns(*item) for item in objects.items()), "")
 
 
 def all_text(values: Sequence[Any]) -> bool:
@@ -84,11 +97,35 @@ def _prose(texts: Mapping[str, Sequence[str]]) -> list[str]:
     return sorted(kept, key=lambda name: -mean[name])
 
 
-def _is_turns(value: Any) -> bool:
+def _of_objects(column: str, values: Objects, dataset: str) -> str:
+    """Say what to do with a column of lists of objects that are turns or the rows, "" for others."""
+    if not _SPEAKERS.isdisjoint(_keys(values)):
+        return f"if {column!r} holds conversations, add {_flag('messages', column)}"
+    if _CONVERSATION.search(column.lower()):
+        return _no_turns(column, values)
+    if len(values) > 1 or len(values[0]) < 2:
+        return ""
+    lines = shlex.join(["jq", "-c", f".[{json.dumps(column)}][]", dataset])
+    return f"if {column!r} holds the rows, write them as lines: {lines} > rows.jsonl"
+
+
+def _no_turns(column: str, values: Objects) -> str:
+    keys = ", ".join(map(str, _keys(values)[:10]))
+    return (
+        f"{column!r} holds objects with the keys {keys}, which are no turns: a turn has role and content, "
+        "or from and value; rename the keys"
+    )
+
+
+def _keys(values: Objects) -> list[str]:
+    return list(dict.fromkeys(key for listed in values for item in listed for key in item))
+
+
+def _is_objects(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) > 0
-        and all(isinstance(turn, Mapping) and len(turn) >= 2 for turn in value)
+        and all(isinstance(item, Mapping) and len(item) >= 2 for item in value)
     )
 
 

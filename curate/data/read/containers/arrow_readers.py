@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.data.read.containers.foreign import N_BYTES, foreign
 from curate.data.read.containers.not_utf8 import not_utf8_rows
 from curate.data.read.containers.plain_types import without_views
 from curate.data.read.containers.text_readers import open_bytes
@@ -90,10 +91,10 @@ def schema_of(text: str) -> pa.Schema:
 
 def check_storable(schema: pa.Schema, path: object) -> None:
     """Raise `DataError` for a column whose type Parquet, which keeps the raw rows, cannot hold."""
-    if _unstorable(schema) is None:
+    if unstorable(schema) is None:
         return
     for field in schema:
-        error = _unstorable(pa.schema([field]))
+        error = unstorable(pa.schema([field]))
         if error is not None:
             raise DataError(
                 f"{path}: column {field.name!r} of type {field.type} cannot be kept ({error}); "
@@ -101,7 +102,8 @@ def check_storable(schema: pa.Schema, path: object) -> None:
             ) from None
 
 
-def _unstorable(schema: pa.Schema) -> Exception | None:
+def unstorable(schema: pa.Schema) -> Exception | None:
+    """Return why Parquet cannot hold a schema, None if it can."""
     try:
         pq.ParquetWriter(io.BytesIO(), schema).close()
     except (pa.ArrowException, OSError) as error:  # OSError: a name that Thrift does not take
@@ -189,7 +191,8 @@ def _parquet(path: Path, compression: str) -> Iterator[pq.ParquetFile]:
                 _check_names(parquet.schema_arrow)
                 yield parquet
         except _UNREADABLE as error:
-            raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+            words = _foreign(file, path, b"PAR1")
+            raise DataError(words or f"{path} is not a readable Parquet file: {error}") from None
         except MemoryError:
             raise DataError(_TOO_LARGE.format(path, "row group", "row groups")) from None
 
@@ -209,9 +212,18 @@ def _arrow(path: Path, compression: str) -> Iterator[tuple[pa.Schema, Iterator[p
                 _check_names(stream.schema)
                 yield stream.schema, iter(stream)
         except _UNREADABLE as error:
-            raise DataError(f"{path} is not a readable Arrow file: {error}") from None
+            words = _foreign(file, path, b"ARROW1")
+            raise DataError(words or f"{path} is not a readable Arrow file: {error}") from None
         except MemoryError:
             raise DataError(_TOO_LARGE.format(path, "batch", "batches")) from None
+
+
+def _foreign(file: Any, path: Path, own: bytes) -> str:
+    try:
+        file.seek(0)
+        return foreign(path, file.read(N_BYTES), own)
+    except (OSError, ValueError):  # of a file that cannot be read, or was closed
+        return ""
 
 
 def _check_names(fields: Iterable[pa.Field]) -> None:

@@ -1,6 +1,6 @@
 """Arrow types with others in their place, at any depth: texts as bytes, views as plain columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -39,3 +39,20 @@ def without_views(schema: pa.Schema) -> pa.Schema:
 
 def _of_field(field: pa.Field, leaves: Mapping[pa.DataType, pa.DataType]) -> pa.Field:
     return field.with_type(replaced(field.type, leaves))
+
+
+def without_encodings(schema: pa.Schema) -> pa.Schema:
+    """Return a schema in which columns of categories and of JSON texts have the type of their values."""
+    leaves = {leaf: plain for field in schema for leaf, plain in _encoded(field.type)}
+    return pa.schema([_of_field(field, leaves) for field in schema], schema.metadata)
+
+
+def _encoded(type_: pa.DataType) -> Iterator[tuple[pa.DataType, pa.DataType]]:
+    """Yield the leaves that are categories or JSON texts, each with the type of its values."""
+    if isinstance(type_, pa.DictionaryType):
+        yield type_, type_.value_type
+    elif isinstance(type_, pa.JsonType):
+        yield type_, type_.storage_type
+    else:
+        for i in range(type_.num_fields):
+            yield from _encoded(type_.field(i).type)

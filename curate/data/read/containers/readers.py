@@ -16,7 +16,8 @@ from curate.data.read.containers.arrow_readers import (
     read_parquet,
     schema_text,
 )
-from curate.data.read.containers.plain_types import without_views
+from curate.data.read.containers.foreign import refuse_foreign
+from curate.data.read.containers.plain_types import without_encodings, without_views
 from curate.data.read.containers.text_readers import csv_header, read_csv, read_json, read_jsonl
 from curate.data.read.records import TEXT_SCHEMA, Chunk, repeated
 from curate.data.read.sources import Source, compression_of
@@ -80,6 +81,9 @@ def open_reader(source: Source) -> Reader:
         schema = without_views(source.loaded.with_format("arrow").data.schema)
         check_storable(schema, source.name)
         return Reader(source, schema, {"schema": schema_text(schema)})
+    if source.container in _TEXT_READERS:
+        for file in source.files:
+            refuse_foreign(file, compression_of(file))
     if source.container == "csv":
         return Reader(source, TEXT_SCHEMA, {"csv": _common_header(source)})
     if source.container in _TEXT_READERS:
@@ -91,10 +95,21 @@ def open_reader(source: Source) -> Reader:
 
 
 def _refuse_twice(schema: pa.Schema, path: object) -> None:
-    """Raise `DataError` for two columns of one name, which nobody could tell apart."""
+    """Raise `DataError` for two columns, or fields in one, of one name, which nobody could tell apart."""
     twice = repeated(schema.names)
     if twice is not None:
         raise DataError(f"{path}: the file has column {twice!r} twice; rename one")
+    for column in schema:
+        twice = _repeated_inside(column.type)
+        if twice is not None:
+            raise DataError(f"{path}: column {column.name!r} has field {twice!r} twice; rename one")
+
+
+def _repeated_inside(type_: pa.DataType) -> str | None:
+    inner = [type_.field(i) for i in range(type_.num_fields)]
+    return repeated(field.name for field in inner) or next(
+        filter(None, (_repeated_inside(field.type) for field in inner)), None
+    )
 
 
 def _common_header(source: Source) -> dict[str, str]:
@@ -124,7 +139,7 @@ def _common_schema(source: Source) -> pa.Schema:
         try:
             if not set(other.names) & set(schema.names):
                 raise pa.ArrowInvalid("no column is in both")
-            schema = pa.unify_schemas([schema, other], promote_options="permissive")
+            schema = _unified(schema, other)
         except pa.ArrowException as error:
             pairs = [*(set(other) - set(schema)), *(set(schema) - set(other))]
             names = ", ".join(sorted({repr(field.name) for field in pairs})) or "their order"
@@ -132,3 +147,15 @@ def _common_schema(source: Source) -> pa.Schema:
                 f"{file} and {first} differ in their columns ({names}); ingest them separately"
             ) from error
     return schema
+
+
+def _unified(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    """Return a schema for the rows of both; categories and JSON texts are plain where one has them.
+
+    Raises `pa.ArrowException` where types cannot be one.
+    """
+    try:
+        return pa.unify_schemas([schema, other], promote_options="permissive")
+    except pa.ArrowException:
+        plain = [without_encodings(schema), without_encodings(other)]
+        return pa.unify_schemas(plain, promote_options="permissive")

@@ -262,6 +262,12 @@ def test_optional_columns_are_found_and_can_be_switched_off() -> None:
     assert switched.columns == {"prompt": "prompt", "response": "response", "group_id": "group"}
 
 
+def test_of_two_columns_for_a_role_the_one_with_content_is_read() -> None:
+    rows = [{"system": None, "system_prompt": "be brief", "messages": [ASKED, ANSWERED]}]
+    assert layout_of(rows).columns["system"] == "system_prompt"
+    assert layout_of([{**rows[0], "system_prompt": ""}]).columns["system"] == "system"
+
+
 def test_a_source_column_that_is_not_text_is_left_alone() -> None:
     assert "source" not in layout_of([{"source": 3, "prompt": "a", "response": "b"}]).columns
 

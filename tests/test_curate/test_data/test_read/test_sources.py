@@ -77,6 +77,36 @@ def test_files_named_after_splits_are_chosen_by_split(tmp_path: Path) -> None:
         resolve(str(tmp_path), "dev")
 
 
+def test_files_of_a_folder_whose_names_hold_a_split_are_chosen_by_it(tmp_path: Path) -> None:
+    train = write(tmp_path / "pool" / "alpaca_train.jsonl")
+    test = write(tmp_path / "pool" / "alpaca_test.jsonl")
+    assert resolve(str(tmp_path / "pool")).files == (train,)
+    assert resolve(str(tmp_path / "pool"), "test").files == (test,)
+    alone = write(tmp_path / "alone" / "self-eval.jsonl")
+    assert resolve(str(tmp_path / "alone")).files == (alone,)
+
+
+def test_other_splits_beside_files_of_none_are_no_guess(tmp_path: Path) -> None:
+    folder = tmp_path / "pool"
+    train, more = write(folder / "train.jsonl"), write(folder / "more.jsonl")
+    assert resolve(str(folder)).files == (more, train)
+    write(folder / "test.jsonl")
+    with pytest.raises(DataError) as caught:
+        resolve(str(folder))
+    words = str(caught.value)
+    assert words.startswith(
+        f"{folder} holds files of the split test, and more.jsonl, whose name says"
+    )
+    assert resolve(words.split("'")[-2]).files == (train,)
+
+
+def test_revisions_beside_an_export_are_no_rows(tmp_path: Path) -> None:
+    part = write(tmp_path / "out" / "part-00000.parquet")
+    write(tmp_path / "out" / "manifest.json", "{}")
+    write(tmp_path / "out" / "revisions.jsonl")
+    assert resolve(str(tmp_path / "out")).files == (part,)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

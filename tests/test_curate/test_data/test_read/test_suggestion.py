@@ -44,6 +44,39 @@ def test_what_is_suggested_reads_the_data(tmp_path: Path, row: dict[str, Any], f
     assert report.n_added == 4
 
 
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        ingest(Store(path.with_suffix(".duckdb")), str(path))
+    return str(caught.value)
+
+
+def test_rows_inside_an_object_are_taken_out_by_the_command_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "pool.json"
+    rows = [{"instruction": f"a {i}", "output": "b"} for i in range(3)]
+    path.write_text(json.dumps({"version": 1, "the data": rows}))
+    words = refusal(path)
+    said = "; if 'the data' holds the rows, write them as lines: "
+    command = shlex.split(words.partition(said)[2].partition(";")[0])
+    assert command == ["jq", "-c", '.["the data"][]', str(path), ">", "rows.jsonl"]
+
+
+def test_objects_that_are_no_turns_are_not_called_conversations(tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl"
+    turns = [{"speaker": "user", "text": "a"}, {"speaker": "bot", "text": "b"}]
+    path.write_text(f"{json.dumps({'messages': turns})}\n" * 2)
+    said = "; 'messages' holds objects with the keys speaker, text, which are no turns: a turn has role and"
+    assert said in refusal(path)
+    tests = [{"stdin": "1", "stdout": "2"}]
+    rows = [{"user_query": f"a {i}", "final_reply": "b", "cases": tests} for i in range(2)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "add --column prompt=user_query --column response=final_reply;" in refusal(path)
+
+
+def test_the_text_of_turns_is_no_prose() -> None:
+    rows = {"dialog": [str(TURNS)] * 3, "lang": ["en"] * 3}
+    assert suggested(list(rows), rows.__getitem__).endswith("add --column messages=dialog")
+
+
 def test_nothing_is_suggested_for_numbers_and_categories() -> None:
     rows = {"label": ["a", "b"] * 20, "n": list(range(40))}
     assert suggested(list(rows), rows.__getitem__) == ""

@@ -33,6 +33,15 @@ def test_an_array_named_jsonl_is_read_under_the_name_the_error_gives(tmp_path: P
     assert [len(chunk) for chunk in open_reader(resolve(str(renamed))).chunks()] == [1]
 
 
+def test_one_object_over_lines_is_read_under_the_name_the_error_gives(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(ROW, indent=1) + "\n" + json.dumps(ROW, indent=1))
+    words = refusal(path)
+    assert words == f"{path} is JSON over several lines, not JSON Lines; rename it to a.json"
+    renamed = path.rename(tmp_path / words.split()[-1])
+    assert [len(chunk) for chunk in open_reader(resolve(str(renamed))).chunks()] == [2]
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
 def test_utf_16_is_called_utf_16(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -76,12 +85,24 @@ def test_a_rank_that_ties_everywhere_warns(values: list[float], tied: bool) -> N
         assert chosen.warnings[0].startswith("--rank n_rows is 1 for all 3 examples: the 2 taken")
 
 
+def test_two_fields_of_one_name_are_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    turn = [pa.array(["user"]), pa.array(["a"]), pa.array(["b"])]
+    turns = pa.StructArray.from_arrays(turn, names=["role", "content", "content"])
+    column = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), turns)
+    pq.write_table(pa.table({"messages": column}), path)
+    said = f"{path}: column 'messages' has field 'content' twice; rename one"
+    assert refusal(path) == said
+
+
 @pytest.mark.parametrize(
     "other",
     [
         {"prompt": pa.array(["c"]), "response": pa.array(["d"]), "tag": pa.array(["t"])},
         {"response": pa.array(["d"]), "prompt": pa.array(["c"])},
         {"prompt": pa.array(["c"], pa.large_string()), "response": pa.array(["d"])},
+        {"prompt": pa.array(["c"]).dictionary_encode(), "response": pa.array(["d"])},
+        {"prompt": pa.array(["c"]), "response": pa.array(["d"]).cast(pa.json_())},
     ],
 )
 def test_parquet_files_that_drift_are_read_as_one(
