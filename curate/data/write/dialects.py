@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS, WEIGHT
-from curate.data.messages import Message, RowError, text_of
+from curate.data.messages import Message, RowError, only_text, text_of
 
 Row: TypeAlias = dict[str, Any]
 NOT_FLAT: Final = ("reasoning_content", "name", WEIGHT, TEMPLATE_ARGUMENTS)
@@ -111,12 +111,17 @@ def _pairs(messages: Sequence[Message]) -> tuple[str | None, list[list[str]]]:
 
 
 def _text_of(message: Message) -> str:
-    content = message.get("content", "")
+    return plain_text(message.get("content", ""))
+
+
+def plain_text(content: str | Sequence[Mapping[str, Any]]) -> str:
+    """Return content as one text; raise `RowError` if it is more than text."""
     if isinstance(content, str):
         return content
-    if any(set(part) != {"type", "text"} for part in content):
+    texts = [only_text(part) for part in content]
+    if None in texts:
         raise RowError("content that is not text")
-    return "".join(part["text"] for part in content)
+    return "".join(text for text in texts if text)
 
 
 def refuse(message: Message, *keys: str) -> None:

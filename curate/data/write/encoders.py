@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 import pyarrow as pa
 
 from curate.contracts.json_values import json_text
-from curate.data.read.containers.arrow_readers import schema_of
+from curate.data.read.containers.arrow_readers import schema_of, unstorable
 from curate.data.write.outputs import arrow_column, csv_line
 from curate.data.write.texts import (
     FormattedTexts,
@@ -220,6 +220,7 @@ class JsonEncoder(Encoder):
         if isinstance(self._texts, FormattedTexts):
             self._texts.check(n_rows)
         self._whole.check(n_rows)
+        self._shape.check()
         self.columns = self._shape.names
         self.schema = self._shape.schema
 
@@ -232,6 +233,7 @@ class _Shape:
         self.notes = list(notes)
         self._needs_names = container == "csv"
         self._needs_types = container in _COLUMNAR
+        self._is_parquet = container in ("parquet", "folder")
         self._seen: dict[str, None] = {}
         self.schema = pa.schema([])
 
@@ -256,6 +258,17 @@ class _Shape:
         except pa.ArrowException as error:
             raise DataError(f"the rows mix types in one column ({error}); write .jsonl") from None
         self.schema = pa.schema([merged.field(name) for name in self.names])
+
+    def check(self) -> None:
+        """Raise `DataError` for a column that Parquet cannot hold, such as one of empty objects."""
+        if not self._is_parquet or unstorable(self.schema) is None:
+            return
+        for field in self.schema:
+            if (error := unstorable(pa.schema([field]))) is not None:
+                raise DataError(
+                    f"column {field.name!r} of type {field.type} cannot be a Parquet column ({error}); "
+                    "write .jsonl"
+                )
 
 
 def _records(texts: Sequence[bytes]) -> pa.Table:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from curate.data.read.containers.text_readers import parse_object
 from curate.data.write.texts import csv_rows
+from curate.store.pool.raw import csv_fields
 
 if TYPE_CHECKING:
     from curate.store import Dataset
@@ -24,7 +25,8 @@ def licences_of(dataset: "Dataset", raw: pa.Table) -> list[str]:
     if dataset.container in ("json", "jsonl"):
         return [_of_record(record) for record in raw["record"].to_pylist()]
     if dataset.container == "csv":
-        name = _column(dataset.extra["csv"]["header"].split(dataset.extra["csv"]["delimiter"]))
+        dialect = dataset.extra["csv"]
+        name = _column(csv_fields(dialect["header"], dialect["delimiter"]))
         return [""] * len(raw) if name is None else [_text(r[name]) for r in csv_rows(dataset, raw)]
     name = _column(raw.schema.names)
     return [""] * len(raw) if name is None else [_text(value) for value in raw[name].to_pylist()]

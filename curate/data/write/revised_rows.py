@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.contracts.json_values import json_text
-from curate.data.messages import turns
+from curate.data.messages import REASONING_NAMES, turns
 from curate.data.read.canonical import CanonicalRow, canonical_rows
 from curate.data.read.containers.text_readers import parse_object
 from curate.data.read.records import Chunk
@@ -26,7 +26,9 @@ _RESPONSE: Final[Mapping[str, str]] = {
     "prompt-completion": "completion", "prompt-response": "response", "preference": "chosen",
     "prompt-responses": "responses", "text": "text",
 }  # fmt: skip
-_DROPPED: Final = ("name", "tool_calls", "tool_call_id", "reasoning_content", "function_call")
+_DROPPED: Final = (
+    "name", "tool_calls", "tool_call_id", "function_call", "weight", "train", *REASONING_NAMES,
+)  # fmt: skip
 
 
 def revised_rows(
@@ -109,7 +111,7 @@ def _replaced(dataset: "Dataset", value: Any, response: str) -> Any:
 def _last_replaced(listed: Sequence[Mapping[str, Any]], response: str) -> list[Any]:
     *history, last = listed
     turn = {key: value for key, value in last.items() if key not in _DROPPED}
-    turn["value" if "value" in turn else "content"] = response
+    turn["content" if turn.get("value") is None else "value"] = response
     return [*history, turn]
 
 

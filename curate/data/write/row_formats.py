@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, final
 
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS
-from curate.data.messages import Message, text_of
+from curate.data.messages import Message, only_text, text_of
 from curate.data.write.dialects import DIALECTS, NOT_FLAT, Row, named
 
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
@@ -97,7 +97,7 @@ def text_only(messages: Sequence[Message], tools: Tools) -> Reduced:
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
-            if any(set(part) != {"type", "text"} for part in content):
+            if any(only_text(part) is None for part in content):
                 lost.append("content that is not text")
             texts = [part["text"] for part in content if isinstance(part.get("text"), str)]
             message = {**message, "content": "".join(texts)}

@@ -1,12 +1,12 @@
 """Converts stored input rows of any container to JSON texts, one object per row."""
 
-import csv
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import pyarrow as pa
 
 from curate.contracts.json_values import json_text
+from curate.data.json_columns import holds_json, said_by
 from curate.data.messages import RowError
 from curate.data.read.canonical import CanonicalRow, canonical_rows
 from curate.data.read.containers.text_readers import parse_object
@@ -15,6 +15,7 @@ from curate.data.read.stored_layout import layout_of
 from curate.data.revisions import Revisions, revised_messages
 from curate.data.write.row_formats import N_NAMED, REJECTED, RowFormat, Tally
 from curate.errors import DataError, StoreError
+from curate.store.pool.raw import csv_fields
 from curate.store.pool.values import NO_ROOM
 
 if TYPE_CHECKING:
@@ -46,13 +47,12 @@ def csv_texts(dataset: "Dataset", positions: Sequence[int], raw: pa.Table) -> li
 def csv_rows(dataset: "Dataset", raw: pa.Table) -> list[dict[str, str]]:
     """Return CSV records as dictionaries of texts, by the names of the header."""
     dialect = dataset.extra["csv"]
-
-    def fields(record: str) -> list[str]:
-        return next(csv.reader([record], delimiter=dialect["delimiter"]))
-
-    names = fields(dialect["header"])
+    delimiter = dialect["delimiter"]
+    names = csv_fields(dialect["header"], delimiter)
     records = raw["record"].to_pylist()
-    return [dict(zip(names, fields(record.decode()), strict=True)) for record in records]
+    return [
+        dict(zip(names, csv_fields(record.decode(), delimiter), strict=True)) for record in records
+    ]
 
 
 def column_texts(dataset: "Dataset", positions: Sequence[int], raw: pa.Table) -> list[bytes]:
@@ -71,13 +71,23 @@ def column_texts(dataset: "Dataset", positions: Sequence[int], raw: pa.Table) ->
 
 def _python_values(dataset: "Dataset", name: str, column: pa.ChunkedArray) -> list[Any]:
     try:
-        values: list[Any] = column.to_pylist()
+        values = _with_maps(column)
     except NO_ROOM as error:
         raise DataError(
             f"{dataset.name}: column {name!r} of type {column.type} cannot be written as JSON "
             f"({error}); write .parquet or .arrow"
         ) from None
+    if holds_json(column.type):
+        values = [said_by(name, value, column.type) for value in values]
     return values
+
+
+def _with_maps(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column; maps become dictionaries, or lists of pairs where a key comes twice."""
+    try:
+        return list(column.to_pylist(maps_as_pydicts="strict"))
+    except NO_ROOM:
+        return list(column.to_pylist())
 
 
 def _check_json(dataset: "Dataset", name: str, type_: pa.DataType, values: Sequence[Any]) -> None:

@@ -1,7 +1,5 @@
 """Columns of the input rows behind a shard's examples, for workers: read from the parts alone."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.store.parts import open_parquet, read_json, read_parquet
-from curate.store.pool.raw import records_at
+from curate.store.pool.raw import csv_fields, records_at
 from curate.store.pool.values import python_values
 from curate.store.records import Dataset
 
@@ -70,17 +68,9 @@ def _rows(records: pa.Table, dataset: Dataset) -> list[Mapping[str, Any]]:
         names = records.column_names
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     delimiter = dataset.extra["csv"]["delimiter"]
-    header = _fields(dataset.extra["csv"]["header"], delimiter)
+    header = csv_fields(dataset.extra["csv"]["header"], delimiter)
     texts = [record.decode() for record in records[_RECORD].to_pylist()]
-    return [dict(zip(header, _fields(text, delimiter), strict=False)) for text in texts]
-
-
-def _fields(record: str, delimiter: str) -> list[str]:
-    previous = csv.field_size_limit(1 << 30)
-    try:
-        return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
-    finally:
-        csv.field_size_limit(previous)
+    return [dict(zip(header, csv_fields(text, delimiter), strict=False)) for text in texts]
 
 
 def _picked(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:

@@ -1,14 +1,19 @@
 """Input rows as they were read, from the files alone: no database."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from curate.errors import DataError
 from curate.store.parts import open_parquet, read_parquet
+
+_LONGEST_FIELD: Final = (
+    1 << 30
+)  # characters of one field of a CSV file; Python's own limit is 131,072
 
 
 def records_at(parts: Path, dataset: str, positions: Sequence[int]) -> pa.Table:
@@ -26,6 +31,15 @@ def records_at(parts: Path, dataset: str, positions: Sequence[int]) -> pa.Table:
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
     return taken.take(pa.array(back))
+
+
+def csv_fields(record: str, delimiter: str) -> list[str]:
+    """Return the fields of one record of a CSV file, whatever their size and the line breaks in quotes."""
+    previous = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        return next(csv.reader([record], delimiter=delimiter), [])
+    finally:
+        csv.field_size_limit(previous)
 
 
 def _take_rows(folder: Path, rows: "np.ndarray[Any, np.dtype[np.int64]]") -> pa.Table:

@@ -6,7 +6,6 @@ file's are numbers where every field that is not empty is one. Numbers are doubl
 every expression: whole ones beyond 2**53 are rounded.
 """
 
-import csv
 import json
 import math
 import re
@@ -25,6 +24,7 @@ from curate.store.connection import literal
 from curate.store.expressions import Kind
 from curate.store.handle import StoreHandle
 from curate.store.parts import open_parquet, read_parquet
+from curate.store.pool.raw import csv_fields
 from curate.store.records import Dataset
 
 ROW: Final = "row"
@@ -104,7 +104,7 @@ def _datasets(con: duckdb.DuckDBPyConnection, wanted: Sequence[str] | None) -> l
 
 def _names(parts: Path, dataset: Dataset) -> list[str]:
     if dataset.container == "csv":
-        return _csv_fields(dataset.extra["csv"]["header"], dataset)
+        return _csv_header(dataset)
     first = next(_groups(parts, dataset, None), None)
     if first is None:
         return []
@@ -144,24 +144,19 @@ def _read_dataset(
 
 
 def _read_csv(parts: Path, dataset: Dataset, fields: Sequence[str]) -> list[Values]:
-    header = _csv_fields(dataset.extra["csv"]["header"], dataset)
+    header = _csv_header(dataset)
     delimiter = dataset.extra["csv"]["delimiter"]
     texts: list[list[str | None]] = [[] for _ in fields]
     for table in _groups(parts, dataset, [_RECORD]):
         for record in table[_RECORD].to_pylist():
-            row = dict(zip(header, _csv_fields(record.decode(), dataset, delimiter), strict=True))
+            row = dict(zip(header, csv_fields(record.decode(), delimiter), strict=True))
             for field, into in zip(fields, texts, strict=True):
                 into.append(row.get(field) or None)
     return [_typed_texts(values) for values in texts]
 
 
-def _csv_fields(record: str, dataset: Dataset, delimiter: str | None = None) -> list[str]:
-    previous = csv.field_size_limit(1 << 30)
-    try:
-        lines = record.splitlines(keepends=True)
-        return next(csv.reader(lines, delimiter=delimiter or dataset.extra["csv"]["delimiter"]), [])
-    finally:
-        csv.field_size_limit(previous)
+def _csv_header(dataset: Dataset) -> list[str]:
+    return csv_fields(dataset.extra["csv"]["header"], dataset.extra["csv"]["delimiter"])
 
 
 def _typed_texts(texts: Sequence[str | None]) -> Values:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, ClassVar, Final, final
 
 from curate.data.messages import Message, RowError
-from curate.data.write.dialects import Row, refuse, to_alpaca, to_sharegpt
+from curate.data.write.dialects import Row, plain_text, refuse, to_alpaca, to_sharegpt
 from curate.data.write.row_formats import (
     Reduced,
     RowFormat,
@@ -16,7 +16,7 @@ from curate.data.write.row_formats import (
     without,
 )
 from curate.data.write.trainers.base import Exported, Trainer
-from curate.data.write.trainers.rows import NOT_READ, json_arguments, plain_text
+from curate.data.write.trainers.rows import NOT_READ, json_arguments
 
 _ASKS: Final = ("human", "observation")
 _ANSWERS: Final = ("gpt", "function_call")
@@ -68,10 +68,7 @@ def _with_objects(message: Message) -> Message:
     functions = []
     for call in calls:
         function = json_arguments(call)["function"]
-        try:
-            arguments = json.loads(function["arguments"] or "{}")
-        except ValueError:
-            raise RowError("tool arguments that are not JSON") from None
+        arguments = json.loads(function["arguments"])
         functions.append({"name": function["name"], "arguments": arguments})
     return {**message, "tool_calls": [{"function": function} for function in functions]}
 

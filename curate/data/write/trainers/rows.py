@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS, WEIGHT
 from curate.data.messages import Message, RowError
-from curate.data.write.dialects import Row, refuse
+from curate.data.write.dialects import Row, plain_text, refuse
 from curate.data.write.row_formats import Reduced, Tools, text_only, without
 
 _KEPT: Final = ("reasoning_content", "name", "tool_call_id")
@@ -35,26 +35,23 @@ def chat_message(message: Message) -> Row:
     return row
 
 
-def plain_text(content: object) -> str:
-    """Return content as one text; raise `RowError` if it is more than text."""
-    if isinstance(content, str):
-        return content
-    assert isinstance(content, list)
-    if any(set(part) != {"type", "text"} for part in content):
-        raise RowError("content that is not text")
-    return "".join(part["text"] for part in content)
-
-
 def json_arguments(call: Mapping[str, Any]) -> Row:
     """Return a tool call ``{id, type, function: {name, arguments}}`` with arguments as JSON text.
 
-    As text, because columns have one type and arguments of different tools have many.
+    As text, because columns have one type and arguments of different tools have many. None at all
+    are an empty object. Raises `RowError` for a call without a name, and for text that is not JSON.
     """
     function = call.get("function", call)
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise RowError("a tool call without a function name")
-    arguments = function.get("arguments", {})
+    arguments = function.get("arguments")
     text = arguments if isinstance(arguments, str) else json_text(arguments)
+    if arguments is None or not text.strip():
+        text = "{}"
+    try:
+        json.loads(text)
+    except ValueError:
+        raise RowError("tool arguments that are not JSON") from None
     row: Row = {"type": "function", "function": {"name": function["name"], "arguments": text}}
     return {"id": call["id"], **row} if isinstance(call.get("id"), str) else row
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, final
 
-from curate.data.messages import Message
+from curate.data.messages import Message, RowError
 from curate.data.write.dialects import Row
 from curate.data.write.row_formats import RowFormat, Tools
 from curate.data.write.trainers.base import Exported, Trainer
@@ -91,7 +91,12 @@ _LOSS: Final = {
 
 
 def prompt_completion_row(messages: Sequence[Message], tools: Tools) -> Row:
-    """Return ``prompt``, the messages before the last, ``completion``, the last, and ``tools``."""
+    """Return ``prompt``, the messages before the last, ``completion``, the last, and ``tools``.
+
+    Raises `RowError` as `chat_message` does, and for a response alone: TRL takes no empty prompt.
+    """
+    if len(messages) < 2:
+        raise RowError("no message before the response")
     turns = [chat_message(message) for message in messages]
     row: Row = {"prompt": turns[:-1], "completion": turns[-1:]}
     return row if not tools else {**row, "tools": json_text(list(tools))}

@@ -57,3 +57,12 @@ def test_lists_are_joined_long_texts_cut_and_rows_without_one_are_empty(
     ]
     bring(store, tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     assert found(store) == ["apache-2.0, mit", "x" * MAX_LENGTH, ""]
+
+
+def test_a_quoted_header_with_windows_line_ends_names_the_column_too(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = [["prompt", "response", "license"], *(list(map(str, row.values())) for row in ROWS)]
+    text = "".join(",".join(f'"{cell}"' for cell in row) + "\r\n" for row in rows)
+    bring(store, tmp_path / "a.csv", text)
+    assert found(store) == ["mit", "None", "cc-by-4.0"]

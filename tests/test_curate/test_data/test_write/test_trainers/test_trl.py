@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from exported import load
 
+from curate.errors import DataError
+
 HAS_TRL = importlib.util.find_spec("trl") is not None
 needs_trl = pytest.mark.skipif(not HAS_TRL, reason="trl is not installed; pip install trl")
 
@@ -66,6 +68,39 @@ def test_tool_calls_are_objects_again_and_no_message_has_foreign_keys(
             {"role", "content"}, {"role", "tool_calls"}, {"role", "content", "tool_call_id"},
         ]  # fmt: skip
         assert json.loads(rows[0]["tools"]) == kit.TOOLS
+
+
+@pytest.mark.parametrize("to", ["prompt-completion", "messages"])
+def test_no_arguments_are_an_empty_object_that_the_script_can_read(
+    made, kit, tmp_path: Path, to: str
+) -> None:
+    rows = []
+    for given in ({"arguments": ""}, {"arguments": None}, {}):
+        row = json.loads(json.dumps(kit.with_tools()))
+        row["messages"][1]["tool_calls"][0]["function"] = {"name": "add", **given}
+        row["messages"][0]["content"] += str(given)
+        rows.append(row)
+    made(rows, trainer="trl", to=to)
+    folder = tmp_path / "subset"
+    for row in read_rows(folder, load(folder)["train"]).to_list():
+        turns = row["messages"] if to == "messages" else row["prompt"]
+        assert turns[1]["tool_calls"][0]["function"]["arguments"] == {}
+
+
+def test_what_the_script_would_stumble_over_is_named(made, kit) -> None:
+    row = kit.with_tools()
+    call = {"function": {"name": "add", "arguments": "{oops"}}
+    row["messages"][1] = {"role": "assistant", "tool_calls": [call]}
+    with pytest.raises(DataError, match="has tool arguments that are not JSON"):
+        made([row], trainer="trl")
+
+
+def test_a_response_alone_is_no_row_with_a_prompt(made, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no message before the response"):
+        made([{"text": "words"}], trainer="trl")
+    made(trainer="trl", to="messages")
+    (row,) = load(tmp_path / "subset")["train"].to_list()
+    assert row == {"messages": [{"role": "assistant", "content": "words"}]}
 
 
 def test_the_script_says_which_tokens_count(made, kit, tmp_path: Path) -> None:
