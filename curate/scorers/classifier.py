@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Final, Literal, final
+from typing import ClassVar, Final, Literal, final
 
 import numpy as np
 from jaxtyping import Float
@@ -22,8 +22,9 @@ from curate.contracts import (
 from curate.errors import ModelError, did_you_mean
 from curate.models.classifiers.sequence import SequenceClassifier, load_classifier
 from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.text.chat import ChatTemplate
+from curate.models.text.chat_options import of_any_model
 from curate.models.text.templates import Part, history_and_response, part_of
-from curate.models.text.whole_chat import whole_chat
 from curate.registry import register
 
 Format = Literal["text", "pair", "chat"]
@@ -105,7 +106,9 @@ class Classifier(RowScorer):
             )
         read = self._reader(str(context.model), model)
         add_special = self.format != "chat"  # a chat template writes them itself
-        texts_of = partial(self._texts, model.texts.tokenizer)
+        tokenizer = model.texts.tokenizer
+        chat = None if add_special else ChatTemplate(tokenizer, of_any_model(context.chat))
+        texts_of = partial(self._texts, chat)
 
         def score(examples: Sequence[Example]) -> Columns:
             made, places, reasons = make_each(examples, texts_of)
@@ -125,11 +128,11 @@ class Classifier(RowScorer):
 
         return score
 
-    def _texts(self, tokenizer: Any, example: Example) -> tuple[str, ...]:
+    def _texts(self, chat: ChatTemplate | None, example: Example) -> tuple[str, ...]:
         if self.format == "pair":
             return history_and_response(example)
-        if self.format == "chat":
-            return (whole_chat(tokenizer, example),)
+        if chat is not None:
+            return (chat.whole(example),)
         return (part_of(example, self.part),)
 
     def _reader(

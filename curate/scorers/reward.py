@@ -20,8 +20,9 @@ from curate.contracts import (
 from curate.errors import ModelError
 from curate.models.classifiers.sequence import load_reward_model
 from curate.models.classifiers.text_model import make_each
+from curate.models.text.chat import ChatTemplate
+from curate.models.text.chat_options import of_any_model
 from curate.models.text.templates import TextTemplate, history_and_response
-from curate.models.text.whole_chat import whole_chat
 from curate.registry import register
 
 Format = Literal["chat", "oasst", "pair"]
@@ -89,9 +90,10 @@ class Reward(RowScorer):
         model = load_reward_model(context)
         self._check_format(str(context.model), model.tokenizer)
         add_special = self.format != "chat"  # a chat template writes them itself
+        chat = None if add_special else ChatTemplate(model.tokenizer, of_any_model(context.chat))
 
         def score(examples: Sequence[Example]) -> Columns:
-            made, places, reasons = make_each(examples, partial(self._texts, model.tokenizer))
+            made, places, reasons = make_each(examples, partial(self._texts, chat))
             first, *second = zip(*made, strict=True) if made else ((),)
             answers = model.answers(first, *second, add_special=add_special)
             n = len(examples)
@@ -103,12 +105,13 @@ class Reward(RowScorer):
 
         return score
 
-    def _texts(self, tokenizer: Any, example: Example) -> tuple[str, ...]:
+    def _texts(self, chat: ChatTemplate | None, example: Example) -> tuple[str, ...]:
         if self.format == "pair":
             return history_and_response(example)
         if self.format == "oasst":
             return (OASST.render(example)[0],)
-        return (whole_chat(tokenizer, example),)
+        assert chat is not None
+        return (chat.whole(example),)
 
     def _check_format(self, model: str, tokenizer: Any) -> None:
         if self.format == "chat" and not tokenizer.chat_template:

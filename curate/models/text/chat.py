@@ -20,6 +20,7 @@ from curate.models.text.masks import (
     MARKS,
     NOT_PREFIX_STABLE,
     TRL,
+    Messages,
     check_marks,
     most_telling,
     training_template,
@@ -35,11 +36,14 @@ from curate.models.text.said import (
     own_tags,
     split_reasoning,
     think_block,
+    unsaid,
+    whole_forms,
 )
 from curate.models.text.template_code import (
     TEMPLATE_TIMEOUT,
     TemplateCode,
     compile_template,
+    source_of,
 )
 from curate.models.text.turns import (
     CLOSED_THOUGHT,
@@ -54,6 +58,7 @@ from curate.models.text.turns import (
     opens_thought,
     past_last_message,
 )
+from curate.models.text.whole_chat import LostIn, loss_of, one_text, without_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -122,7 +127,7 @@ class ChatTemplate:
         """Return the template's source, for conversations with or without tools."""
         if self._override is not None:
             return self._override
-        return str(self.tokenizer.get_chat_template(tools=tools))  # type: ignore[arg-type]
+        return source_of(self.tokenizer, tools)
 
     def code(self, tools: Sequence[Any] | None) -> TemplateCode:
         """Return the compiled template."""
@@ -153,22 +158,32 @@ class ChatTemplate:
         drafts = self._drafts(messages[: wanted[-1] + 1] if wanted else (), ways, tools)
         return merged([self._turn(messages, i, tools, drafts) for i in wanted])
 
-    def prompt(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None
-    ) -> str:
+    def prompt(self, messages: Messages, tools: Messages | None) -> str:
         """Return the text up to where the assistant's next turn begins.
 
-        Raises `ExampleFailure` when the template refuses the conversation.
+        Raises `ExampleFailure` when the template refuses the conversation, or does not show all of it.
         """
-        given = [dict(tool) for tool in tools] if tools else None
-        way = "drop" if self.options.reasoning == "drop" else "own"
-        gaps = any(message.get("content") is None for message in messages)
+        return self._in_one(messages, tools, partial(unsaid, messages), prompt=True)
+
+    def whole(self, example: Example) -> str:
+        """Return the text of a conversation to its end, all turns as the template writes them.
+
+        Reasoning that the template does not write is left out, unless the options ask for it.
+        Raises `ExampleFailure` as `prompt` does.
+        """
+        lost_in = loss_of(example, self.options.reasoning)
         try:
-            return self._text(Form(way), messages, given, prompt=True)
-        except ExampleFailure:
-            if not gaps:
-                raise
-            return self._text(Form(way, empty=True), messages, given, prompt=True)
+            return self._in_one(example.messages, example.tools, lost_in, prompt=False)
+        except ExampleFailure as failure:
+            raise without_words(failure) from failure
+
+    def _in_one(
+        self, messages: Messages, tools: Messages | None, lost_in: LostIn, *, prompt: bool
+    ) -> str:
+        given = [dict(tool) for tool in tools] if tools else None
+        ways = whole_forms(messages, self.options.reasoning, self._tags)
+        render = partial(self._text, messages=messages, tools=given, prompt=prompt)
+        return one_text(ways, render, lost_in)
 
     def note(self) -> str | None:
         """Say what a user should know about this template, or None."""
@@ -367,12 +382,7 @@ class ChatTemplate:
         return Tail(tail, tail[ends.end() :] if ends else "")
 
     def _text(
-        self,
-        form: Form,
-        messages: Sequence[Mapping[str, Any]],
-        tools: list[Any] | None,
-        *,
-        prompt: bool,
+        self, form: Form, messages: Messages, tools: list[Any] | None, *, prompt: bool
     ) -> str:
         return self._render(self._written(form, messages, tools), tools, prompt=prompt)
 

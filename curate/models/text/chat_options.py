@@ -98,6 +98,11 @@ class ChatOptions:
         return fields | ({"from_trl": True} if self.from_trl else {})
 
 
+def of_any_model(chat: ChatOptions | None) -> ChatOptions:
+    """Return of the options for a scored model what holds for any other too: what becomes of reasoning."""
+    return ChatOptions(reasoning=None if chat is None else chat.reasoning)
+
+
 def arguments_of(text: str | None) -> dict[str, str]:
     """Read ``key=value,...``, in which a value that holds commas is JSON; raise `ConfigError`."""
     if text is None:

@@ -32,6 +32,12 @@ _TAG: Final = re.compile(
     f"(?P<opens>{'|'.join(re.escape(opening) for opening, _ in THINK_TAGS)})"
     f"|{'|'.join(re.escape(closing) for _, closing in THINK_TAGS)}"
 )
+_ARGUMENTS: Final = (
+    "arguments",
+    "parameters",
+    "args",
+    "input",
+)  # of a call, by the names in the field
 _QUOTES: Final = ("'", '"', "`")
 _OPENING: Final = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
@@ -142,6 +148,16 @@ def forms(messages: Sequence[Message], choice: str | None, tags: tuple[str, str]
             closed = closed or "</think>" in content_text(message)
             thoughts = thoughts or bool(split_reasoning(message)[0])
     return _forms(_ways(choice, thoughts=thoughts, closed=closed), gaps, calls, tags)
+
+
+def whole_forms(
+    messages: Sequence[Message], choice: str | None, tags: tuple[str, str]
+) -> Sequence[Form]:
+    """Return the ways to write a conversation whose turns are not told apart: as the row has it first."""
+    calls = any(message.get("tool_calls") for message in messages)
+    gaps = any(message.get("content") is None for message in messages)
+    ways = {"drop": ("drop",), "inline": ("own", "inline")}.get(choice or "", ("own",))
+    return _forms(ways, gaps, calls, tags)
 
 
 @lru_cache(maxsize=256)
@@ -332,7 +348,8 @@ def _end_of(wanted: str, text: str, start: int) -> int:
 def _call(call: Message) -> Call:
     function = call.get("function")
     holder = function if isinstance(function, Mapping) else call
-    return Call(str(holder.get("name") or ""), _decoded(holder.get("arguments") or {}))
+    arguments: Any = next((holder[key] for key in _ARGUMENTS if holder.get(key)), {})
+    return Call(str(holder.get("name") or ""), _decoded(arguments))
 
 
 def _decoded(value: Any) -> Any:

@@ -172,6 +172,21 @@ class TemplateCode:
             )
 
 
+def source_of(tokenizer: Any, tools: Sequence[Any] | None) -> str:
+    """Return the source of a tokenizer's template, for conversations with or without tools.
+
+    Raises `ModelError` for several templates of which none is the default.
+    """
+    try:
+        return str(tokenizer.get_chat_template(tools=tools))
+    except ValueError as error:
+        names = ", ".join(sorted(tokenizer.chat_template or ()))
+        raise ModelError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has several chat templates ({names}), and none of "
+            "them is the default; write the one to use into a file, and give it with --chat-template FILE"
+        ) from error
+
+
 @lru_cache(maxsize=64)
 def compile_template(source: str) -> TemplateCode:
     """Compile a template, and put a check of the time into each of its loops and macros.
