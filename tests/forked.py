@@ -3,8 +3,10 @@
 A new interpreter takes ten seconds of processor time to import what a command needs.
 """
 
+import importlib
 import multiprocessing
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -14,11 +16,22 @@ from pathlib import Path
 
 import psutil
 
+COMMANDS = ("commit", "export", "ingest", "score", "select", "status", "train")
+METHODS = [
+    name
+    for package in ("curate.scorers", "curate_selectors")
+    for folder in importlib.import_module(package).__path__
+    for _, name, _ in pkgutil.iter_modules([folder], f"{package}.")
+]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
+CONTEXT.set_forkserver_preload(  # pandas: pyarrow imports it with the first array
     ["torch", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
-     "transformers.models.llama.modeling_llama", "curate.cli.app", "curate.scoring.passes",
-     "curate.train.api", "curate.store", "tokenizers"]
+     "transformers.models.llama.modeling_llama", "tokenizers", "duckdb", "pandas",
+     "pyarrow.pandas_compat", "pydantic.type_adapter", "rich.progress", "rich.table",
+     "curate.cli.app", "curate.cli.options", *(f"curate.cli.{name}" for name in COMMANDS),
+     "curate.api.pool", "curate.store.store", "curate.data.read.ingest", "curate.scoring.job",
+     "curate.scoring.passes", "curate.select.run", "curate.data.write.export", "curate.train.api",
+     *METHODS]
 )  # fmt: skip
 
 
