@@ -1,10 +1,7 @@
 """`curate train`: rows from a selection or a file, an optional recording, a record in the store."""
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,21 +85,6 @@ def train_on(
     if store is not None and os.environ.get("RANK", "0") == "0":  # one of several processes writes
         save_record(store, record, selection_id=selection)
     return record
-
-
-@contextmanager
-def stop_after(hours: float | None) -> Iterator[None]:
-    """Interrupt the block after some hours, as Ctrl-C would; the run then saves a checkpoint."""
-    if hours is None:
-        yield
-        return
-    timer = threading.Timer(hours * 3600, os.kill, (os.getpid(), signal.SIGINT))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _plan(

@@ -13,6 +13,7 @@ from curate.models.load import resolve_device, resolve_dtype
 from curate.models.text.masks import CURATE, TRL
 from curate.models.text.templates import CHAT, text_template
 from curate.train.data_config import DataConfig, choice, positive
+from curate.train.evaluation.answers import extractor
 from curate.train.mixtures.uniform import Uniform
 from curate.train.objectives.next_token import NextToken
 from curate.train.policies.keep_all import KeepAll
@@ -248,6 +249,8 @@ class WatchConfig:
         ):  # fmt: skip
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
+        if self.extractor is not None:
+            extractor(self.extractor)  # refuses a name that is none
         if self.patience is not None and self.eval_every is None:
             raise ConfigError(f"patience={self.patience} counts evaluations; set eval_every too")
 

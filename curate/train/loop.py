@@ -18,7 +18,6 @@ from curate.errors import InterruptedRunError, TrainError
 from curate.train.checkpoints import Checkpoint, RunFolder, load_weights
 from curate.train.config import TrainConfig
 from curate.train.data import Prepared
-from curate.train.evaluation.answers import extractor
 from curate.train.evaluation.evaluate import Evaluation, evaluation_tensors, evaluations_from
 from curate.train.evaluation.generation import evaluate_fully, evaluation_key
 from curate.train.processes import Processes, is_finite
@@ -113,8 +112,6 @@ class Loop:
         self._interrupted = False
         self._began = self._saved = time.perf_counter()
         self._energy = energy_j(processes.device)
-        if config.watch.extractor is not None:
-            extractor(config.watch.extractor)
 
     def fit_passes(self) -> TrainConfig:
         """Make forward passes as large as a GPU has memory for, and return the settings with that size.

@@ -68,8 +68,19 @@ def build_config(
 
 
 def is_training(key: str) -> bool:
-    """Whether a setting such as ``optimiser.lr`` or ``policy.k`` is one of training, by its first word."""
-    return key.partition(".")[0] in (*GROUPS, *SEAMS)
+    """Whether a setting such as ``optimiser.lr`` or ``policy.k`` is one of training, by its first word.
+
+    ``length`` is a scorer, too, whose fields are not those of a run's length.
+    """
+    group, _, name = key.partition(".")
+    if group in GROUPS and group in registry.names("scorer"):
+        return name in {item.name for item in fields(GROUPS[group])}
+    return group in (*GROUPS, *SEAMS)
+
+
+def is_set(settings: Mapping[str, Any], key: str) -> bool:
+    """Whether a setting is given, and not as None or the ``none`` that stands for it."""
+    return str(settings.get(key)).strip().lower() not in ("none", "null", "")
 
 
 def _seams(

@@ -3,15 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 
 from curate.api.commands.groups import NO_SETTINGS, Training, training_settings
 from curate.api.commands.option import option
-from curate.api.train import check_rows, stop_after, train_on
+from curate.api.train import check_rows, train_on
+from curate.errors import ConfigError
+from curate.train.recipes import is_set
+from curate.train.time_limit import stop_after
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
     from curate.train.record import TrainRecord
+
+
+# What does nothing unless something is evaluated.
+_EVALUATED: Final = (
+    ("--extractor", "watch.extractor"), ("--eval-every", "watch.eval_every"),
+    ("--patience", "watch.patience"),
+)  # fmt: skip
 
 
 @final
@@ -49,9 +59,19 @@ class TrainCommand(Training):
     def check(self) -> None:
         """Raise `ConfigError` for what can be seen to be wrong before anything runs."""
         check_rows(self.selection, self.data)
+        if self.max_hours is not None and not self.max_hours > 0:
+            raise ConfigError(f"--max-hours must be positive, got {self.max_hours:g}")
+        settings = training_settings(self, self.settings)
+        idle = [] if self.evaluate else [flag for flag, key in _EVALUATED if is_set(settings, key)]
+        if idle:
+            it = "it" if len(idle) == 1 else "them"
+            raise ConfigError(
+                f"{', '.join(idle)} without anything to evaluate on: add --eval FILE, or leave {it} out"
+            )
 
     def run(self, pool: "Pool") -> "TrainRecord | dict[str, Any]":
         """Fine-tune the model and write its record to the store; with ``dry_run`` return the plan."""
+        self.check()
         given = {} if self.max_tokens is None else {"length.max_tokens": self.max_tokens}
         with stop_after(self.max_hours):
             return train_on(

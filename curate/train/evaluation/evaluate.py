@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from curate.errors import TrainError
 from curate.models.batch import plan_batches
 from curate.models.passes.forward import Forward, PassRequest
 from curate.models.passes.head import HeadWants
@@ -97,10 +98,18 @@ def evaluate(
 ) -> Evaluation:
     """Return the NLL of each example's response; the processes share the work.
 
-    A pure forward: one pass by the same kernel as scoring, sums in float64.
+    A pure forward: one pass by the same kernel as scoring, sums in float64. Raises `TrainError` where an
+    example has no finite NLL: a mean without it would be of other examples than that of another run.
     """
     with evaluating(model):
         nll = response_nll(model, prepared.rendered, batch_tokens, processes)
+    missing = np.flatnonzero(~np.isfinite(nll)).tolist()
+    if missing:
+        raise TrainError(
+            f"{len(missing)} of {len(nll)} examples of evaluation set {name!r} have no finite loss after step "
+            f"{step} (first: {prepared.rows[missing[0]].id}): training has diverged, or they do not fit into "
+            "memory; lower the learning rate with --lr, or set a smaller --micro-tokens"
+        )
     return Evaluation(name, step, tuple(row.id for row in prepared.rows), nll, prepared.n_targets)
 
 

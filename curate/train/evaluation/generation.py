@@ -46,7 +46,8 @@ def exact_matches(
     prompts = [_prompt(prepared, row) for row in range(len(prepared))]
     order = np.argsort([-len(prompt) for prompt in prompts], kind="stable")
     correct = np.zeros(len(prompts))
-    for number, batch in enumerate(_batches(prompts, order, max_new_tokens, batch_tokens)):
+    batches = _batches(prompts, order, max_new_tokens, batch_tokens, model.resolved.max_length)
+    for number, batch in enumerate(batches):
         if number % processes.count != processes.index:
             continue
         texts = generate(model, [prompts[row] for row in batch], max_new_tokens)
@@ -107,7 +108,8 @@ def answered(
     prompts = [_prompt(prepared, row) for row in range(len(prepared))]
     order = np.argsort([-len(prompt) for prompt in prompts], kind="stable")
     made: dict[int, str] = {}
-    for batch in _batches(prompts, order, max_new_tokens, data.micro_tokens):
+    limit = resolved.max_length
+    for batch in _batches(prompts, order, max_new_tokens, data.micro_tokens, limit):
         texts = generate(model, [prompts[row] for row in batch], max_new_tokens)
         made |= dict(zip(batch, texts, strict=True))
     return [
@@ -132,11 +134,16 @@ def evaluation_key(prepared: "Prepared", config: "TrainConfig") -> str:
 def generate(
     model: "TrainedModel", prompts: Sequence[Sequence[int]], max_new_tokens: int
 ) -> list[str]:
-    """Return the greedy continuation of each prompt as text, special tokens left out."""
+    """Return the greedy continuation of each prompt as text, special tokens left out.
+
+    Of fewer tokens where the model's context ends before.
+    """
     from transformers import GenerationConfig
 
     ends = _ends(model)
     width = max(len(prompt) for prompt in prompts)
+    limit = model.resolved.max_length
+    room = max_new_tokens if limit is None else max(1, min(max_new_tokens, limit - width))
     ids = torch.full((len(prompts), width), ends[0])
     mask = torch.zeros_like(ids)
     for number, prompt in enumerate(prompts):
@@ -145,7 +152,7 @@ def generate(
     greedy = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False,
         num_beams=1,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=room,
         pad_token_id=ends[0],
         eos_token_id=ends,
         use_cache=True,
@@ -172,13 +179,18 @@ def _prompt(prepared: "Prepared", row: int) -> list[int]:
 
 
 def _batches(
-    prompts: Sequence[Sequence[int]], order: np.ndarray, max_new_tokens: int, batch_tokens: int
+    prompts: Sequence[Sequence[int]],
+    order: np.ndarray,
+    max_new_tokens: int,
+    batch_tokens: int,
+    limit: int | None,
 ) -> list[list[int]]:
     batches: list[list[int]] = []
     start = 0
     while start < len(order):
         width = len(prompts[order[start]]) + max_new_tokens
-        count = max(1, batch_tokens // width)
+        is_cut = limit is not None and width > limit  # alone, or others would end as early
+        count = 1 if is_cut else max(1, batch_tokens // width)
         batches.append(order[start : start + count].tolist())
         start += count
     return batches

@@ -71,3 +71,4 @@ def test_wrong_choices_say_what_is_right(settings, message):
 def test_settings_of_training_are_known_by_their_first_word():
     assert is_training("policy.k") and is_training("objective") and is_training("optimiser.lr")
     assert not is_training("kmq.k") and not is_training("k")
+    assert is_training("length.epochs") and not is_training("length.template")

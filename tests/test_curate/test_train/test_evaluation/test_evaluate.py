@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,30 @@ def test_batched_generation_equals_one_at_a_time(loaded, make):
     assert len({len(prompt) for prompt in prompts}) > 2
     made = generate(model, prompts, 9)
     assert made == [greedy_alone(model, prompt, 9) for prompt in prompts]
+
+
+@pytest.mark.slow
+def test_an_answer_ends_where_the_context_does(loaded, make):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model, prepared = loaded
+    rows = prepared(make.rows(3))
+    prompts = [one.ids[: one.positions[0] + 1].tolist() for one in rows.rendered]
+    context = max(map(len, prompts)) + 2
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        learned = GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(model.tokenizer), n_positions=context, n_embd=16, n_layer=1, n_head=2,
+                bos_token_id=0, eos_token_id=1,
+            )
+        ).eval()  # fmt: skip
+    short = replace(model, whole=learned, resolved=replace(model.resolved, max_length=context))
+    settings = {"name": "exact", "max_new_tokens": 9, "batch_tokens": 1000}
+    correct = exact_matches(short, rows, Processes.join("cpu"), **settings)
+    assert correct.shape == (3,)
+    [longest] = generate(short, [max(prompts, key=len)], 9)
+    assert longest == greedy_alone(short, max(prompts, key=len), 2)
 
 
 def test_exact_match_finds_the_right_answers(loaded, make):
