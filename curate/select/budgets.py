@@ -15,13 +15,16 @@ WITHIN = "not in selection"  # why a view leaves out what an earlier selection d
 
 
 def share_note(budget: Budget | None, view: View) -> str | None:
-    """Say what a share of the whole pool comes to where not all of it can be chosen; else None.
+    """Say what a share of the whole pool comes to where the method does not see all of it; else None.
+
+    It sees what filters leave and has every score; ``n_eligible`` of the result is without what the method
+    itself leaves out, too.
 
     Examples
     --------
     >>> import numpy as np
     >>> share_note(Budget.parse("10%"), View(np.arange(4).astype("S1"), n_pool=40, excluded={"where": 36}))
-    'budget 10% of the pool = 4 of 40 examples; 4 are eligible (10%eligible = 1)'
+    'budget 10% of the pool = 4 of 40 examples; 4 are left to the method (10%eligible = 1)'
     """
     if budget is None or budget.unit not in ("share", "token-share"):
         return None
@@ -32,12 +35,12 @@ def share_note(budget: Budget | None, view: View) -> str | None:
         assert view.tokens is not None
         return (
             f"budget {budget} of the pool = {limit:,} of {view.pool_tokens:,} tokens; "
-            f"{int(view.tokens.sum()):,} are eligible"
+            f"{int(view.tokens.sum()):,} are left to the method"
         )
     eligible = replace(budget, unit="eligible-share")
     return (
         f"budget {budget} of the pool = {limit:,} of {view.n_pool:,} examples; {len(view):,} are "
-        f"eligible ({eligible} = {eligible.limit(view):,})"
+        f"left to the method ({eligible} = {eligible.limit(view):,})"
     )
 
 

@@ -82,8 +82,9 @@ def facts(store: "Store", example: str) -> dict[str, Any]:
     document = store.example(example)
     document["percentiles"] = store.percentiles(document["id"])
     document["gathered"] = origins(store, document["rows"])
+    last = _last(store, [selection["selection_id"] for selection in document["selections"]])
     document["selections"] = [
-        {**selection, **_last(store, selection)} for selection in document["selections"]
+        {**selection, **last[selection["selection_id"]]} for selection in document["selections"]
     ]
     document["revisions"] = [
         {**revision, "original_response": document["response"]}
@@ -102,10 +103,17 @@ def _own_columns(store: "Store", document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if str(value).strip() not in shown}
 
 
-def _last(store: "Store", chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how many examples a selection has, and the gain of the last."""
-    gains = store.selection_rows(chosen["selection_id"])["gain"].to_pylist()
-    return {"n_selected": len(gains), "last_gain": gains[-1]}
+def _last(store: "Store", selections: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return how many examples selections have, and the gain of the last of each, in one query."""
+    from curate.store.connection import literal
+
+    rows = store.read(
+        "with sizes as (select selection_id, count(*) as n_selected, max(rank) as last from selection_rows "
+        f"where selection_id in ({', '.join(map(literal, selections)) or 'null'}) group by selection_id) "
+        "select selection_id, n_selected, gain as last_gain from sizes join selection_rows r "
+        "using (selection_id) where r.rank = sizes.last"
+    ).to_pylist()
+    return {row.pop("selection_id"): row for row in rows}
 
 
 def _rendered(

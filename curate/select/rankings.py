@@ -67,6 +67,17 @@ class StoredRanking:
         """Its quotas and its mix."""
         return Shares(quota_of(self.record), self.record.get("mix", {}))
 
+    @property
+    def is_of_own_size(self) -> bool:
+        """Whether its shares are of what the method keeps by itself, as no budget was given."""
+        return self.record["budget"] is None and self.shares.depend_on_size
+
+    def satisfies(self, example: str) -> bool:
+        """Whether an example satisfies its condition, whatever the method reads of it. One query."""
+        where, sets = self.record["where"], sets_of(self.record)
+        ids = self._store.view(bind={}, where=where, named=sets).ids
+        return bool(np.isin(np.array([example], dtype="S32"), ids).all())
+
     def view(self) -> View:
         """Return the examples that were eligible, after `ranked` without what only the method reads."""
         if self._view is None:
@@ -80,7 +91,7 @@ class StoredRanking:
         """Return what its method ranks, computed the first time: the cost of the selection itself."""
         if self._ranked is None:
             view, record = self.view(), self.record
-            alone = rank(self._method(), view, record["seed"])
+            alone = self._alone(view)
             budget = None if record["budget"] is None else Budget.parse(record["budget"])
             everything = with_shares(alone, view, record["include"], self.shares, budget)
             first = view.ids[everything.indices[: self.n_kept]].astype("U32").tolist()
@@ -105,6 +116,13 @@ class StoredRanking:
             if found.considered is not found.selection.indices:
                 arrays.append(found.considered)
         return sum(int(array.nbytes) for array in arrays if array is not None)
+
+    def _alone(self, view: View) -> Selection:
+        """Return what its method ranks before quotas, or what it keeps where that is what they share."""
+        method, seed = self._method(), self.record["seed"]
+        if self.is_of_own_size:
+            return method.select(view, None, np.random.default_rng(seed))
+        return rank(method, view, seed)
 
     def _method(self) -> Selector:
         cls = get_method(self.record["method"])

@@ -59,14 +59,18 @@ def quota_of(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def length_warning(ratio: float | None) -> list[str]:
-    """Warn of picks whose mean length is ``ratio`` times the pool's, if that is far from 1."""
+def length_warning(ratio: float | None, *, of_all: bool = True) -> list[str]:
+    """Warn of picks whose mean length is ``ratio`` times that of what they were chosen from.
+
+    If it is far from 1. ``of_all``: they were chosen from the whole pool.
+    """
     if ratio is None or 1 / LONG_RATIO <= ratio <= LONG_RATIO:
         return []
     longer = "longer" if ratio > 1 else "shorter"
+    whose = "the pool's" if of_all else "those they were chosen from"
     return [
         (
-            f"the selected examples are {longer} than the pool's ({ratio:.2f}x the mean length in tokens): "
+            f"the selected examples are {longer} than {whose} ({ratio:.2f}x the mean length in tokens): "
             "compare with a random subset of equal tokens, not of equal count"
         )
     ]

@@ -286,7 +286,7 @@ def _record(
         },
         **({} if towards is None else {"target": towards.identity()}),
     }
-    warnings = [*bound.warnings, *chosen.warnings, *length_warning(ratio)]
+    warnings = [*bound.warnings, *chosen.warnings, *length_warning(ratio, of_all=not view.excluded)]
     warnings += [] if towards is None else target_warnings(view, chosen, towards.name)
     counts = {
         "n_pool": view.n_pool,

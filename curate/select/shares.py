@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, final
 
 import numpy as np
@@ -60,6 +61,14 @@ class Shares:
     def columns(self) -> tuple[str, ...]:
         """The columns they read, besides the source."""
         return tuple(column for column in self.all_columns if column != SOURCE)
+
+    @property
+    def depend_on_size(self) -> bool:
+        """Whether a quota is a share of the selection, however large that becomes."""
+        limits = chain.from_iterable(
+            by_value.values() for by_value in parse_quota(self.quota).values()
+        )
+        return any(limit.is_share for limit in limits)
 
     def check_budget(self, budget: Budget | None) -> None:
         """Raise `ConfigError` for a mix without a budget: exact shares are of some size."""

@@ -93,19 +93,23 @@ def absences(
     """
     known = Rankings() if rankings is None else rankings
     asked = [store.selection(name)["selection_id"] for name in selections]
-    newest = store.read(
-        f"select selection_id from selections where method <> '{METHOD}' "
-        "order by created_at desc, 1"
-    )
     having = {selection["selection_id"] for selection in document["selections"]}
-    with store.connect() as con:
-        hidden = internal(con, store.parts)
-    shown = [name for name in newest["selection_id"].to_pylist() if name not in hidden]
-    lacking = [name for name in asked or shown if name not in having]
+    lacking = [name for name in asked or _shown(store) if name not in having]
     return [
         _why_absent(store, document, known.of(store, name), ranked=bool(asked) or i < MAX_RANKED)
         for i, name in enumerate(lacking)
     ]
+
+
+def _shown(store: "Store") -> list[str]:
+    """Return the selections people asked for, marks left out, newest first."""
+    with store.connect() as con:
+        hidden = internal(con, store.parts)
+    newest = store.read(
+        f"select selection_id from selections where method <> '{METHOD}' "
+        "order by created_at desc, 1"
+    )
+    return [name for name in newest["selection_id"].to_pylist() if name not in hidden]
 
 
 def _why_absent(
@@ -193,7 +197,7 @@ def _by_rank(store: "Store", document: Mapping[str, Any], stored: StoredRanking)
     view = stored.view()
     row = int(np.searchsorted(view.ids, document["id"].encode()))
     if row >= len(view) or view.ids[row] != document["id"].encode():
-        if record["where"]:
+        if record["where"] and not stored.satisfies(document["id"]):
             return because("filtered", f"it does not satisfy --where {record['where']!r}")
         return because("left out", "it has no value for something the method reads")
     ranked, view = stored.ranked(), stored.view()
@@ -213,6 +217,10 @@ def _by_rank(store: "Store", document: Mapping[str, Any], stored: StoredRanking)
         )  # fmt: skip
         text = f"the --{cause} of {whose} was filled by examples that rank higher"
         return because(cause, text)
+    if stored.is_of_own_size:
+        n_own = len(ranked.considered)
+        text = f"without a budget {name} keeps {n_own:,} examples, of which it is none"
+        return because("left out", text)
     excluded = ranked.selection.excluded
     counts = ", ".join(f"{count:,} {reason}" for reason, count in excluded.items())
     return because("left out", f"{name} did not consider it; it left out: {counts or 'none'}")

@@ -111,7 +111,7 @@ def selection_card(selection: "StoredSelection") -> str:
         ("of the pool", percent(d["n_selected"], d["n_pool"])),
         ("could be picked", short(d.get("n_eligible"))),
         ("tokens", short(d.get("n_tokens"))),
-        ("times the pool's mean length", "-" if ratio is None else f"{ratio:.2f}"),
+        ("times the mean length of those chosen from", "-" if ratio is None else f"{ratio:.2f}"),
     ]
     name = " ".join(str(part) for part in (d["method"], d.get("budget")) if part)
     parts = [heading(f"Selection {name}", f"id {selection.id}"), tiles(facts)]

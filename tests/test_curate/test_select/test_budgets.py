@@ -31,7 +31,7 @@ def pool(tmp_path: Path) -> Pool:
 def test_a_share_of_the_pool_says_what_it_comes_to_once(pool: Pool) -> None:
     pool.select("random", budget="10%", where=FEW)
     assert [note for note in pool.progress.said if note.startswith("budget")] == [
-        "budget 10% of the pool = 10 of 100 examples; 25 are eligible (10%eligible = 2)"
+        "budget 10% of the pool = 10 of 100 examples; 25 are left to the method (10%eligible = 2)"
     ]
     pool.progress.said.clear()
     pool.select("random", budget="10%")

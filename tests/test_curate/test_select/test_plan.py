@@ -56,7 +56,7 @@ def test_a_plan_says_what_a_share_comes_to_and_what_is_read(pool: Pool, tiny_mod
     plan = pool.select(
         "ifd", budget="10%", where="row.i < 20", model=str(tiny_model), dry_run=True
     ).plan_text()
-    assert "budget 10% of the pool = 3 of 30 examples; 20 are eligible (10%eligible = 2)" in plan
+    assert "budget 10% of the pool = 3 of 30 examples; 20 are left to the method (10%" in plan
     assert "ifd: one pass over 30 examples" in plan
     assert pool.store.score_sets() == []
 

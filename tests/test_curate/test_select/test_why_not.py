@@ -1,6 +1,7 @@
 """Why a selection lacks an example is told from stored facts, and checked by doing it."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,45 @@ def test_what_kept_it_out_is_named(
     found = why(pool, "e5")
     assert found.cause == cause
     assert found.text.startswith(text)
+
+
+def test_a_missing_value_is_not_taken_for_a_condition(tmp_path: Path) -> None:
+    rows = [{"id": f"e{i}", "prompt": f"Say {i}.", "response": "x", "q": i} for i in range(4)]
+    del rows[3]["q"]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
+    pool.ingest(str(path))
+    pool.select(rank="row.q", budget=1, where="n_chars > 1 and prompt != 'Say 0.'")
+    assert why(pool, "e3").text == "it has no value for something the method reads"
+    assert why(pool, "e0").text.startswith("it does not satisfy --where ")
+
+
+def test_a_share_of_what_a_method_keeps_by_itself_is_explained(tmp_path: Path) -> None:
+    def row(i: int, last: str) -> dict[str, str]:
+        words = [*(f"word{i}of{j}" for j in range(40)), last]
+        source = f"s{i % 2}"
+        return {
+            "id": f"e{i}{last}",
+            "prompt": f"{i}",
+            "response": " ".join(words),
+            "source": source,
+        }
+
+    rows = [row(i, "") for i in range(10)] + [row(0, f"copy{n}") for n in range(6)]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pool = cu.open(tmp_path / "curate.duckdb", create=True)
+    pool.ingest(str(path))
+    chosen = pool.select("dedup", quota={"s1": "25%"}, workers=1)
+    assert len(chosen) == 6, "all five of s0, and one of s1"
+    documents = [pool.store.example(str(row["id"])) for row in rows]
+    found = [absences(pool.store, one, [chosen.id]) for one in documents]
+    said = Counter(absence.text for absences_of_one in found for absence in absences_of_one)
+    assert said == {
+        "the --quota of its source 's1' was filled by examples that rank higher": 4,
+        "without a budget dedup keeps 10 examples, of which it is none": 6,
+    }
 
 
 def test_a_selection_inside_another_points_to_it(pool: Pool) -> None:
