@@ -62,9 +62,10 @@ def trained_sentence(proof: Mapping[str, Any]) -> str:
     random = result["methods"]["random"]["mean"]
     found = arm["verdict"] in ("better", "worse")
     side = "lower" if difference["mean"] < 0 else "higher"
+    level = f"{100 * difference['level']:.4g}%"  # corrected for the methods compared
     words = _BETTER.format(by=abs(difference["mean"]), side=side) if found else _NO_DIFFERENCE
     return (
         f"Trained on them, the model's loss on held-out tasks is {words} ({arm['mean']:.3f} against "
-        f"{random:.3f}; 95% interval of the difference {difference['ci_low']:+.3f} to "
+        f"{random:.3f}; {level} interval of the difference {difference['ci_low']:+.3f} to "
         f"{difference['ci_high']:+.3f}, {proof['seeds']} seeds)."
     )

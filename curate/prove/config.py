@@ -9,7 +9,7 @@ from curate.contracts import Budget
 from curate.contracts.settings import refuse_unused
 from curate.errors import ConfigError, did_you_mean
 from curate.train.config import SEAMS
-from curate.train.recipes import build_config
+from curate.train.recipes import build_config, is_set
 
 RANDOM: Final = "random"
 LONGEST: Final = "longest"
@@ -116,6 +116,11 @@ class ProveConfig:
                 raise ConfigError(
                     f"{name} is the same for every run of a proof; set --max-tokens or --epochs"
                 )
+        if is_set(self.train, "watch.patience"):
+            raise ConfigError(
+                "watch.patience would choose the weights of each run by the target that they are judged on; "
+                "leave it out: every run of a proof trains on as many tokens"
+            )
 
     def compared(self) -> tuple[Arm, ...]:
         """Return what is compared, random first, then the methods, the arms, longest, the whole pool.
@@ -123,6 +128,7 @@ class ProveConfig:
         Raises `ConfigError` for a method, objective, policy or mixture that does not exist, a wrong
         setting, or a name given twice.
         """
+        build_config("", self.train, lora=self.lora)  # a wrong name or value fails at once
         methods = [parse_method(text, self.settings) for text in self.methods]
         methods += [self._arm(name, given) for name, given in self.arms.items()]
         labels = [arm.label for arm in methods]

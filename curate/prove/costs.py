@@ -46,24 +46,24 @@ def _scoring(
     used = {
         set_id for result in results for set_id in _score_sets(store, result.selection, statuses)
     }
-    seconds, tokens, flops, energy = 0.0, 0, 0.0, 0.0
-    known_flops, known_energy = True, not used
+    seconds, tokens, flops, known_flops = 0.0, 0, 0.0, True
+    energies: list[float | None] = []
     for set_id in sorted(used):
         cost = _of_set(store, statuses[set_id])
         seconds += cost["seconds"]
         tokens += cost["tokens"]
         known_flops = known_flops and cost["flops"] is not None
         flops += cost["flops"] or 0.0
-        if cost["energy_j"] is not None:
-            known_energy, energy = True, energy + cost["energy_j"]
+        energies.append(cost["energy_j"])
     for trained in _procedures(results):
         seconds += trained["seconds"]
         tokens += int(trained["tokens"])
         flops += trained["flops"]
-        known_energy = False
+        energies.append(None)
     return {
         "seconds": seconds, "tokens": tokens, "flops": flops if known_flops else None,
-        "energy_j": energy if known_energy else None, "set_ids": sorted(used),
+        "energy_j": None if None in energies else sum((e for e in energies if e), 0.0),
+        "set_ids": sorted(used),
     }  # fmt: skip
 
 

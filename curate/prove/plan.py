@@ -3,19 +3,18 @@
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from curate.contracts import Budget, Need, PoolScorer, Rendering, Selector
+from curate.contracts import Budget, Rendering
 from curate.contracts.json_values import json_tree
 from curate.errors import ConfigError
 from curate.models.load import load_tokenizer, resolve_model
-from curate.models.text.chat_options import ChatOptions
 from curate.models.text.render import Renderer
-from curate.prove.config import FULL_EPOCHS, Arm, ProveConfig
+from curate.prove.config import FULL_EPOCHS, RANDOM, Arm, ProveConfig
+from curate.prove.identity import common_identity, method_identity
 from curate.prove.trials import arrays_path
-from curate.registry import build, get_scorer
-from curate.scoring.requests import make_request, run_scorer
+from curate.select.options import SelectOptions
 from curate.store.records import canonical_json, digest
 from curate.train.config import LengthConfig, TrainConfig
 from curate.train.data import TrainRow, prepare, sample_rows
@@ -55,9 +54,10 @@ class Trial:
 @final
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Tokens of the pool as training sees it: examples, and the mean of a sample."""
+    """Tokens of the pool as training sees it: examples, how many can be chosen, and the mean of a sample."""
 
     n_examples: int
+    n_eligible: int
     mean_tokens: float
 
     def selected(self, budget: str) -> float:
@@ -165,8 +165,11 @@ def make_plan(
     targets: Sequence["Target"],
     *,
     measure: bool = True,
+    there: "Store | None" = None,
 ) -> Plan:
     """Plan the trials of a proof; with ``measure``, time two training steps if none is on record.
+
+    ``there`` is as in `curate.prove.run.prove`.
 
     Raises `ConfigError` for no target model, a method that does not exist, a wrong setting, and a
     budget of fewer tokens than one batch.
@@ -182,9 +185,15 @@ def make_plan(
     rendering = data.rendering
     sample = sample_rows(store, config.datasets, SAMPLE)
     prepared = prepare(sample, renderer, rendering, "pool")
-    sizes = Sizes(store.n_examples(config.datasets), float(prepared.lengths.mean()))
-    common = _common_identity(store, config, targets, resolved, base)
-    scores = {arm.label: _method_identity(store, arm, scoring, config.towards) for arm in arms}
+    sizes = Sizes(
+        store.n_examples(config.datasets),
+        _n_eligible(store, config, scoring),
+        float(prepared.lengths.mean()),
+    )
+    common = common_identity(store, config, targets, resolved, base)
+    scores = {
+        arm.label: method_identity(store, there or store, arm, scoring, config) for arm in arms
+    }
     if config.towards is not None and not any(
         "towards" in identity for identity in scores.values()
     ):
@@ -203,8 +212,8 @@ def make_plan(
     )
     done = finished(store, [trial.trial_id for trial in trials])
     eval_tokens = sum(_tokens(target, renderer, rendering) for target in targets)
-    speed, basis = _known_speed(store, resolved.fingerprint)
-    if speed is None and measure and len(done) < len(trials):
+    speed, basis = _known_speed(there or store, resolved.fingerprint)
+    if speed is None and measure and any(trial.trial_id not in done for trial in trials):
         speed, basis = _measured_speed(trials[0].config, sample)
     return Plan(trials, done, eval_tokens, speed, basis)
 
@@ -252,7 +261,7 @@ def _trial(
             "a larger budget"
         )
     if arm.label == FULL_EPOCHS:
-        tokens = round(tokens * sizes.n_examples / sizes.selected(budget))
+        tokens = round(tokens * sizes.n_eligible / sizes.selected(budget))
     made = replace(
         base,
         seed=seed,
@@ -264,69 +273,14 @@ def _trial(
     return Trial(digest(canonical_json(full), 8), arm, budget, seed, made, full)
 
 
-def _common_identity(
-    store: "Store",
-    config: ProveConfig,
-    targets: Sequence["Target"],
-    resolved: "ResolvedModel",
-    base: TrainConfig,
-) -> dict[str, Any]:
-    return {
-        "pool": store.pool_hash(),
-        "datasets": None if config.datasets is None else sorted(config.datasets),
-        "where": config.where,
-        "model": [resolved.fingerprint, resolved.tokenizer_hash, resolved.chat_template_hash],
-        "targets": {target.name: target.fingerprint for target in targets},
-        "evaluation": [base.watch.extractor, base.watch.max_new_tokens],
-    }
+def _n_eligible(store: "Store", config: ProveConfig, scoring: "ScoringOptions") -> int:
+    """Return how many examples of the pool may be chosen, which full-epochs trains on; at least 1."""
+    from curate.select.budgets import eligible
 
-
-def _method_identity(
-    store: "Store", arm: Arm, scoring: "ScoringOptions", towards: str | None
-) -> dict[str, Any]:
-    """Return what decides a method's picks: its settings, its target set, and the scores it reads."""
-    from curate.select.run import build_method
-
-    if arm.method is None:
-        return {"label": arm.label}
-    made = build_method(arm.method, arm.settings)
-    identity: dict[str, Any] = {"method": made.name, "config": asdict(cast(Any, made))}
-    if made.uses_target:
-        if towards is None:
-            raise ConfigError(
-                f"method {arm.label!r} selects towards a target set; pass --towards NAME "
-                "(see curate target list)"
-            )
-        identity["towards"] = store.target(towards).pool_hash()
-    if not isinstance(made, Selector):
-        return {**identity, "models": dict(scoring.models)}
-    identity["scores"] = {
-        alias: _need_identity(store, alias, need, arm, scoring)
-        for alias, need in made.requires().items()
-        if isinstance(need, Need)
-    }
-    return identity
-
-
-def _need_identity(
-    store: "Store", alias: str, need: Need, arm: Arm, scoring: "ScoringOptions"
-) -> Any:
-    from curate.select.bind import scorer_settings
-
-    if need.scorer is None:
-        return alias
-    config = {**need.config, **scorer_settings(need.scorer, arm.settings)}
-    recorded = run_scorer(need.scorer, config)
-    if recorded is not None:
-        model = scoring.models.get(need.role or recorded.role or "proxy")
-        fingerprint = None if model is None else resolve_model(model).fingerprint
-        chat = [] if scoring.chat == ChatOptions() else [scoring.chat.identity]
-        return [asdict(cast(Any, recorded)), fingerprint, scoring.template, *chat]
-    cls = get_scorer(need.scorer)
-    if issubclass(cls, PoolScorer):
-        return [cls.name, cls.version, asdict(cast(Any, build(cls, config)))]
-    request = make_request(store, need.scorer, alias, config, need.role, scoring)
-    return [need.scorer, config] if request is None else request.key.set_id
+    if config.where is None or config.full not in ("epochs", "both"):
+        return store.n_examples(config.datasets)
+    options = SelectOptions(RANDOM, where=config.where, datasets=config.datasets)
+    return max(1, len(eligible(store, options, scoring)))
 
 
 def _tokens(target: "Target", renderer: "Renderer", rendering: Rendering) -> int:

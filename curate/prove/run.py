@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.contracts import Budget
 from curate.contracts.progress import TRIALS, DedupedNotes, Progress
-from curate.errors import InterruptedRunError
+from curate.errors import ConfigError, InterruptedRunError
 from curate.prove.config import RANDOM, ProveConfig
 from curate.prove.contamination import Overlap, find_overlap
 from curate.prove.plan import Plan, Trial, finished, make_plan
@@ -16,6 +17,7 @@ from curate.prove.targets import Target, read_targets
 from curate.prove.trials import NotApplicable, TrialResult, choose, claimed, load_result, run_trial
 from curate.select.options import SelectOptions
 from curate.train.config import MethodConfig
+from curate.train.time_limit import stop_after
 
 if TYPE_CHECKING:
     from curate.scoring.options import ScoringOptions
@@ -61,6 +63,13 @@ class TargetOptions:
     allow_overlap: bool = False
     drop_overlap: bool = False
 
+    def __post_init__(self) -> None:
+        if self.allow_overlap and self.drop_overlap:
+            raise ConfigError(
+                "--allow-overlap evaluates on target examples that are in the pool, and --drop-overlap leaves "
+                "them out; give one of them"
+            )
+
 
 def prove(
     store: "Store",
@@ -70,12 +79,19 @@ def prove(
     progress: Progress,
     *,
     dry_run: bool = False,
+    there: "Store | None" = None,
 ) -> dict[str, Any]:
     """Train on what each method selects and on random subsets, and say which is better.
 
     Finished trials are in the store and are not run again; a killed one resumes from its last
     checkpoint. Started several times at once on one store, the processes share the trials. Returns
     the document ``prove --json`` prints; with ``dry_run`` only its plan.
+
+    Parameters
+    ----------
+    there
+        The user's own store, where ``store`` has only data that is not read into it yet, for a plan: it has
+        the target sets and the trials.
 
     Raises
     ------
@@ -84,13 +100,13 @@ def prove(
     DataError
         A target cannot be read, or overlaps with the pool.
     InterruptedRunError
-        After the last trial that fits ``max_hours``, or on a signal.
+        When ``max_hours`` are over, or on a signal; a trial that had begun is resumed from its last checkpoint.
     """
     began = time.perf_counter()
     config.compared()  # a wrong name fails before anything is read
     config = replace(config, budgets=_budgets(store, config, scoring))
     targets, overlaps = _targets(store, config, wanted, progress)
-    plan = make_plan(store, config, scoring, targets)
+    plan = make_plan(store, config, scoring, targets, there=there)
     progress.note(plan.text())
     about = {
         "model": scoring.models["target"],
@@ -237,12 +253,12 @@ def _run(
     progress.start(TRIALS, len(todo), "trials")
     n_trained = 0
     for trial in _shared(store, todo, progress):
-        _stop_in_time(n_trained, len(todo), scoring.max_hours, began)
-        progress.note(
-            f"trial {todo.index(trial) + 1} of {len(todo)}: {trial.arm.label} at {trial.budget}, "
-            f"seed {trial.seed}"
-        )
-        run_trial(store, trial, chosen[trial.trial_id], targets, progress)
+        with _in_time(n_trained, len(todo), scoring.max_hours, began):
+            progress.note(
+                f"trial {todo.index(trial) + 1} of {len(todo)}: {trial.arm.label} at {trial.budget}, "
+                f"seed {trial.seed}"
+            )
+            run_trial(store, trial, chosen[trial.trial_id], targets, progress)
         n_trained += 1
     progress.finish(TRIALS)
     return _outcomes(store, config, plan, refusals), n_trained
@@ -282,12 +298,26 @@ def _outcomes(
     return Outcomes(config.budgets, labels, results, refusals)
 
 
-def _stop_in_time(n_done: int, total: int, max_hours: float | None, began: float) -> None:
-    if max_hours is not None and time.perf_counter() - began > max_hours * 3600:
-        raise InterruptedRunError(
-            f"stopped after {max_hours} h: {n_done} of {total} trials of this run are done and "
-            "saved; rerun the same command to resume"
-        )
+@contextmanager
+def _in_time(n_done: int, total: int, max_hours: float | None, began: float) -> Iterator[None]:
+    """Run the block in what is left of ``max_hours``; `InterruptedRunError` when they are over.
+
+    Training that is interrupted saves a checkpoint first, and says where.
+    """
+    left = None if max_hours is None else max_hours - (time.perf_counter() - began) / 3600
+    over = InterruptedRunError(
+        f"stopped after {max_hours} h: {n_done} of {total} trials of this run are done and "
+        "saved; rerun the same command to resume"
+    )
+    if left is not None and left <= 0:
+        raise over
+    try:
+        with stop_after(left):
+            yield
+    except KeyboardInterrupt:
+        if max_hours is not None and time.perf_counter() - began >= max_hours * 3600:
+            raise over from None
+        raise
 
 
 def _versions() -> dict[str, str]:

@@ -12,10 +12,12 @@ from jaxtyping import Bool, Float, Int
 
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError, MissingColumnError, MissingPackageError
+from curate.models.load import load_tokenizer, resolve_model
+from curate.models.text.render import Renderer
 from curate.prove.config import RANDOM, ProveConfig
 from curate.select.options import SelectOptions
 from curate.store import locks
-from curate.train.data import rows_of_selection
+from curate.train.data import prepare, rows_of_selection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from curate.train.record import TrainRecord
 
 FOLDER: Final = "trials"
+NEAR: Final = 2  # batches; a selection with fewer tokens is counted as training counts it
 
 
 @final
@@ -73,8 +76,8 @@ def choose(
 ) -> dict[str, Any] | NotApplicable:
     """Select what a trial trains on; the whole pool is a random selection of everything eligible.
 
-    A method that refuses this pool or budget is not an error of the proof. Random's refusal is, and
-    so are a missing model or package.
+    A method that refuses this pool or budget, or chooses less than a batch, is not an error of the
+    proof. Random's refusal is, and so are a missing model or package.
     """
     from curate.select.run import select, selects_towards
 
@@ -91,13 +94,36 @@ def choose(
         pilot = select(store, replace(options, budget="1"), scoring, progress)
         options = replace(options, budget=str(pilot["n_eligible"]))
     try:
-        return select(store, options, scoring, progress)
+        selection = select(store, options, scoring, progress)
+        _refuse_less_than_a_batch(store, trial, selection)
     except (MissingColumnError, MissingPackageError):
         raise
     except ConfigError as error:
         if trial.arm.method is None or trial.arm.method == RANDOM:
             raise
         return NotApplicable(str(error))
+    return selection
+
+
+def _refuse_less_than_a_batch(store: "Store", trial: "Trial", selection: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for examples too short to train on, before any trial is trained.
+
+    Tokens are counted as training counts them; only where the selection's own count is near.
+    """
+    batch, n_tokens = trial.config.data.batch_tokens, selection["n_tokens"]
+    if n_tokens is not None and n_tokens >= NEAR * batch:
+        return
+    config = trial.config
+    resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
+    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
+    rows = rows_of_selection(store, str(selection["selection_id"]))
+    tokens = int(prepare(rows, renderer, config.data.rendering).lengths.sum())
+    if tokens < batch:
+        raise ConfigError(
+            f"its {selection['n_selected']:,} examples have {tokens:,} tokens, less than one batch of "
+            f"{batch:,}, which is the same for every run of a budget; set --batch-tokens to {tokens} or "
+            "less, or give a larger budget"
+        )
 
 
 def run_trial(

@@ -27,7 +27,7 @@ class Heard:
 
 
 def proof(verdict: str, mean: float) -> dict[str, Any]:
-    delta = {"mean": mean - 0.62, "ci_low": mean - 0.63, "ci_high": mean - 0.61}
+    delta = {"mean": mean - 0.62, "ci_low": mean - 0.63, "ci_high": mean - 0.61, "level": 0.9875}
     arm = {"verdict": verdict, "mean": mean, "delta_vs_random": delta}
     return {"seeds": 5, "results": [{"methods": {"random": {"mean": 0.62}, "grape": arm}}]}
 
@@ -54,7 +54,8 @@ def test_what_was_kept_is_said_with_its_share_of_wrong_answers():
 def test_what_training_gave_follows_the_verdict(verdict: str, mean: float, words: str):
     said = trained_sentence(proof(verdict, mean))
     assert said.startswith(f"Trained on them, the model's loss on held-out tasks is {words}")
-    assert said.endswith(f"{mean - 0.63:+.3f} to {mean - 0.61:+.3f}, 5 seeds).")
+    ends = f"{mean - 0.63:+.3f} to {mean - 0.61:+.3f}"
+    assert said.endswith(f"; 98.75% interval of the difference {ends}, 5 seeds).")
 
 
 def test_only_long_stages_warnings_and_the_demo_s_own_words_are_shown():
