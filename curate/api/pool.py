@@ -236,7 +236,7 @@ class Pool:
         workers: int | None = None, max_failures: str | int = "1%", max_hours: float | None = None,
         batch_tokens: int | None = None, executor: str = "local", ray_address: str | None = None,
         num_gpus_per_worker: float | None = None, max_workers: int | None = None,
-        backend: str = "auto", to: ExportFormat = "input",
+        backend: str = "auto", to: ExportFormat | None = None,
         order: Literal["rank", "input"] = "rank", annotate: bool = False,
         keep_duplicates: bool = False, overwrite: bool = False, **fields: Any,
     ) -> "StoredSelection":  # fmt: skip
@@ -317,7 +317,7 @@ class Pool:
         self, selection: Chosen, output: str | Path, *, trainer: str | None = None,
         validation: str | int | None = None, seed: int = 0, shard_rows: int | None = None,
         lossy: bool = False, push_to_hub: str | None = None, yes: bool = False,
-        to: ExportFormat = "input", order: Literal["rank", "input"] = "rank",
+        to: ExportFormat | None = None, order: Literal["rank", "input"] = "rank",
         annotate: bool = False, keep_duplicates: bool = False, overwrite: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """Write a selection and its manifest to a file or folder; return what was written where."""

@@ -181,7 +181,7 @@ class StoredSelection:
         self, output: str | Path, *, trainer: str | None = None,
         validation: str | int | None = None, seed: int = 0, shard_rows: int | None = None,
         lossy: bool = False, push_to_hub: str | None = None, yes: bool = False,
-        to: ExportFormat = "input", order: Literal["rank", "input"] = "rank",
+        to: ExportFormat | None = None, order: Literal["rank", "input"] = "rank",
         annotate: bool = False, keep_duplicates: bool = False, overwrite: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """Write the selection to a file or folder; record the path in ``document``.

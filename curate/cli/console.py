@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Literal, final
 import typer
 
 from curate.contracts.display import printable
+from curate.contracts.json_values import finite_or_none, json_tree
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
 
@@ -47,9 +48,18 @@ class Coloured:
 def emit(document: Mapping[str, Any], as_json: bool, text: str) -> None:
     """Print the result of a command: one JSON document, or text for a person."""
     Stdout.has_document = Stdout.has_document or as_json
-    shown = json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text
+    shown = _json(document) if as_json else text
     if shown:
         typer.echo(shown if isinstance(shown, Drawn) else printable(shown))
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON, which has no NaN and no infinity: they become null."""
+    try:
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        finite = json_tree(document, finite_or_none)
+        return json.dumps(finite, indent=2, ensure_ascii=False, default=str)
 
 
 def joined(parts: Iterable[str], between: str = "\n") -> str:

@@ -2,7 +2,9 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
@@ -53,6 +55,14 @@ def pairs(items: Iterable[str] | None, flag: str) -> dict[str, str]:
             raise ConfigError(f"{flag} takes KEY=VALUE, got {item!r}; type {flag} key=value")
         result[key.strip()] = value
     return result
+
+
+@contextmanager
+def store_to_use(shell: Shell, *, create: bool, dry_run: bool) -> Iterator[Path]:
+    """Yield the path of the store; where a plan would create it, one that is deleted afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        aside = dry_run and create and not shell.store.exists()
+        yield Path(folder) / shell.store.name if aside else shell.store
 
 
 def configure_logging(verbose: bool) -> None:

@@ -9,7 +9,7 @@ from curate.api.commands.groups import Shell
 from curate.api.commands.prove import ProveCommand
 from curate.api.pool import Pool
 from curate.cli.console import Coloured, emit, joined, progress, table
-from curate.cli.options import from_options
+from curate.cli.options import from_options, store_to_use
 from curate.contracts.display import counted
 from curate.errors import ConfigError
 from curate.prove.conclusions import conclusions
@@ -27,8 +27,12 @@ def command(options: ProveCommand, shell: Shell) -> None:
             "nothing to compare with random; add --methods ifd,kmq or --arm "
             "dft:method=random,objective=dft"
         )
-    with progress(shell.quiet) as shown:
-        pool = Pool(shell.store, create=bool(options.data), progress=shown)
+    create = bool(options.data)
+    with (
+        progress(shell.quiet) as shown,
+        store_to_use(shell, create=create, dry_run=options.dry_run) as path,
+    ):
+        pool = Pool(path, create=create, progress=shown)
         document = options.run(pool, shlex.join(["curate", *sys.argv[1:]]))
     if options.dry_run:
         emit(document, shell.as_json, "" if shell.as_json else _plan(document))
@@ -46,8 +50,8 @@ def _plan(d: dict[str, Any]) -> str:
          sum(trial["done"] for trial in trials))
         for named, trials in alike.items()
     ]  # fmt: skip
-    missing = [trial["max_tokens"] for trial in d["plan"]["trials"] if not trial["done"]]
-    total = f"{counted(len(missing), 'trial')} to train, {sum(missing):,} tokens in all"
+    n_missing, tokens = d["plan"]["n_missing"], d["plan"]["tokens"]  # what arms share counts once
+    total = f"{counted(n_missing, 'trial')} to train, {tokens:,} tokens in all"
     columns = ("method", "budget", "trials", "tokens to train on", "done")
     return f"{table(columns, rows, 'trials')}\n{total}"
 

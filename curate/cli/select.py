@@ -1,23 +1,22 @@
 """Select a subset with any method; given DATA and -o, ingests, scores, selects and exports."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from curate.api.commands.groups import Shell
 from curate.api.commands.select import SelectCommand
 from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
-from curate.cli.options import from_options
+from curate.cli.options import from_options, store_to_use
 
 
 @from_options(SelectCommand)
 def command(options: SelectCommand, shell: Shell) -> None:
     """Select, or plan it; print what was chosen."""
-    with progress(shell.quiet) as shown, tempfile.TemporaryDirectory() as folder:
-        path, create = shell.store, bool(options.data)
-        if options.dry_run and create and not path.exists():
-            path = Path(folder) / path.name  # a plan leaves no store behind
+    create = bool(options.data)
+    with (
+        progress(shell.quiet) as shown,
+        store_to_use(shell, create=create, dry_run=options.dry_run) as path,
+    ):
         report = options.run(Pool(path, create=create, progress=shown))
     if options.dry_run:
         emit(report.document, shell.as_json, report.plan_text())
@@ -38,7 +37,10 @@ def _text(d: dict[str, Any]) -> str:
     rows += [("excluded", f"{count:,} {reason}") for reason, count in d["n_excluded"].items()]
     if d["n_tokens"] is not None:
         rows.append(
-            ("tokens", f"{d['n_tokens']:,}, {d['length_ratio']:.2f}x the pool's mean length")
+            (
+                "tokens",
+                f"{d['n_tokens']:,}, {d['length_ratio']:.2f}x the mean length of those chosen from",
+            )
         )
     if "corrected" in d:
         rows.append(("responses", corrected_text(d["corrected"])))

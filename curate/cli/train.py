@@ -6,7 +6,7 @@ from curate.api.commands.groups import Shell
 from curate.api.commands.train import TrainCommand
 from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
-from curate.cli.options import from_options
+from curate.cli.options import from_options, store_to_use
 from curate.train.config import SEAMS
 
 if TYPE_CHECKING:
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 @from_options(TrainCommand)
 def command(options: TrainCommand, shell: Shell) -> None:
     """Train, or plan it; print the record."""
-    with progress(shell.quiet) as shown:
-        done = options.run(Pool(shell.store, create=options.selection is None, progress=shown))
+    create = options.selection is None
+    with (
+        progress(shell.quiet) as shown,
+        store_to_use(shell, create=create, dry_run=options.dry_run) as path,
+    ):
+        done = options.run(Pool(path, create=create, progress=shown))
     if isinstance(done, dict):
         emit(done, shell.as_json, "\n".join(f"{name}: {value}" for name, value in done.items()))
         return

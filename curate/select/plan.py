@@ -53,9 +53,6 @@ def plan_select(
     """
     if there is not None:
         options = replace(options, within=None, include=(), exclude=())
-        progress.note(
-            f"the data is not in {there.path}: planned as if none of it were scored there"
-        )
     ready = prepare(store, options, scoring, targets=there)
     if isinstance(ready.method, Procedure):
         return _plan_procedure(store, ready.method, ready, scoring, progress)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from curate.api.commands.groups import OVERWRITE, WRITING
-from curate.api.commands.option import option, passed_on
+from curate.api.commands.option import option, options_of, passed_on
 from curate.data.write.export import ExportSpec, export
+from curate.errors import ConfigError
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -16,11 +17,27 @@ if TYPE_CHECKING:
 class Writing:
     """How the rows of a selection are written."""
 
-    to: Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"] = option("input", "input (rows as they came), messages, sharegpt, alpaca or prompt-completion.", group=WRITING)  # fmt: skip
+    command: ClassVar[str] = "writing"
+
+    to: Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"] | None = option(None, "input (rows as they came), messages, sharegpt, alpaca or prompt-completion. Default: input, or messages where columns differ, or the trainer's own.", group=WRITING)  # fmt: skip
     order: Literal["rank", "input"] = option("rank", "rank: best first. input: as in the input.", group=WRITING)  # fmt: skip
     annotate: bool = option(False, "Add curate_id, curate_rank, curate_gain, curate_weight and curate_reason.", group=WRITING)  # fmt: skip
     keep_duplicates: bool = option(False, "Write every occurrence of a selected example, not just the first.", group=WRITING)  # fmt: skip
     overwrite: bool = option(False, OVERWRITE, group=WRITING)
+
+    def check_written(self, output: Path | None) -> None:
+        """Raise `ConfigError` for an option of writing beside no output that it could apply to."""
+        given = [
+            opt.flag
+            for opt in options_of(Writing)
+            if output is None and getattr(self, opt.name) != opt.default
+        ]
+        if given:
+            says, it = ("says", "it") if len(given) == 1 else ("say", "them")
+            raise ConfigError(
+                f"{', '.join(given)} {says} how rows are written, and no output is given: add -o FILE, leave "
+                f"{it} out, or write the selection later: curate export --selection latest -o FILE"
+            )
 
 
 @final

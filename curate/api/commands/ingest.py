@@ -1,7 +1,10 @@
 """`ingest`: read datasets into the pool."""
 
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from curate.api.commands.groups import READING, Reading
@@ -12,6 +15,7 @@ from curate.errors import ConfigError
 if TYPE_CHECKING:
     from curate.api.pool import Pool
     from curate.data.read.ingest import IngestOptions, IngestReport
+    from curate.store import Store
 
 TURN_KEY: Final = "turn key "  # begins the name of what a turn holds beside its text
 MAX_UNREAD: Final = 20
@@ -72,6 +76,28 @@ def read_data(
         report_reads(pool, new)
         reports += new
     return reports
+
+
+@contextmanager
+def read_aside(
+    pool: "Pool", data: tuple[Data, ...], how: Reading
+) -> "Iterator[tuple[Store, tuple[str, ...]]]":
+    """Yield a store that has some data, and the ids of its datasets: for a plan, which changes nothing.
+
+    The pool's own if it has all of them; otherwise one of the data alone, deleted afterwards.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        aside = type(pool)(Path(folder) / "plan.duckdb", create=True, progress=pool.progress)
+        ids = tuple(dict.fromkeys(report.dataset_id for report in read_data(aside, data, how)))
+        stored = {dataset.dataset_id for dataset in pool.store.datasets()}
+        if stored.issuperset(ids):
+            yield pool.store, ids
+            return
+        if stored:
+            pool.progress.note(
+                f"the data is not in {pool.store.path}: planned as if none of it were scored there"
+            )
+        yield aside.store, ids
 
 
 def reading_options(how: Reading, limit: int | None) -> "IngestOptions":

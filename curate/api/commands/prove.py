@@ -16,7 +16,7 @@ from curate.api.commands.groups import (
     scoring_options,
     training_settings,
 )
-from curate.api.commands.ingest import read_data
+from curate.api.commands.ingest import read_aside, read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.proof import Proof
 from curate.contracts.settings import MismatchError
@@ -30,6 +30,7 @@ from curate.views.report.page import MADE_BY
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
+    from curate.scoring.options import ScoringOptions
 
 
 def read_arms(value: Any) -> dict[str, Mapping[str, Any]]:
@@ -93,17 +94,31 @@ class ProveCommand(Scoring, Training, Reading):
         )
         config.compared()  # a wrong name fails before anything is read
         scoring = scoring_options(self, self.model, without=("batch_tokens",))
-        reports = read_data(pool, self.data, self)
-        if reports:
-            ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
-            config = replace(config, datasets=ids)
-        document = prove(pool.store, config, wanted, scoring, pool.progress, dry_run=self.dry_run)
+        if self.dry_run:
+            document = self._plan(pool, config, wanted, scoring)
+        else:
+            reports = read_data(pool, self.data, self)
+            if reports:
+                ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
+                config = replace(config, datasets=ids)
+            document = prove(pool.store, config, wanted, scoring, pool.progress)
         if typed is not None:
             document["command"] = typed
         if self.output is not None and not self.dry_run:
             page, beside = write_proof(document, self.output)
             document |= {"output": str(page), "document": str(beside)}
         return Proof(document)
+
+    def _plan(
+        self, pool: "Pool", config: ProveConfig, wanted: TargetOptions, scoring: "ScoringOptions"
+    ) -> dict[str, Any]:
+        """Plan the proof; data that the store does not have yet is read aside."""
+        if not self.data:
+            return prove(pool.store, config, wanted, scoring, pool.progress, dry_run=True)
+        with read_aside(pool, self.data, self) as (store, ids):
+            there = None if store is pool.store else pool.store
+            planned = replace(config, datasets=ids)
+            return prove(store, planned, wanted, scoring, pool.progress, dry_run=True, there=there)
 
     def _settings(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the settings of training, and those of methods and scorers."""

@@ -1,6 +1,5 @@
 """`select`: choose a subset, reading and scoring what is missing first."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from curate.api.commands.groups import (
     read_text,
     scoring_options,
 )
-from curate.api.commands.ingest import read_data
+from curate.api.commands.ingest import read_aside, read_data
 from curate.api.commands.option import option, passed_on
 from curate.api.selection import StoredSelection
 from curate.data.read.given import Data, data_words, paths_of
@@ -74,6 +73,7 @@ class SelectCommand(Writing, ScoringPass, Reading):
                 "say how to select: --method NAME (see curate methods) or --rank EXPR"
             )
         self.check_read(self.data)
+        self.check_written(self.output)
 
     def run(self, pool: "Pool") -> StoredSelection:
         """Choose a subset, reading ``data`` and scoring what is missing first."""
@@ -119,16 +119,12 @@ class SelectCommand(Writing, ScoringPass, Reading):
     def _plan(
         self, pool: "Pool", chosen: SelectOptions, scoring: "ScoringOptions"
     ) -> dict[str, Any]:
-        """Plan the selection; data that the store does not have yet is read into a temporary one."""
+        """Plan the selection; data that the store does not have yet is read aside."""
         from curate.select.plan import plan_select
 
         if not self.data:
             return plan_select(pool.store, chosen, scoring, pool.progress)
-        with tempfile.TemporaryDirectory() as folder:
-            read = type(pool)(Path(folder) / "plan.duckdb", create=True, progress=pool.progress)
-            reports = read_data(read, self.data, self)
-            ids = tuple(dict.fromkeys(report.dataset_id for report in reports))
+        with read_aside(pool, self.data, self) as (store, ids):
+            there = None if store is pool.store else pool.store
             planned = replace(chosen, datasets=ids)
-            if set(ids) <= {dataset.dataset_id for dataset in pool.store.datasets()}:
-                return plan_select(pool.store, planned, scoring, pool.progress)
-            return plan_select(read.store, planned, scoring, pool.progress, there=pool.store)
+            return plan_select(store, planned, scoring, pool.progress, there)

@@ -78,7 +78,7 @@ def _export_words(record: Mapping[str, Any], how: "ExportSpec", output: Path) ->
     yield from ("curate", "export", "--selection", record["selection_id"], "-o", output.name)
     if how.trainer is not None:
         yield from ("--trainer", how.trainer)
-    if how.to != "input":
+    if how.to is not None and how.to != "input":
         yield from ("--to", how.to)
     if how.order != "rank":
         yield from ("--order", how.order)

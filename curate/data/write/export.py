@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 from curate.data.write.card import CardFacts, card, shown_name
 from curate.data.write.commands import commands_of
@@ -21,6 +21,7 @@ from curate.errors import ConfigError, DataError
 
 To: TypeAlias = Literal["input", "messages", "sharegpt", "alpaca", "prompt-completion"]
 Order: TypeAlias = Literal["rank", "input"]
+INPUT: Final = "input"
 
 if TYPE_CHECKING:
     from curate.data.write.rows import ExportOptions, ExportReport
@@ -35,8 +36,12 @@ class ExportSpec:
 
     Parameters
     ----------
-    to, order, annotate, keep_duplicates, lossy, shard_rows
-        See `curate.data.write.rows.ExportOptions`; with a trainer ``to`` is one of its formats.
+    to
+        The format of the rows; with a trainer one of its formats. None, which no manifest has: as they
+        came, as messages where datasets of different columns cannot share a file so, or the trainer's
+        first format.
+    order, annotate, keep_duplicates, lossy, shard_rows
+        See `curate.data.write.rows.ExportOptions`.
     trainer
         The trainer whose registration is written beside the data, or None.
     validation
@@ -45,7 +50,7 @@ class ExportSpec:
         Of the validation split.
     """
 
-    to: str = "input"
+    to: str | None = None
     order: Order = "rank"
     annotate: bool = False
     keep_duplicates: bool = False
@@ -142,7 +147,7 @@ def _shared(
     """Write rows as messages where they cannot share a file as they came, and say so."""
     from curate.data.write.encoders import unlike
 
-    if how.to != "input" or how.trainer is not None or len(store.datasets()) == 1:
+    if how.to is not None or how.trainer is not None or len(store.datasets()) == 1:
         return how, []
     ids = store.selection_rows(record["selection_id"])["id"].to_pylist()
     rows = store.first_rows(ids, duplicates=how.keep_duplicates)
@@ -166,15 +171,15 @@ def _options(
     from curate.data.write.rows import ExportOptions
     from curate.data.write.trainers.known import format_for, get_trainer
 
-    layout = None
+    layout, to = None, how.to or INPUT
     if how.trainer is not None:
         to, layout = format_for(get_trainer(how.trainer), how.to)
-        how = replace(how, to=to)
+    how = replace(how, to=to)
     held_out = frozenset[str]()
     if how.validation is not None:
         held_out = validation_ids(store, record["selection_id"], how.validation, how.seed)
     options = ExportOptions(
-        to=how.to if layout is None else "input",  # type: ignore[arg-type]
+        to=to if layout is None else INPUT,  # type: ignore[arg-type]
         order=how.order,
         annotate=how.annotate,
         keep_duplicates=how.keep_duplicates,
@@ -216,7 +221,7 @@ class _Folder:
         """Write registration, card and manifest into a folder that is not yet visible."""
         exported = Exported(
             name=re.sub(r"[^A-Za-z0-9_-]+", "_", self.output.resolve().name),
-            folder=self._shown_folder(), to=self.how.to, splits=written.splits,
+            folder=self._shown_folder(), to=self.how.to or INPUT, splits=written.splits,
             columns=written.columns, repo=self.repo,
         )  # fmt: skip
         files = {} if self.trainer is None else dict(self.trainer.files(exported))

@@ -97,7 +97,13 @@ def export_selection(session: Session, asked: Mapping[str, Any]) -> dict[str, An
         raise ConfigError(f"the format must be one of {', '.join(FORMATS)}, got {to!r}")
     folder = session.store.path.resolve().parent
     written = export(
-        session.store, selection, folder / file, to=to, annotate=asked.get("annotate") is True
+        session.store,
+        selection,
+        folder / file,
+        to=None
+        if to == FORMATS[0]
+        else to,  # the page begins with it, so it may be nobody's choice
+        annotate=asked.get("annotate") is True,
     )
     return {key: written[key] for key in ("output", "manifest", "n_rows", "n_bytes", "warnings")}
 

@@ -75,6 +75,18 @@ class TestBudget:
         error = "ConfigError: method 'random' needs a budget; add --budget 10%, 5000 or 2Mtok"
         fails(curate, error, *RANDOM)
 
+    def test_how_rows_are_written_without_an_output(self, curate) -> None:
+        later = "write the selection later: curate export --selection latest -o FILE"
+        error = "says how rows are written, and no output is given: add -o FILE, leave it out, or"
+        fails(
+            curate,
+            f"ConfigError: --annotate {error} {later}",
+            *RANDOM,
+            "--budget",
+            "3",
+            "--annotate",
+        )
+
 
 @pytest.mark.usefixtures("pool")
 class TestNames:

@@ -1,6 +1,9 @@
 """The documents of `--json`: the keys scripts may rely on, one document, nothing else on stdout."""
 
+import json
 from pathlib import Path
+
+import pytest
 
 SELECT = {
     "selection_id", "method", "n_pool", "n_eligible", "n_selected", "n_tokens", "budget", "seed",
@@ -70,3 +73,14 @@ def test_a_wrong_option_is_a_document_too(curate, pool_file: Path) -> None:
         "type": "UsageError", "exit_code": 2,
         "message": "no such option: --budgt; did you mean '--budget'; see curate select --help",
     }  # fmt: skip
+
+
+def test_what_json_has_no_number_for_is_null(capsys) -> None:
+    from curate.cli.console import emit
+
+    emit({"gain": float("nan"), "all": [float("inf"), 1.5], "n": 3}, True, "")
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "gain": None,
+        "all": [None, 1.5],
+        "n": 3,
+    }

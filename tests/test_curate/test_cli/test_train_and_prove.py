@@ -66,7 +66,11 @@ def test_a_plan_trains_nothing(curate, selected, tiny_model) -> None:
         "--json",
     )  # fmt: skip
     assert done.json["rows"] == 20 and done.json["steps"] == 2
-    assert not Path("out").exists()
+    with_file = curate(
+        "train", "--data", "pool.jsonl", "-m", tiny_model, "-o", "out", *SHORT, "--dry-run", "--store", "new.duckdb"
+    )  # fmt: skip
+    assert with_file.code == 0, with_file.err
+    assert not Path("out").exists() and not list(Path().glob("new.*"))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,11 @@ def test_a_plan_trains_nothing(curate, selected, tiny_model) -> None:
         ),
         (("--selection", "SELECTED", "--set", "optimiser.clip=x"), "--set optimiser.clip='x' is"),
         (("--selection", "SELECTED", "-o", "full"), "full exists and holds something else (a)"),
+        (("--selection", "SELECTED", "--max-hours", "0"), "--max-hours must be positive, got 0"),
+        (
+            ("--selection", "SELECTED", "--extractor", "exact", "--set", "watch.eval_every=2"),
+            "--extractor, --eval-every without anything to evaluate on: add --eval FILE, or leave them out",
+        ),
         (("--selection", "SELECTED", "--batch-tokens", "100000"), "less than one batch of 100000"),
         (
             ("--selection", "SELECTED", "--record-trajectories", "9"),
@@ -136,6 +145,11 @@ def test_recorded_trajectories_are_a_score_set_that_s2l_reads(curate, selected, 
     assert chosen.json["n_selected"] == 7
 
 
+def ids(proof) -> set[str]:
+    """The ids of the trials of a proof, or of the plan of one."""
+    return {trial["trial_id"] for trial in proof.json["plan"]["trials"]}
+
+
 @pytest.mark.slow
 def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     rows = [
@@ -151,9 +165,11 @@ def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     plan = curate(*arguments, "--dry-run")
     assert plan.code == 0, plan.err
     assert plan.json["plan"]["n_missing"] == 3
+    assert not list(Path().glob("curate.*")), "a plan changes nothing"
     assert not Path("proof.md").exists()
     done = curate(*arguments)
     assert done.code == 0, done.err
+    assert ids(plan) == ids(done)
     assert set(done.json["methods"]) == {"random", "grape", "longest"}
     grape = done.json["methods"]["grape"]
     assert grape["verdict"] == "too few seeds"
@@ -162,6 +178,12 @@ def test_prove_from_a_file_to_a_page(curate, pool_file, tiny_model) -> None:
     assert "curate prove" in page and "<summary>target at 8: method minus random" in page
     assert json.loads(Path("proof.json").read_text())["n_trained"] == 3
     assert curate(*arguments).json["n_trained"] == 0
+    other = [{"prompt": f"Tell {n}.", "response": "so it is " * n} for n in range(1, 30)]
+    Path("other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    elsewhere = curate("prove", "other.jsonl", *arguments[2:], "--dry-run")
+    assert elsewhere.code == 0, elsewhere.err
+    assert elsewhere.json["n_pool"] == 29 and not ids(elsewhere) & ids(done)
+    assert len(curate("status", "--json").json["datasets"]) == 1
 
 
 @pytest.mark.slow

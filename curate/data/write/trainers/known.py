@@ -23,12 +23,12 @@ def get_trainer(name: str) -> Trainer:
     return TRAINERS[name]
 
 
-def format_for(trainer: Trainer, to: str) -> tuple[str, RowFormat]:
-    """Return name and format of the rows for a trainer, its default for ``input``.
+def format_for(trainer: Trainer, to: str | None) -> tuple[str, RowFormat]:
+    """Return name and format of the rows for a trainer; its default for None.
 
     Raises `ConfigError` for a format it does not read.
     """
-    name = next(iter(trainer.formats)) if to == "input" else to
+    name = next(iter(trainer.formats)) if to is None else to
     if name not in trainer.formats:
         raise ConfigError(
             f"{trainer.title} cannot be given --to {to!r}; choose {', '.join(trainer.formats)}, or "

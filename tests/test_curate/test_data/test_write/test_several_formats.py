@@ -4,8 +4,10 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 import curate as cu
+from curate.errors import ConfigError, DataError
 
 
 def test_rows_that_cannot_share_a_file_are_written_as_messages(tmp_path, monkeypatch):
@@ -33,3 +35,11 @@ def test_rows_that_cannot_share_a_file_are_written_as_messages(tmp_path, monkeyp
     one = pool.select("random", where="source = 'a'", budget=1)
     assert pool.export(one, tmp_path / "one.jsonl")["warnings"] == []
     assert (tmp_path / "one.jsonl").read_text() == lines.read_text()
+    with pytest.raises(DataError, match="the selection spans datasets with different columns"):
+        pool.export(
+            chosen, tmp_path / "asked.jsonl", to="input"
+        )  # what is asked for is not replaced
+    with pytest.raises(
+        ConfigError, match="LLaMA-Factory cannot be given --to 'input'; choose sharegpt"
+    ):
+        pool.export(one, tmp_path / "folder", trainer="llama-factory", to="input")
