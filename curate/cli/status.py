@@ -93,7 +93,8 @@ def _score_sets(
     return [
         {
             **row, "alias": ", ".join(row["aliases"]), "model": model,
-            "scored": row["n_examples"] - row["n_failed"], "state": _state(row, n_pool, kept.get(row["set_id"], 0)),
+            "scored": row["n_examples"] - row["n_failed"],
+            "state": _state(row, n_pool, kept.get(row["set_id"], 0)),
         }
         for row, model in zip(statuses, models, strict=True)
     ]  # fmt: skip
