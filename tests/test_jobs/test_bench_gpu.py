@@ -160,3 +160,81 @@ def test_what_is_measured_is_the_gpu_that_was_named(monkeypatch, tmp_path):
     ]  # fmt: skip
     facts = json.loads((tmp_path / "gpu.json").read_text())["machine"]
     assert (facts["device"], facts["card"], facts["memory"]) == ("cuda:1", "Mocked 1", "80.0 GiB")
+
+
+@pytest.fixture
+def as_if_a_gpu(monkeypatch, tmp_path):
+    """Return a bench on the CPU that takes it for a GPU, and what is asked of that."""
+    import on_card
+    import torch
+    from mocked_card import GIB, MockedCard
+
+    from curate.models.passes import head_kernel
+
+    MockedCard(monkeypatch, 100)
+    happened = []
+    for name in ("synchronize", "reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: happened.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * GIB)
+    monkeypatch.setattr(Bench, "is_cuda", property(lambda self: True))
+    monkeypatch.setattr(head_kernel, "available", lambda: True)
+    monkeypatch.setattr(head_kernel, "row_statistics", on_card.row_statistics)
+    return Bench("cpu", True, tmp_path), happened
+
+
+def test_the_kernel_a_compiled_head_and_the_kernels_of_the_profile_are_lines(
+    as_if_a_gpu, monkeypatch
+):
+    import torch
+    from torch import profiler
+
+    from jobs.bench.gpu import pieces
+
+    bench, _ = as_if_a_gpu
+    compiled, asked, profile = [], [], profiler.profile
+    monkeypatch.setattr(torch, "compile", lambda one, dynamic: compiled.append(dynamic) or one)
+
+    def on_cpu(activities):
+        asked.extend(activity.name for activity in activities)
+        return profile(activities=activities[:1])
+
+    monkeypatch.setattr(profiler, "profile", on_cpu)
+    found = {one.variant: one for one in pieces.head_alone(bench)}
+    assert not any(one.error for one in found.values()) and compiled == [False]
+    assert found["one-read kernel, chunks of 512"].values["peak GiB"] == 3.0
+    assert "compiled, chunks of 2048" in found
+    [kernels] = pieces.profile(bench)
+    assert asked == ["CPU", "CUDA"] and set(kernels.values.values()) == {0.0}  # of no GPU
+    assert (bench.out / "gpu-profile.txt").stat().st_size > 1000
+
+
+def test_another_trainers_step_has_the_peak_of_the_gpu(as_if_a_gpu, monkeypatch):
+    from types import SimpleNamespace
+
+    from jobs.bench.gpu import trainers
+
+    bench, happened = as_if_a_gpu
+
+    class Trainer:
+        accelerator = SimpleNamespace(unwrap_model=lambda model, keep_fp32_wrapper: model)
+
+        def add_callback(self, clock):
+            self.clock = clock
+
+        def train(self):
+            happened.append("train")
+            for _ in range(trainers.EPOCHS):
+                self.clock.on_epoch_begin()
+                self.clock.on_epoch_end()
+
+    def make(model, tokenizer, rows, way, settings):
+        assert not settings["use_cpu"]
+        return Trainer()
+
+    monkeypatch.setattr(trainers, "make_trainer", make)
+    monkeypatch.setattr(trainers, "no_tokenizer", lambda: None)
+    seconds, peak = trainers.library_step(bench, None, [], trainers.PADDED[0])
+    assert seconds < 1 and peak == 3.0
+    before = happened.index("train")
+    assert happened[:before] == ["synchronize", "reset_peak_memory_stats"]
+    assert happened[before + 1 :] == ["synchronize"] * 2 * trainers.EPOCHS
