@@ -130,6 +130,13 @@ def keep_within(
     if budget is None:
         return ranking
     refuse_over(ranking, budget, view)
+    return first_within(ranking, budget, view)
+
+
+def first_within(
+    ranking: Int[np.ndarray, " m"], budget: Budget, view: "View"
+) -> Int[np.ndarray, " k"]:
+    """Do as `keep_within` with a ranking that need not hold as much as the budget asks for. O(m)."""
     limit = budget.limit(view)
     if not budget.counts_tokens:
         return ranking[:limit]

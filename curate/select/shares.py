@@ -217,15 +217,19 @@ def _within_quotas(rows: Rows, view: View, quota: Mapping[str, str], budget: Bud
     costs = _costs(view, budget)
     whole = float(costs[rows].sum()) if budget is None else float(budget.limit(view))
     has_share = any(limit.is_share for limits in read.values() for limit in limits.values())
+    in_tokens = budget is not None and budget.counts_tokens
     size, kept = whole, rows
     while True:  # the shares of a smaller selection are smaller; ends, as the size only falls
         caps = [
             _Cap(codes, names, read[column], size, costs)
             for column, (codes, names) in coded.items()
         ]
-        kept = rows[np.flatnonzero(_fitting(rows, caps))]
+        fits = _fitting(rows, caps)
+        kept = rows[np.flatnonzero(fits)]
         left = float(costs[kept].sum())
-        if left >= size:
+        if left >= size or (
+            in_tokens and left + _too_little(rows, fits, caps) >= size * (1 - _EVEN)
+        ):
             break
         size = math.floor(left)
         if not has_share:
@@ -274,7 +278,7 @@ class _Cap:
         self.room = np.array(
             [
                 math.inf if limit is None
-                else math.floor(limit.amount * size + 1e-9) if limit.is_share else limit.amount
+                else limit.amount * size + 1e-9 if limit.is_share else limit.amount
                 for limit in wanted
             ]
         )  # fmt: skip
@@ -314,6 +318,19 @@ def _fitting_one(rows: Rows, cap: _Cap) -> Bool[np.ndarray, " m"]:
         fits = int(np.searchsorted(np.cumsum(spent[members]), cap.room[code], side="right"))
         keep[members[fits:]] = False
     return keep
+
+
+def _too_little(rows: Rows, fits: Bool[np.ndarray, " m"], caps: Sequence[_Cap]) -> float:
+    """Return what full quotas have left: too little for the next example of their value.
+
+    Nothing for quotas of several columns, where the other one may be full.
+    """
+    if len(caps) > 1:
+        return 0.0
+    codes, spent = caps[0].codes[rows], caps[0].spent_by(rows)
+    full = np.intersect1d(codes[~fits], np.flatnonzero(caps[0].is_share))
+    used = np.bincount(codes[fits], spent[fits], minlength=len(caps[0].room))
+    return float((caps[0].room - used)[full].sum())
 
 
 def _mixed(rows: Rows, view: View, mix: Mapping[str, str], budget: Budget) -> Rows:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,21 @@ def test_quotas_that_no_selection_can_fill_are_refused_at_once() -> None:
         BudgetError, match="every source here has a share in --quota, and they add up to 99.9%"
     ):
         picked(view_of({"g": 90_000, "d": 90_000}), "5", Shares({"g": "50%", "d": "49.9%"}, {}))
+
+
+@pytest.mark.parametrize("budget", ["1000tok", "1001tok", "40tok"])
+def test_quotas_of_all_tokens_are_full_where_the_next_example_does_not_fit(budget: str) -> None:
+    tokens = np.random.default_rng(0).integers(5, 18, 120)
+    view = replace(view_of({"g": 60, "d": 60}), tokens=tokens)
+    half = Budget.parse(budget).amount / 2
+    rows = picked(view, budget, Shares({"g": "50%", "d": "50%"}, {}))
+    assert rows == sorted(rows)
+    for first in (0, 60):
+        n = sum(first <= row < first + 60 for row in rows)
+        assert set(range(first, first + n)) <= set(rows), "the best of each"
+        assert tokens[first : first + n].sum() <= half < tokens[first : first + n + 1].sum()
+    with pytest.raises(BudgetError, match=r"asks for \d+ tokens, but only \d+ are eligible"):
+        picked(view, f"{tokens.sum() + 1}tok", Shares({"g": "50%", "d": "50%"}, {}))
 
 
 def test_quotas_of_several_columns_hold_together() -> None:
