@@ -35,16 +35,18 @@ class _Stage(NamedTuple):
 class Pipeline(Procedure):
     """Selectors in sequence, such as a filter and then a ranking of what it kept.
 
-    Every stage but the last keeps a share of what reaches it, or all that it chooses by itself; the
-    last one spends the budget.
+    Every stage but the last keeps a share, or all that it chooses by itself; the last one spends the
+    budget.
 
     Parameters
     ----------
     stages
         Selectors separated by ``|``, settings in brackets: ``perplexity(which=low) | longest``.
     keep
-        Share of what reaches it that every stage but the last keeps: one for all, or one each. ``all``
-        is what a method chooses without a budget: every distinct example for `dedup`.
+        What every stage but the last keeps: one for all, or one each. ``50%`` is half of the pool, whatever
+        ``--where`` leaves, and shares of several stages multiply: after two of 50% a quarter of the pool is
+        left. ``50%eligible`` is half of what reaches the stage. ``all`` is what a method chooses
+        without a budget: every distinct example for `dedup`.
 
     Examples
     --------
@@ -71,7 +73,7 @@ class Pipeline(Procedure):
                 "the last; give one for all, or one each"
             )
         for text in self.keep:
-            if text != ALL and Budget.parse(text).unit != "share":
+            if text != ALL and Budget.parse(text).unit not in ("share", "eligible-share"):
                 raise ConfigError(
                     f"pipeline.keep={text!r} is not a share; write it like 50%, or {ALL}"
                 )
@@ -102,9 +104,7 @@ class Pipeline(Procedure):
                 )
         within: str | None = None
         for place, stage in enumerate(filters, start=1):
-            kept = None  # of a share: shares are of the whole pool
-            if keep[place - 1] != ALL:
-                kept = str(Budget(math.prod(shares[:place]), "share"))
+            kept = _kept(keep[place - 1], math.prod(shares[:place]))
             within = (yield _step(stage, kept, within, seed)).id
         final = yield _step(last, None if budget is None else str(budget), within, seed)
         return Outcome(final.id)
@@ -115,6 +115,14 @@ class Pipeline(Procedure):
                 f"budget {budget} is more than the {Budget(kept, 'share')} that reaches the last "
                 f"stage; keep more with --set pipeline.keep={budget}, or use a smaller budget"
             )
+
+
+def _kept(text: str, of_pool: float) -> str | None:
+    """Return the budget of a stage; ``of_pool`` is its share times those of the stages before."""
+    if text == ALL:
+        return None
+    own = Budget.parse(text)
+    return str(own if own.unit == "eligible-share" else Budget(of_pool, "share"))
 
 
 def _step(stage: _Stage, budget: str | None, within: str | None, seed: int) -> Select:

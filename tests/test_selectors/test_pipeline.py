@@ -57,6 +57,16 @@ def test_a_stage_may_keep_all_that_it_chooses_by_itself():
     )
 
 
+def test_a_share_of_what_reaches_a_stage_is_one_of_the_eligible():
+    stages = "random | perplexity | longest"
+    steps, _ = steps_of(Pipeline(stages, ("50%eligible",)), "5%")
+    assert [step.budget for step in steps] == ["50%eligible", "50%eligible", "5%"]
+    steps, _ = steps_of(Pipeline(stages, ("20%", "50% eligible")), "5%")
+    assert [step.budget for step in steps] == ["20%", "50%eligible", "5%"]
+    with pytest.raises(BudgetError, match="budget 30% is more than the 25% that reaches the last"):
+        steps_of(Pipeline(stages, ("50%eligible",)), "30%")
+
+
 def test_budget_over_what_is_kept_is_refused_before_any_work():
     with pytest.raises(BudgetError) as caught:
         steps_of(Pipeline("random | longest", ("20%",)), "30%")

@@ -64,6 +64,17 @@ def test_the_stages_of_a_pipeline_share_what_was_eligible_for_the_first(pool: Po
     assert chosen.document["n_selected"] == 5
 
 
+def test_a_stage_of_a_pipeline_keeps_a_share_of_what_reaches_it(pool: Pool) -> None:
+    stages = "top-k(rank=n_chars) | top-k(rank=n_chars, ascending=true) | random"
+    half = {"keep": "50%eligible"}
+    chosen = pool.select(stages, budget=6, where=FEW, settings=half)
+    assert chosen.document["n_selected"] == 6
+    with pytest.raises(BudgetError, match="only 6 are eligible"):
+        pool.select(stages, budget=7, where=FEW, settings=half)
+    with pytest.raises(BudgetError, match="asks for 50 examples, but only 25 are eligible"):
+        pool.select(stages, budget=6, where=FEW)
+
+
 def test_all_methods_of_a_proof_have_one_number(pool: Pool) -> None:
     config = ProveConfig(("longest",), ("20%eligible", "10%"), where=FEW)
     assert _budgets(pool.store, config, ScoringOptions()) == ("5", "10%")
