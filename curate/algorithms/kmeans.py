@@ -26,7 +26,7 @@ class Clusters:
     codes
         Nearest centroid of each row, (n,); a centroid may have no row.
     distances
-        Squared Euclidean distance to it, (n,).
+        Squared Euclidean distance to it, or the inner product with it where centroids are spherical, (n,).
     centroids
         One a cluster, (k, dim).
     """

@@ -23,6 +23,7 @@ import curate
 from curate.api.pool import Pool
 from curate.errors import ConfigError
 from curate.registry import names
+from curate.scorers.donod import DONOD
 from jobs.compare.kept import WORK, command_line, kept_folder
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -165,12 +166,13 @@ def cheap_scores(pool: Pool, model: str) -> Iterator[Scored]:
     yield column(pool, "likelihood", "likelihood.mean_logp", "mean log-probability")
     yield column(pool, "IFD", "-ifd.ratio_loss", "ratio of losses, negated; Cherry's prompt")
     yield column(pool, "IFD, plain", "-ifd_plain.ratio_loss", "the same without a prompt's words")
+    sign = DONOD().don_sign
     if "donod" in names("selector"):
         scored = pool.sql("select count(donod.don) as n from scores")["n"][0]
         chosen = pool.select("donod", budget=scored, model=model, template="plain")
         gains = chosen.rows().to_pydict()
-        yield Scored("DONOD", "TOPSIS", dict(zip(gains["id"], gains["gain"], strict=True)))
-    yield column(pool, "DONOD: DON alone", "donod.don", "change of the head's norm")
+        yield Scored("DONOD", f"TOPSIS, {sign}", dict(zip(gains["id"], gains["gain"], strict=True)))
+    yield column(pool, "DONOD: DON alone", "donod.don", f"change of the head's norm, {sign}")
     yield column(pool, "DONOD: NOD alone", "-donod.nod", "norm of the head's change, negated")
 
 

@@ -47,7 +47,7 @@ class GRAPE(Selector):
 
     Evidence: in our proofs better than random on the demo's pool, whose responses differ in style and a
     fifth of which are wrong (`reports/proof-demo.md`: -0.109 nats a token), and worse on sampled
-    solutions of GSM8K (`reports/proof-gsm8k-solutions.md`: +0.040, +0.023 to +0.056).
+    solutions of GSM8K (`reports/proof-gsm8k-solutions.md`: +0.040, +0.019 to +0.061).
 
     Parameters
     ----------

@@ -46,18 +46,19 @@ class KMQIterative(Procedure):
     score. The published code draws as many times too few examples as there are clusters; not here.
     ``scorer=likelihood-gain`` is ours: the loss of the untrained model minus that of the trained one,
     which needs no generation. ``perplexity`` is the paper's equation 7, log PPL of the reference
-    minus log PPL of the trained model's own greedy answer; more means the reference is the harder
-    of the two. ``reward`` is the paper's best: the reward of the reference minus that of the trained
-    model's own greedy answer, in the reward model's own scale; its spread and ``tau`` belong
-    together. An empty answer is ignored under either.
+    minus log PPL of the trained model's own greedy answer, each over the tokens of the answer, where
+    the paper has prompt and answer together; more means the reference is the harder of the two.
+    ``reward`` is the paper's best: the reward of the reference minus that of the trained model's own
+    greedy answer, in the reward model's own scale; its spread and ``tau`` belong together. An empty
+    answer is ignored under either.
 
     Cost: as many fine-tunings as rounds, the last one's only for the weights it would give, so it is
     left out; and forward passes over what was drawn. The references' rewards are computed once and
     kept; answers are written and scored again in every round.
 
-    Evidence: worse than random in our proof on the demo's pool, with ``init=uniform``, where for static `kmq`
-    no difference was shown (`reports/proof-demo.md`: +0.069 nats a token). Whom the rounds can reach, beside the published code:
-    `reports/method-faults.md`.
+    Evidence: worse than random in our proof on the demo's pool, with 20 clusters and an epoch a round, where for
+    static `kmq` no difference was shown (`reports/proof-demo.md`: +0.069 nats a token). Whom the rounds can
+    reach, beside the published code: `reports/method-faults.md`.
 
     Parameters
     ----------
