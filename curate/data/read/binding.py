@@ -15,6 +15,7 @@ from curate.data.read.detection import (
     no_such_column,
     optional_roles,
 )
+from curate.data.read.formats import MEDIA_ROLES
 from curate.data.read.records import Chunk
 from curate.data.read.several import OneResponseEach
 from curate.data.read.sources import Source
@@ -22,6 +23,7 @@ from curate.data.read.turn_keys import is_filled, unread_turn_keys
 from curate.errors import DataError
 
 _TURN_ROLES: Final = ("messages", "prompt", "completion", "chosen")
+_SAID_ROLES: Final = ("system", "input")
 
 
 @final
@@ -60,10 +62,11 @@ class Binder:
         self._names = dict.fromkeys(first.names())
         self._columns: Counter[str] = Counter()
         self._turn_keys: Counter[str] = Counter()
-        self.layout = detect(
+        layout = detect(
             name, list(self._names), first.sample(200).values, format_name, self._mapping,
             roles or {}, late=self._late,
         )  # fmt: skip
+        self.layout = self._with_rivals(layout)
 
     def see(self, chunk: Chunk) -> Layout:
         """Return the layout for a chunk, in which columns seen for the first time are bound."""
@@ -72,6 +75,16 @@ class Binder:
             self._names.update(dict.fromkeys(new))
             self._bind(chunk, new)
         return self.layout
+
+    def _with_rivals(self, layout: Layout) -> Layout:
+        """Return a layout with the columns that nobody chose, of roles whose loss would be silent."""
+        bound = layout.columns
+        rivals = {
+            role: tuple(n for n in names if n in self._names and n not in bound.values())
+            for role, names in optional_roles(layout.format, bound).items()
+            if role in (*_SAID_ROLES, *MEDIA_ROLES) and role in bound and role not in self._mapping
+        }
+        return replace(layout, rivals={role: names for role, names in rivals.items() if names})
 
     def check(self) -> None:
         """Raise `DataError` for a column of ``--column`` that no row has; after the last chunk."""
@@ -95,7 +108,7 @@ class Binder:
             free = [name for name in defaults if name in new and name not in bound.values()]
             if free and (role != "source" or _is_text_or_missing(chunk.values(free[0]))):
                 bound[role] = free[0]
-        self.layout = replace(self.layout, columns=bound)
+        self.layout = self._with_rivals(replace(self.layout, columns=bound))
 
     def count(self, chunk: Chunk) -> None:
         """Count what has content in a chunk, already seen, but is not read."""

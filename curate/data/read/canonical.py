@@ -166,11 +166,32 @@ def new_rows(chunk: Chunk, layout: Layout) -> Iterator[CanonicalRow | BadRecord]
     if chunk.rows is not None:  # texts of columnar files are UTF-8
         names = [layout.columns[role] for role in _LABELS if role in layout.columns]
         labels = {name: chunk.values(name) for name in names}
+    unsaid = _unsaid(chunk, layout)
     for row in canonical_rows(chunk, layout):
         if isinstance(row, CanonicalRow):
-            yield _surrogate(chunk, layout, row, labels) or row
+            if row.at in unsaid:
+                yield BadRecord(chunk.positions[row.at], chunk.place(row.at), unsaid[row.at])
+            else:
+                yield _surrogate(chunk, layout, row, labels) or row
         else:
             yield row
+
+
+def _unsaid(chunk: Chunk, layout: Layout) -> dict[int, str]:
+    """Return the rows in which only a column that is not read says something in a role, each with why."""
+    unsaid = {}
+    for role, others in layout.rivals.items():
+        bound = layout.columns[role]
+        read = _optional(chunk, layout, role) or [None] * len(chunk)
+        for other in others:
+            cells = chunk.values(other) if other in chunk.names() else ()
+            for at, (cell, said) in enumerate(zip(cells, read, strict=False)):
+                if is_filled(cell) and not is_filled(said):
+                    unsaid[at] = (
+                        f"column {other!r} is filled, but {role} is read from column {bound!r}, which is "
+                        f"empty here; put both into one column, or say which is read: --column {role}={bound}"
+                    )
+    return unsaid
 
 
 def _surrogate(

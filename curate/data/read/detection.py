@@ -22,11 +22,15 @@ LATE_CONTAINERS: Final = ("jsonl", "json")
 @final
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How to read rows: the format, which column plays which role, and speakers the user mapped."""
+    """How to read rows: the format, which column plays which role, and speakers the user mapped.
+
+    ``rivals`` are columns that could play a role that another one plays, where nobody said which.
+    """
 
     format: Format
     columns: Mapping[str, str]
     roles: Mapping[str, str] = field(default_factory=dict)
+    rivals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def detect(

@@ -122,13 +122,13 @@ def _prompt_completion(
 def _prompt_response(
     prompt: object, response: object, extra: object, system_text: object
 ) -> Conversion:
-    asked = user(prompt, "prompt")
+    asked = _asked(prompt, "prompt")
     if extra:
-        asked["content"] = _join_input(asked["content"], extra)
-    answer = assistant(response, "response")
-    if system_text:
-        return [*system(system_text), asked, answer], None
-    return [asked, answer], None
+        if is_conversation(prompt) or turns_in(prompt):
+            raise RowError("input stands beside a prompt of turns, which has no place for it")
+        asked[0]["content"] = _join_input(asked[0]["content"], extra)
+    asked = _with_system(system_text or None, asked)
+    return asked + _answered(response, "response"), None
 
 
 def _prompt_responses(

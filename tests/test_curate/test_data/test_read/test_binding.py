@@ -9,7 +9,7 @@ import pytest
 
 from curate.contracts.conversation import TEMPLATE_ARGUMENTS
 from curate.data.read.binding import Binder, bound_chunks
-from curate.data.read.canonical import CanonicalRow, canonical_rows
+from curate.data.read.canonical import CanonicalRow, new_rows
 from curate.data.read.containers.readers import open_reader
 from curate.data.read.ingest import IngestOptions, ingest
 from curate.data.read.records import BadRecord
@@ -32,7 +32,7 @@ def read(
     source = resolve(str(data))
     chunks = [chunk for chunk in open_reader(source).chunks() if len(chunk)]
     binder = Binder(source.name, chunks[0], source.container, "auto", columns, roles)
-    rows = [row for chunk in chunks for row in canonical_rows(chunk, binder.see(chunk))]
+    rows = [row for chunk in chunks for row in new_rows(chunk, binder.see(chunk))]
     for chunk in chunks:
         binder.count(chunk)
     binder.check()
@@ -67,6 +67,29 @@ def test_rows_that_differ_in_a_late_column_are_different_examples(
     (report,) = ingest(store, str(late))
     assert (report.n_added, report.n_duplicate) == (3, 0)
     assert store.datasets()[0].columns["input"] == "input"
+
+
+@pytest.mark.parametrize(
+    ("role", "first", "other"),
+    [("system", "system", "system_prompt"), ("input", "context", "input")],
+)
+def test_a_role_under_another_name_in_a_later_row_is_not_lost(
+    tmp_path: Path, role: str, first: str, other: str
+) -> None:
+    plain = {"instruction": "a", "response": "b"}
+    rows = [{**plain, first: "one"}, {**plain, other: "two"}, {**plain, first: "x", other: "y"}]
+    path = write(tmp_path / "a.jsonl", rows)
+    _, found = read(path)
+    bad = found[1]
+    assert isinstance(bad, BadRecord)
+    assert bad.reason == (
+        f"column {other!r} is filled, but {role} is read from column {first!r}, which is empty here; "
+        f"put both into one column, or say which is read: --column {role}={first}"
+    )
+    assert not any(isinstance(row, BadRecord) for row in (found[0], *found[2:]))
+    binder, found = read(path, {role: first})
+    assert not any(isinstance(row, BadRecord) for row in found)
+    assert binder.unread[other] == 2
 
 
 def test_a_late_column_can_be_bound_by_name_and_a_missing_one_is_an_error(late: Path) -> None:
