@@ -19,6 +19,7 @@ from curate.data.write.portable import portable_record
 from curate.errors import CurateError, DataError, StoreError
 from curate.scoring.again import score_again
 from curate.scoring.options import ScoringOptions
+from curate.select.marks import METHOD as MARKS
 from curate.select.options import SelectOptions
 from curate.select.procedures.execute import united
 from curate.select.record import quota_of
@@ -252,30 +253,14 @@ def _rescore(
     store: "Store", document: Mapping[str, Any], workers: int | None, progress: Progress
 ) -> dict[str, list[str]]:
     """Rescore everything in a temporary store; return the ids selected only then, and only now."""
-    if "selections" in document or "target" in document.get("procedure", {}):
-        raise StoreError(
-            f"method {document['method']!r} trains models to select, which --rescore does not repeat; "
-            "run its select command on a new store and compare"
-        )
+    _refuse_trained(document)
     before = set(store.selection_rows(document["selection_id"]).column("id").to_pylist())
     with tempfile.TemporaryDirectory() as folder:
         pool = Pool(Path(folder) / "rescore.duckdb", create=True, progress=progress)
         for dataset in store.datasets():
             if dataset.dataset_id in document["datasets"]:
                 _read_again(pool, dataset)
-        if "target" in document:
-            _add_target_again(store, pool, document["target"]["name"])
-        bind = {
-            alias: score_again(
-                pool.store,
-                alias.partition(MARK)[0],
-                spec,
-                ScoringOptions(workers=workers),
-                progress,
-            )
-            for alias, spec in document["specs"].items()
-        }
-        record = _select_bound(pool.store, document, bind, progress)
+        record = _select_rescored(store, document, pool, workers, progress)
         after = set(pool.store.selection_rows(record["selection_id"]).column("id").to_pylist())
     return {"only_then": sorted(before - after), "only_now": sorted(after - before)}
 
@@ -297,7 +282,9 @@ def _read_again(pool: Any, dataset: Any) -> None:
 
 
 def _add_target_again(store: "Store", pool: Pool, name: str) -> None:
-    """Read a target set into another pool, from the files it came from."""
+    """Read a target set into another pool, from the files it came from; once."""
+    if name in {target.name for target in pool.store.targets()}:
+        return
     small = store.target(name)
     datasets = small.datasets()
     how = dict(datasets[0].extra["options"])  # one command has read them all
@@ -309,12 +296,47 @@ def _add_target_again(store: "Store", pool: Pool, name: str) -> None:
         )
 
 
-def _select_bound(
-    store: "Store", document: Mapping[str, Any], bind: Mapping[str, str], progress: Progress
-) -> dict[str, Any]:
-    datasets = tuple(d.dataset_id for d in store.datasets())
-    options = replace(_options(document, bind=False), bind=dict(bind), datasets=datasets)
-    return select(store, options, ScoringOptions(), progress)
+def _refuse_trained(document: Mapping[str, Any]) -> None:
+    if "selections" in document or "target" in document.get("procedure", {}):
+        raise StoreError(
+            f"method {document['method']!r} trains models to select, which --rescore does not repeat; "
+            "run its select command on a new store and compare"
+        )
+
+
+def _select_rescored(
+    store: "Store",
+    document: Mapping[str, Any],
+    pool: Pool,
+    workers: int | None,
+    progress: Progress,
+) -> Mapping[str, Any]:
+    """Select in another pool as a record says, by scores computed there; first what it was within or without."""
+    _refuse_trained(document)
+
+    def again(name: str) -> str:
+        record = store.selection(name)
+        if record["method"] == MARKS:  # by hand: there is nothing to compute
+            record.pop("n_forgotten", None)
+            pool.store.save_selection(record, store.selection_rows(record["selection_id"]))
+            return str(record["selection_id"])
+        return str(_select_rescored(store, record, pool, workers, progress)["selection_id"])
+
+    if "target" in document:
+        _add_target_again(store, pool, document["target"]["name"])
+    how = ScoringOptions(workers=workers)
+    bind = {
+        alias: score_again(pool.store, alias.partition(MARK)[0], spec, how, progress)
+        for alias, spec in document["specs"].items()
+    }
+    options = replace(
+        _options(document, bind=False),
+        bind=bind,
+        datasets=tuple(d.dataset_id for d in pool.store.datasets()),
+        within=document["within"] and again(document["within"]),
+        without=tuple(map(again, document.get("without", ()))),
+    )
+    return select(pool.store, options, ScoringOptions(), progress)
 
 
 def _flip_lines(flipped: Mapping[str, list[str]]) -> list[str]:

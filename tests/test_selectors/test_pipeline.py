@@ -1,9 +1,16 @@
+import json
+from pathlib import Path
+
 import pytest
 from driven import drive
 
+import curate as cu
+from curate.api.reproduce import reproduce
 from curate.contracts import Budget, Outcome, Select
+from curate.contracts.progress import SilentProgress
 from curate.errors import BudgetError, ConfigError
 from curate.registry import build, get_procedure
+from curate.select.marks import mark_examples
 
 Pipeline = get_procedure("pipeline")
 
@@ -105,3 +112,25 @@ def test_pipeline_that_cannot_be_read_is_refused(settings, message):
 def test_every_stage_is_checked_before_the_first_runs(stages, message):
     with pytest.raises(ConfigError, match=message):
         next(Pipeline(stages).run(Budget(1), 0))
+
+
+@pytest.mark.parametrize("within", [None, "marked-in-ana"])
+def test_every_stage_is_scored_again(tmp_path: Path, within: str | None):
+    rows = [{"prompt": f"say {n}", "response": "so " * (n % 7 + 1)} for n in range(28)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = cu.open(tmp_path / "s.duckdb", create=True)
+    pool.ingest(str(tmp_path / "rows.jsonl"))
+    pool.score("text_stats")
+    longer = pool.sql("select id from examples where n_chars > 10")["id"].to_list()
+    mark_examples(pool.store, "ana", longer, "in")
+    stages = "top-k(rank=text_stats.n_words) | top-k(rank=n_chars, ascending=true)"
+    chosen = pool.select(
+        stages, budget=4, settings={"keep": "50%eligible"}, within=within,
+        output=tmp_path / "out.jsonl",
+    )  # fmt: skip
+    again = reproduce(
+        Path(chosen.document["manifest"]), store=None, output=None, rescore=True, workers=1,
+        progress=SilentProgress(),
+    )  # fmt: skip
+    assert again["identical"], again["differences"]
+    assert again["flipped"] == {"only_then": [], "only_now": []}
