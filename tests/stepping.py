@@ -123,7 +123,7 @@ def _follow(steps: _Steps) -> None:
     connection.transaction = followed
     steps.within(worker.TaskRunner, "run", SCORING)
     for owner, names in {
-        parts: ("sync", "_put_in_place", "write_sealed"),
+        parts: ("sync", "put_in_place", "write_sealed"),
         writer.PoolWriter: ("append", "_known_ids", "_move_in"),
         writer: ("cut", "sync_tree"),
         spool.Spool: ("add",),

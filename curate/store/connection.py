@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curate.errors import StoreError
 from curate.store import ctrl_c, engine, gate, holds
-from curate.store.parts import full_disk, full_disk_as_error, owner, sync
+from curate.store.parts import full_disk, full_disk_as_error, owner, put_in_place, sync
 
 literal: Final = engine.literal
 
@@ -135,7 +135,7 @@ def create_file(path: Path, tables: tuple[str, ...], facts: tuple[str, ...]) -> 
             build_file(temporary, tables, facts)
             sync(temporary)
             try:
-                os.link(temporary, path)
+                put_in_place(temporary, path, once=True)
             except FileExistsError:
                 return
             sync(path.parent)

@@ -8,7 +8,7 @@ from typing import final
 import duckdb
 
 from curate.models.files import bytes_hash, file_hash
-from curate.store.parts import how_to_mend
+from curate.store.parts import files_below, how_to_mend
 from curate.store.records import Finding
 from curate.store.sealed import PartDamageError, open_sealed
 
@@ -76,15 +76,21 @@ def findings(con: duckdb.DuckDBPyConnection, parts: Path, *, deep: bool) -> Iter
             yield _damaged(path, f"has {path.stat().st_size:,} bytes and had {n_bytes:,}")
         elif deep and file_hash(path) != recorded:
             yield _damaged(path, "does not hold what was written")
-    for path in sorted(parts.glob("*/**/*.parquet")) if deep else ():
+    for path in sorted(files_below(parts, ".parquet")) if deep else ():
         below = path.relative_to(parts)
-        if below.as_posix() not in known and below.parts[0] not in ("cache", "jobs", "runs"):
+        if below.as_posix() not in known and not _is_in_work(below):
             try:
                 open_sealed(path)
             except PartDamageError as damage:
                 action = "the same curate score command, which scores its shard again"
                 how = how_to_mend(path) if below.parts[0] != "scores" else action
                 yield Finding("error", "damaged", f"{path} cannot be read ({damage.why})", how)
+
+
+def _is_in_work(below: Path) -> bool:
+    """Whether a path below the parts is of no finished file: in a cache, a job, or what is staged."""
+    top = below.parts[0]
+    return top in ("cache", "jobs", "runs") or top.startswith(".")
 
 
 def _name(parts: Path, path: Path) -> str:

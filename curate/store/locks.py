@@ -6,6 +6,7 @@ A process id says nothing in another container, nor after a restart in one; a lo
 import errno
 import fcntl
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,12 +63,18 @@ def require(path: Path) -> None:
 def held(path: Path) -> Iterator[None]:
     """Make a file and hold its lock, so that `is_held` is true wherever it is asked.
 
-    On a file system without locks the file is made all the same.
+    The file is there once it is locked, in place of an earlier one. On a file system without locks it is
+    made all the same.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    unseen = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with suppress(StoreError):
-            _lock(descriptor, path)
+        try:
+            with suppress(StoreError):
+                _lock(descriptor, path)
+            os.replace(unseen, path)
+        finally:
+            unseen.unlink(missing_ok=True)
         yield
     finally:
         os.close(descriptor)

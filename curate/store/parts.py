@@ -228,13 +228,14 @@ def atomic_path(path: Path, *, once: bool = False) -> Iterator[Path]:
             with locks.held(temporary):
                 yield temporary
                 sync(temporary)
-                _put_in_place(temporary, path, once)
+                put_in_place(temporary, path, once=once)
                 sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _put_in_place(temporary: Path, path: Path, once: bool) -> None:
+def put_in_place(temporary: Path, path: Path, *, once: bool) -> None:
+    """Give a whole file its name; ``once``: raise `FileExistsError` where another has it, which stays."""
     if once:
         try:
             os.link(temporary, path)
@@ -278,17 +279,20 @@ def owner_is_dead(path: Path) -> bool:
     touched for a day.
     """
     lock = path / LOCK if path.is_dir() else path
+    if not lock.exists():  # asked first: one that appears later is held when it does
+        return False if lock == path else _named_dead(path)
     if locks.is_held(lock):
         return False
-    if not lock.exists():
-        return False if lock == path else _named_dead(path)
     return lock != path or _named_dead(path)
 
 
 def _named_dead(path: Path) -> bool:
     made_by = _OWNER.fullmatch(path.name.partition(TMP_MARK)[2])
     if made_by is None or made_by["host"] != owner().rpartition("-")[0]:
-        return time.time() - path.stat().st_mtime > FOREIGN_TMP_S
+        try:
+            return time.time() - path.stat().st_mtime > FOREIGN_TMP_S
+        except FileNotFoundError:  # it has its final name by now
+            return False
     try:
         os.kill(int(made_by["pid"]), 0)
     except ProcessLookupError:
@@ -296,6 +300,24 @@ def _named_dead(path: Path) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def files_below(folder: Path, ending: str = "") -> Iterator[Path]:
+    """Yield the files below a folder; what goes meanwhile, as when a shard is finished, is left out."""
+    for root, _, names in os.walk(folder):
+        yield from (Path(root, name) for name in names if name.endswith(ending))
+
+
+def untouched_s(folder: Path) -> float:
+    """Return the seconds since anything was last put into a folder or one below, or taken out.
+
+    0 for one that is gone.
+    """
+    touched = 0.0
+    for root, _, _ in os.walk(folder):
+        with suppress(FileNotFoundError):
+            touched = max(touched, Path(root).stat().st_mtime)
+    return time.time() - touched if touched else 0.0
 
 
 def remove_stale_temporaries(folder: Path, of: str = "") -> int:

@@ -1,8 +1,9 @@
 """Maintains a store: what is in it, what is wrong with it, what can be deleted."""
 
+import os
 import shutil
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ import duckdb
 from curate.store import inventory, targets
 from curate.store.connection import STORAGE_VERSION
 from curate.store.handle import StoreHandle
-from curate.store.parts import FOREIGN_TMP_S, TMP_MARK, UNFINISHED, how_to_mend, owner_is_dead
+from curate.store.parts import (
+    FOREIGN_TMP_S,
+    TMP_MARK,
+    UNFINISHED,
+    files_below,
+    how_to_mend,
+    owner_is_dead,
+    untouched_s,
+)
 from curate.store.pool import examples
 from curate.store.records import Finding
 from curate.store.results import selection_names
@@ -125,7 +134,8 @@ def gc(store: StoreHandle, *, dry_run: bool) -> dict[str, Any]:
         n_bytes = sum(_size(path) for path in paths)
         for path in paths if not dry_run else ():
             if path.is_dir():
-                shutil.rmtree(path)
+                with suppress(FileNotFoundError):  # what a running job has removed meanwhile
+                    shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
     return {
@@ -181,10 +191,20 @@ def _unreferenced(store: StoreHandle, con: duckdb.DuckDBPyConnection) -> list[Pa
         if path.parent.name in set_ids and path.stem not in shard_ids:
             orphans.append(path)
     for path in sorted((store.parts / UNFINISHED).glob("*")):
-        if path.name not in shard_ids or time.time() - path.stat().st_mtime > FOREIGN_TMP_S:
+        if path.name not in shard_ids or untouched_s(path) > FOREIGN_TMP_S:
             orphans.append(path)
-    temporary = sorted(store.parts.rglob(f".*{TMP_MARK}*"))
+    temporary = sorted(_temporaries(store.parts))
     return orphans + [path for path in temporary if owner_is_dead(path)]
+
+
+def _temporaries(folder: Path) -> Iterator[Path]:
+    """Yield the temporary files and folders below a folder, in which jobs may be at work."""
+    for root, folders, files in os.walk(folder):
+        yield from (
+            Path(root, name)
+            for name in (*folders, *files)
+            if name.startswith(".") and TMP_MARK in name[1:]
+        )
 
 
 def _names(con: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
@@ -196,6 +216,9 @@ def _derived(store: StoreHandle) -> list[Path]:
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    """Return the bytes of a file, or of those below a folder; what goes meanwhile has none."""
+    n_bytes = 0
+    for file in files_below(path) if path.is_dir() else (path,):
+        with suppress(FileNotFoundError):
+            n_bytes += file.stat().st_size
+    return n_bytes

@@ -196,4 +196,8 @@ def test_what_is_kept_of_forgotten_or_old_shards_is_collected(pool: cu.Pool) -> 
     assert [path.name for path in kept.iterdir()] == [shard.shard_id]
     os.utime(kept / shard.shard_id, (1, 1))
     pool.store.gc()
+    assert [path.name for path in kept.iterdir()] == [shard.shard_id]  # it began long ago
+    for folder in (kept / shard.shard_id / "x", kept / shard.shard_id):
+        os.utime(folder, (1, 1))
+    pool.store.gc()
     assert not list(kept.iterdir())

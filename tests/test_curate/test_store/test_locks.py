@@ -1,6 +1,7 @@
 """Whoever works on something holds a lock, which ends with its process and not with its number."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -160,3 +161,40 @@ def test_a_full_disk_does_not_pass_for_one_without_locks(
         patch.setattr(os, "open", full)
         locks.require(tmp_path / "probe")
     assert Store(store.path).n_examples() == 0
+
+
+def test_the_file_of_a_lock_is_there_once_it_is_locked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens the store between the two would take the folder for one of a dead process."""
+    lock, seen = fcntl.flock, []
+
+    def looked_at_first(descriptor: int, kind: int) -> None:
+        if kind & fcntl.LOCK_EX and not seen:
+            [staging] = store.parts.glob(f".staging-*{TMP_MARK}*")
+            seen.append(owner_is_dead(staging))
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", looked_at_first)
+    with writer(store):
+        assert seen == [False]
+        [staging] = store.parts.glob(f".staging-*{TMP_MARK}*")
+        assert sorted(path.name for path in staging.iterdir()) == [
+            "examples", "lock", "raw", "rows.parquet", "spill", "staged.parquet",
+        ]  # fmt: skip
+
+
+def test_a_lock_that_appears_during_the_look_is_that_of_a_living_process(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = store.parts / f".staging-a{TMP_MARK}{owner()}-00000000"
+    staging.mkdir()
+    held, look = locks.held(staging / "lock"), locks.is_held
+
+    def entered_after(path: Path) -> bool:
+        found = look(path)
+        held.__enter__()
+        return found
+
+    monkeypatch.setattr(locks, "is_held", entered_after)
+    assert not owner_is_dead(staging)

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -191,3 +192,62 @@ def test_a_folder_that_cannot_be_written_is_said(
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(StoreError, match="it is read-only here"):
         write_part(tmp_path / "p.parquet", pa.table({"id": ["x"]}), {})
+
+
+class Listing:
+    """What `os.scandir` returned before something went."""
+
+    def __init__(self, entries: Iterable[os.DirEntry[str]]) -> None:
+        self._entries = iter(list(entries))
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        return self._entries
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_shard_that_is_finished_meanwhile_is_no_error_of_status_check_or_collection(
+    store: Store, pools: Any, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    pools.ingest(store, "a", range(30))
+    [shard] = store.shards()
+    folder = store.parts / "cache" / "unfinished" / shard.shard_id
+    scandir, n_seen = os.scandir, 0
+
+    def finished_once_seen(path: Any = ".") -> Any:
+        nonlocal n_seen
+        if Path(path) != folder:
+            return scandir(path)
+        listing, n_seen = Listing(scandir(path)), n_seen + 1
+        if n_seen == nth:
+            (folder / "pass" / "batches.parquet").unlink()
+            (folder / "pass").rmdir()
+        return listing
+
+    for look in (
+        lambda: store.status()["bytes"]["cache"], store.check, lambda: store.check(deep=True),
+        lambda: store.gc(dry_run=True)["n_paths"],
+    ):  # fmt: skip
+        (folder / "pass").mkdir(parents=True, exist_ok=True)
+        (folder / "pass" / "batches.parquet").write_bytes(b"half")
+        n_seen = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "scandir", finished_once_seen)
+            look()
+        assert n_seen > 0
+
+
+def test_what_an_ingest_is_writing_is_not_taken_for_damage(store: Store, pools: Any) -> None:
+    pools.ingest(store, "a", range(30))
+    staged = store.parts / f".staging-b{TMP_MARK}{owner()}-00000000" / "rows.parquet"
+    staged.parent.mkdir()
+    staged.write_bytes(b"PAR1 and no end yet")
+    assert [finding.level for finding in store.check(deep=True)] == ["ok"]

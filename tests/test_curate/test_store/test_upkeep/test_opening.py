@@ -1,5 +1,6 @@
 """Opening a store removes what dead processes left half done in it, and nothing else."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -75,3 +76,16 @@ def test_forgetting_goes_on_after_a_kill_although_the_store_was_moved(
     assert opened.n_examples() == 0
     assert [f.level for f in opened.check()] == ["ok"]
     assert os.listdir(opened.parts / "forgotten") == []
+
+
+def test_a_store_is_made_where_files_have_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on exFAT, and on what other systems share."""
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert Store(tmp_path / "curate.duckdb").n_examples() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curate.duckdb", "curate.parts"]
