@@ -17,8 +17,10 @@ from curate.store.connection import literal
 from curate.store.handle import StoreHandle
 from curate.store.parts import (
     METADATA_KEY,
+    UNFINISHED,
     WRITTEN,
     atomic_path,
+    files_below,
     open_parquet,
     read_json,
     read_parquet,
@@ -38,9 +40,11 @@ def forget(store: StoreHandle, where: str, *, dry_run: bool) -> dict[str, Any]:
     """Remove the examples that satisfy a condition, with their rows, texts and scores.
 
     Selections keep their rows; `Store.selection` counts those that were deleted. Revisions of their
-    responses are deleted too. If the process is killed
-    after the decision is on disk, the next opening of the store carries it out.
+    responses are deleted too. If the process is killed after the decision is on disk, the next opening
+    of the store carries it out, or the next forgetting of whoever has it open.
     """
+    if not dry_run:
+        finish_pending(store)  # it may have rewritten some of the files that this one will
     with store.connect() as con:
         ids = viewing.matching(store, con, where)
         con.register("gone", ids)
@@ -176,7 +180,7 @@ def _update_manifests(con: duckdb.DuckDBPyConnection, parts: Path, datasets: Seq
 
 
 def _rewrite_shard(parts: Path, shard: str, gone: pa.Array) -> None:
-    """Rewrite a shard of the pool and the parts of every score set for it."""
+    """Rewrite a shard of the pool and its part of every score set; drop what is kept of unfinished ones."""
     dataset, _, number = shard.rpartition("-")
     texts = parts / "examples" / dataset / f"shard-{number}.parquet"
     for path in [texts, *sorted((parts / "scores").glob(f"*/{shard}.parquet"))]:
@@ -189,6 +193,10 @@ def _rewrite_shard(parts: Path, shard: str, gone: pa.Array) -> None:
         elif kept.num_rows < table.num_rows:
             metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
             write_part(path, kept, metadata) if metadata else write_parquet(path, kept)
+    unfinished = parts / UNFINISHED / shard
+    for path in files_below(unfinished):  # where a job may be at work
+        path.unlink(missing_ok=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _rewrite_rows(parts: Path, dataset: str, gone: pa.Array) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from curate.store.parts import owner, read_json, sync
 from curate.store.pool import examples
 from curate.store.records import ScoreKey, ScoreSet, canonical_json, utc_now
 from curate.store.results import revisions, selections, trials
-from curate.store.scores import sets
+from curate.store.scores import outdated, sets
 from curate.store.upkeep.opening import open_store
 
 _OF_DATASET: Final = ("dataset_id", "ordinal", "content_hash")
@@ -27,7 +28,8 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0, kept: str = "old") -> dic
     """Replace a store's DuckDB file with one built from its parts, and return what was found.
 
     The file may be missing or corrupt; it is kept beside the new one, with ``kept`` as a further ending,
-    ``.old``. Content hashes do not change. Atomic: the new file replaces the old one once it is complete. A dataset, score set, selection, trial or target set
+    ``.old``. Content hashes do not change. Atomic: the new file replaces the old one once it is complete,
+    and other processes wait until then. A dataset, score set, selection, trial or target set
     whose record cannot be read is left out, and its file is named under ``left_out``; so is a damaged
     part of a score set, whose shard the next scoring run scores again.
 
@@ -43,30 +45,14 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0, kept: str = "old") -> dic
             f"cannot rebuild {target}: the folder of parts {parts} is missing; move it back to "
             "where the store should be"
         )
-    _refuse_held(target, parts, wait_s)
     temporary = target.with_name(f".{target.name}.tmp-{owner()}")
     temporary.unlink(missing_ok=True)
     left_out: list[str] = []
     try:
-        facts = schema.first_facts(parts, utc_now())
-        build_file(temporary, schema.empty_relations(), facts)
-        with connect(temporary, parts / "cache" / "spill", wait_s) as con, transaction(con):
-            n_datasets = _add_datasets(con, parts, left_out)
-            set_ids = _add_score_sets(con, parts, left_out)
-            n_selections = _add_selections(con, parts, left_out)
-            revisions.add_all(con, parts)
-            for _, trial in _records((parts / "trials").glob("*.json"), ("trial_id",), left_out):
-                trials.insert(con, trial)
-            n_targets = _add_targets(con, parts, left_out)
-            schema.refresh_views(con, parts)
-            inventory.record(con, parts, _files(parts))
-        unfinished = StoreHandle(temporary, wait_s)
-        unfinished.parts = parts
-        for set_id in set_ids:
-            score_set = sets.find_score_set(unfinished, set_id)
-            if score_set is not None:
-                sets.finish(unfinished, score_set)
-        sync(temporary)
+        with _held(target, parts, wait_s) as forgotten:
+            build_file(temporary, schema.empty_relations(), schema.first_facts(parts, utc_now()))
+            found = _fill(temporary, parts, wait_s, forgotten, left_out)
+            sync(temporary)
         _keep_old(target, target.with_name(f"{target.name}.{kept}"))
         target.with_name(target.name + ".wal").unlink(missing_ok=True)
         os.replace(temporary, target)
@@ -75,9 +61,56 @@ def rebuild(path: str | Path, *, wait_s: float = 30.0, kept: str = "old") -> dic
         temporary.unlink(missing_ok=True)
     store = StoreHandle(target, wait_s)
     open_store(store, create=False)
-    return {"n_datasets": n_datasets, "n_examples": examples.n_examples(store, None),
-            "n_score_sets": len(set_ids), "n_selections": n_selections, "n_targets": n_targets,
-            "left_out": left_out}  # fmt: skip
+    return {**found, "n_examples": examples.n_examples(store, None), "left_out": left_out}
+
+
+@contextmanager
+def _held(target: Path, parts: Path, wait_s: float) -> Iterator[str | None]:
+    """Keep other processes from the present file, if it can be read: what they add would be lost.
+
+    Yields its fact `outdated.FORGOTTEN`, and that of a store that has forgotten where nobody can know.
+    """
+    spill = parts / "cache" / "spill"
+    forgotten: str | None = "yes"
+    with ExitStack() as stack:
+        if target.exists():
+            try:
+                with connect(target, spill, wait_s) as con:
+                    forgotten = schema.meta(con, outdated.FORGOTTEN)
+                stack.enter_context(connect(target, spill, wait_s))
+            except duckdb.Error:  # no store
+                pass
+            except StoreError as error:
+                if error.is_held:
+                    raise
+        yield forgotten
+
+
+def _fill(
+    path: Path, parts: Path, wait_s: float, forgotten: str | None, left_out: list[str]
+) -> dict[str, Any]:
+    """Write everything that the parts hold into a new file; return how much that is."""
+    with connect(path, parts / "cache" / "spill", wait_s) as con, transaction(con):
+        schema.set_meta(con, outdated.FORGOTTEN, forgotten)
+        n_datasets = _add_datasets(con, parts, left_out)
+        set_ids = _add_score_sets(con, parts, left_out)
+        n_selections = _add_selections(con, parts, left_out)
+        revisions.add_all(con, parts)
+        for _, trial in _records((parts / "trials").glob("*.json"), ("trial_id",), left_out):
+            trials.insert(con, trial)
+        n_targets = _add_targets(con, parts, left_out)
+        schema.refresh_views(con, parts)
+        inventory.record(con, parts, _files(parts))
+    unfinished = StoreHandle(path, wait_s)
+    unfinished.parts = parts
+    for set_id in set_ids:
+        score_set = sets.find_score_set(unfinished, set_id)
+        if score_set is not None:
+            sets.finish(unfinished, score_set)
+    return {
+        "n_datasets": n_datasets, "n_score_sets": len(set_ids), "n_selections": n_selections,
+        "n_targets": n_targets,
+    }  # fmt: skip
 
 
 def _records(
@@ -104,17 +137,6 @@ def _keep_old(target: Path, old: Path) -> None:
         os.link(target, old)
     except OSError:  # a file system without links
         shutil.copyfile(target, old)
-
-
-def _refuse_held(target: Path, parts: Path, wait_s: float) -> None:
-    if not target.exists():
-        return
-    try:
-        with connect(target, parts / "cache" / "spill", wait_s):
-            return
-    except StoreError as error:
-        if error.is_held:
-            raise
 
 
 def _add_datasets(con: duckdb.DuckDBPyConnection, parts: Path, left_out: list[str]) -> int:
