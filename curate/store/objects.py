@@ -4,12 +4,15 @@ An object appears whole or not at all, but no name can be taken first and none c
 that writes under a name of its own and says so in a second, small object.
 """
 
+import os
 import random
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 from urllib.parse import urlsplit
@@ -23,6 +26,7 @@ TRY_S: Final = 180.0  # no new try begins later than this after the first
 PAUSES_S: Final = (0.2, 15.0)  # before the second try, and at most
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/:]")
 _LOCAL: Final = ("file", "local")
+_UNSEEN: Final = "."  # what begins with it is no object
 
 
 def is_url(text: str) -> bool:
@@ -133,7 +137,7 @@ class Objects:
         return {
             path.partition(root)[2]: int(about["size"] or 0)
             for path, about in sorted(found.items())
-            if root in path
+            if root in path and not path.rpartition("/")[2].startswith(_UNSEEN)
         }
 
     def remove(self, keys: Iterable[str]) -> None:
@@ -143,8 +147,9 @@ class Objects:
                 self._tried("remove", key, lambda files, path: files.rm_file(path))
 
     def _written(self, key: str, write: Callable[[Any, str], None]) -> None:
+        is_local = urlsplit(self.url).scheme in _LOCAL
         try:
-            self._tried("write", key, write)
+            self._tried("write", key, partial(_in_place, write) if is_local else write)
         except FileNotFoundError:
             raise StoreError(
                 f"cannot write {self.place(key)}: there is no such bucket{_endpoint(self._open()[0])}; create it, "
@@ -207,6 +212,17 @@ class Objects:
                 "gs://, az:// or a folder that all machines see"
             ) from None
         return files, root
+
+
+def _in_place(write: Callable[[Any, str], None], files: Any, path: str) -> None:
+    """Write a file of a folder under a name that is not listed, then give it its own: whole, as objects are."""
+    folder, _, name = path.rpartition("/")
+    unseen = f"{folder}/{_UNSEEN}{name}.{secrets.token_hex(4)}"
+    try:
+        write(files, unseen)
+        os.replace(unseen, path)
+    finally:
+        Path(unseen).unlink(missing_ok=True)
 
 
 def _endpoint(files: Any) -> str:

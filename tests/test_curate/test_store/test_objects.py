@@ -137,3 +137,22 @@ def test_no_error_shows_a_secret(monkeypatch):
     )
     assert shown == "ValueError: *** and *** at https://host/a failed"
     assert without_secrets("plain text") == "plain text"
+
+
+def test_an_object_in_a_folder_is_listed_once_it_is_whole(tmp_path, monkeypatch):
+    from fsspec.implementations.local import LocalFileSystem
+
+    place, seen = Objects.at(str(tmp_path / "shared")), []
+    pipe = LocalFileSystem.pipe_file
+
+    def in_two(files, path, value, **more):
+        pipe(files, path, value[:3], **more)
+        seen.append(place.sizes("a"))
+        pipe(files, path, value, **more)
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", in_two)
+    place.write("a/record", b"whole")
+    place.write("a/record", b"again!")
+    assert seen == [{}, {"a/record": 5}]
+    assert place.sizes("a") == {"a/record": 6}
+    assert [path.name for path in (tmp_path / "shared" / "a").iterdir()] == ["record"]
