@@ -76,9 +76,9 @@ def train(
         SIGINT, SIGTERM or SIGHUP, after saving a checkpoint.
     """
     folder = RunFolder(Path(output).absolute())
-    with alone_in(folder.path):
+    with alone_in(folder.path) as is_held:
         return _train(
-            config, rows, folder, evaluation or {}, recorder or NoRecorder(),
+            config, rows, folder, is_held, evaluation or {}, recorder or NoRecorder(),
             progress or SilentProgress(),
         )  # fmt: skip
 
@@ -87,6 +87,7 @@ def _train(
     config: TrainConfig,
     rows: Sequence[TrainRow],
     folder: RunFolder,
+    is_held: bool,
     evaluation: Mapping[str, Sequence[TrainRow]],
     recorder: Recorder,
     progress: Progress,
@@ -117,7 +118,7 @@ def _train(
     stream = open_stream(prepared, config)
     processes = Processes.join(config.compute.device, config.watch.report_to, str(folder.path))
     with processes.accelerator.main_process_first():
-        folder.open(identity, write=processes.is_main)
+        folder.open(identity, write=processes.is_main, is_held=is_held)
     context = RunContext(
         config, identity, resolved, renderer, rendering, prepared, stream.n_steps, folder.path
     )

@@ -75,10 +75,11 @@ class RunFolder:
 
     path: Path
 
-    def open(self, identity: Mapping[str, Any], *, write: bool) -> None:
+    def open(self, identity: Mapping[str, Any], *, write: bool, is_held: bool = False) -> None:
         """Create the folder, or make sure that it holds the same run.
 
-        ``write``: whether this process is the one that makes it. Raises `ConfigError` for a folder
+        ``write``: whether this process is the one that makes it. ``is_held``: no other can be at work
+        there, so that all that is half written was left by a killed one. Raises `ConfigError` for a folder
         with something else in it, and for a run of another configuration, naming what changed.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -97,7 +98,7 @@ class RunFolder:
             )
         if write:
             write_json(self.path / RUN, dict(identity))
-            self._clean()
+            self._clean(is_held)
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         before, now = flatten(read_json(self.path / RUN)), flatten(identity)
@@ -113,10 +114,10 @@ class RunFolder:
                 f"{'; '.join(changed)}; give another folder, or the settings it was started with"
             )
 
-    def _clean(self) -> None:
+    def _clean(self, is_held: bool) -> None:
         for folder in (self.path, self.path / CHECKPOINTS):
             for left in folder.glob(f".*{TMP_MARK}*"):
-                if owner_is_dead(left):
+                if is_held or owner_is_dead(left):
                     shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     @property

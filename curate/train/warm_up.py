@@ -1,12 +1,12 @@
 """The checkpoints of a finished adapter run, with their Adam moments and learning rates: what LESS reads."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.errors import ConfigError
+from curate.models.files import file_hash
 from curate.store.parts import read_json
 from curate.train.api import load_record
 from curate.train.checkpoints import RUN, Checkpoint, RunFolder
@@ -113,10 +113,5 @@ def hashes_of_checkpoints(path: str) -> dict[str, str]:
     steps = folder.steps() if folder.path.is_dir() else []
     if not steps:
         raise ConfigError(f"{path!r} holds no run with checkpoints; train one: {_HOW}")
-    found = {}
-    for step in steps:
-        for name in _FILES:
-            with (folder.checkpoint(step) / name).open("rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
-            found[f"{step}/{name}"] = digest.hexdigest()
-    return found
+    named = {f"{step}/{name}": folder.checkpoint(step) / name for step in steps for name in _FILES}
+    return {name: file_hash(path) for name, path in named.items()}

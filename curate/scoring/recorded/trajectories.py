@@ -233,12 +233,22 @@ class TrajectoryRecorder:
         self._done: str | None = None
 
     def begin(self, context: RunContext) -> None:
-        """Find or create the score set; nothing is measured again if it is complete."""
+        """Find or create the score set; nothing is measured again if it is complete.
+
+        Raises `TrainError` for a run that goes on after a point at which nothing was measured, as
+        `finish` would in the end.
+        """
+        from curate.train.checkpoints import RunFolder
+
         self._steps = spaced_steps(context.n_steps, self._points)
         key = trajectory_key(self._store, context, self._points, self.source)
         self._done = complete_set(self._store, key)
         if self._done is None:
             self._work = open_work(self._store, key, self._alias, context)
+            run = RunFolder(context.folder)
+            reached = max(run.steps(), default=0)
+            if not run.record.exists():
+                self._refuse_gap(self._work, [step for step in self._steps if step <= reached])
 
     def is_stored(self) -> bool:
         """Return whether the store already has the score set of this run."""
@@ -265,17 +275,20 @@ class TrajectoryRecorder:
         if self._work is None:
             return self._done
         processes.wait()
-        missing = self._work.missing(self._steps)
+        self._refuse_gap(self._work, self._steps)
+        if processes.is_main:
+            self._work.assemble(self._store, self._steps, str(processes.device))
+        processes.wait()
+        return self._work.score_set.set_id
+
+    def _refuse_gap(self, work: PointWork, steps: Sequence[int]) -> None:
+        missing = work.missing(steps)
         if missing:
             raise TrainError(
                 f"the pool was not measured at step {missing[0]} (a recorded run must not stop "
                 "early, and pool and settings must not change between its parts); "
                 "train again in another folder"
             )
-        if processes.is_main:
-            self._work.assemble(self._store, self._steps, str(processes.device))
-        processes.wait()
-        return self._work.score_set.set_id
 
     def tensors(self) -> "dict[str, Tensor]":
         """Return nothing: measurements are files."""

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from curate.errors import ConfigError
+from curate.store.parts import TMP_MARK, owner
+from curate.train.checkpoints import RunFolder
 from curate.train.claim import alone_in
 
 
@@ -28,3 +30,21 @@ def test_the_other_processes_of_a_run_are_let_in(tmp_path: Path, monkeypatch) ->
         monkeypatch.setenv("RANK", "1")
         with alone_in(tmp_path / "run"):
             pass
+
+
+def test_whoever_holds_a_folder_removes_what_killed_runs_left_there(tmp_path: Path) -> None:
+    """A container that is started again has the host and the number of the one before."""
+    run, identity = RunFolder(tmp_path / "run"), {"seed": 0}
+    run.open(identity, write=True)
+    left = [
+        run.path / f".final{TMP_MARK}{owner()}",
+        run.path / "checkpoints" / f".step-00000004{TMP_MARK}{owner()}",
+        run.path / "checkpoints" / f".step-00000002.old{TMP_MARK}elsewhere-1",
+    ]
+    for path in left:
+        path.mkdir(parents=True)
+    run.open(identity, write=True)
+    assert all(path.exists() for path in left)
+    with alone_in(run.path) as is_held:
+        run.open(identity, write=True, is_held=is_held)
+    assert not any(path.exists() for path in left)

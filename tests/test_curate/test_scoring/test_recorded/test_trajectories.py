@@ -6,7 +6,7 @@ import pytest
 
 import curate as cu
 from curate.data.read.ingest import ingest
-from curate.errors import ConfigError, InterruptedRunError
+from curate.errors import ConfigError, InterruptedRunError, TrainError
 from curate.scoring.recorded.from_checkpoints import trajectory_of_checkpoints
 from curate.scoring.recorded.train_log import TrainLogRecorder
 from curate.scoring.recorded.trajectories import TrajectoryRecorder, spaced_steps
@@ -14,6 +14,7 @@ from curate.store import Store
 from curate.train.api import train
 from curate.train.config import LengthConfig, WatchConfig
 from curate.train.data import rows_of_data, rows_of_pool, rows_of_selection
+from curate.train.loop import Loop
 from curate.train.record import save_record
 
 LONG = "word " * 900  # does not fit the context
@@ -270,3 +271,26 @@ def test_record_is_a_row_of_trials(pool, config, make, tmp_path):
         ("perplexity", record.final("held").perplexity),
     ]
     assert evals[0]["tokens"] == record.cost.tokens
+
+
+def test_a_run_that_cannot_be_recorded_any_more_is_refused_before_it_goes_on(
+    pool, config, tmp_path, monkeypatch
+):
+    rows = rows_of_pool(pool)
+    saving = config(watch=WatchConfig(save_every=1))
+    recorder = TrajectoryRecorder(pool, 2)
+    inner = recorder.record
+
+    def stop_after_two(step, model, processes):
+        if step == 4:
+            raise InterruptedRunError("stopped")
+        return inner(step, model, processes)
+
+    monkeypatch.setattr(recorder, "record", stop_after_two)
+    with pytest.raises(InterruptedRunError):
+        train(saving, rows, tmp_path / "run", recorder=recorder)
+    (tmp_path / "more.jsonl").write_text('{"prompt": "One", "response": "more"}\n')
+    ingest(pool, str(tmp_path / "more.jsonl"))
+    monkeypatch.setattr(Loop, "run", pytest.fail)
+    with pytest.raises(TrainError, match="the pool was not measured at step 2 .* another folder"):
+        train(saving, rows, tmp_path / "run", recorder=TrajectoryRecorder(pool, 2))
