@@ -108,7 +108,7 @@ _UNKNOWN_OPTION: Final = re.compile(r" \(Possible options: ([^,)]+)[^)]*\)")
 _UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that this typer brings or needs
 _DISK_ERRORS: Final = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-    errno.EMFILE,
+    errno.EMFILE, errno.ETIMEDOUT, errno.ESTALE,
 )  # fmt: skip
 
 

@@ -45,8 +45,8 @@ def commit_arrived(store: "Store", parts: str | None = None) -> CommitReport:
     """Commit every finished part that is not in the database yet; safe to repeat at any time.
 
     ``parts`` is the URL below which slices have left theirs: those that are whole are copied first.
-    Records of slices are removed once their score sets are complete and they have ended. Damaged parts
-    are removed, and named in the notes.
+    Records of slices are removed once their score sets are complete, those of killed runs too; one that
+    still runs writes its own again. Damaged parts are removed, and named in the notes.
     """
     records = SliceRecord.all_in(FolderRecords(store.parts))
     ignored: tuple[str, ...] = ()
@@ -104,8 +104,7 @@ def _notes(
         yield from _of_job(of, runs, shards, lacking)
         if not lacking:
             for record in runs:
-                if record.ended_at is not None:
-                    record.remove()
+                record.remove()
 
 
 def _of_job(

@@ -15,7 +15,7 @@ from curate.scoring.executors.course import n_kept
 from curate.scoring.executors.cut_off import forget_finished
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.ledger import Ledger
-from curate.scoring.options import ScoringOptions
+from curate.scoring.options import ScoringOptions, TimeIsUpError
 from curate.scoring.outcome import ScoredSet, ScoreReport, inspect, refuse_lost
 from curate.scoring.plan import plan_passes
 from curate.scoring.recorded.record import record
@@ -29,7 +29,7 @@ from curate.scoring.requests import (
 )
 from curate.scoring.run_shards import run_shards
 from curate.scoring.scope import needs_the_pool, only_within
-from curate.scoring.shard_log import remove_ended
+from curate.scoring.shard_log import recorded, remove_ended
 from curate.scoring.sizing import with_batch_sizes
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord, SliceReport
 from curate.store.parts import UNFINISHED
@@ -80,13 +80,13 @@ def score_one(
 
     ``within`` is the id of a selection: only its examples are scored, into a partial set.
     """
-    recorded = run_scorer(scorer, config)
-    if recorded is not None:
+    in_training = run_scorer(scorer, config)
+    if in_training is not None:
         refuse_recorded(scorer, options.backend)
         if within is not None:
             raise ConfigError(needs_the_pool(scorer, within))
         nothing = ScoreReport((), {}, 0.0)
-        return with_recorded(store, nothing, {scorer: recorded}, options, progress, role)
+        return with_recorded(store, nothing, {scorer: in_training}, options, progress, role)
     request = make_request(store, scorer, scorer, config, role, options)
     if request is None:
         raise MissingColumnError(missing_model(scorer, options, config))
@@ -190,7 +190,7 @@ def _run(
         job.forget_killed_runs()
     except KeyboardInterrupt:
         raise InterruptedRunError(job.stopped("interrupted")) from None
-    except TimeoutError:
+    except TimeIsUpError:
         raise InterruptedRunError(job.stopped(f"stopped after {options.max_hours} h")) from None
     return job
 
@@ -313,7 +313,9 @@ class _Job:
             self.ledger.refuse_damage(request.key.inputs.values())
         progress.note(f"{request.alias}: one run over the whole pool")
         inputs = {a: i for a, i in request.key.inputs.items() if a in request.scorer.requires()}
-        run_pool_scorer(self.store, request.scorer, inputs, made, missing, self.options.device)
+        n_examples = sum(shard.n_examples for shard in missing)
+        with recorded(self.store.parts, {made.set_id: n_examples}, 1):
+            run_pool_scorer(self.store, request.scorer, inputs, made, missing, self.options.device)
         for shard in missing:
             self.ledger.wrote(made.set_id, shard.shard_id)
 

@@ -19,6 +19,14 @@ from curate.scoring.executors.ray_cluster import Cluster, require_ray
 
 
 @final
+class TimeIsUpError(Exception):
+    """``max_hours`` are over. No `TimeoutError`: that is what a network gives up with.
+
+    Whoever asks `ScoringOptions.stop_in_time` ends with `InterruptedRunError`, what is finished saved.
+    """
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
     """How to score: models by role, rendering, device and parallelism.
@@ -140,9 +148,9 @@ class ScoringOptions:
         _ = self.chat  # refuses what it cannot use
 
     def stop_in_time(self, began: float) -> None:
-        """Raise `TimeoutError` where ``max_hours`` are over since a value of ``time.perf_counter``."""
+        """Raise `TimeIsUpError` where ``max_hours`` are over since a value of ``time.perf_counter``."""
         if self.max_hours is not None and time.perf_counter() - began > self.max_hours * 3600:
-            raise TimeoutError
+            raise TimeIsUpError
 
     def _check_ray(self) -> None:
         if self.executor != RAY:

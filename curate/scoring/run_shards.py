@@ -8,14 +8,14 @@ from typing import final
 from curate.contracts.display import counted
 from curate.contracts.progress import SCORING, Progress
 from curate.scoring.cards import deal, weights_of
-from curate.scoring.executors import executor_for
+from curate.scoring.executors import RAY, executor_for
 from curate.scoring.executors.course import Stripe, n_unfinished
 from curate.scoring.executors.listener import Listener
 from curate.scoring.executors.worker import ShardTask, TaskProgress, TaskReport
 from curate.scoring.options import ScoringOptions
 from curate.scoring.outcome import tell_once
 from curate.scoring.plan import Pass
-from curate.scoring.shard_log import ShardLog, recorded, with_retries
+from curate.scoring.shard_log import ShardLog, n_by_set, recorded, with_retries
 from curate.scoring.workload import ShardSize, most_stripes, seconds_of, workers_for
 
 
@@ -53,10 +53,11 @@ def run_shards(
     devices = devices[: max(1, sum(task.most_stripes for task in tasks))]
     if over := dealt.describe(len(devices)):
         progress.note(over)
+    hires = options.executor == RAY  # as many as find room
     progress.note(
         f"{counted(len(passes), 'pass', 'passes')} over "
         f"{counted(len({t.shard_id for t in tasks}), 'shard')} with "
-        f"{counted(len(devices), 'worker')} on {devices[0]}: "
+        f"{'at most ' if hires else ''}{counted(len(devices), 'worker')} on {devices[0]}: "
         + "; ".join(pass_.describe() for pass_ in passes)
     )
     for task in (task for task in tasks if task.n_retries):
@@ -80,8 +81,9 @@ def run_shards(
 
     run = executor_for(options.executor, options.cluster)
     specs = tuple(WorkerPass(pass_) for pass_ in passes)
-    with recorded(logs, tasks, len(devices)):
-        run(specs, tasks, devices, Listener(finished, reached.tell, on_idle, progress.note))
+    with recorded(logs, n_by_set(tasks), 0 if hires else len(devices)) as hired:
+        listener = Listener(finished, reached.tell, on_idle, progress.note, hired)
+        run(specs, tasks, devices, listener)
     progress.finish(SCORING)
 
 
@@ -115,12 +117,11 @@ class _Reached:
 
 
 def _n_kept(task: ShardTask, set_ids: Sequence[str]) -> int:
-    """Return how many examples of a shard earlier runs finished and kept, about."""
+    """Return how many examples of a shard earlier runs of a pass finished and kept, about."""
     if task.unfinished is None:
         return 0
-    found = n_unfinished(task.unfinished)
-    n_kept = max((found.get(set_id, 0.0) for set_id in set_ids), default=0.0)
-    return min(int(n_kept), task.n_examples)
+    found = n_unfinished(task.unfinished, set_ids)
+    return min(int(max(found.values(), default=0.0)), task.n_examples)
 
 
 def _with_stripes(

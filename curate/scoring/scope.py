@@ -71,7 +71,7 @@ def scope_of_ids(store: "Store", ids: Sequence[str], name: str) -> Scope:
     ids = sorted(ids)
     ids_digest = digest("\n".join(ids))
     # A file of its own: marks made by hand may change the selection while workers read.
-    path = store.parts / "cache" / "scopes" / f"{ids_digest}.parquet"
+    path = _file_of(store, ids_digest)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_parquet(path, pa.table({"id": pa.array(ids, pa.string())}))
     counts = store.read(
@@ -80,6 +80,20 @@ def scope_of_ids(store: "Store", ids: Sequence[str], name: str) -> Scope:
     ).to_pylist()
     by_shard = {row["shard"]: int(row["n"]) for row in counts}
     return Scope(name, path, ids_digest, by_shard)
+
+
+def n_in_scope(store: "Store", ids_digest: str) -> int | None:
+    """Return how many examples a scope was made of, by its digest; None where its file is gone."""
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(_file_of(store, ids_digest)).num_rows)
+    except FileNotFoundError:
+        return None
+
+
+def _file_of(store: "Store", ids_digest: str) -> Path:
+    return store.parts / "cache" / "scopes" / f"{ids_digest}.parquet"
 
 
 def only_within(

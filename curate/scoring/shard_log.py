@@ -8,8 +8,8 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -19,7 +19,7 @@ from curate.scoring.executors.cut_off import was_cut_off
 from curate.scoring.executors.worker import ShardTask, TaskReport
 from curate.scoring.plan import Pass
 from curate.store import locks
-from curate.store.parts import full_disk_as_error, owner
+from curate.store.parts import TMP_MARK, full_disk_as_error, owner
 
 LOGS: Final = "logs"
 RUNNING: Final = "running"
@@ -38,7 +38,7 @@ class RunRecord:
     n_examples
         What it had to score, of each score set by id.
     n_workers
-        Processes at once.
+        Processes at once; 0 until it is known.
     worker
         ``host-pid`` of the process that leads it.
     is_alive
@@ -65,25 +65,47 @@ class RunRecord:
 
 
 @contextmanager
-def recorded(parts: Path, tasks: Sequence[ShardTask], n_workers: int) -> Iterator[None]:
+def recorded(
+    parts: Path, n_examples: Mapping[str, int], n_workers: int
+) -> Iterator[Callable[[int], None]]:
     """Leave a record of a run while it goes on; it stays where the run ends without finishing.
 
-    Those of earlier runs of the same score sets are removed.
+    ``n_examples`` are those it has to score, of each score set by id. Records of earlier runs of the same
+    sets are removed. Yields what takes another number of workers.
     """
+    path = parts / RUNNING / f"{owner()}-{time.time_ns()}.json"
+    record = RunRecord(time.time(), n_examples, n_workers, owner())
+
+    def tell(n_workers: int) -> None:
+        text = _as_json(replace(record, n_workers=n_workers))
+        # written over, never shorter: who reads meanwhile finds all of it
+        with suppress(FileNotFoundError), path.open("r+b") as file:
+            file.write(text.ljust(path.stat().st_size))
+
+    with ExitStack() as stack:
+        with full_disk_as_error(path):
+            path.parent.mkdir(exist_ok=True)
+            remove_ended(parts, n_examples)
+            temporary = path.with_name(f".{path.name}{TMP_MARK}{owner()}")
+            stack.enter_context(locks.held(temporary))
+            temporary.write_bytes(_as_json(record))
+            os.replace(temporary, path)  # nobody sees one that is cut off, or not locked yet
+        yield tell
+    path.unlink(missing_ok=True)
+
+
+def n_by_set(tasks: Iterable[ShardTask]) -> dict[str, int]:
+    """Return how many examples tasks have to score, of each score set by id."""
     n_examples: dict[str, int] = {}
     for task in tasks:
         for set_id in task.parts:
             n_examples[set_id] = n_examples.get(set_id, 0) + task.n_examples
-    path = parts / RUNNING / f"{owner()}-{time.time_ns()}.json"
-    with full_disk_as_error(path):
-        path.parent.mkdir(exist_ok=True)
-        remove_ended(parts, n_examples)
-        with locks.held(path):
-            record = RunRecord(time.time(), n_examples, n_workers, owner())
-            facts = {k: v for k, v in asdict(record).items() if k != "is_alive"}
-            path.write_text(json.dumps(facts), encoding="utf-8")
-            yield
-    path.unlink(missing_ok=True)
+    return n_examples
+
+
+def _as_json(record: RunRecord) -> bytes:
+    facts = {name: value for name, value in asdict(record).items() if name != "is_alive"}
+    return json.dumps(facts).encode()
 
 
 def remove_ended(parts: Path, set_ids: Iterable[str]) -> None:

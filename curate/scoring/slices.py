@@ -9,6 +9,7 @@ import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, final
@@ -110,8 +111,12 @@ class FolderRecords:
         write_json(self.parts / FOLDER / name, value)
 
     def all(self) -> dict[str, Mapping[str, Any]]:
-        """Read all."""
-        return {path.name: read_json(path) for path in (self.parts / FOLDER).glob("*.json")}
+        """Read all; one that another commit removes meanwhile is none."""
+        found = {}
+        for path in (self.parts / FOLDER).glob("*.json"):
+            with suppress(FileNotFoundError):
+                found[path.name] = read_json(path)
+        return found
 
     def remove(self, name: str) -> None:
         """Delete one."""

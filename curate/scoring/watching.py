@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
 
 from curate.scoring.executors.course import n_kept
+from curate.scoring.scope import n_in_scope
 from curate.scoring.shard_log import RunRecord
 from curate.store.parts import UNFINISHED
-from curate.store.records import utc_now
+from curate.store.records import PART_INPUT, utc_now
 from curate.store.scores import shard_runs
 
 if TYPE_CHECKING:
@@ -18,13 +20,24 @@ INTERRUPTED: Final = "interrupted"
 COMPLETE: Final = "complete"
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How far a score set is: its examples that are done, also of shards under way, and those left."""
+
+    n_done: int
+    n_left: int
+    is_complete: bool
+
+
 def watched(store: "Store") -> dict[str, Any]:
     """Return the progress of the score sets, and what each worker did: a document of JSON.
 
     A set is ``running`` while the process that scores it lives, ``interrupted`` where something is
     missing and nobody scores it, else ``complete``; complete ones that no run has just filled are
-    left out, as are those of an earlier pool. Parts that are not committed yet count. Opens the
-    store's file once, and reads neither examples nor scores. O(shards).
+    left out, as are those of an earlier pool. A set of some examples alone is complete with these.
+    Parts that are not committed yet count. Opens the store's file once, and reads neither examples nor
+    scores. O(shards).
     """
     with store.held():
         shards = store.shards()
@@ -32,18 +45,28 @@ def watched(store: "Store") -> dict[str, Any]:
         with store.connect() as con:
             speeds = shard_runs.speeds(con)
             workers = shard_runs.workers(con)
-        done = _n_done(store, [s for s in statuses if not s.complete], shards)
+            n_committed = shard_runs.n_committed(con)
+        pending = _pending(store, [s for s in statuses if not s.complete], shards)
+    kept = n_kept(store.parts, {set_id: without for set_id, (without, _) in pending.items()})
     runs = RunRecord.all_in(store.parts)
     n_pool = sum(shard.n_examples for shard in shards)
     live = {set_id for run in runs if run.is_alive for set_id in run.n_examples}
+    reached = {
+        s.set_id: _Reach(n_pool, 0, True)
+        if s.complete
+        else _reach(
+            store, s, n_pool, n_committed.get(s.set_id, 0), kept[s.set_id], *pending[s.set_id]
+        )
+        for s in statuses
+    }
     return {
         "time": utc_now(),
         "store": str(store.path),
         "n_examples": n_pool,
         "score_sets": [
-            _progress(status, done.get(status.set_id, n_pool), n_pool, runs, speeds)
+            _progress(status, reached[status.set_id], runs, speeds)
             for status in statuses
-            if status.set_id in live or not (status.complete or status.stale)
+            if status.set_id in live or not (reached[status.set_id].is_complete or status.stale)
         ],
         "workers": workers,
     }
@@ -59,53 +82,59 @@ def kept_of_shards(store: "Store") -> dict[str, int]:
     with store.held():
         unfinished = [s for s in store.score_sets() if not (s.complete or s.partial or s.stale)]
         pending = _pending(store, unfinished, store.shards())
-    return {set_id: n for set_id, n in n_kept(store.parts, pending).items() if n}
-
-
-def _n_done(
-    store: "Store", statuses: Sequence["ScoreSetStatus"], shards: Sequence["Shard"]
-) -> dict[str, int]:
-    """Return the examples of the shards whose parts are committed or written, and those kept of others."""
-    pending = _pending(store, [s for s in statuses if not s.partial], shards)
-    kept = n_kept(store.parts, pending)
-    n_pool = sum(shard.n_examples for shard in shards)
-    done = {s.set_id: s.n_examples for s in statuses if s.partial}
-    for set_id, without in pending.items():
-        done[set_id] = n_pool - sum(shard.n_examples for shard in without) + kept[set_id]
-    return done
+    kept = n_kept(store.parts, {set_id: without for set_id, (without, _) in pending.items()})
+    return {set_id: n for set_id, n in kept.items() if n}
 
 
 def _pending(
     store: "Store", statuses: Sequence["ScoreSetStatus"], shards: Sequence["Shard"]
-) -> dict[str, list["Shard"]]:
-    """Return the shards of each score set that have neither a committed part nor a written one."""
+) -> dict[str, tuple[list["Shard"], list["Shard"]]]:
+    """Return the shards of each score set without a part, and those whose part is not committed."""
     found = {}
     for status in statuses:
         made = store.find_score_set(status.set_id)
         assert made is not None
-        found[status.set_id] = store.pending_shards(made, shards)[0]
+        found[status.set_id] = store.pending_shards(made, shards)
     return found
+
+
+def _reach(
+    store: "Store",
+    status: "ScoreSetStatus",
+    n_pool: int,
+    n_committed: int,
+    kept: int,
+    without: Sequence["Shard"],
+    written: Sequence["Shard"],
+) -> _Reach:
+    """Return how far a set is by the shards ``without`` a part, and those whose part is not committed."""
+    if not status.partial:
+        n_left = sum(shard.n_examples for shard in without) - kept
+        return _Reach(n_pool - n_left, n_left, False)
+    n_done = n_committed + kept
+    n_asked = n_in_scope(store, status.spec["key"]["inputs"][PART_INPUT])
+    n_left = max((n_pool if n_asked is None else n_asked) - n_done, 0) if without else 0
+    return _Reach(n_done, n_left, not n_left and not written)
 
 
 def _progress(
     status: "ScoreSetStatus",
-    n_done: int,
-    n_pool: int,
+    reach: _Reach,
     runs: Sequence[RunRecord],
     speeds: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     own = [run for run in runs if status.set_id in run.n_examples]
     alive = [run for run in own if run.is_alive]
     speed = speeds.get(status.set_id, {})
-    n_left = max(n_pool - n_done, 0)
+    n_left = reach.n_left
     n_workers = sum(run.n_workers for run in alive) or (own[-1].n_workers if own else 1)
     of_one = speed.get("examples_per_s")
     per_s = of_one * n_workers if of_one else _rate_of_runs(alive, status.set_id, n_left)
     return {
         "set_id": status.set_id,
         "alias": status.alias,
-        "state": RUNNING if alive else COMPLETE if status.complete else INTERRUPTED,
-        "n_done": n_done,
+        "state": RUNNING if alive else COMPLETE if reach.is_complete else INTERRUPTED,
+        "n_done": reach.n_done,
         "n_left": n_left,
         "n_workers": n_workers,
         "examples_per_s": None if per_s is None else round(per_s, 2),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KEEP_S: Final = 15.0  # the most work, about, that a killed run loses: batches take less
 TELL_S: Final = 0.5
 WORTH_A_FILE_S: Final = 0.5  # of work, where a run is cut short
+_ENDING: Final = ".parquet"
 _UNIT: Final = "unit"  # the column that names it
 
 
@@ -51,7 +52,7 @@ class Course:
     stripe
         Units to run here; None for all.
     tell
-        Takes the share of the shard that is done, in [0, 1], at most every `TELL_S` seconds.
+        Takes how many examples of the shard are done, about, at most every `TELL_S` seconds.
     """
 
     folder: Path | None = None
@@ -74,7 +75,7 @@ class Course:
         ``identity`` is what decides the numbers of a unit beside its name. A file that is damaged is removed: its units run again. ``spent_s`` and ``n_split`` then are the
         seconds those runs took, and the rows they had to split.
         """
-        from curate.store.parts import part_metadata
+        from curate.store.parts import files_below, part_metadata
         from curate.store.sealed import PartDamageError, open_sealed
 
         self._saved_at = time.perf_counter()
@@ -82,7 +83,7 @@ class Course:
             return
         self._set_ids = sorted(set_ids)
         self.folder = self.folder / digest(repr((self._set_ids, identity)), 8)
-        for path in sorted(self.folder.glob("*.parquet")):
+        for path in sorted(files_below(self.folder, _ENDING)):
             try:
                 with open_sealed(path) as file:
                     table = file.read()
@@ -122,7 +123,10 @@ class Course:
             self.save()
 
     def save(self) -> None:
-        """Write what is finished since the last time."""
+        """Write what is finished since the last time.
+
+        Nothing is written where another run of the shard just removed the folder, as it has its part.
+        """
         import pyarrow as pa
 
         from curate.store.parts import owner, write_part
@@ -135,20 +139,21 @@ class Course:
         for unit, make in self._new:
             table = make()
             tables.append(table.append_column(_UNIT, pa.array([unit] * len(table), pa.string())))
-        path = self.folder / f"{owner()}-{time.time_ns()}.parquet"
+        path = self.folder / f"{owner()}-{time.time_ns()}{_ENDING}"
         facts = {
             "seconds": seconds, "n_split": self._new_split, "n_examples": self._new_examples,
             "set_ids": self._set_ids,
         }  # fmt: skip
-        write_part(path, pa.concat_tables(tables), facts)
+        with suppress(FileNotFoundError):
+            write_part(path, pa.concat_tables(tables), facts)
         self._new, self._new_split, self._new_examples = [], 0, 0.0
 
-    def reached(self, share: float) -> None:
-        """Tell how much of the shard is done, in [0, 1]."""
+    def reached(self, n_done: float) -> None:
+        """Tell how many examples of the shard are done, about."""
         now = time.perf_counter()
         if self.tell is not None and now - self._told_at >= TELL_S:
             self._told_at = now
-            self.tell(share)
+            self.tell(n_done)
 
     def stopped(self) -> None:
         """Write what is finished of a run that is cut short, where that is worth a file."""
@@ -179,16 +184,22 @@ def n_kept(parts: Path, pending: Mapping[str, Sequence["Shard"]]) -> dict[str, i
     }
 
 
-def n_unfinished(folder: Path) -> dict[str, float]:
-    """Return how many examples of a shard are kept so far, about, by score set: the most of any pass."""
-    from curate.store.parts import open_parquet, part_metadata
+def n_unfinished(folder: Path, set_ids: Sequence[str] | None = None) -> dict[str, float]:
+    """Return how many examples of a shard are kept so far, about, by score set: the most of any pass.
+
+    Whoever finishes the shard may remove its files meanwhile, also on another machine. ``set_ids``: look
+    at what a pass of just these sets takes over.
+    """
+    from curate.store.parts import files_below, open_parquet, part_metadata
 
     of_pass: dict[tuple[Path, str], float] = {}
-    for path in folder.glob("*/*.parquet"):
+    for path in files_below(folder, _ENDING):
         try:
             with open_parquet(path) as file:
                 facts = part_metadata(file.schema_arrow)
-        except StoreError:  # just removed, or damaged, which the next run finds
+        except (OSError, StoreError):  # just removed, or damaged, which the next run finds
+            continue
+        if set_ids is not None and facts["set_ids"] != sorted(set_ids):
             continue
         for set_id in facts["set_ids"]:
             of_pass[path.parent, set_id] = (

@@ -1,4 +1,4 @@
-"""Files that say which tasks a process was at: they stay only where it was killed."""
+"""Files that say which tasks a process is at, which holds their locks: they stay only where it was killed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,18 +6,24 @@ from pathlib import Path
 from typing import Final
 
 from curate.scoring.executors.worker import ShardTask
+from curate.store import locks
 
 STARTED: Final = ".started"
 
 
 def was_cut_off(task: ShardTask) -> bool:
-    """Whether an earlier run ended in the middle of this task, without an error and unasked."""
-    return _mark(task).exists()
+    """Whether an earlier run ended in the middle of this task, without an error and unasked.
+
+    One that another process is at now is not cut off.
+    """
+    mark = _mark(task)
+    return mark.exists() and not locks.is_held(mark)
 
 
 def forget_cut_off(task: ShardTask) -> None:
     """Note that a task is finished that an earlier run ended in the middle of."""
-    _mark(task).unlink(missing_ok=True)
+    if was_cut_off(task):
+        _mark(task).unlink(missing_ok=True)
 
 
 def forget_finished(folder: Path) -> None:
@@ -32,9 +38,9 @@ def under_way(task: ShardTask) -> Iterator[None]:
     """Leave a file beside the task's part while it runs."""
     mark = _mark(task)
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
     try:
-        yield
+        with locks.held(mark):
+            yield
     finally:
         mark.unlink(missing_ok=True)
 

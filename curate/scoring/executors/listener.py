@@ -7,6 +7,10 @@ from typing import final
 from curate.scoring.executors.worker import TaskProgress, TaskReport
 
 
+def _unheard(_n_workers: int) -> None:
+    """Keep no count."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -22,9 +26,12 @@ class Listener:
         Called at least every half second, or after each batch; what it raises ends the job.
     say
         Takes a line for the user.
+    on_workers
+        Takes how many workers there are, from an engine that may have other than one a device.
     """
 
     on_report: Callable[[TaskReport], None]
     on_progress: Callable[[TaskProgress], None]
     on_idle: Callable[[], None]
     say: Callable[[str], None]
+    on_workers: Callable[[int], None] = _unheard

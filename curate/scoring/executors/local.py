@@ -32,6 +32,7 @@ from curate.scoring.executors.worker import (
 )
 
 POLL_S: Final = 0.5
+END_S: Final = 30.0  # for a worker to end that has nothing more to do
 _MAIN_BY_NAME: Final = b"\x8c\x08__main__"  # a reference to the module __main__ in a pickle
 
 
@@ -163,7 +164,7 @@ class _Team:
         except (BrokenPipeError, ConnectionResetError):
             return  # it died; `_listen` sees the closed pipe and hands its task on
         if worker.task is None:
-            worker.process.join()
+            _end(worker.process)
             self._dismiss(worker)
 
     def _dismiss(self, worker: _Worker) -> None:
@@ -206,6 +207,14 @@ class _Team:
                 "what starts the work under if __name__ == '__main__':, or the scorer into a module"
             )
         return "check memory, lower --workers, and run the same command again"
+
+
+def _end(process: BaseProcess) -> None:
+    """Wait for the end of a worker that has reported everything; end one that hangs, as engines may."""
+    process.join(END_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def _cause(exitcode: int | None) -> str:

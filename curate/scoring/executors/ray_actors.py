@@ -128,6 +128,7 @@ class _Crew:
     workers: list[_Worker] = field(default_factory=list)
     suspects: set[tuple[int, str]] = field(default_factory=set)
     n_failed_starts: int = 0
+    n_started: int = 0  # as was told last
     looked_at: float = field(default_factory=time.monotonic)  # at what actors have kept
     seen_at: float = field(default_factory=time.monotonic)  # when a worker was last there
 
@@ -140,6 +141,7 @@ class _Crew:
             while self.workers:
                 self._hand_out()
                 self._listen()
+                self._count()
                 self._speak_up()
                 self._look_on()
                 self.listener.on_idle()
@@ -273,6 +275,13 @@ class _Crew:
                 )
             )
         self._hire(worker.device)
+
+    def _count(self) -> None:
+        """Tell how many workers there are, where that has changed."""
+        n_started = sum(worker.node is not None for worker in self.workers)
+        if n_started != self.n_started:
+            self.n_started = n_started
+            self.listener.on_workers(n_started)
 
     def _speak_up(self) -> None:
         """Say when no worker has started for long."""

@@ -214,9 +214,9 @@ class TaskRunner:
             n_late += not write_part_once(path, table, {**metadata, RUN: run.as_dict()})
             n_failed += table.num_rows - table.column("failure").null_count
             tokens += int(metadata.get("tokens", 0))
-        course.discard()
         if task.carrier is not None:
             n_late = task.carrier.deliver(task)
+        course.discard()
         note = str(facts.get(PREFIXES, ""))
         return TaskReport(task, n_failed, tokens, wall_s, n_late, run=run, note=note)
 

@@ -147,12 +147,14 @@ def fetch(objects: Objects, key: str, target: Path, checksum: str) -> str:
         try:
             with atomic_path(target, once=True) as temporary:
                 if not objects.get(key, temporary):
-                    return "it is not there"
+                    raise _AbsentError  # to return would put an empty file in place
                 found = file_hash(temporary)
                 if found != checksum:
                     raise _OtherBytesError
         except FileExistsError:
             return ""
+        except _AbsentError:
+            return "it is not there"
         except _OtherBytesError:
             continue
         return ""
@@ -195,6 +197,11 @@ def fetch_needed(objects: Objects, key: str, target: Path, checksum: str) -> Non
             f"{objects.place(key)} cannot be used: {wrong}; publish it again, on the machine with the store: "
             "the same curate score command with --plan-only"
         )
+
+
+@final
+class _AbsentError(Exception):
+    """There is no object to copy."""
 
 
 @final

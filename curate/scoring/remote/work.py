@@ -13,7 +13,7 @@ from curate.contracts.progress import Progress
 from curate.errors import ConfigError, InterruptedRunError, StoreError
 from curate.scoring.executors.cut_off import STARTED
 from curate.scoring.executors.worker import ShardTask, TaskReport
-from curate.scoring.options import ScoringOptions
+from curate.scoring.options import ScoringOptions, TimeIsUpError
 from curate.scoring.plan import plan_passes
 from curate.scoring.remote.carrier import Carrier
 from curate.scoring.remote.document import PlanDocument, PlannedShard
@@ -26,7 +26,14 @@ from curate.scoring.workload import ShardSize
 from curate.store import Shard, locks
 from curate.store.cache import cache_folder
 from curate.store.objects import Objects
-from curate.store.parts import FOREIGN_TMP_S, LOCK, TMP_MARK, owner, owner_is_dead
+from curate.store.parts import (
+    FOREIGN_TMP_S,
+    LOCK,
+    TMP_MARK,
+    owner,
+    owner_is_dead,
+    untouched_s,
+)
 from curate.store.records import digest
 
 
@@ -92,7 +99,7 @@ def score_published(
             work.run(progress, began)
         except KeyboardInterrupt:
             raise InterruptedRunError(work.saved("interrupted")) from None
-        except TimeoutError:
+        except TimeIsUpError:
             raise InterruptedRunError(work.saved(f"stopped after {options.max_hours} h")) from None
     return work.end(time.perf_counter() - began)
 
@@ -120,7 +127,7 @@ def _unfinished_folder(objects: Objects) -> Path:
     """Return the folder for what is finished of shards on this machine; what nobody took up is removed."""
     folder = cache_folder() / "unfinished" / digest(str(objects), 8)
     for shard in folder.glob("*"):
-        if time.time() - shard.stat().st_mtime > FOREIGN_TMP_S:
+        if untouched_s(shard) > FOREIGN_TMP_S:
             shutil.rmtree(shard, ignore_errors=True)
     return folder
 

@@ -74,6 +74,14 @@ def record(con: duckdb.DuckDBPyConnection, set_id: str, parts: Sequence[PartFact
     con.unregister("shard_runs_now")
 
 
+def n_committed(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return how many examples have an entry in each score set that has any, by its id. O(shards)."""
+    rows = con.execute(
+        "select set_id, sum(n_examples)::bigint from internal.set_shards group by set_id"
+    ).fetchall()
+    return dict(rows)
+
+
 def workers(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """Return what each worker has done: shards, tokens, speed, padding, retries, memory. O(shards).
 

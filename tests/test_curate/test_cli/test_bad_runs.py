@@ -122,6 +122,22 @@ class TestStores:
             "to 1); update with: pip install --upgrade curate-sft",
         )
 
+    def test_on_a_network_that_gives_up(self, curate, pool: Path, monkeypatch) -> None:
+        from curate.scoring.executors.worker import TaskRunner
+
+        def gives_up(*_: object) -> None:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), "shard.parquet")
+
+        monkeypatch.setattr(TaskRunner, "run", gives_up)
+        ran = curate(
+            "score", "--scorer", "mtld", "--store", pool / "curate.duckdb", "--max-hours", 9
+        )
+        assert ran.code == 1, "no end of the hours"
+        assert last_line(ran.err) == (
+            "StoreError: connection timed out: 'shard.parquet'; no finished work was lost; free some "
+            "space or make the path writable, then rerun the same command"
+        )
+
     def test_that_is_something_else(self, curate, pool: Path) -> None:
         import duckdb
 

@@ -83,7 +83,7 @@ def test_a_run_that_began_tomorrow_or_a_year_ago_is_watched(
 
     assert curate("ingest", pool_file).code == 0
     store = Store("curate.duckdb", create=False)
-    monkeypatch.setattr(watching, "_n_done", lambda _, sets, __: {made.set_id: 13 for made in sets})
+    monkeypatch.setattr(watching, "_reach", lambda *_: watching._Reach(13, 13, False))
     assert curate("score", "--scorer", "mtld", "--slice", "1/1").code == 0
     [status] = store.score_sets()
     run = RunRecord(time.time() + began_s, {status.set_id: 26}, 2, owner(), is_alive=True)

@@ -1,6 +1,8 @@
 """Each shard leaves one line and one row of facts, and a run a record of itself while it lives."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,14 +10,14 @@ import pytest
 import curate as cu
 from curate.contracts.progress import SilentProgress
 from curate.errors import InterruptedRunError
-from curate.scoring import job, shard_log
+from curate.scoring import job, pooled, shard_log
 from curate.scoring.executors.shard_run import ShardRun
 from curate.scoring.executors.tracing import traced
 from curate.scoring.executors.worker import ShardTask, TaskRunner
 from curate.scoring.options import ScoringOptions
 from curate.scoring.plan import Pass, PassMember
 from curate.scoring.requests import make_request
-from curate.scoring.shard_log import RunRecord, recorded, with_retries
+from curate.scoring.shard_log import RunRecord, n_by_set, recorded, with_retries
 from curate.scoring.watching import watched
 from curate.store import Store
 from tests.copied import copied
@@ -105,16 +107,16 @@ def test_a_store_of_before_workers_measured_themselves_opens_and_gets_the_relati
 
 def test_a_run_is_on_record_while_it_lives_and_when_it_ended_early(tmp_path):
     task = ShardTask(0, "s0", tmp_path, 7, {"aa": tmp_path / "a.parquet", "bb": tmp_path / "b"})
-    with recorded(tmp_path, [task, task], 2):
+    with recorded(tmp_path, n_by_set([task, task]), 2):
         [run] = RunRecord.all_in(tmp_path)
         assert run.is_alive and run.n_workers == 2
         assert run.n_examples == {"aa": 14, "bb": 14}
     assert RunRecord.all_in(tmp_path) == []
-    with pytest.raises(KeyboardInterrupt), recorded(tmp_path, [task], 1):
+    with pytest.raises(KeyboardInterrupt), recorded(tmp_path, {"aa": 7}, 1):
         raise KeyboardInterrupt
     [run] = RunRecord.all_in(tmp_path)
     assert not run.is_alive
-    with recorded(tmp_path, [task], 1):  # the next one of the same sets takes its place
+    with recorded(tmp_path, {"aa": 7}, 1):  # the next one of the same sets takes its place
         assert [run.is_alive for run in RunRecord.all_in(tmp_path)] == [True]
 
 
@@ -240,3 +242,45 @@ def test_what_a_killed_run_left_goes_when_its_sets_are_complete(pool):
     assert [mark.exists() for mark in marks] == [False, True]
     pool.score("mtld", "text_stats")
     assert [path.name for path in running.iterdir()] == ["other.json"]
+
+
+def test_a_set_of_a_selection_is_complete_with_its_examples(pool, monkeypatch):
+    pool.select("random", budget=8, seed=1, name="eight")
+    with monkeypatch.context() as patched, pytest.raises(InterruptedRunError):
+        interrupted_after(2, patched)
+        pool.score("mtld", within="eight")
+    [row] = watched(pool.store)["score_sets"]
+    assert (row["state"], row["n_done"] + row["n_left"]) == ("interrupted", 8)
+    assert 2 <= row["n_done"] <= 6  # two of four shards with three examples each
+    pool.score("mtld", within="eight")
+    assert watched(pool.store)["score_sets"] == []
+    pool.ingest([{"prompt": "One", "response": "more."}], source="more")
+    assert watched(pool.store)["score_sets"] == []
+
+
+def test_the_record_of_a_run_takes_the_workers_that_it_has_got(tmp_path):
+    with recorded(tmp_path, {"aa": 7}, 0) as hired:
+        for n_workers in (1, 128, 2, 0):
+            hired(n_workers)
+            [run] = RunRecord.all_in(tmp_path)
+            assert (run.n_workers, run.is_alive) == (n_workers, True)
+
+
+def test_what_fails_in_a_run_is_not_said_of_its_record(tmp_path):
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "model.safetensors")
+    with pytest.raises(PermissionError, match="model.safetensors"), recorded(tmp_path, {}, 1):
+        raise refused
+
+
+def test_a_scorer_of_the_whole_pool_is_seen_at_work(pool, monkeypatch):
+    seen, run = [], pooled.run_pool_scorer
+
+    def look(*given):
+        seen.extend(watched(Store(pool.store.path, create=False))["score_sets"])
+        run(*given)
+
+    monkeypatch.setattr(pooled, "run_pool_scorer", look)
+    pool.score("near_duplicate")
+    [row] = seen
+    assert (row["state"], row["n_done"], row["n_left"]) == ("running", 0, 3 * N_SHARDS)
+    assert watched(pool.store)["score_sets"] == []

@@ -186,6 +186,24 @@ def test_the_hours_are_over_within_a_shard_too(
     assert len(heard) == 1  # after the first batch
 
 
+def test_what_a_pass_of_other_scorers_has_kept_is_not_shown_as_done(
+    pool: cu.Pool, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"model": str(tiny_model), "batch_tokens": 40, "workers": 1, "template": "plain"}
+
+    def interrupt(n_heard: int) -> None:
+        if n_heard == 10:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        told(patched, interrupt)
+        with pytest.raises(InterruptedRunError):
+            pool.score("likelihood", "donod", **settings)
+    pool.progress = shown = Counted()
+    pool.score("likelihood", **settings)
+    assert (shown.found, shown.advanced) == (0, N)
+
+
 def test_what_is_kept_of_forgotten_or_old_shards_is_collected(pool: cu.Pool) -> None:
     kept = pool.store.parts / "cache" / "unfinished"
     [shard] = pool.store.shards()

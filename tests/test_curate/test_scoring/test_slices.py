@@ -6,8 +6,9 @@ import pytest
 
 import curate as cu
 from curate.errors import ConfigError, InterruptedRunError
+from curate.scoring import slices
 from curate.scoring.slices import FolderRecords, Slice, SliceRecord
-from curate.store.parts import part_schema, write_part_once
+from curate.store.parts import part_schema, read_json, write_part_once
 from tests.copied import copied
 
 N_SHARDS = 6
@@ -229,3 +230,24 @@ def test_a_lost_folder_of_records_loses_no_score(pool):
     shutil.rmtree(pool.store.parts / "slices")
     report = pool.commit()
     assert (report.sets[0].n_committed, report.notes) == (N_SHARDS, ())
+
+
+def test_the_record_of_a_killed_slice_goes_with_those_of_the_others(pool):
+    records = FolderRecords(pool.store.parts)
+    for index in (1, 2):
+        pool.score("text_stats", slice=f"{index}/2")
+    last = SliceRecord.all_in(records)[-1]
+    SliceRecord.begin(records, Slice(2, 2), last.sets, last.shards)  # and nothing more
+    assert pool.commit().notes == ("text_stats: all 2 slices have arrived",)
+    assert pool.commit().notes == ()
+
+
+def test_a_record_that_another_commit_removes_is_none(pool, monkeypatch):
+    pool.score("text_stats", slice="1/1")
+
+    def removed_first(path):
+        path.unlink()
+        return read_json(path)
+
+    monkeypatch.setattr(slices, "read_json", removed_first)
+    assert SliceRecord.all_in(FolderRecords(pool.store.parts)) == []

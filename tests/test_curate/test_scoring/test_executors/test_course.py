@@ -1,5 +1,7 @@
 """What is finished of a shard is not run again, by whoever goes on with it, and no bit depends on it."""
 
+import errno
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +20,11 @@ from curate.scorers.embedding import Embedding
 from curate.scorers.ifd import IFD
 from curate.scorers.likelihood import Likelihood
 from curate.scoring.executors import course as courses
-from curate.scoring.executors.course import Course, Stripe
+from curate.scoring.executors.course import Course, Stripe, n_unfinished
 from curate.scoring.executors.worker import WHOLE, Portion
 from curate.scoring.passes import ForwardPass, WorkerPass
 from curate.scoring.plan import Pass, PassMember
+from curate.store import parts
 
 TEXTS = [(f"write {n} poem{'s' * (n % 7)}", "two " * (1 + n % 9)) for n in range(40)]
 SCORERS = (Likelihood(), IFD(template="plain"), Embedding(), DONOD(template="grape"))
@@ -245,3 +248,52 @@ def test_blocks_of_a_row_scorer_are_kept_as_batches_are(shard: Path, tmp_path: P
 def _nothing_left(tmp_path: Path) -> Iterator[None]:
     yield
     assert not list(tmp_path.rglob("*.tmp-*"))
+
+
+def rows_of(unit: str) -> pa.Table:
+    return pa.table({"id": [unit], "failure": pa.nulls(1, pa.string())})
+
+
+def kept(folder: Path, set_id: str) -> Course:
+    course = Course(folder)
+    course.open([set_id])
+    course.finished("one", 3.0, lambda: rows_of("one"))
+    return course
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["removed", "stale"])
+def test_a_shard_that_somebody_finishes_meanwhile_is_looked_at_without_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    folder = tmp_path / "shard"
+    for set_id in ("a", "b"):
+        kept(folder, set_id)
+    assert n_unfinished(folder) == {"a": 3.0, "b": 3.0}
+    assert n_unfinished(folder, ["b"]) == {"b": 3.0}
+    opened = parts.open_parquet
+
+    def removed_first(path: Path) -> Any:
+        shutil.rmtree(folder)
+        if not is_gone:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return opened(path)
+
+    monkeypatch.setattr(parts, "open_parquet", removed_first)
+    assert n_unfinished(folder) == {}
+
+
+def test_a_run_goes_on_whose_shard_another_has_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = parts.sync
+
+    def removed_first(path: Path) -> None:
+        shutil.rmtree(tmp_path / "shard", ignore_errors=True)
+        sync(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "sync", removed_first)
+        course = kept(tmp_path / "shard", "a")
+    assert not (tmp_path / "shard").exists()
+    course.finished("two", 1.0, lambda: rows_of("two"))
+    assert n_unfinished(tmp_path / "shard") == {"a": 1.0}

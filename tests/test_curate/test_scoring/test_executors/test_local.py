@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate as cu
-from curate.scoring.executors import forking
+from curate.scoring.executors import forking, local
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.forking import environment_for, worker_context
+from curate.scoring.executors.interrupts import without_main
 from curate.scoring.executors.local import _Team, devices_for, n_devices
 from curate.scoring.executors.task_queue import TaskQueue
 from curate.store.parts import read_part
@@ -382,3 +383,14 @@ def test_scorers_of_the_script_itself_are_told_apart() -> None:
         assert not _Team((text,), queue, print).needs_main  # type: ignore[arg-type]
     finally:
         del vars(main)["Main"]
+
+
+def test_a_worker_that_hangs_when_it_has_reported_everything_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "END_S", 0.05)
+    process = worker_context([], "cpu").Process(target=time.sleep, args=(60,))
+    with without_main():
+        process.start()
+    local._end(process)
+    assert process.exitcode == -signal.SIGKILL

@@ -99,11 +99,14 @@ class Job:
         ]
         self.reports: list[TaskReport] = []
         self.said: list[str] = []
+        self.n_workers: list[int] = []
 
     def run(self, workers: int = 2, idle: Any = lambda: None, **taken: Any) -> "Job":
         cluster = Cluster(**{"max_workers": workers, **taken})
         devices = ["cpu"] * workers
-        listener = Listener(self.reports.append, lambda at: None, idle, self.said.append)
+        listener = Listener(
+            self.reports.append, lambda at: None, idle, self.said.append, self.n_workers.append
+        )
         run_tasks((self.spec,), self.tasks, devices, listener, cluster)
         return self
 
@@ -149,6 +152,7 @@ def test_every_task_is_reported_once_and_the_actors_end(nodes: Any, tmp_path: Pa
     assert (job.reported, sum(report.tokens for report in job.reports)) == (names(), 18)
     assert job.parts == set(names())
     assert len(job.pids) <= 2, "each worker loads the pass once"
+    assert max(job.n_workers) in (1, 2) and job.n_workers[-1] == 0
     assert job.all_ended()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from curate.scoring.executors.course import Stripe
-from curate.scoring.executors.cut_off import under_way
 from curate.scoring.executors.deaths import Deaths
 from curate.scoring.executors.task_queue import TaskQueue
 from curate.scoring.executors.worker import ShardTask, TaskReport
@@ -74,8 +73,9 @@ def test_no_more_stripes_than_the_work_is_worth(tmp_path: Path) -> None:
 
 def test_a_shard_that_an_earlier_run_died_on_is_not_shared(tmp_path: Path) -> None:
     made = Queue(tmp_path, 1)
-    with under_way(made.queue.waiting[0]):
-        made.queue.share(2)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "s0.started").touch()
+    made.queue.share(2)
     assert made.waiting == ["s0"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from curate.errors import ConfigError, InterruptedRunError, StoreError
 from curate.scoring.remote.document import PlanDocument
+from curate.scoring.remote.places import fetch
 from curate.store.objects import Objects
 from tests.copied import copied
 from tests.forked import Forked
@@ -140,6 +141,28 @@ def test_a_slice_that_was_stopped_within_a_shard_goes_on_there(
     assert len(list(kept.rglob("*.parquet"))) == 1
     report = pool.score("text_stats", parts=str(bucket), slice="1/1")
     assert report.n_written == N_SHARDS and not list(kept.rglob("*.parquet"))
+    pool.commit(str(bucket))
+    assert hashes(pool)["text_stats"] == hashes(expected)["text_stats"]
+
+
+def test_a_shard_that_cannot_be_delivered_is_kept(pool, expected, bucket, tmp_path, monkeypatch):
+    from curate.scoring.executors import course
+    from curate.scoring.remote import carrier
+
+    monkeypatch.setattr(course, "KEEP_S", 0.0)
+    pool.score("text_stats", parts=str(bucket), plan_only=True)
+
+    def unreachable(*_):
+        raise StoreError("cannot write: what is finished is kept")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(carrier, "deliver", unreachable)
+        with pytest.raises(StoreError, match="what is finished is kept"):
+            pool.score("text_stats", parts=str(bucket), slice="1/1")
+    kept = tmp_path / "cache" / "unfinished"
+    assert len(list(kept.rglob("*.parquet"))) == 1
+    assert pool.score("text_stats", parts=str(bucket), slice="1/1").n_written == N_SHARDS
+    assert not list(kept.rglob("*.parquet"))
     pool.commit(str(bucket))
     assert hashes(pool)["text_stats"] == hashes(expected)["text_stats"]
 
@@ -308,3 +331,9 @@ def test_a_damaged_shard_or_plan_is_refused_by_name(pool, elsewhere, bucket):
         plan.write_text(broken)
         with pytest.raises(StoreError, match=said):
             elsewhere.score("text_stats", parts=str(bucket), slice="1/1")
+
+
+def test_what_is_not_there_leaves_no_file(bucket, tmp_path):
+    place, copy = Objects.at(str(bucket)), tmp_path / "copy"
+    assert fetch(place, "shards/none.parquet", copy, "0" * 32) == "it is not there"
+    assert not copy.exists()
