@@ -19,8 +19,8 @@ def cost_of(
 ) -> dict[str, Any]:
     """Return the cost of one method at one budget, over its trials.
 
-    Scores count once and in full, whenever they were computed; so does what a method trains, writes
-    and judges in order to select. Training counts every trial, including evaluation. ``flops`` is
+    Scores count once and in full, whenever they were computed; so does what a method trains, evaluates,
+    writes and judges in order to select. Training counts every trial, including evaluation. ``flops`` is
     an estimate, ``energy_j`` what the driver reports; None where unknown.
     """
     scoring = _scoring(store, results, statuses)
@@ -68,7 +68,7 @@ def _scoring(
 
 
 def _procedures(results: Sequence["TrialResult"]) -> list[Mapping[str, Any]]:
-    """Return what training, writing and judging cost, for a method that does so to select."""
+    """Return what training, evaluating, writing and judging cost, for a method that does so to select."""
     by_selection = {
         result.selection["selection_id"]: result.selection["procedure"]
         for result in results

@@ -180,6 +180,14 @@ def test_on_a_model_it_meets_the_budget_and_leaves_no_weights(pool, tiny_model, 
     cost = chosen.document["procedure"]
     assert cost["n_models"] == 2
     assert cost["tokens"] > 0 and cost["flops"] > 0
+    journal = (pool.store.parts / "procedures" / "kmq-iterative.jsonl").read_text().splitlines()
+    done = [json.loads(line) for line in journal]
+    costs = [
+        one["result"]["facts"]["tokens"]
+        for one in done
+        if one["run"] == done[-1]["run"] and one["step"]["kind"] in ("train", "evaluate")
+    ]
+    assert len(costs) == 4 and all(costs) and cost["tokens"] == sum(costs)
     assert not list((pool.store.parts / "runs").glob("step-*"))
     again = selected(
         pool, tiny_model,

@@ -31,6 +31,7 @@ from curate.models.load import load_model, load_tokenizer, resolve_model
 from curate.models.text.render import Renderer
 from curate.select.procedures.driver import step_to_json
 from curate.select.procedures.rewards import reward_gaps
+from curate.select.procedures.spent import Spent
 from curate.select.procedures.trained import refuse_untrained, rows_to_train, scoring_with
 from curate.select.record import config_of
 from curate.select.towards import uses_target
@@ -71,6 +72,7 @@ class StepExecutor:
     select: "Callable[[SelectOptions], Mapping[str, Any]]"
     models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    evaluated: list[Mapping[str, Any]] = field(default_factory=list)
 
     def __call__(self, step: Step) -> Result:
         """Carry out one step and return what it left in the store."""
@@ -100,11 +102,14 @@ class StepExecutor:
             self.models[result.id] = result.facts
         elif isinstance(step, Generate | Judge):
             self.texts[result.id] = result.facts
+        elif isinstance(step, Evaluate):
+            self.evaluated.append(result.facts)
 
     def cost(self) -> dict[str, float]:
-        """Return the cost of training, writing and judging: models, tokens, seconds, flops (estimates)."""
-        parts = [*self.models.values(), *self.texts.values()]
-        costs = {name: sum(part[name] for part in parts) for name in _COSTS}
+        """Return the cost of training, evaluating, writing and judging: models, tokens, seconds, flops (estimates)."""
+        parts = [*self.models.values(), *self.texts.values(), *self.evaluated]
+        # evaluations in the journal of an earlier version say nothing of their cost
+        costs = {name: sum(part.get(name, 0) for part in parts) for name in _COSTS}
         return {"n_models": len(self.models), **costs}
 
     def forget_models(self) -> None:
@@ -176,7 +181,8 @@ class StepExecutor:
         return Result(model, facts)
 
     def _evaluate(self, step: Evaluate) -> Result:
-        values = self._gaps(step) if step.rewards else self._loss_differences(step)
+        spent = Spent()
+        values = self._gaps(step, spent) if step.rewards else self._loss_differences(step, spent)
         view = self.store.view(bind=step.bind, expressions={"by": step.by}, within=step.selection)
         groups = view.scores("by")
         measured = np.array([values.get(i.decode(), np.nan) for i in view.ids])
@@ -188,19 +194,19 @@ class StepExecutor:
             str(int(label)): [count, mean]
             for label, count, mean in zip(labels, counts.tolist(), means.tolist(), strict=True)
         }
-        return Result(step.selection, {"groups": by_label})
+        return Result(step.selection, {"groups": by_label, **spent.facts()})
 
-    def _gaps(self, step: Evaluate) -> dict[str, float]:
-        answers = [row.example for row in self._answers(step)]
+    def _gaps(self, step: Evaluate, spent: Spent) -> dict[str, float]:
+        answers = [row.example for row in self._answers(step, spent)]
         return reward_gaps(self.store, step.rewards, answers, self.scoring)
 
-    def _loss_differences(self, step: Evaluate) -> dict[str, float]:
-        values = self._losses(step.model, step)
+    def _loss_differences(self, step: Evaluate, spent: Spent) -> dict[str, float]:
+        values = self._losses(step.model, step, spent)
         if step.minus is not None:
-            other = self._losses(step.minus, step)
+            other = self._losses(step.minus, step, spent)
             values = {i: other[i] - value for i, value in values.items()}
         if step.answers:
-            answered = self._losses(step.model, step, self._answers(step))
+            answered = self._losses(step.model, step, spent, self._answers(step, spent))
             values = {i: value - answered.get(i, np.nan) for i, value in values.items()}
         return values
 
@@ -233,7 +239,7 @@ class StepExecutor:
         )
 
     def _losses(
-        self, model: str, step: Evaluate, rows: "Sequence[TrainRow] | None" = None
+        self, model: str, step: Evaluate, spent: Spent, rows: "Sequence[TrainRow] | None" = None
     ) -> dict[str, float]:
         """Return the mean NLL per response token of each example, by id."""
         from curate.train.evaluation.evaluate import summed_nll
@@ -247,17 +253,21 @@ class StepExecutor:
         prepared = prepare(wanted, renderer, config.data.rendering, "evaluation")
         assert config.data.micro_tokens is not None
         sums = summed_nll(loaded, prepared.rendered, config.data.micro_tokens)
+        spent.add(int(prepared.lengths.sum()), loaded.resolved.n_parameters)
         means = (sums / prepared.n_targets).tolist()
         return {row.id: mean for row, mean in zip(prepared.rows, means, strict=True)}
 
-    def _answers(self, step: Evaluate) -> "list[TrainRow]":
+    def _answers(self, step: Evaluate, spent: Spent) -> "list[TrainRow]":
         """Return a selection's rows with the model's own greedy answers; empty answers are left out."""
         from curate.train.evaluation.generation import answered
 
         if step.model == OWN:
             raise ProcedureError("answers must come from a model that an earlier step trained")
         config = self._config(self._trained(step.model))
-        return answered(config, self._weights(step.model), self._rows(step.selection), step.answers)
+        weights, rows = self._weights(step.model), self._rows(step.selection)
+        made = answered(config, weights, rows, step.answers)
+        spent.add(made.n_tokens, made.n_parameters)
+        return made.rows
 
     def _config(self, step: Train) -> "TrainConfig":
         refuse_untrained(self.procedure.name, step.role, self.scoring)

@@ -1,8 +1,8 @@
 """Greedy answers in batches: left padding, key-value cache, stop at the end of the turn."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -82,9 +82,29 @@ def evaluate_fully(
     return replace(evaluation, correct=correct)
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Rows with a model's answers, and what that took.
+
+    Parameters
+    ----------
+    rows
+        Those whose answer is not empty.
+    n_tokens
+        Tokens of all prompts and answers.
+    n_parameters
+        Of the model.
+    """
+
+    rows: "list[TrainRow]"
+    n_tokens: int
+    n_parameters: int
+
+
 def answered(
     config: "TrainConfig", weights: "Path", rows: "Sequence[TrainRow]", max_new_tokens: int
-) -> "list[TrainRow]":
+) -> Answered:
     """Return rows with a trained model's greedy answer instead of the last response.
 
     Rows whose answer is empty are left out.
@@ -112,9 +132,11 @@ def answered(
     for batch in _batches(prompts, order, max_new_tokens, data.micro_tokens, limit):
         texts = generate(model, [prompts[row] for row in batch], max_new_tokens)
         made |= dict(zip(batch, texts, strict=True))
-    return [
+    written = model.tokenizer([*made.values()], add_special_tokens=False).input_ids
+    told = [
         _with_answer(prepared.rows[row], text.strip()) for row, text in made.items() if text.strip()
     ]
+    return Answered(told, sum(map(len, [*prompts, *written])), model.n_parameters)
 
 
 def _with_answer(row: "TrainRow", text: str) -> "TrainRow":
