@@ -24,6 +24,7 @@ _REASON_CHARS: Final = 160
 _TICK: Final = "curate_tick"
 _GIVEN: Final = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 _CLOCK: Final = "strftime_now"
+_CHANCE: Final = "random"
 
 
 class _TooLongError(Exception):
@@ -222,6 +223,7 @@ def _compile(source: str) -> TemplateCode:
             f"the chat template is not valid Jinja: line {error.lineno}: {error.message}; "
             "correct it, or pass another with --chat-template FILE"
         ) from error
+    _refuse_chance(tree)
     variables = frozenset(meta.find_undeclared_variables(tree))
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     asks = any(node.name == _CLOCK for node in tree.find_all(nodes.Name))
@@ -235,6 +237,17 @@ def _compile(source: str) -> TemplateCode:
         environment.filters.update(trace.filters)
         traced = (TracedTemplate(_compiled(environment, ahead)), trace)
     return TemplateCode(_compiled(environment, tree), clock, variables - own - _GIVEN, asks, traced)
+
+
+def _refuse_chance(tree: Any) -> None:
+    """Raise `ModelError` for a template whose texts would differ from run to run."""
+    from jinja2 import nodes
+
+    if any(node.name == _CHANCE for node in tree.find_all(nodes.Filter)):
+        raise ModelError(
+            f"the chat template draws at random (by the filter {_CHANCE!r}), so that no text is written the "
+            "same twice; take it out, or pass another with --chat-template FILE"
+        )
 
 
 def _compiled(environment: Any, tree: Any) -> Any:

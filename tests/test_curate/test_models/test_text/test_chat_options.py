@@ -91,6 +91,14 @@ def test_a_template_that_is_no_jinja_is_refused_with_its_line():
         compile_template("a\n{% for %}")
 
 
+def test_a_template_that_draws_at_random_is_refused():
+    with pytest.raises(
+        ModelError, match="draws at random .by the filter 'random'.*--chat-template"
+    ):
+        compile_template("{{ ['a', 'b'] | random }}")
+    assert compile_template("{{ random }}").variables == {"random"}
+
+
 def test_marks_that_differ_from_the_rule_are_said(tiny_tokenizer):
     tokenizer = load_tokenizer(str(tiny_tokenizer))
     marks = SWITCH.replace("{{ m.content }}", "{% generation %}{{ m.content }}{% endgeneration %}")
