@@ -258,6 +258,8 @@ def _calls(value: object, i: int) -> list[dict[str, Any]]:
 def _role(role: object, i: int) -> str:
     if role is None:
         raise RowError(f"message {i} has no role (null or missing)")
+    if isinstance(role, str) and not role.strip():
+        raise RowError(f"message {i} has no role (blank)")
     known = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
         raise RowError(

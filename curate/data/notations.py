@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,7 +37,8 @@ def value_in(text: str) -> Any:
             raise
     for written in (bare, _NO_COMMA.sub(lambda found: found[1] or "},", bare)):
         try:
-            value = ast.literal_eval(written)
+            with warnings.catch_warnings(action="ignore"):  # of escapes that Python does not know
+                value = ast.literal_eval(written)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
         if isinstance(value, list | dict):

@@ -27,6 +27,7 @@ TOOLS = [{"type": "function", "function": {"name": "f", "strict": True}}]
         (" ['it''s', \"b\"]", ["its", "b"]),
         ("{'a': None, 'b': True}", {"a": None, "b": True}),
         ("[{'a': '} {'} {'b': \"it's } {\"}]", [{"a": "} {"}, {"b": "it's } {"}]),
+        (r"['\d']", [r"\d"]),
         (NUMPY, TURNS),
     ],
 )

@@ -30,6 +30,7 @@ from curate.errors import DataError
 BOM: Final = b"\xef\xbb\xbf"
 _SHOWN: Final = 80
 _DELIMITERS: Final = ",\t;|"
+_ARRAY: Final = re.compile(rb"\[\s*(\{|\n)")
 _OVER_LINES: Final = re.compile(rb"\{\s*\n\s*\"")  # a line of JSON Lines begins with a bracket
 # What csv says of a carriage return outside quotes, before it speaks of Python's own open().
 _BARE: Final = "new-line character"
@@ -190,7 +191,7 @@ def _refuse_other_text(path: Path, compression: str) -> None:
             f"{path} is JSON over several lines, not JSON Lines; rename it to "
             f"{_with_json_suffix(path).name}"
         )
-    if first.startswith(b"[") and first[1:].lstrip()[:1] == b"{":
+    if _ARRAY.match(first):
         raise DataError(
             f"{path} is one JSON array, not JSON Lines; rename it to {_with_json_suffix(path).name}"
         )

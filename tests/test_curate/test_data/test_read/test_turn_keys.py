@@ -61,3 +61,8 @@ def test_the_advice_for_an_unknown_speaker_is_one_word_of_a_shell_and_works() ->
 def test_calls_beside_a_value_are_counted_as_not_read() -> None:
     turn = {"from": "gpt", "value": "b", "content": None, "tool_calls": [CALL]}
     assert list(unread_turn_keys([[turn]])) == ["tool_calls"]
+
+
+def test_a_blank_speaker_is_none() -> None:
+    with pytest.raises(RowError, match=r"^message 1 has no role \(blank\)$"):
+        conversation([{"role": " ", "content": "a"}], "messages")

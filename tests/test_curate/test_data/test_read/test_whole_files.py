@@ -51,7 +51,10 @@ def test_utf_16_is_called_utf_16(tmp_path: Path, name: str) -> None:
 
 def test_a_list_of_lists_of_turns_says_where_a_list_belongs(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps([[{"from": "human", "value": "a"}]]))
+    path.write_text(json.dumps([[{"from": "human", "value": "a"}]], indent=1))
+    named = path.with_suffix(".jsonl")
+    named.write_bytes(path.read_bytes())
+    assert refusal(named) == f"{named} is one JSON array, not JSON Lines; rename it to a.json"
     (chunk,) = open_reader(resolve(str(path))).chunks()
     assert 'put a list of turns under a name, as in {"messages": [...]}' in chunk.bad[0].reason
 
