@@ -21,6 +21,7 @@ ROLES: Final = {
 }  # fmt: skip
 _KEPT: Final = ("name", "tool_calls", "tool_call_id", "reasoning_content")
 _SAID: Final = frozenset(("role", "content", "from", "value"))
+MASKS: Final = ("loss", "training")  # of other trainers, where they are true or false
 REASONING_NAMES: Final = ("reasoning_content", "reasoning", "thinking")
 _KINDS: Final = {
     "NoneType": "null", "str": "text", "dict": "an object", "list": "a list", "bool": "a boolean",
@@ -188,9 +189,9 @@ def _calls_of(turn: Mapping[str, Any]) -> Any:
 
 def _add_mask(message: Message, turn: Mapping[str, Any], i: int) -> None:
     """Keep that a turn of the assistant is not trained on; other turns never are."""
-    for key in ("weight", "train"):
+    for key in ("weight", "train", *MASKS):
         weight = turn.get(key)
-        if weight is None:
+        if weight is None or (key in MASKS and not isinstance(weight, bool)):
             continue
         if not isinstance(weight, bool | int | float) or weight not in (0, 1):
             raise RowError(f"message {i}: {key} is {weight!r}; a turn is trained (1) or not (0)")

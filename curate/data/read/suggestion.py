@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from curate.data.messages import RowError, conversation
 from curate.data.notations import turns_in
 from curate.data.read.records import Sample
 
@@ -19,6 +20,7 @@ _RESPONSES: Final = (
 )  # fmt: skip
 _SPEAKERS: Final = frozenset(("role", "from"))
 _CONVERSATION: Final = re.compile("message|conversation|dialog|turn|chat")
+_MESSAGES: Final = ("messages", "conversations", "conversation")
 _LOOKED_AT: Final = 1_000  # columns; a file may have a hundred thousand
 _LEAST_CHARS: Final = 8  # of a column's texts on average; labels and numbers are shorter
 _LEAST_DISTINCT: Final = 0.5  # of its texts; categories repeat
@@ -41,6 +43,8 @@ def suggested(names: Sequence[str], sample: Sample, dataset: str = "pool") -> st
     }
     objects = {n: v for n, v in columns.items() if v and all(map(_is_objects, v))}
     if found := next(filter(None, (_of_objects(*item, dataset) for item in objects.items())), ""):
+        return found
+    if found := next(filter(None, (_refusal(*item) for item in columns.items())), ""):
         return found
     texts = {name: values for name, values in columns.items() if values and all_text(values)}
     prompt, response = _named(texts, _PROMPTS), _named(texts, _RESPONSES)
@@ -107,6 +111,17 @@ def _of_objects(column: str, values: Objects, dataset: str) -> str:
         return ""
     lines = shlex.join(["jq", "-c", f".[{json.dumps(column)}][]", dataset])
     return f"if {column!r} holds the rows, write them as lines: {lines} > rows.jsonl"
+
+
+def _refusal(column: str, values: Sequence[Any]) -> str:
+    """Say why a column whose name promises conversations holds none, "" for any other."""
+    if column not in _MESSAGES or not values:
+        return ""
+    try:
+        conversation(values[0], column)
+    except RowError as error:
+        return f"{column!r} holds no conversations: {error}"
+    return ""
 
 
 def _no_turns(column: str, values: Objects) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from curate.data.messages import REASONING_NAMES, RowError, turns
+from curate.data.messages import MASKS, REASONING_NAMES, RowError, turns
 
 _ANY: Final = frozenset(("role", "from", "value", "weight", "train", *REASONING_NAMES))
 _READ: Final = _ANY | {"content", "name", "tool_calls", "tool_call_id", "function_call"}
@@ -32,7 +32,8 @@ def unread_turn_keys(values: Sequence[Any]) -> Iterator[str]:
 def _unread(turn: Mapping[str, Any]) -> Iterator[str]:
     read = _READ if turn.get("content") is not None or turn.get("value") is None else _ANY
     for key, held in turn.items():
-        if key not in read and is_filled(held):
+        is_mask = key in MASKS and isinstance(held, bool)
+        if key not in read and not is_mask and is_filled(held):
             yield key
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.contracts.json_values import json_text
-from curate.data.messages import REASONING_NAMES, turns
+from curate.data.messages import MASKS, REASONING_NAMES, turns
 from curate.data.read.canonical import CanonicalRow, canonical_rows
 from curate.data.read.containers.text_readers import parse_object
 from curate.data.read.records import Chunk
@@ -27,7 +27,8 @@ _RESPONSE: Final[Mapping[str, str]] = {
     "prompt-responses": "responses", "text": "text",
 }  # fmt: skip
 _DROPPED: Final = (
-    "name", "tool_calls", "tool_call_id", "function_call", "weight", "train", *REASONING_NAMES,
+    "name", "tool_calls", "tool_call_id", "function_call", "weight", "train", *MASKS,
+    *REASONING_NAMES,
 )  # fmt: skip
 
 

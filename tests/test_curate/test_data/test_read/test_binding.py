@@ -135,7 +135,10 @@ def test_a_system_column_is_read_beside_messages(tmp_path: Path, name: str) -> N
     assert binder.unread == {}
 
 
-@pytest.mark.parametrize(("key", "off", "on"), [("weight", 0, 1), ("train", False, True)])
+@pytest.mark.parametrize(
+    ("key", "off", "on"),
+    [("weight", 0, 1), ("train", False, True), ("loss", False, True), ("training", False, True)],
+)
 def test_weights_of_turns_are_part_of_the_identity(
     tmp_path: Path, key: str, off: Any, on: Any
 ) -> None:
@@ -148,6 +151,13 @@ def test_weights_of_turns_are_part_of_the_identity(
     ids = [found.identity.id for found in rows if isinstance(found, CanonicalRow)]
     assert ids[0] != ids[1] == ids[2]
     assert [turn.get("weight") for turn in messages(rows[0])] == [None, 0, None, None]
+
+
+def test_a_number_called_loss_is_no_mask(tmp_path: Path) -> None:
+    turns = [USER, {**ASSISTANT, "loss": 0.0}]
+    binder, rows = read(write(tmp_path / "a.jsonl", [{"messages": turns}]))
+    assert messages(rows[0]) == [USER, ASSISTANT]
+    assert binder.unread == {"turn key loss": 1}
 
 
 def test_weights_other_than_0_and_1_and_nothing_to_train_on_are_refused(tmp_path: Path) -> None:

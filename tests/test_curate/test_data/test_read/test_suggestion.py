@@ -77,6 +77,22 @@ def test_the_text_of_turns_is_no_prose() -> None:
     assert suggested(list(rows), rows.__getitem__).endswith("add --column messages=dialog")
 
 
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ({"messages": TURNS}, "messages is an object, not a list of messages"),
+        (
+            [["human", "a"], ["gpt", "b"]],
+            "message 1 is a list, not an object with role and content",
+        ),
+        ([{"user": "a"}, {"assistant": "b"}], "message 1 has no role (null or missing)"),
+    ],
+)
+def test_a_column_of_messages_that_are_none_says_why(held: Any, reason: str) -> None:
+    rows = {"messages": [held], "topic": ["Some words to learn from."]}
+    assert suggested(list(rows), rows.__getitem__) == f"'messages' holds no conversations: {reason}"
+
+
 def test_nothing_is_suggested_for_numbers_and_categories() -> None:
     rows = {"label": ["a", "b"] * 20, "n": list(range(40))}
     assert suggested(list(rows), rows.__getitem__) == ""
