@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from curate.algorithms.targeted import Aggregate as Aggregate
     from curate.algorithms.targeted import another_language as another_language
     from curate.algorithms.targeted import flat_lists as flat_lists
+    from curate.algorithms.targeted import list_blocks as list_blocks
     from curate.algorithms.targeted import select_by_scores as select_by_scores
     from curate.algorithms.transport import Transport as Transport
     from curate.algorithms.transport import transport as transport
@@ -157,7 +158,7 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.rules.rule_fitting": "RuleFitting",
     "curate.algorithms.seeds": "draw_seed",
     "curate.algorithms.rules.size_search": "BestSize SearchMethod SizeSearch check_search_packages",
-    "curate.algorithms.targeted": "Aggregate another_language flat_lists select_by_scores",
+    "curate.algorithms.targeted": "Aggregate another_language flat_lists list_blocks select_by_scores",
     "curate.algorithms.transport": "Transport transport",
     "curate.api.jobs.job": "Job",
     "curate.api.pool": "Pool open",

@@ -6,6 +6,8 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from curate.algorithms.targeted import list_blocks
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -90,13 +92,16 @@ def _counts(
     flat: Int[np.ndarray, " total"], lengths: Int[np.ndarray, " n"], words: Int[np.ndarray, " v"]
 ) -> Any:
     """Return how often each of some words occurs in each text, sparse, (n, v)."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_matrix, vstack
 
-    at = np.searchsorted(words, flat)
-    at = np.minimum(at, len(words) - 1)
-    hits = words[at] == flat
-    text = np.repeat(np.arange(len(lengths)), lengths)[hits]
-    ones = np.ones(len(text))
-    counted = csr_matrix((ones, (text, at[hits])), shape=(len(lengths), len(words)))
-    counted.sum_duplicates()
-    return counted
+    parts = [csr_matrix((0, len(words)))]
+    for rows, numbers in list_blocks(lengths):
+        here = flat[numbers]
+        at = np.minimum(np.searchsorted(words, here), len(words) - 1)
+        hits = words[at] == here
+        text = np.repeat(np.arange(rows.stop - rows.start), lengths[rows])[hits]
+        shape = (rows.stop - rows.start, len(words))
+        counted = csr_matrix((np.ones(len(text)), (text, at[hits])), shape=shape)
+        counted.sum_duplicates()
+        parts.append(counted)
+    return vstack(parts, format="csr")

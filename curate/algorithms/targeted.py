@@ -1,6 +1,6 @@
 """What methods that select towards a target set have in common, whatever they compare by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
@@ -12,6 +12,7 @@ from curate.contracts import Budget, Selection, View, keep_within
 from curate.contracts.budget import most_picks, refuse_over
 from curate.errors import BudgetError
 
+AT_ONCE: Final = 1 << 22  # numbers of lists that are looked at together
 STRANGE: Final = 0.5  # share of a target set's words beyond which it is probably another language
 Aggregate: TypeAlias = Literal["round-robin", "max"]
 
@@ -93,3 +94,22 @@ def flat_lists(view: View, column: str) -> tuple[Int[np.ndarray, " total"], Int[
     lists = view.column(column)
     lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
     return np.concatenate([np.empty(0, np.int32), *lists]), lengths
+
+
+def list_blocks(lengths: Int[np.ndarray, " n"]) -> Iterator[tuple[slice, slice]]:
+    """Yield rows, and where their lists lie among all lists end to end: some 4 million numbers each.
+
+    So that what is made of the lists takes no memory beside them, however many there are.
+
+    Examples
+    --------
+    >>> [(rows.stop, numbers.stop) for rows, numbers in list_blocks(np.array([3, 0, 2]))]
+    [(3, 5)]
+    """
+    ends = np.cumsum(lengths, dtype=np.int64)
+    first = start = 0
+    while first < len(lengths):
+        last = max(first + 1, int(np.searchsorted(ends, start + AT_ONCE, side="right")))
+        stop = int(ends[last - 1])
+        yield slice(first, last), slice(start, stop)
+        first, start = last, stop

@@ -18,6 +18,7 @@ from curate import (
     another_language,
     flat_lists,
     keep_within,
+    list_blocks,
     register,
 )
 
@@ -33,7 +34,8 @@ class DSIR(Selector):
     Words and pairs fall into 10,000 buckets by a hash. The importance weight of an example is the product over its
     words and pairs of their share in the target set divided by their share in the pool; examples are drawn without
     replacement in proportion to it, by adding Gumbel noise to its logarithm and taking the highest [1]_. Of equal keys
-    the smaller id comes first. No model. O(words) to score, once; O(words) to select.
+    the smaller id comes first. No model. O(words) to score, once; O(words) to select, in
+    the memory of the pool's buckets.
 
     Deviations from the paper's code: examples of fewer than 100 words are kept, which it drops and which are most of
     a pool of instructions; the shares in the pool are counted over all that is eligible, not over the first billion
@@ -96,9 +98,21 @@ def log_weights(
 
     ``pool`` and ``target`` are the buckets of all examples end to end, and how many each has.
     """
-    shares = [
-        np.bincount(flat, minlength=buckets) / max(len(flat), 1) for flat in (pool[0], target[0])
-    ]
+    shares = [_shares(*lists, buckets) for lists in (pool, target)]
     ratio = np.log(shares[1] + SMOOTHING) - np.log(shares[0] + SMOOTHING)
-    example = np.repeat(np.arange(len(pool[1])), pool[1])
-    return np.bincount(example, weights=ratio[pool[0]], minlength=len(pool[1]))
+    flat, lengths = pool
+    weights = np.empty(len(lengths))
+    for rows, numbers in list_blocks(lengths):
+        example = np.repeat(np.arange(rows.stop - rows.start), lengths[rows])
+        of_each = ratio[flat[numbers]]
+        weights[rows] = np.bincount(example, of_each, minlength=rows.stop - rows.start)
+    return weights
+
+
+def _shares(
+    flat: Int[np.ndarray, " total"], lengths: Int[np.ndarray, " n"], buckets: int
+) -> Float[np.ndarray, " buckets"]:
+    counts = np.zeros(buckets, dtype=np.int64)
+    for _, numbers in list_blocks(lengths):
+        counts += np.bincount(flat[numbers], minlength=buckets)
+    return counts / max(len(flat), 1)

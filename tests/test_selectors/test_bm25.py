@@ -62,6 +62,12 @@ def test_scores_are_the_formula_word_by_word(k1, b):
     assert np.allclose(scores(k1, b), expected, rtol=0, atol=1e-12)
 
 
+def test_scores_are_the_same_in_blocks(monkeypatch):
+    whole = scores()
+    monkeypatch.setattr("curate.algorithms.targeted.AT_ONCE", 7)
+    assert scores().tobytes() == whole.tobytes()
+
+
 def test_scores_are_those_of_bm25s():
     index = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
     index.index([text.split() for text in POOL], show_progress=False)

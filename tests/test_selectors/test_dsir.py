@@ -1,5 +1,7 @@
 """DSIR: weights equal the paper's formula over dense counts, draws are a Gumbel top-k."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,20 @@ def flat(texts):
 
 def test_weights_are_the_formula_over_dense_counts():
     assert np.allclose(log_weights(flat(POOL), flat(TARGET), BUCKETS), dense_weights(), rtol=1e-12)
+
+
+def test_weights_take_no_memory_beside_the_buckets_and_are_the_same_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 40, 20_000)
+    pool = rng.integers(0, BUCKETS, lengths.sum()).astype(np.int32), lengths
+    whole = log_weights(pool, flat(TARGET), BUCKETS)
+    monkeypatch.setattr("curate.algorithms.targeted.AT_ONCE", 1_000)
+    tracemalloc.start()
+    in_blocks = log_weights(pool, flat(TARGET), BUCKETS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert in_blocks.tobytes() == whole.tobytes()
+    assert peak < pool[0].nbytes / 2
 
 
 def test_a_draw_adds_gumbel_noise_of_the_seed_and_takes_the_highest():
