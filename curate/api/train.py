@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from curate.contracts.progress import Progress
 from curate.errors import ConfigError
-from curate.models.load import load_tokenizer, resolve_model
 from curate.models.room import GIB
-from curate.models.text.render import Renderer
-from curate.train.checks import check_run
 from curate.train.config import SEAMS
-from curate.train.data import prepare, rows_of_data, rows_of_selection
+from curate.train.data import rows_of_data, rows_of_selection
+from curate.train.ready import Ready
 from curate.train.recipes import build_config
 from curate.train.room import TrainingRoom
-from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
-    from curate.models.load import ResolvedModel
     from curate.store import Store
     from curate.train.config import TrainConfig
     from curate.train.data import TrainRow
@@ -80,7 +76,8 @@ def train_on(
     recorder = _recorder(store, record_trajectories, source)
     held_out = _evaluation(evaluate, split)
     if dry_run:
-        return _plan(config, rows, held_out)
+        points = record_trajectories if source == "run" else None
+        return _plan(config, rows, held_out, output, points)
     record = train(config, rows, output, evaluation=held_out, recorder=recorder, progress=progress)
     if store is not None and os.environ.get("RANK", "0") == "0":  # one of several processes writes
         save_record(store, record, selection_id=selection)
@@ -91,38 +88,34 @@ def _plan(
     config: "TrainConfig",
     rows: "Sequence[TrainRow]",
     held_out: "Mapping[str, Sequence[TrainRow]]",
+    output: Path,
+    points: int | None,
 ) -> dict[str, Any]:
-    resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
-    config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
-    data = config.data
-    rendering = data.rendering
-    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
-    prepared = prepare(rows, renderer, rendering)
-    config, _ = fitted(prepared, config)
-    stream = open_stream(prepared, config)
-    tokens = int(prepared.lengths.sum())
+    """Plan a run; refuse what the run would refuse before it loads a model."""
+    from curate.scoring.recorded.trajectories import spaced_steps
+    from curate.train.checkpoints import RunFolder
+
+    run = Ready.of(config, rows, held_out)
+    RunFolder(output.absolute()).open(run.identity, write=False)
+    if points is not None:
+        spaced_steps(run.stream.n_steps, points)
+    resolved, prepared = run.resolved, run.prepared
+    parameters = resolved.n_parameters
+    kept = None if parameters is None else TrainingRoom.of(parameters, run.config).total / GIB
     return {
         "model": resolved.name,
-        "n_parameters": resolved.n_parameters,
+        "n_parameters": parameters,
         "rows": len(prepared),
         "left_out": dict(prepared.failures),
         "truncated": prepared.n_truncated,
-        "tokens_an_epoch": tokens,
-        "steps": stream.n_steps,
-        "batch_tokens": config.data.batch_tokens,
-        "memory_gib": _memory(resolved, config),
-        "template": data.template,
-        **{kind: config.as_dict()["method"][kind] for kind in SEAMS},
-        "evaluation_rows": {name: len(evaluated) for name, evaluated in held_out.items()},
+        "tokens_an_epoch": int(prepared.lengths.sum()),
+        "steps": run.stream.n_steps,
+        "batch_tokens": run.config.data.batch_tokens,
+        "memory_gib": None if kept is None else round(kept, 2),
+        "template": run.config.data.template,
+        **{kind: run.config.as_dict()["method"][kind] for kind in SEAMS},
+        "evaluation_rows": {name: len(evaluated) for name, evaluated in run.held_out.items()},
     }
-
-
-def _memory(resolved: "ResolvedModel", config: "TrainConfig") -> float | None:
-    """Return what a run keeps in memory whatever its batches, in GiB; raise for what it cannot."""
-    check_run(config, resolved)
-    if resolved.n_parameters is None:
-        return None
-    return round(TrainingRoom.of(resolved.n_parameters, config).total / GIB, 2)
 
 
 def check_rows(selection: str | None, data: str | None) -> None:

@@ -10,20 +10,17 @@ import numpy as np
 from curate.contracts.progress import Progress, SilentProgress
 from curate.data.write.portable import Portable
 from curate.errors import ConfigError, DataError
-from curate.models.load import load_tokenizer, resolve_model
-from curate.models.text.render import Renderer
+from curate.models.load import resolve_model
 from curate.store.records import canonical_json, digest
 from curate.train.checkpoints import RECORD, RunFolder
-from curate.train.checks import check_run
 from curate.train.claim import alone_in
 from curate.train.config import TrainConfig, flatten
-from curate.train.data import Prepared, TrainRow, prepare
+from curate.train.data import Prepared, TrainRow
 from curate.train.memory import memory_of
+from curate.train.ready import Ready
 from curate.train.recorder import NoRecorder, Recorder, RunContext
-from curate.train.steps.stream import fitted, open_stream
 
 if TYPE_CHECKING:
-    from curate.models.load import ResolvedModel
     from curate.train.loop import Loop
     from curate.train.processes import Processes
     from curate.train.record import TrainRecord
@@ -96,31 +93,26 @@ def _train(
     from curate.train.model import load_trained_model
     from curate.train.processes import Processes, reproducible
 
-    resolved = resolve_model(config.model, revision=config.revision, chat=config.data.chat)
     sizes_passes = config.data.micro_tokens is None
-    config = config.resolved(has_chat_template=resolved.chat_template_hash is not None)
-    check_run(config, resolved)
-    data = config.data
-    rendering = data.rendering
-    renderer = Renderer(load_tokenizer(resolved.path), resolved.max_length, resolved.chat)
-    prepared = prepare(rows, renderer, rendering)
-    config, said = fitted(prepared, config)
-    for text in (prepared.describe("training"), said):
+    run = Ready.of(config, rows, evaluation)
+    config, prepared, held_out, stream = run.config, run.prepared, run.held_out, run.stream
+    for text in (prepared.describe("training"), run.said):
         if text is not None:
             progress.note(text)
-    held_out = {}
-    for name, listed in evaluation.items():
-        held_out[name] = prepare(listed, renderer, rendering, f"evaluation set {name!r}")
-        progress.note(held_out[name].describe(name))
-    if config.watch.patience is not None and not held_out:
-        raise ConfigError("patience needs an evaluation set; give one, or leave patience out")
-    identity = run_identity(config, resolved, prepared, held_out)
-    stream = open_stream(prepared, config)
+    for name, listed in held_out.items():
+        progress.note(listed.describe(name))
     processes = Processes.join(config.compute.device, config.watch.report_to, str(folder.path))
     with processes.accelerator.main_process_first():
-        folder.open(identity, write=processes.is_main, is_held=is_held)
+        folder.open(run.identity, write=processes.is_main, is_held=is_held)
     context = RunContext(
-        config, identity, resolved, renderer, rendering, prepared, stream.n_steps, folder.path
+        config,
+        run.identity,
+        run.resolved,
+        run.renderer,
+        config.data.rendering,
+        prepared,
+        stream.n_steps,
+        folder.path,
     )
     recorder.begin(context)
     if folder.record.exists():
@@ -133,7 +125,7 @@ def _train(
         return _with_new_sets(load_record(folder.path), context, held_out, processes)
     device, threads_wanted = processes.device, config.compute.threads
     with memory_of(config, str(device)), reproducible(device, threads_wanted) as threads:
-        model = load_trained_model(resolved, config, processes.device)
+        model = load_trained_model(run.resolved, config, processes.device)
         loop = Loop(
             config, model, prepared, stream, held_out, folder, processes, recorder, progress
         )
@@ -148,29 +140,6 @@ def _train(
                 tracker.finish()
         trajectory = recorder.finish(processes)
         return _finish(loop, context, threads, trajectory)
-
-
-def run_identity(
-    config: TrainConfig,
-    resolved: "ResolvedModel",
-    prepared: Prepared,
-    evaluation: Mapping[str, Prepared],
-) -> dict[str, Any]:
-    """Return what determines the trained weights: settings, model, tokenizer, rows and weights.
-
-    The evaluation sets count only if they control early stopping.
-    """
-    identity = {
-        **config.identity(),
-        "model": resolved.fingerprint,
-        "tokenizer": resolved.tokenizer_hash,
-        "rows": prepared.fingerprint,
-    }
-    if config.data.rendering.template == "chat":
-        identity["chat_template"] = resolved.chat_template_hash
-    if config.watch.patience is not None:
-        identity["evaluation"] = {name: rows.fingerprint for name, rows in evaluation.items()}
-    return identity
 
 
 def run_id(identity: Mapping[str, Any]) -> str:

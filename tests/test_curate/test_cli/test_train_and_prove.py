@@ -76,6 +76,26 @@ def test_a_plan_trains_nothing(curate, selected, tiny_model) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("-o", "full"), "full exists and holds something else (a)"),
+        (("--record-trajectories", "9"), "cannot record 9 points of a run of 2 steps"),
+        (("--eval", "empty.jsonl"), "none of the 1 evaluation set 'empty' rows can be used"),
+    ],
+)
+def test_a_plan_refuses_what_the_run_would(
+    curate, selected, tiny_model, arguments, message
+) -> None:
+    Path("full").mkdir()
+    Path("full/a").touch()
+    Path("empty.jsonl").write_text(json.dumps({"prompt": "x " * 3000, "response": "y"}) + "\n")
+    common = ("train", "--selection", selected, "-m", tiny_model, "-o", "out", *SHORT, *arguments)
+    plan = curate(*common, "--dry-run")
+    assert plan.code == 2 and message in plan.err, plan.err
+    assert curate(*common).err == plan.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (("--selection", "nothing"), "no selection 'nothing' in the store; the newest are:"),
         ((), "pass either --selection ID or --data FILE; neither is given"),
         (("--data", "missing.jsonl"), "missing.jsonl"),
