@@ -84,8 +84,8 @@ TOGETHER = MethodConfig(
     ("method", "action", "count"),
     [
         (MethodConfig(), "open", 30),  # while the sixth checkpoint or so is being synced
-        *((one, "replace", 14) for one in ALONE.values() if one != MethodConfig()),
-        (TOGETHER, "replace", 14),
+        *((one, "replace", 15) for one in ALONE.values() if one != MethodConfig()),
+        (TOGETHER, "replace", 15),
     ],
     ids=["plain", *(name for name, one in ALONE.items() if one != MethodConfig()), "together"],
 )
