@@ -54,7 +54,8 @@ class D4(Selector):
     perplexity and up to 2 points on 16 tasks. Nothing is known to us for fine-tuning data;
     in our proof on the demo's pool no difference from random was shown (`reports/proof-demo.md`).
 
-    Two k-means of O(n k dim niter), and O(n^2 dim / k); one cluster in memory at a time.
+    Two k-means of O(n k dim niter), and O(n^2 dim / k); in memory are up to 256 vectors a cluster, a quarter of the
+    pool by default, for k-means, and then one cluster at a time.
 
     Parameters
     ----------

@@ -84,7 +84,8 @@ class DSIR(Selector):
         indices = keep_within(np.argsort(-keys, kind="stable"), budget, view)
         gains = weights[indices]
         reasons = [f"log importance weight {value:.6g}" for value in gains.tolist()]
-        unknown = float((~np.isin(target[0], pool[0])).mean()) if len(target[0]) else 0.0
+        lacking = _shares(*pool, self.buckets)[target[0]] == 0
+        unknown = float(lacking.mean()) if len(lacking) else 0.0
         warnings = another_language(unknown, "words and pairs", "bucket")
         return Selection(indices, gains, None, reasons, {}, warnings)
 

@@ -47,7 +47,8 @@ class SemDeDup(Selector):
     Evidence: the paper removes half of LAION with little loss. In our proof on the demo's pool no
     difference from random was shown (`reports/proof-demo.md`).
 
-    O(n k dim niter) for k-means, then O(n^2 dim / k).
+    O(n k dim niter) for k-means, then O(n^2 dim / k); in memory are up to 256 vectors a cluster, a quarter of the pool
+    by default, for k-means, and then one cluster at a time.
 
     Parameters
     ----------
