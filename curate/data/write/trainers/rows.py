@@ -10,13 +10,34 @@ from curate.data.write.dialects import Row, plain_text, refuse
 from curate.data.write.row_formats import Reduced, Tools, text_only, without
 
 _KEPT: Final = ("reasoning_content", "name", "tool_call_id")
+_NO_JSON: Final = "tool arguments that are not JSON"
 NOT_READ: Final = (WEIGHT, TEMPLATE_ARGUMENTS)  # by trainers, turn by turn or row by row
 
 
 def reduce_chat(messages: Sequence[Message], tools: Tools) -> Reduced:
-    """Remove content that is not text, weights of turns and arguments of a chat template."""
+    """Remove content that is not text, weights of turns and arguments of a chat template.
+
+    Arguments of a tool call that are not JSON are written as one JSON text.
+    """
     kept, left, lost = text_only(messages, tools)
+    kept = [_with_json(message, lost) for message in kept]
     return without(kept, NOT_READ, lost), left, lost
+
+
+def _with_json(message: Message, lost: list[str]) -> Message:
+    calls = []
+    for call in message.get("tool_calls", ()):
+        try:
+            json_arguments(call)
+        except RowError as error:
+            function = call.get("function", call)
+            if str(error) != _NO_JSON:
+                raise
+            lost.append(_NO_JSON)
+            quoted = {**function, "arguments": json_text(function["arguments"])}
+            call = {**call, "function": quoted} if "function" in call else quoted
+        calls.append(call)
+    return {**message, "tool_calls": calls} if calls else message
 
 
 def chat_message(message: Message) -> Row:
@@ -51,7 +72,7 @@ def json_arguments(call: Mapping[str, Any]) -> Row:
     try:
         json.loads(text)
     except ValueError:
-        raise RowError("tool arguments that are not JSON") from None
+        raise RowError(_NO_JSON) from None
     row: Row = {"type": "function", "function": {"name": function["name"], "arguments": text}}
     return {"id": call["id"], **row} if isinstance(call.get("id"), str) else row
 

@@ -5,11 +5,12 @@ from typing import ClassVar, Final, final
 
 from curate.data.messages import Message, RowError
 from curate.data.write.dialects import Row
-from curate.data.write.row_formats import RowFormat, Tools
+from curate.data.write.row_formats import Reduced, RowFormat, Tools
 from curate.data.write.trainers.base import Exported, Trainer
 from curate.data.write.trainers.rows import chat_message, chat_row, json_text, reduce_chat
 
 _FILE: Final = "train_trl.py"
+_ALONE: Final = "no message before the response"
 _EARLIER: Final = "earlier assistant turns, which TRL does not train on in this format"
 
 _SCRIPT: Final = '''\
@@ -96,10 +97,18 @@ def prompt_completion_row(messages: Sequence[Message], tools: Tools) -> Row:
     Raises `RowError` as `chat_message` does, and for a response alone: TRL takes no empty prompt.
     """
     if len(messages) < 2:
-        raise RowError("no message before the response")
+        raise RowError(_ALONE)
     turns = [chat_message(message) for message in messages]
     row: Row = {"prompt": turns[:-1], "completion": turns[-1:]}
     return row if not tools else {**row, "tools": json_text(list(tools))}
+
+
+def reduce_prompt_completion(messages: Sequence[Message], tools: Tools) -> Reduced:
+    """Remove what `reduce_chat` removes; a response alone gets an empty message before it."""
+    kept, left, lost = reduce_chat(messages, tools)
+    if len(kept) < 2:
+        return [{"role": "user", "content": ""}, *kept], left, [*lost, _ALONE]
+    return kept, left, lost
 
 
 def _earlier_turns(messages: Sequence[Message]) -> str | None:
@@ -117,7 +126,10 @@ class TRL(Trainer):
     title: ClassVar[str] = "TRL"
     formats: ClassVar[Mapping[str, RowFormat]] = {
         "prompt-completion": RowFormat(
-            "prompt-completion for TRL", prompt_completion_row, reduce_chat, _earlier_turns
+            "prompt-completion for TRL",
+            prompt_completion_row,
+            reduce_prompt_completion,
+            _earlier_turns,
         ),
         "messages": RowFormat("messages for TRL", chat_row, reduce_chat),
     }

@@ -70,6 +70,25 @@ def test_what_is_left_always_fits_and_what_fits_is_left(
         assert lost == []
 
 
+@pytest.mark.parametrize("written", FORMATS, ids=lambda written: written.name)
+def test_odd_arguments_and_a_response_alone_go_with_a_word_too(written: Any) -> None:
+    odd = [{"function": {"name": "f", "arguments": text}} for text in ("{'x': 1}", "", "[1]")]
+    for messages in (
+        [{"role": "assistant", "content": "words"}],
+        [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": odd}],
+        [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "tool_calls": [odd[0]["function"]]},
+        ],
+    ):
+        kept, left, lost = written.reduce(messages, None)
+        reduced = written.convert(kept, left)
+        try:
+            assert (written.convert(messages, None), lost) == (reduced, [])
+        except RowError:
+            assert lost, "what strict refuses goes with a word"
+
+
 def asked(*turns: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": "q"}, *turns]
 
