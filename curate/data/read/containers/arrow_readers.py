@@ -140,13 +140,13 @@ def _chunk(
     kept = [i for i, row in enumerate(rows) if row not in bad] if bad else rows
     if len(kept) == n:
         places = range(position, position + n), range(number, number + n)
-        return Chunk(path, "row", *places, _aligned(part, schema))
+        return Chunk(path, "row", *places, _aligned(part, schema, path))
     return Chunk(
         path,
         "row",
         [position + i for i in kept],
         [number + i for i in kept],
-        _aligned(part.take(pa.array(kept, pa.int64())), schema),
+        _aligned(part.take(pa.array(kept, pa.int64())), schema, path),
         bad=[
             BadRecord(position + i, f"{path} row {number + i}", bad[row])
             for i, row in enumerate(rows)
@@ -155,18 +155,31 @@ def _chunk(
     )
 
 
-def _aligned(part: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows in the columns of a whole dataset; those that their own file lacks are null."""
+def _aligned(part: pa.RecordBatch, schema: pa.Schema, path: str) -> pa.RecordBatch:
+    """Return rows in the columns of a whole dataset; those that their own file lacks are null.
+
+    Raises `DataError` for a value that the type of other files cannot hold.
+    """
     if part.schema.names == schema.names and part.schema.types == schema.types:
         return pa.RecordBatch.from_arrays(part.columns, schema=schema)
     own = set(part.schema.names)
     arrays = [
-        part.column(field.name).cast(field.type)
+        _cast(part.column(field.name), field, path)
         if field.name in own
         else pa.nulls(part.num_rows, field.type)
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _cast(column: pa.Array, field: pa.Field, path: str) -> pa.Array:
+    try:
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{path}: column {field.name!r} of type {column.type} has a value that {field.type}, its type "
+            f"beside other files, cannot hold ({error}); ingest the files separately"
+        ) from error
 
 
 @contextmanager

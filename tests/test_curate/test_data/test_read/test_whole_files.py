@@ -118,3 +118,18 @@ def test_parquet_files_that_drift_are_read_as_one(
     rows = [row for chunk in chunks for row in chunk.raw.to_pylist()]
     assert [(row["prompt"], row["response"]) for row in rows] == [("a", "b"), ("c", "d")]
     assert [row["tag"] for row in rows] == [None, "t" if "tag" in other else None]
+
+
+def test_a_number_that_the_type_of_another_file_cannot_hold_names_its_column(
+    tmp_path: Path,
+) -> None:
+    for name, number in (("0", 2**60 + 1), ("1", 0.5)):
+        rows = {"prompt": ["a"], "response": ["b"], "id": [number]}
+        pq.write_table(pa.table(rows), tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError) as caught:
+        list(open_reader(resolve(str(tmp_path / "*.parquet"))).chunks())
+    words = str(caught.value)
+    assert words.startswith(
+        f"{tmp_path}/0.parquet: column 'id' of type int64 has a value that double, its type beside other"
+    )
+    assert words.endswith("; ingest the files separately")
