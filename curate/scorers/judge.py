@@ -8,7 +8,6 @@ import numpy as np
 
 from curate.contracts import (
     FAILURE,
-    OUT_OF_MEMORY,
     TOKENS_RUN,
     Column,
     Columns,
@@ -16,7 +15,7 @@ from curate.contracts import (
     LoadContext,
 )
 from curate.errors import ConfigError
-from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.classifiers.text_model import make_each, object_column, that_fit
 from curate.models.text.templates import CHAT
 from curate.registry import register
 from curate.scorers.judging.asking import Asking
@@ -178,10 +177,7 @@ class Judge(Asking):
             read = decoder.next_log_probs(made, [examples[place].id for place in places], tokens)
             scores, mass = np.full((2, len(examples)), np.nan)
             run = np.zeros(len(examples), dtype=np.int64)
-            for place, ids, log_probs in zip(places, made, read, strict=True):
-                if log_probs is None:
-                    reasons[place] = OUT_OF_MEMORY
-                    continue
+            for place, ids, log_probs in that_fit(places, reasons, made, read):
                 scores[place], mass[place] = read_scale(log_probs, answer_of_token)
                 run[place] = len(ids)
                 if mass[place] < self.min_mass:

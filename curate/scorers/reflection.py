@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from curate.contracts import (
     FAILURE,
-    OUT_OF_MEMORY,
     TOKENS_RUN,
     Column,
     Columns,
@@ -19,7 +18,7 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ExampleFailure
-from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.classifiers.text_model import make_each, object_column, that_fit
 from curate.models.text.prompts import Prompter
 from curate.models.text.render import PROMPT_EXCEEDS_CONTEXT
 from curate.registry import register
@@ -94,10 +93,7 @@ class Reflection(RowScorer):
             choices = decoder.choices(made, [examples[place].id for place in places], tokens)
             reflection, mass = np.full((2, len(examples)), np.nan)
             run = np.zeros(len(examples), dtype=np.int64)
-            for place, ids, log_probs in zip(places, made, choices, strict=True):
-                if log_probs is None:
-                    reasons[place] = OUT_OF_MEMORY
-                    continue
+            for place, ids, log_probs in that_fit(places, reasons, made, choices):
                 chosen = letter_log_probs(log_probs, tokens, letters)
                 reflection[place], mass[place] = reflect(chosen)
                 run[place] = decoder.tokens_run(ids)

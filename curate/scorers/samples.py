@@ -9,7 +9,6 @@ import numpy as np
 
 from curate.contracts import (
     FAILURE,
-    OUT_OF_MEMORY,
     TOKENS_RUN,
     Column,
     Columns,
@@ -20,7 +19,7 @@ from curate.contracts import (
     RowScorer,
 )
 from curate.errors import ConfigError, ExampleFailure
-from curate.models.classifiers.text_model import make_each, object_column
+from curate.models.classifiers.text_model import make_each, object_column, that_fit
 from curate.models.generation.addresses import check_address
 from curate.models.load import tokenizer_and_context
 from curate.models.text.prompts import Prompter
@@ -156,10 +155,7 @@ class Samples(RowScorer):
             texts = ["[]"] * len(examples)
             n_tokens = [np.zeros(0, dtype=np.int32)] * len(examples)
             n_capped, run = np.zeros((2, len(examples)), dtype=np.int64)
-            for place, prompt_ids, answers in zip(places, prompts, drawn, strict=True):
-                if answers is None:
-                    reasons[place] = OUT_OF_MEMORY
-                    continue
+            for place, prompt_ids, answers in that_fit(places, reasons, prompts, drawn):
                 texts[place] = json.dumps([answer.text for answer in answers], ensure_ascii=False)
                 n_tokens[place] = np.array([answer.n_tokens for answer in answers], dtype=np.int32)
                 n_capped[place] = sum(not answer.ended for answer in answers)

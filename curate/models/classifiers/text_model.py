@@ -1,13 +1,13 @@
 """Texts through a model that returns one number each, in padded batches of similar length."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from curate.contracts import Example
+from curate.contracts import OUT_OF_MEMORY, Example
 from curate.errors import ExampleFailure
 from curate.models.batch import default_batch_tokens, plan_batches
 from curate.models.memory import Limit, pieces_that_fit
@@ -15,6 +15,7 @@ from curate.models.memory import Limit, pieces_that_fit
 if TYPE_CHECKING:
     from torch import Tensor
 
+A = TypeVar("A")
 T = TypeVar("T")
 Row = Mapping[str, Sequence[int]]  # what a tokenizer makes of one text, by input name
 
@@ -164,6 +165,24 @@ def make_each(
         places.append(place)
         reasons.append(None)
     return made, places, reasons
+
+
+def that_fit(
+    places: Sequence[int],
+    reasons: list[str | None],
+    asked: Sequence[T],
+    answers: Iterable[A | None],
+) -> Iterator[tuple[int, T, A]]:
+    """Yield position, question and answer of each example that fitted into memory.
+
+    One without an answer did not, which becomes its reason. ``places`` and ``reasons`` are those of
+    `make_each`, and ``asked`` what it made.
+    """
+    for place, question, answer in zip(places, asked, answers, strict=True):
+        if answer is None:
+            reasons[place] = OUT_OF_MEMORY
+        else:
+            yield place, question, answer
 
 
 def list_column(
