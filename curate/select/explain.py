@@ -13,6 +13,7 @@ from curate.errors import ConfigError
 from curate.models.load import load_tokenizer
 from curate.models.text.render import Renderer
 from curate.models.text.show import show
+from curate.models.text.templates import METHOD
 from curate.scoring.options import ScoringOptions
 from curate.scoring.requests import make_request, missing_model
 
@@ -54,6 +55,12 @@ def explain(
     """
     from curate.select.why_not import absences
 
+    if scorer is None:
+        _refuse_idle({
+            "--model": model, "--model-for": model_for, "--set": settings, "--reasoning": reasoning,
+            "--template": None if template == METHOD else template, "--template-args": template_args,
+            "--chat-template": chat_template, "--mask": mask,
+        })  # fmt: skip
     with store.held():
         document = facts(store, example)
     document["row"] = _own_columns(store, document)
@@ -75,6 +82,17 @@ def explain(
         ),
     )
     return document
+
+
+def _refuse_idle(given: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for flags that say how a scorer sees an example, where none is named."""
+    idle = [flag for flag, value in given.items() if value]
+    if idle:
+        says, it = ("says", "it") if len(idle) == 1 else ("say", "them")
+        raise ConfigError(
+            f"{', '.join(idle)} {says} how a scorer sees the example, and none is named: add --scorer NAME, "
+            f"or leave {it} out"
+        )
 
 
 def facts(store: "Store", example: str) -> dict[str, Any]:

@@ -79,3 +79,9 @@ def test_explain_shows_half_of_a_character_and_why_it_is_not_scored(
     assert shown.code == 0, shown.err
     assert "[user] p \\ud83d" in shown.out
     assert shown.out.strip().endswith(": not scored: text_is_not_unicode")
+
+
+def test_how_a_scorer_sees_an_example_needs_its_name(curate, chosen: str) -> None:
+    refused = curate("explain", "red-1", "-m", "model", "--template", "chat")
+    error = "--model, --template say how a scorer sees the example, and none is named: add --scorer NAME, or"
+    assert (refused.code, refused.err) == (2, f"ConfigError: {error} leave them out\n")
