@@ -1,13 +1,17 @@
 """Score every example in the pool once; resume where an earlier run stopped."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 from curate.api.commands.groups import Shell
-from curate.api.commands.score import ScoreCommand
+from curate.api.commands.score import SLICE_WAIT_S, ScoreCommand
 from curate.api.pool import Pool
 from curate.cli.console import emit, progress, table
 from curate.cli.options import from_options
 from curate.contracts.display import counted
+from curate.contracts.progress import Progress
+from curate.errors import StoreError
 from curate.models.passes.vllm_forward import GPU_MEMORY_UTILIZATION
 from curate.scoring.backends import VLLM
 
@@ -19,11 +23,24 @@ def command(options: ScoreCommand, shell: Shell) -> None:
         if options.is_from_plan:  # on a machine that need not have a store
             report: Any = options.run_published(shown)
         else:
-            report = options.run(Pool(shell.store, create=False, progress=shown))
+            report = options.run(_opened(options, shell.store, shown))
     document = report.as_dict()
     text = _shown(report, document)
     emit(document, shell.as_json, "" if shell.quiet and not shell.as_json else text)
     report.raise_for_failures()
+
+
+def _opened(options: ScoreCommand, store: Path, shown: Progress) -> Pool:
+    """Open the store; a slice waits longer, since others may hold it that begin at the same time."""
+    deadline = time.monotonic() + SLICE_WAIT_S
+    while True:
+        try:
+            return Pool(store, create=False, progress=shown)
+        except StoreError as error:
+            if options.slice is None or not error.is_held or time.monotonic() > deadline:
+                raise
+            held = str(error).partition(" and was not released")[0]
+            shown.note(f"{held}, perhaps another slice that begins; still waiting")
 
 
 def _shown(report: Any, document: dict[str, Any]) -> str:

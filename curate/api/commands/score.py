@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 import curate.views.notebook.cards  # noqa: F401 - registers how a notebook shows the report
 from curate.api.commands.groups import NO_SETTINGS, ScoringPass, scoring_options
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from curate.scoring.remote.publish import Published
     from curate.scoring.requests import ScoreRequest
     from curate.scoring.slices import SliceReport
+
+SLICE_WAIT_S: Final = 600.0  # for the store: hundreds of slices may begin together
 
 
 @final
@@ -47,12 +49,18 @@ class ScoreCommand(ScoringPass):
 
     def run(self, pool: "Pool") -> "ScoreReport | PlanReport | SliceReport | Published":
         """Score every example that has no score yet; with ``limit`` or ``dry_run`` only plan."""
-        from curate.scoring import estimate, job, requests, scope, slices
-        from curate.select.bind import scorer_settings
-
         if self.is_from_plan:
             return self.run_published(pool.progress)
         self.check()
+        if self.slice is None:
+            return self._run(pool)
+        with pool.store.waiting(SLICE_WAIT_S):
+            return self._run(pool)
+
+    def _run(self, pool: "Pool") -> "ScoreReport | PlanReport | SliceReport | Published":
+        from curate.scoring import estimate, job, requests, scope, slices
+        from curate.select.bind import scorer_settings
+
         measures = self.slice is None and self.parts is None
         chosen = replace(scoring_options(self, self.model), measures=measures)
         check_from_checkpoints([name.strip() for name in self.scorers], chosen)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,20 @@ PREFIX_UNSTABLE = (
 
 def last_line(text: str) -> str:
     return text.splitlines()[-1]
+
+
+@contextmanager
+def held(path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Have another process hold a store's file."""
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        yield holder
+        if holder.poll() is None:
+            holder.communicate(b"\n")
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -65,15 +80,7 @@ class TestStores:
 
         monkeypatch.setattr(upkeep, "open_store", impatient)
         path = pool / "curate.duckdb"
-        script = (
-            "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); input()"
-        )
-        with subprocess.Popen(
-            [sys.executable, "-c", script, str(path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        ) as holder:  # fmt: skip
-            assert holder.stdout is not None
-            holder.stdout.readline()
+        with held(path) as holder:
             before = tree(pool)
             ran = curate("status", "--store", path, "--json")
             assert (ran.code, ran.result) == (1, "")
@@ -83,8 +90,29 @@ class TestStores:
                 f"(kill {holder.pid}), and run the same command again\n"
             )
             assert tree(pool) == before
-            holder.communicate(b"\n")
         assert curate("status", "--store", path, "--json").json["n_examples"] == 26
+
+    def test_that_another_holds_as_a_slice_begins(self, curate, pool: Path, monkeypatch) -> None:
+        from curate.store.upkeep import opening as upkeep
+
+        opening, n_tries = upkeep.open_store, 0
+
+        def impatient(self: Any, *, create: bool) -> None:
+            nonlocal n_tries
+            n_tries += 1
+            if n_tries == 2:
+                holder.communicate(b"\n")
+            self.wait_s = 0.2
+            opening(self, create=create)
+
+        monkeypatch.setattr(upkeep, "open_store", impatient)
+        path = pool / "curate.duckdb"
+        with held(path) as holder:
+            ran = curate("score", "--scorer", "mtld", "--slice", "1/1", "--store", path)
+        assert (ran.code, n_tries) == (0, 2), ran.err
+        [said] = [line for line in ran.err.splitlines() if "is held by" in line]
+        assert said.startswith(f"{path} is held by process {holder.pid} (")
+        assert said.endswith("), perhaps another slice that begins; still waiting")
 
     def test_that_is_corrupt(self, curate, pool: Path) -> None:
         path = pool / "curate.duckdb"
