@@ -198,10 +198,11 @@ def _surrogate(
     chunk: Chunk, layout: Layout, row: CanonicalRow, labels: Mapping[str, Sequence[Any]]
 ) -> BadRecord | None:
     """Return the bad record of a row with a lone surrogate in its example or ``labels``, else None."""
-    at = row.at
-    half = ""
-    if any(_ESCAPE in text for text in (row.identity.messages, row.identity.tools or "")):
-        half = lone_surrogate(row.messages) or lone_surrogate(row.tools)
+    at, tools = row.at, row.identity.tools
+    may_have = _ESCAPE in row.identity.messages or (tools is not None and _ESCAPE in tools)
+    if not may_have and not labels:  # nearly every row
+        return None
+    half = (lone_surrogate(row.messages) or lone_surrogate(row.tools)) if may_have else ""
     if half:
         held = {name: _optional(chunk, layout, role) for role, name in layout.columns.items()}
         cells = {name: _parsed(values[at]) for name, values in held.items() if values is not None}
