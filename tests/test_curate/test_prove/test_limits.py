@@ -1,6 +1,7 @@
 """What a proof leaves unchanged, stops at, and will not train on."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -13,10 +14,20 @@ from curate.prove.plan import make_plan
 from curate.prove.run import _in_time
 from curate.prove.targets import read_targets
 from curate.scoring.options import ScoringOptions
+from curate.train.time_limit import stop_after
 
 TRAIN = {"data.batch_tokens": 300, "optimiser.lr": 3e-3, "compute.threads": 1}
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["heard", "ignored"])
+def ctrl_c(request):
+    """What Ctrl-C does: shells let what a script runs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param
+    assert signal.signal(signal.SIGINT, before) is request.param
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_time_is_up_in_the_middle_of_a_trial():
     began = time.perf_counter()
     with (
@@ -29,6 +40,15 @@ def test_time_is_up_in_the_middle_of_a_trial():
         raise KeyboardInterrupt  # somebody's own
     with _in_time(1, 3, None, began):
         pass
+
+
+def test_ctrl_c_that_is_ignored_stays_so_until_the_time_is_up():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_after(1.0):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_full_epochs_is_of_what_may_be_chosen(pool, target_file, tiny_llama):
