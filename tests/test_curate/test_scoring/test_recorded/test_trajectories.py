@@ -62,6 +62,18 @@ def reference(folder, rows):
     return np.array(found)
 
 
+def stop_at(monkeypatch, recorder, step):
+    """Have a recorder end its run where it would measure at a step."""
+    record = recorder.record
+
+    def stopping(at, model, processes):
+        if at == step:
+            raise InterruptedRunError("stopped")
+        return record(at, model, processes)
+
+    monkeypatch.setattr(recorder, "record", stopping)
+
+
 @pytest.mark.slow
 def test_losses_are_those_of_a_batch_of_one(pool, config, tmp_path):
     rows = rows_of_pool(pool)
@@ -94,14 +106,7 @@ def test_killed_recording_goes_on_and_gives_the_same(pool, config, tmp_path, mon
     second = Store(tmp_path / "second.duckdb")
     ingest(second, str(tmp_path / "pool.jsonl"))
     recorder = TrajectoryRecorder(second, 4)
-    inner = recorder.record
-
-    def stop_at_three(step, model, processes):
-        if step == 3:
-            raise InterruptedRunError("stopped")
-        return inner(step, model, processes)
-
-    monkeypatch.setattr(recorder, "record", stop_at_three)
+    stop_at(monkeypatch, recorder, 3)
     with pytest.raises(InterruptedRunError):
         train(saving, rows, tmp_path / "parts", recorder=recorder)
     train(saving, rows, tmp_path / "parts", recorder=TrajectoryRecorder(second, 4))
@@ -279,14 +284,7 @@ def test_a_run_that_cannot_be_recorded_any_more_is_refused_before_it_goes_on(
     rows = rows_of_pool(pool)
     saving = config(watch=WatchConfig(save_every=1))
     recorder = TrajectoryRecorder(pool, 2)
-    inner = recorder.record
-
-    def stop_after_two(step, model, processes):
-        if step == 4:
-            raise InterruptedRunError("stopped")
-        return inner(step, model, processes)
-
-    monkeypatch.setattr(recorder, "record", stop_after_two)
+    stop_at(monkeypatch, recorder, 4)
     with pytest.raises(InterruptedRunError):
         train(saving, rows, tmp_path / "run", recorder=recorder)
     (tmp_path / "more.jsonl").write_text('{"prompt": "One", "response": "more"}\n')
