@@ -47,7 +47,7 @@ def watched(store: "Store") -> dict[str, Any]:
             workers = shard_runs.workers(con)
             n_committed = shard_runs.n_committed(con)
         pending = _pending(store, [s for s in statuses if not s.complete], shards)
-    kept = n_kept(store.parts, {set_id: without for set_id, (without, _) in pending.items()})
+    kept = _kept(store, pending)
     runs = RunRecord.all_in(store.parts)
     n_pool = sum(shard.n_examples for shard in shards)
     live = {set_id for run in runs if run.is_alive for set_id in run.n_examples}
@@ -82,8 +82,14 @@ def kept_of_shards(store: "Store") -> dict[str, int]:
     with store.held():
         unfinished = [s for s in store.score_sets() if not (s.complete or s.partial or s.stale)]
         pending = _pending(store, unfinished, store.shards())
-    kept = n_kept(store.parts, {set_id: without for set_id, (without, _) in pending.items()})
-    return {set_id: n for set_id, n in kept.items() if n}
+    return {set_id: n for set_id, n in _kept(store, pending).items() if n}
+
+
+def _kept(
+    store: "Store", pending: Mapping[str, tuple[Sequence["Shard"], Sequence["Shard"]]]
+) -> dict[str, int]:
+    """Return the examples that are kept, about, of the shards that lack a part."""
+    return n_kept(store.parts, {set_id: without for set_id, (without, _) in pending.items()})
 
 
 def _pending(
