@@ -19,7 +19,14 @@ from curate.models.files import (
     weights_hash,
 )
 from curate.models.pretrained import UNREADABLE, first_line, read_causal
-from curate.models.room import cards_of, check_number, check_room, has_bfloat16, name_of, use_device
+from curate.models.room import (
+    card_has_bfloat16,
+    cards_of,
+    check_number,
+    check_room,
+    name_of,
+    use_device,
+)
 from curate.models.spread import load_spread
 from curate.models.text.chat_hash import chat_hash
 from curate.models.text.chat_options import ChatOptions
@@ -193,7 +200,7 @@ def device_for(device: str, *, runs_weights: bool) -> str:
 def resolve_dtype(dtype: str, device: str) -> str:
     """Return a dtype name: ``auto`` is float32 on the CPU and bfloat16 on a GPU that has it."""
     if dtype == "auto":
-        fast = device.startswith("cuda") and has_bfloat16(device)
+        fast = device.startswith("cuda") and card_has_bfloat16(device)
         return "bfloat16" if fast else "float32"
     if dtype not in DTYPES:
         raise ConfigError(f"no dtype {dtype!r}; choose auto, {', '.join(DTYPES)}")

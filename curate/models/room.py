@@ -52,11 +52,11 @@ def check_number(device: str) -> None:
         )
 
 
-def has_bfloat16(device: str) -> bool:
+def card_has_bfloat16(device: str) -> bool:
     """Return whether a GPU multiplies in bfloat16 itself: torch says so too of those that emulate it."""
     import torch
 
-    return torch.cuda.get_device_capability(torch.device(device)) >= _HAS_BFLOAT16
+    return torch.cuda.get_device_capability(torch.device(cards_of(device)[0])) >= _HAS_BFLOAT16
 
 
 def card_bytes(device: str) -> tuple[str, int]:

@@ -32,12 +32,7 @@ _TAG: Final = re.compile(
     f"(?P<opens>{'|'.join(re.escape(opening) for opening, _ in THINK_TAGS)})"
     f"|{'|'.join(re.escape(closing) for _, closing in THINK_TAGS)}"
 )
-_ARGUMENTS: Final = (
-    "arguments",
-    "parameters",
-    "args",
-    "input",
-)  # of a call, by the names in the field
+_ARGUMENTS: Final = ("arguments", "parameters", "args", "input")  # of a call, as people name them
 _QUOTES: Final = ("'", '"', "`")
 _OPENING: Final = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
