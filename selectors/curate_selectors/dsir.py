@@ -79,12 +79,13 @@ class DSIR(Selector):
         if budget is None:
             raise BudgetError("dsir needs a budget; add --budget 10%, 5000 or 2Mtok")
         pool, target = (flat_lists(side, "ngrams.buckets") for side in (view, view.towards()))
-        weights = log_weights(pool, target, self.buckets)
+        shares = bucket_shares(*pool, self.buckets)
+        weights = log_weights(pool, shares, bucket_shares(*target, self.buckets))
         keys = weights + rng.gumbel(size=len(weights)) if self.draw else weights
         indices = keep_within(np.argsort(-keys, kind="stable"), budget, view)
         gains = weights[indices]
         reasons = [f"log importance weight {value:.6g}" for value in gains.tolist()]
-        lacking = _shares(*pool, self.buckets)[target[0]] == 0
+        lacking = shares[target[0]] == 0
         unknown = float(lacking.mean()) if len(lacking) else 0.0
         warnings = another_language(unknown, "words and pairs", "bucket")
         return Selection(indices, gains, None, reasons, {}, warnings)
@@ -92,15 +93,15 @@ class DSIR(Selector):
 
 def log_weights(
     pool: tuple[Int[np.ndarray, " total"], Int[np.ndarray, " n"]],
-    target: tuple[Int[np.ndarray, " total_t"], Int[np.ndarray, " m"]],
-    buckets: int,
+    of_pool: Float[np.ndarray, " buckets"],
+    of_target: Float[np.ndarray, " buckets"],
 ) -> Float[np.ndarray, " n"]:
     """Return the logarithm of each example's importance weight, in nats.
 
-    ``pool`` and ``target`` are the buckets of all examples end to end, and how many each has.
+    ``pool`` has the buckets of all examples end to end, and how many each has; ``of_pool`` and
+    ``of_target`` are the `bucket_shares` of the pool and of the target.
     """
-    shares = [_shares(*lists, buckets) for lists in (pool, target)]
-    ratio = np.log(shares[1] + SMOOTHING) - np.log(shares[0] + SMOOTHING)
+    ratio = np.log(of_target + SMOOTHING) - np.log(of_pool + SMOOTHING)
     flat, lengths = pool
     weights = np.empty(len(lengths))
     for rows, numbers in list_blocks(lengths):
@@ -110,9 +111,10 @@ def log_weights(
     return weights
 
 
-def _shares(
+def bucket_shares(
     flat: Int[np.ndarray, " total"], lengths: Int[np.ndarray, " n"], buckets: int
 ) -> Float[np.ndarray, " buckets"]:
+    """Return each bucket's share of all lists, which lie end to end in ``flat``."""
     counts = np.zeros(buckets, dtype=np.int64)
     for _, numbers in list_blocks(lengths):
         counts += np.bincount(flat[numbers], minlength=buckets)

@@ -7,7 +7,7 @@ import pytest
 
 from curate import Budget, BudgetError, View
 from curate.scorers.hashed_ngrams import in_buckets
-from curate_selectors.dsir import DSIR, log_weights
+from curate_selectors.dsir import DSIR, bucket_shares, log_weights
 
 BUCKETS = 50
 POOL = ["the cat sat", "a dog ran", "blue sea", "the cat sat", "x", "the blue cat ran to the sea"]
@@ -43,18 +43,22 @@ def flat(texts):
     return np.concatenate(found), np.array([len(one) for one in found])
 
 
+def weights_of(pool, target):
+    return log_weights(pool, bucket_shares(*pool, BUCKETS), bucket_shares(*target, BUCKETS))
+
+
 def test_weights_are_the_formula_over_dense_counts():
-    assert np.allclose(log_weights(flat(POOL), flat(TARGET), BUCKETS), dense_weights(), rtol=1e-12)
+    assert np.allclose(weights_of(flat(POOL), flat(TARGET)), dense_weights(), rtol=1e-12)
 
 
 def test_weights_take_no_memory_beside_the_buckets_and_are_the_same_in_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     lengths = rng.integers(0, 40, 20_000)
     pool = rng.integers(0, BUCKETS, lengths.sum()).astype(np.int32), lengths
-    whole = log_weights(pool, flat(TARGET), BUCKETS)
+    whole = weights_of(pool, flat(TARGET))
     monkeypatch.setattr("curate.algorithms.targeted.AT_ONCE", 1_000)
     tracemalloc.start()
-    in_blocks = log_weights(pool, flat(TARGET), BUCKETS)
+    in_blocks = weights_of(pool, flat(TARGET))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert in_blocks.tobytes() == whole.tobytes()
@@ -80,7 +84,7 @@ def test_examples_are_drawn_in_proportion_to_their_weight():
         DSIR(BUCKETS).select(view(pool, ["a", "b"]), Budget(1), np.random.default_rng(s)).indices[0]
         for s in range(2_000)
     ]
-    weights = np.exp(log_weights(flat(pool), flat(["a", "b"]), BUCKETS))
+    weights = np.exp(weights_of(flat(pool), flat(["a", "b"])))
     assert abs(np.mean(np.array(picks) == 0) - weights[0] / weights.sum()) < 0.04
 
 
