@@ -1,7 +1,7 @@
 """Every error a user can cause: one root, one class per kind of mistake, one exit code each."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Final
 
@@ -120,6 +120,20 @@ class UndefinedScore(ExampleFailure):
     def __init__(self, reason: str) -> None:
         marked = reason.startswith(UNDEFINED) or reason in UNMARKED
         super().__init__(reason if marked else UNDEFINED + reason)
+
+
+def idle(flags: Sequence[str], text: str) -> ConfigError:
+    """Return the error for flags that apply to nothing; ``text`` goes on after them.
+
+    Its ``{says}`` and ``{it}`` are in the number of the flags.
+
+    Examples
+    --------
+    >>> str(idle(["--a", "--b"], "{says} how, and there is no what: leave {it} out"))
+    '--a, --b say how, and there is no what: leave them out'
+    """
+    says, it = ("says", "it") if len(flags) == 1 else ("say", "them")
+    return ConfigError(f"{', '.join(flags)} {text.format(says=says, it=it)}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

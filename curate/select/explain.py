@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.contracts import Example, ForwardScorer
 from curate.data.gathered import origins
-from curate.errors import ConfigError
+from curate.errors import ConfigError, idle
 from curate.models.load import load_tokenizer
 from curate.models.text.render import Renderer
 from curate.models.text.show import show
@@ -86,12 +86,11 @@ def explain(
 
 def _refuse_idle(given: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for flags that say how a scorer sees an example, where none is named."""
-    idle = [flag for flag, value in given.items() if value]
-    if idle:
-        says, it = ("says", "it") if len(idle) == 1 else ("say", "them")
-        raise ConfigError(
-            f"{', '.join(idle)} {says} how a scorer sees the example, and none is named: add --scorer NAME, "
-            f"or leave {it} out"
+    flags = [flag for flag, value in given.items() if value]
+    if flags:
+        raise idle(
+            flags,
+            "{says} how a scorer sees the example, and none is named: add --scorer NAME, or leave {it} out",
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 from curate.api.commands.groups import OVERWRITE, WRITING
 from curate.api.commands.option import option, options_of, passed_on
 from curate.data.write.export import ExportSpec, export
-from curate.errors import ConfigError
+from curate.errors import idle
 
 if TYPE_CHECKING:
     from curate.api.pool import Pool
@@ -33,10 +33,10 @@ class Writing:
             if output is None and getattr(self, opt.name) != opt.default
         ]
         if given:
-            says, it = ("says", "it") if len(given) == 1 else ("say", "them")
-            raise ConfigError(
-                f"{', '.join(given)} {says} how rows are written, and no output is given: add -o FILE, leave "
-                f"{it} out, or write the selection later: curate export --selection latest -o FILE"
+            raise idle(
+                given,
+                "{says} how rows are written, and no output is given: add -o FILE, leave {it} out, or write "
+                "the selection later: curate export --selection latest -o FILE",
             )
 
 

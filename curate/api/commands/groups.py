@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 from curate.api.commands.option import Command, Option, option, options_of, passed_on
 from curate.contracts.settings import MismatchError
 from curate.data.read.given import Data
-from curate.errors import ConfigError, DataError
+from curate.errors import DataError, idle
 from curate.scoring.options import ScoringOptions
 
 OnError: TypeAlias = Literal["fail", "skip"]
@@ -125,10 +125,10 @@ class Reading:
             if not data and getattr(self, opt.name) != opt.default
         ]
         if given:
-            says, it = ("says", "it") if len(given) == 1 else ("say", "them")
-            raise ConfigError(
-                f"{', '.join(given)} {says} how DATA is read, and none is given: name the data, or leave {it} "
-                "out; to narrow the pool by source: --where \"source = 'NAME'\""
+            raise idle(
+                given,
+                "{says} how DATA is read, and none is given: name the data, or leave {it} out; to narrow the "
+                "pool by source: --where \"source = 'NAME'\"",
             )
 
 

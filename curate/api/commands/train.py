@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, final
 from curate.api.commands.groups import NO_SETTINGS, Training, training_settings
 from curate.api.commands.option import option
 from curate.api.train import check_rows, train_on
-from curate.errors import ConfigError
+from curate.errors import ConfigError, idle
 from curate.train.recipes import is_set
 from curate.train.time_limit import stop_after
 
@@ -62,12 +62,9 @@ class TrainCommand(Training):
         if self.max_hours is not None and not self.max_hours > 0:
             raise ConfigError(f"--max-hours must be positive, got {self.max_hours:g}")
         settings = training_settings(self, self.settings)
-        idle = [] if self.evaluate else [flag for flag, key in _EVALUATED if is_set(settings, key)]
-        if idle:
-            it = "it" if len(idle) == 1 else "them"
-            raise ConfigError(
-                f"{', '.join(idle)} without anything to evaluate on: add --eval FILE, or leave {it} out"
-            )
+        flags = [] if self.evaluate else [flag for flag, key in _EVALUATED if is_set(settings, key)]
+        if flags:
+            raise idle(flags, "without anything to evaluate on: add --eval FILE, or leave {it} out")
 
     def run(self, pool: "Pool") -> "TrainRecord | dict[str, Any]":
         """Fine-tune the model and write its record to the store; with ``dry_run`` return the plan."""
