@@ -62,7 +62,8 @@ class DSIR(Selector):
     Examples
     --------
     >>> flat, lengths = np.array([0, 0, 1]), np.array([2, 1])
-    >>> log_weights((flat, lengths), (np.array([0]), np.array([1])), 2).round(2).tolist()
+    >>> of_pool, of_target = bucket_shares(flat, lengths, 2), np.array([1.0, 0.0])
+    >>> log_weights((flat, lengths), of_pool, of_target).round(2).tolist()
     [0.81, -17.32]
     """
 
