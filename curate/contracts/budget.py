@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ _SUFFIXES: Final[Mapping[Unit, str]] = {
 _SHARES: Final[Mapping[str, Unit]] = {
     "": "share", "eligible": "eligible-share", "tok": "token-share",
 }  # fmt: skip
+_DECIMALS: Final = 15  # of a share: as many as a float holds
 _EXPECTED: Final = (
     "write 10% (of the pool's examples), 10%eligible (of those that can be chosen), 5000 (examples), "
     "2Mtok (tokens) or 10%tok (of the pool's tokens)"
@@ -79,7 +81,7 @@ class Budget:
             raise BudgetError(f"cannot read budget {text!r}; {_EXPECTED}")
         number, percent, of, multiplier, tok = match.groups()
         if percent:
-            return cls(round(float(number) / 100, 15), _SHARES[(of or "").lower()])
+            return cls(round(float(number) / 100, _DECIMALS), _SHARES[(of or "").lower()])
         amount = round(float(number) * _MULTIPLIERS[(multiplier or "").lower()], 6)
         return cls(amount, "tokens" if tok else "examples")
 
@@ -105,8 +107,7 @@ class Budget:
         if self.unit == "examples":
             return int(self.amount)
         if self.unit in ("share", "eligible-share"):
-            whole = view.n_pool if self.unit == "share" else len(view)
-            return max(1, int(self.amount * whole + 1e-9))
+            return self.share_of(view.n_pool if self.unit == "share" else len(view))
         if view.tokens is None or view.pool_tokens is None:
             raise BudgetError(
                 f"budget {self} counts tokens, but this pool has no token counts; "
@@ -114,7 +115,34 @@ class Budget:
             )
         if self.unit == "tokens":
             return int(self.amount)
-        return max(1, int(self.amount * view.pool_tokens + 1e-9))
+        return self.share_of(view.pool_tokens)
+
+    def share_of(self, whole: int) -> int:
+        """Return what this share of a whole comes to, rounded down, at least 1.
+
+        Examples
+        --------
+        >>> Budget.parse("10%").share_of(2_500), Budget.parse("29%").share_of(10**12)
+        (250, 290000000000)
+        """
+        return max(1, whole_part(float(self.amount), whole))
+
+
+def exact_part(share: float, whole: float) -> Fraction:
+    """Return a share of a whole without rounding, the share as it is written: 0.29 is 29 hundredths."""
+    return Fraction(str(round(share, _DECIMALS))) * Fraction(whole)
+
+
+def whole_part(share: float, whole: int) -> int:
+    """Return a share of a whole rounded down, whatever rounding the share has as a float.
+
+    Examples
+    --------
+    >>> whole_part(0.29, 100), whole_part(0.29, 10**12), whole_part(2 / 3, 3 * 10**9)
+    (29, 290000000000, 2000000000)
+    """
+    rounding = max(Fraction(1, 10**9), Fraction(whole, 10**_DECIMALS))
+    return math.floor(exact_part(share, float(whole)) + rounding)
 
 
 def keep_within(

@@ -54,7 +54,7 @@ def quota_of(record: Mapping[str, Any]) -> dict[str, str]:
         return quota
     read = {key: Budget.parse(text) for key, text in quota.items()}
     return {
-        key: str(max(1, int(limit.amount * record["n_pool"] + 1e-9))) if limit.is_share else text
+        key: str(limit.share_of(record["n_pool"])) if limit.is_share else text
         for (key, text), limit in zip(quota.items(), read.values(), strict=True)
     }
 

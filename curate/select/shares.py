@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from typing import Final, final
 
@@ -15,13 +16,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from curate.contracts import Budget, View
-from curate.contracts.budget import read_share, value_text
+from curate.contracts.budget import exact_part, read_share, value_text
 from curate.errors import BudgetError, ConfigError, did_you_mean
 
 SOURCE: Final = "source"
 OTHERS: Final = "*"
 _COLUMN: Final = re.compile(r"(source|[^\W\d][\w-]*\.[^:]+):(.*)", re.DOTALL)
 _LISTED: Final = 20
+_ROUNDING: Final = Fraction(1, 10**9)  # by which a share may miss a number
 _EVEN: Final = 1e-6  # by how much shares typed as decimals may miss 100%
 
 Rows = Int[np.ndarray, " m"]
@@ -153,7 +155,7 @@ def largest_remainder(shares: Sequence[float], total: int) -> list[int]:
     >>> largest_remainder([0.5, 0.3, 0.2], 101)
     [51, 30, 20]
     """
-    exact = [round(share * total, 9) for share in shares]
+    exact = [round(exact_part(share, float(total)), 9) for share in shares]
     whole = [math.floor(value) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda i: (whole[i] - exact[i], i))
     for i in by_remainder[: total - sum(whole)]:
@@ -278,7 +280,8 @@ class _Cap:
         self.room = np.array(
             [
                 math.inf if limit is None
-                else limit.amount * size + 1e-9 if limit.is_share else limit.amount
+                else float(exact_part(float(limit.amount), float(size)) + _ROUNDING) if limit.is_share
+                else limit.amount
                 for limit in wanted
             ]
         )  # fmt: skip
@@ -377,8 +380,8 @@ def _mixed(rows: Rows, view: View, mix: Mapping[str, str], budget: Budget) -> Ro
 def _largest_mix(shares: Sequence[float], there: Sequence[int]) -> int:
     """Return the largest total whose parts are all there."""
     pairs = list(zip(shares, there, strict=True))
-    fits = min(math.floor(has / share + 1e-9) for share, has in pairs)
-    highest = min(math.floor((has + 1) / share + 1e-9) for share, has in pairs)
+    fits = min(math.floor(has / exact_part(share, 1.0)) for share, has in pairs)
+    highest = min(math.floor((has + 1) / exact_part(share, 1.0)) for share, has in pairs)
     for total in range(min(highest, sum(there)), fits, -1):  # rounding may allow a few more
         parts = largest_remainder(shares, total)
         if all(part <= has for part, has in zip(parts, there, strict=True)):

@@ -109,7 +109,8 @@ class Clear(Selector):
         if budget is not None:
             indices = keep_within(order, budget, considered)
         elif self.keep_fraction is not None:
-            indices = order[: max(1, int(self.keep_fraction * len(order) + 1e-9))]
+            kept = Budget(self.keep_fraction, "eligible-share").share_of(len(order))
+            indices = order[:kept]
         else:
             indices = above_median(order, confidence[scored])
             notes += _about_median(confidence[scored], len(indices))

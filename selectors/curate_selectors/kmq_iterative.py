@@ -204,7 +204,7 @@ class KMQIterative(Procedure):
             return str(Budget((budget.amount - spent) // left, "tokens"))
         total = budget.amount
         if budget.unit == "share":
-            total = int(budget.amount * drawn[0].facts["n_pool"] + 1e-9)
+            total = budget.share_of(int(drawn[0].facts["n_pool"]))
         spent = sum(int(draw.facts["n_selected"]) for draw in drawn)
         part = int(total - spent) // left
         if part < 1:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.contracts.budget import Budget
+from curate.contracts.budget import Budget, whole_part
 from curate.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def validation_ids(store: "Store", selection_id: str, share: str, seed: int) -> 
     )
     ids = np.array(picks["id"].to_pylist())
     groups = np.unique(np.array(picks["group_id"].to_pylist()), return_inverse=True)[1]
-    n = int(wanted.amount * len(ids) + 1e-9) if wanted.unit == "share" else int(wanted.amount)
+    is_share = wanted.unit == "share"
+    n = whole_part(float(wanted.amount), len(ids)) if is_share else int(wanted.amount)
     chosen = draw_groups(groups, n, np.random.default_rng(seed))
     if not chosen.any() or chosen.all():
         empty = "training" if chosen.all() else "validation"

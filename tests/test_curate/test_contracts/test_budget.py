@@ -84,6 +84,20 @@ def test_shares_are_of_the_whole_pool_rounded_down_and_at_least_one():
     assert Budget(0.07, "share").limit(view) == 7  # 0.07 * 100 is 7.000000000000001
 
 
+@pytest.mark.parametrize("whole", [10**8, 10**10, 50_492_095_600, 10**13])
+def test_a_share_of_any_whole_is_exact(whole):
+    for percent in range(1, 101):  # 0.29 * 10**8 is 28999999.999999996
+        assert Budget.parse(f"{percent}%").share_of(whole) == percent * whole // 100
+    assert Budget.parse("33.3%").share_of(whole) == 333 * whole // 1000
+    assert Budget(2 / 7, "share").share_of(7 * whole) == 2 * whole
+
+
+@given(st.integers(1, 10**6), st.integers(0, 4), st.integers(1, 4_000_000))
+def test_shares_of_small_pools_are_what_they_were(number, decimals, whole):
+    share = Budget.parse(f"{number / 10**6 * 100:.{decimals}f}%" if number > 10**4 else "1%")
+    assert share.share_of(whole) == max(1, int(share.amount * whole + 1e-9))
+
+
 def test_token_shares_are_of_the_pools_tokens():
     view = view_of([10, 20, 30], pool_tokens=600)
     assert Budget.parse("10%tok").limit(view) == 60

@@ -79,6 +79,15 @@ def test_largest_remainders_sum_to_the_total_and_ties_go_to_the_first() -> None:
         assert sum(largest_remainder([0.47, 0.31, 0.13, 0.09], total)) == total
 
 
+def test_shares_of_large_selections_are_exact() -> None:
+    whole = 10**8
+    assert largest_remainder([0.29, 0.57, 0.14], whole) == [29 * 10**6, 57 * 10**6, 14 * 10**6]
+    assert largest_remainder([0.3, 0.7], 10**12 + 5) == [3 * 10**11 + 2, 7 * 10**11 + 3]
+    view = replace(view_of({"g": 1, "d": 1}), tokens=np.array([29 * 10**6, 71 * 10**6]))
+    for shares in (Shares({"g": "29%", "d": "71%"}, {}), Shares({}, {"g": "29%", "d": "71%"})):
+        assert picked(view, "100Mtok", shares) == [0, 1]
+
+
 def test_a_source_with_too_few_names_the_largest_budget_that_works() -> None:
     view = view_of(POOL, tokens=10)
     with pytest.raises(BudgetError) as caught:
