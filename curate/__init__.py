@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from curate.contracts import keep_within as keep_within
     from curate.contracts import spending as spending
     from curate.contracts import training_settings as training_settings
+    from curate.contracts.budget import most_picks as most_picks
     from curate.contracts.budget import read_share as read_share
     from curate.contracts.budget import value_text as value_text
     from curate.errors import BudgetError as BudgetError
@@ -148,7 +149,7 @@ _NAMES: Final[dict[str, str]] = {
     "curate.algorithms.facility_location": "NeighbourGraph facility_location",
     "curate.algorithms.farthest_first": "farthest_first",
     "curate.algorithms.groups": "first_in_order places_in_group sort_within",
-    "curate.contracts.budget": "read_share value_text",
+    "curate.contracts.budget": "most_picks read_share value_text",
     "curate.algorithms.information_gain": "Information greedy_information",
     "curate.algorithms.kmeans": "Clusters kmeans",
     "curate.algorithms.labels": "Labels spread_over_similar",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -125,7 +125,8 @@ def apart(
 
     Exactly as one by one: a row is kept unless its cosine with some row kept before it is above the
     threshold. Cosines are computed in single precision by blocks, and again in double precision where
-    one is within 1e-4 of the threshold. O(n kept dim) time, O(block^2 + kept dim) memory.
+    one is within 1e-4 of the threshold. O(n kept dim) time, O(block^2) memory and 4 bytes for each
+    component of what is kept.
 
     Parameters
     ----------
@@ -144,41 +145,66 @@ def apart(
     >>> apart(points, np.arange(3), 0.9).tolist()
     [0, 2]
     """
-    kept: list[Float[np.ndarray, "b dim"]] = []
+    kept: list[_Units] = []
     rows: list[Int[np.ndarray, " b"]] = []
     n_kept = 0
     for start in range(0, len(ranking), BLOCK_ROWS):
-        here = ranking[start : start + BLOCK_ROWS]
-        units = unit_rows(vectors.take(here))
-        free = np.ones(len(here), dtype=bool)
+        units = _Units.of(vectors, ranking[start : start + BLOCK_ROWS])
+        free = np.ones(len(units.rows), dtype=bool)
         for earlier in kept:
             places = np.flatnonzero(free)
-            free[places] = ~_near(units[places], earlier, threshold).any(axis=1)
-        here, units = here[free], units[free]
-        chosen = _first_apart(_near(units, units, threshold))
+            free[places] = ~units.some(places).near(earlier, threshold).any(axis=1)
+        units = units.some(np.flatnonzero(free))
+        chosen = _first_apart(units.near(units, threshold))
         if limit is not None:
             chosen = chosen[: limit - n_kept]
-        rows.append(here[chosen])
-        kept.append(units[chosen])
+        kept.append(units.some(chosen))
+        rows.append(kept[-1].rows)
         n_kept += len(chosen)
         if limit is not None and n_kept >= limit:
             break
     return np.concatenate([np.empty(0, dtype=np.int64), *rows])
 
 
-def _near(
-    vectors: Float[np.ndarray, "a dim"], other: Float[np.ndarray, "b dim"], threshold: float
-) -> Bool[np.ndarray, "a b"]:
-    """Return which pairs of unit vectors have a cosine above the threshold, exact to 1e-12."""
-    cosines = vectors.astype(np.float32) @ other.astype(np.float32).T
-    near: Bool[np.ndarray, "a b"] = cosines > threshold
-    doubtful = np.abs(cosines - threshold) < DOUBT
-    if doubtful.any():
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Units:
+    """Some rows of vectors, scaled to length 1 in single precision."""
+
+    vectors: Vectors
+    rows: Int[np.ndarray, " b"]
+    single: Float[np.ndarray, "b dim"]
+
+    @classmethod
+    def of(cls, vectors: Vectors, rows: Int[np.ndarray, " b"]) -> "_Units":
+        return cls(vectors, rows, unit_rows(vectors.take(rows)).astype(np.float32))
+
+    def some(self, places: Int[np.ndarray, " c"]) -> "_Units":
+        return _Units(self.vectors, self.rows[places], self.single[places])
+
+    def near(self, other: "_Units", threshold: float) -> Bool[np.ndarray, "a b"]:
+        """Return which pairs have a cosine above the threshold, exact to 1e-12."""
+        cosines = self.single @ other.single.T
+        near: Bool[np.ndarray, "a b"] = cosines > threshold
+        doubtful = np.abs(cosines - threshold) < DOUBT
+        mine, others = self._exact(doubtful.any(axis=1)), other._exact(doubtful.any(axis=0))
         left, right = np.nonzero(doubtful)
         for start in range(0, len(left), BLOCK_ROWS):
             a, b = left[start : start + BLOCK_ROWS], right[start : start + BLOCK_ROWS]
-            near[a, b] = np.einsum("ij,ij->i", vectors[a], other[b]).round(12) > threshold
-    return near
+            pair = mine.units[mine.places[a]], others.units[others.places[b]]
+            near[a, b] = np.einsum("ij,ij->i", *pair).round(12) > threshold
+        return near
+
+    def _exact(self, wanted: Bool[np.ndarray, " b"]) -> "_Exact":
+        """Return the rows that are wanted in double precision."""
+        return _Exact(unit_rows(self.vectors.take(self.rows[wanted])), np.cumsum(wanted) - 1)
+
+
+class _Exact(NamedTuple):
+    """Some of the rows of `_Units` in double precision, and the place of each row among them."""
+
+    units: Float[np.ndarray, "c dim"]
+    places: Int[np.ndarray, " b"]
 
 
 def _first_apart(near: Bool[np.ndarray, "b b"]) -> Int[np.ndarray, " k"]:

@@ -20,6 +20,7 @@ from curate import (
     apart,
     embedding_need,
     keep_within,
+    most_picks,
     register,
 )
 
@@ -114,7 +115,7 @@ class Deita(Selector):
         ranking = rows[np.argsort(-score[rows], kind="stable")]
         considered = replace(view, excluded={**view.excluded, **excluded})
         keep_within(ranking, budget, considered)  # refuses a budget over all there are
-        limit = None if budget is None or budget.counts_tokens else budget.limit(view)
+        limit = None if budget is None else most_picks(budget, considered, ranking)
         taken = apart(comparable.vectors, ranking, self.threshold, limit)
         full = ranking if budget is None else _then_the_rest(taken, ranking)
         indices = taken if budget is None else keep_within(full, budget, considered)

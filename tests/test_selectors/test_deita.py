@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import curate as cu
+from curate.algorithms.cosine import apart
 from curate.contracts import Budget, Expression, Need, Vectors, View
 from curate.errors import BudgetError, ConfigError
 from curate.registry import get_selector
@@ -53,6 +55,31 @@ def test_picks_are_those_of_the_published_loop(block, threshold, monkeypatch):
         chosen = choose(view, size, threshold=threshold)
         assert chosen.indices.tolist() == everything[:size]
         assert chosen.gains.tolist() == (complexity * quality)[everything[:size]].tolist()
+
+
+def test_a_token_budget_compares_no_more_than_it_can_hold(monkeypatch):
+    rng = np.random.default_rng(5)
+    points, tokens = rng.normal(size=(200, 4)), rng.integers(5, 50, 200)
+    view = replace(view_of(points, rng.uniform(1, 6, 200)), tokens=tokens, pool_tokens=9_999)
+    compared = []
+
+    def noting(vectors, ranking, threshold, limit=None):
+        compared.append(limit)
+        return apart(vectors, ranking, threshold, limit)
+
+    everything = choose(view, None)
+    monkeypatch.setattr("curate_selectors.deita.apart", noting)
+    for budget in (60, 400, int(tokens.sum())):
+        fits = int((np.cumsum(np.sort(tokens)) <= budget).sum())
+        chosen = Deita("c", "q").select(view, Budget(budget, "tokens"), np.random.default_rng(0))
+        assert compared.pop() == min(fits + 1, 200)
+        rest = [
+            row
+            for row in np.argsort(-view.scores("complexity"), kind="stable")
+            if row not in everything.indices
+        ]
+        full = np.array([*everything.indices, *rest])
+        assert chosen.indices.tolist() == full[np.cumsum(tokens[full]) <= budget].tolist()
 
 
 def test_a_cosine_of_just_the_threshold_is_not_too_near():

@@ -1,5 +1,7 @@
 """Cosine search by blocks is what comparing every pair, one after the other, gives."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -149,6 +151,19 @@ def test_what_is_kept_apart_is_what_the_greedy_filter_keeps(
     for limit in (None, 4):
         kept = apart(Vectors(points), ranking, threshold, limit)
         assert kept.tolist() == slow_apart(points, ranking, threshold, limit)
+
+
+def test_what_is_kept_takes_four_bytes_a_component(monkeypatch):
+    monkeypatch.setattr(cosine, "BLOCK_ROWS", 128)
+    points = np.random.default_rng(0).normal(size=(6_000, 192)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        kept = apart(Vectors(points), np.arange(6_000), 0.9)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(kept) > 5_900
+    assert peak < 1.5 * points.nbytes, "twice that in double precision"
 
 
 def test_a_long_chain_of_neighbours_is_decided_link_by_link():
