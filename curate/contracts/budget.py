@@ -128,9 +128,14 @@ class Budget:
         return max(1, whole_part(float(self.amount), whole))
 
 
-def exact_part(share: float, whole: float) -> Fraction:
-    """Return a share of a whole without rounding, the share as it is written: 0.29 is 29 hundredths."""
-    return Fraction(str(round(share, _DECIMALS))) * Fraction(whole)
+def exact_share(share: float) -> Fraction:
+    """Return a share as it is written: 0.29 is 29 hundredths."""
+    return Fraction(str(round(share, _DECIMALS)))
+
+
+def room_of(share: float, whole: int) -> Fraction:
+    """Return how much a share of a whole has room for: what it is exactly, and what its decimals leave open."""
+    return exact_share(share) * whole + max(Fraction(1, 10**9), Fraction(whole, 10**_DECIMALS))
 
 
 def whole_part(share: float, whole: int) -> int:
@@ -141,8 +146,7 @@ def whole_part(share: float, whole: int) -> int:
     >>> whole_part(0.29, 100), whole_part(0.29, 10**12), whole_part(2 / 3, 3 * 10**9)
     (29, 290000000000, 2000000000)
     """
-    rounding = max(Fraction(1, 10**9), Fraction(whole, 10**_DECIMALS))
-    return math.floor(exact_part(share, float(whole)) + rounding)
+    return math.floor(room_of(share, whole))
 
 
 def keep_within(

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain
 from typing import Final, final
 
@@ -16,14 +15,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from curate.contracts import Budget, View
-from curate.contracts.budget import exact_part, read_share, value_text
+from curate.contracts.budget import exact_share, read_share, room_of, value_text
 from curate.errors import BudgetError, ConfigError, did_you_mean
 
 SOURCE: Final = "source"
 OTHERS: Final = "*"
 _COLUMN: Final = re.compile(r"(source|[^\W\d][\w-]*\.[^:]+):(.*)", re.DOTALL)
 _LISTED: Final = 20
-_ROUNDING: Final = Fraction(1, 10**9)  # by which a share may miss a number
 _EVEN: Final = 1e-6  # by how much shares typed as decimals may miss 100%
 
 Rows = Int[np.ndarray, " m"]
@@ -155,7 +153,7 @@ def largest_remainder(shares: Sequence[float], total: int) -> list[int]:
     >>> largest_remainder([0.5, 0.3, 0.2], 101)
     [51, 30, 20]
     """
-    exact = [round(exact_part(share, float(total)), 9) for share in shares]
+    exact = [round(exact_share(share) * total, 9) for share in shares]
     whole = [math.floor(value) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda i: (whole[i] - exact[i], i))
     for i in by_remainder[: total - sum(whole)]:
@@ -217,7 +215,7 @@ def _within_quotas(rows: Rows, view: View, quota: Mapping[str, str], budget: Bud
         _refuse_unknown("--quota", column, list(limits), coded[column][1])
         _refuse_too_small(column, limits, coded[column], rows)
     costs = _costs(view, budget)
-    whole = float(costs[rows].sum()) if budget is None else float(budget.limit(view))
+    whole = int(costs[rows].sum()) if budget is None else budget.limit(view)
     has_share = any(limit.is_share for limits in read.values() for limit in limits.values())
     in_tokens = budget is not None and budget.counts_tokens
     size, kept = whole, rows
@@ -271,7 +269,7 @@ class _Cap:
         codes: Int[np.ndarray, " n"],
         names: Sequence[str],
         limits: Mapping[str, Budget],
-        size: float,
+        size: int,
         costs: Float[np.ndarray, " n"],
     ) -> None:
         wanted = [limits.get(name, limits.get(OTHERS)) for name in names]
@@ -280,7 +278,7 @@ class _Cap:
         self.room = np.array(
             [
                 math.inf if limit is None
-                else float(exact_part(float(limit.amount), float(size)) + _ROUNDING) if limit.is_share
+                else float(room_of(limit.amount, size)) if limit.is_share
                 else limit.amount
                 for limit in wanted
             ]
@@ -380,8 +378,8 @@ def _mixed(rows: Rows, view: View, mix: Mapping[str, str], budget: Budget) -> Ro
 def _largest_mix(shares: Sequence[float], there: Sequence[int]) -> int:
     """Return the largest total whose parts are all there."""
     pairs = list(zip(shares, there, strict=True))
-    fits = min(math.floor(has / exact_part(share, 1.0)) for share, has in pairs)
-    highest = min(math.floor((has + 1) / exact_part(share, 1.0)) for share, has in pairs)
+    fits = min(math.floor(has / exact_share(share)) for share, has in pairs)
+    highest = min(math.floor((has + 1) / exact_share(share)) for share, has in pairs)
     for total in range(min(highest, sum(there)), fits, -1):  # rounding may allow a few more
         parts = largest_remainder(shares, total)
         if all(part <= has for part, has in zip(parts, there, strict=True)):

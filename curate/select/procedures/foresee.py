@@ -37,10 +37,11 @@ class PoolSize:
     def count(self, budget: str | None) -> int:
         """Return about how many examples a budget is; without one, a tenth of the pool."""
         spent = Budget.parse(budget or "10%")
-        if spent.unit == "eligible-share":
-            return max(1, int(spent.amount * self.n_eligible + 1e-9))
-        scale = self.n_pool if spent.is_share else 1 / self.tokens if spent.counts_tokens else 1.0
-        return max(1, int(spent.amount * scale + 1e-9))
+        if spent.is_share:
+            return spent.share_of(
+                self.n_eligible if spent.unit == "eligible-share" else self.n_pool
+            )
+        return max(1, int(spent.amount / self.tokens if spent.counts_tokens else spent.amount))
 
 
 def foreseen(step: Step, size: PoolSize) -> Result:

@@ -86,6 +86,9 @@ def test_shares_of_large_selections_are_exact() -> None:
     view = replace(view_of({"g": 1, "d": 1}), tokens=np.array([29 * 10**6, 71 * 10**6]))
     for shares in (Shares({"g": "29%", "d": "71%"}, {}), Shares({}, {"g": "29%", "d": "71%"})):
         assert picked(view, "100Mtok", shares) == [0, 1]
+    thirds = Shares({"g": "33.3333333333333%", "d": "66.6666666666667%"}, {})
+    view = replace(view, tokens=np.array([10**12, 2 * 10**12]))
+    assert picked(view, "3000000Mtok", thirds) == [0, 1]
 
 
 def test_a_source_with_too_few_names_the_largest_budget_that_works() -> None:
