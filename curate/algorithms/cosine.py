@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -187,24 +187,27 @@ class _Units:
         cosines = self.single @ other.single.T
         near: Bool[np.ndarray, "a b"] = cosines > threshold
         doubtful = np.abs(cosines - threshold) < DOUBT
-        mine, others = self._exact(doubtful.any(axis=1)), other._exact(doubtful.any(axis=0))
+        if doubtful.any():
+            self._decide(near, doubtful, other, threshold)
+        return near
+
+    def _decide(
+        self,
+        near: Bool[np.ndarray, "a b"],
+        doubtful: Bool[np.ndarray, "a b"],
+        other: "_Units",
+        threshold: float,
+    ) -> None:
+        """Decide some pairs in double precision."""
         left, right = np.nonzero(doubtful)
         for start in range(0, len(left), BLOCK_ROWS):
             a, b = left[start : start + BLOCK_ROWS], right[start : start + BLOCK_ROWS]
-            pair = mine.units[mine.places[a]], others.units[others.places[b]]
-            near[a, b] = np.einsum("ij,ij->i", *pair).round(12) > threshold
-        return near
+            cosines = np.einsum("ij,ij->i", self._exact(a), other._exact(b))
+            near[a, b] = cosines.round(12) > threshold
 
-    def _exact(self, wanted: Bool[np.ndarray, " b"]) -> "_Exact":
-        """Return the rows that are wanted in double precision."""
-        return _Exact(unit_rows(self.vectors.take(self.rows[wanted])), np.cumsum(wanted) - 1)
-
-
-class _Exact(NamedTuple):
-    """Some of the rows of `_Units` in double precision, and the place of each row among them."""
-
-    units: Float[np.ndarray, "c dim"]
-    places: Int[np.ndarray, " b"]
+    def _exact(self, places: Int[np.ndarray, " c"]) -> Float[np.ndarray, "c dim"]:
+        """Return some rows in double precision."""
+        return unit_rows(self.vectors.take(self.rows[places]))
 
 
 def _first_apart(near: Bool[np.ndarray, "b b"]) -> Int[np.ndarray, " k"]:
