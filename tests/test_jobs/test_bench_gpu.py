@@ -233,7 +233,7 @@ def test_another_trainers_step_has_the_peak_of_the_gpu(as_if_a_gpu, monkeypatch)
 
     monkeypatch.setattr(trainers, "make_trainer", make)
     monkeypatch.setattr(trainers, "no_tokenizer", lambda: None)
-    seconds, peak = trainers.library_step(bench, None, [], trainers.PADDED[0])
+    seconds, peak = trainers.trainer_step(bench, None, [], trainers.PADDED[0])
     assert seconds < 1 and peak == 3.0
     before = happened.index("train")
     assert happened[:before] == ["synchronize", "reset_peak_memory_stats"]

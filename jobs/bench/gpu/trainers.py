@@ -36,7 +36,7 @@ def ways() -> Iterator[tuple[Way, str]]:
         yield way, absent
 
 
-def library_step(
+def trainer_step(
     bench: Bench, model: Any, rows: Sequence[Rendered], way: Way
 ) -> tuple[float, float]:
     """Return the median seconds of a step over all rows by a library, and the peak GiB of memory.

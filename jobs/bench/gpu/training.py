@@ -18,7 +18,7 @@ from curate.train.steps.optimiser import gradient_norm, make_optimiser
 from curate.train.steps.step import GradientMaker
 from jobs.bench.gpu.bench import Bench, Measurement
 from jobs.bench.gpu.shapes import Shape, loaded, qwen2, random_causal, random_rows
-from jobs.bench.gpu.trainers import library_step, ways
+from jobs.bench.gpu.trainers import trainer_step, ways
 from jobs.bench.libraries import Way
 
 LINE: Final = "training 1.5B"
@@ -81,7 +81,7 @@ def _of_library(
 ) -> Measurement:
     bench.free()
     try:
-        seconds, memory = library_step(bench, model, rows, way)
+        seconds, memory = trainer_step(bench, model, rows, way)
     except RuntimeError as error:
         return Measurement(LINE, way.words, error=f"{type(error).__name__}: {error}"[:600])
     return _measured(bench, way.words, shape, rows, seconds, memory)
